@@ -1,0 +1,63 @@
+"""Errors that say what was asked, what was given and what to do.
+
+Everything Creditline refuses on purpose derives from `CreditlineError`; the command line prints
+its message without a traceback. Anything else that escapes is a fault of Creditline's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CreditlineError(Exception):
+    """Base of every error a user can cause and mend."""
+
+
+class SettingsError(CreditlineError, ValueError):
+    """A setting has an impossible value, or two settings contradict each other."""
+
+
+class DataError(CreditlineError):
+    """Images or their metadata are missing, unreadable or do not fit together."""
+
+
+class ModelError(CreditlineError):
+    """A model cannot be loaded, or does not fit the images it is asked about."""
+
+
+class IndexMismatchError(CreditlineError):
+    """An index or run on disk was made with other settings, weights or data."""
+
+
+class NumericsError(CreditlineError):
+    """A number is not finite, or a system is too ill-conditioned to be solved honestly."""
+
+
+def unknown(kind: str, given: object, known: Iterable[str]) -> SettingsError:
+    """An error for a name that is not registered, with the nearest known name.
+
+    Args:
+        kind: what the name was meant to be, such as `"method"`.
+        given: the name received.
+        known: every accepted name.
+
+    Returns:
+        The error, to be raised by the caller.
+    """
+    names = sorted(known)
+    near = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return SettingsError(f"Unknown {kind} {given!r}.{hint} Known: {', '.join(names)}.")
+
+
+def difference(old: dict, new: dict, prefix: str = "") -> list[str]:
+    """Lines `key: old value | new value` for every leaf in which two settings differ."""
+    lines = []
+    for key in sorted(set(old) | set(new)):
+        a, b = old.get(key, "(absent)"), new.get(key, "(absent)")
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += difference(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"  {prefix}{key}: {a!r} on disk, {b!r} asked for")
+    return lines

@@ -1,0 +1,75 @@
+"""One executor for every long job: independent, idempotent tasks in this process or several.
+
+A job hands over a function, one shared object (the model and images, say) and a list of small
+tasks. Results come back as they finish, so the caller can commit each at once; a task that was
+committed is never run again, which is what makes a job resumable.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from creditline.settings import require
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def run(
+    function: Callable[[Any, Task], Result],
+    shared: Any,
+    tasks: Sequence[Task],
+    workers: int = 1,
+) -> Iterator[tuple[Task, Result]]:
+    """Yield `(task, function(shared, task))` in order of completion.
+
+    Args:
+        function: a module-level function, so that other processes can import it.
+        shared: anything picklable; sent to each process once.
+        tasks: independent pieces of work.
+        workers: processes. 1 runs in this process with its own thread settings; more run as
+            separate processes with one thread each.
+
+    Raises:
+        SettingsError: if `workers` is below 1.
+    """
+    require(workers >= 1, "The number of workers must be at least 1", workers, "Use 1 or more.")
+    if workers == 1 or len(tasks) <= 1:
+        for task in tasks:
+            yield task, function(shared, task)
+        return
+    yield from _run_processes(function, shared, tasks, min(workers, len(tasks)))
+
+
+def _run_processes(
+    function: Callable[[Any, Task], Result], shared: Any, tasks: Sequence[Task], workers: int
+) -> Iterator[tuple[Task, Result]]:
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals import cloudpickle
+
+    with tempfile.TemporaryDirectory(prefix="creditline-") as folder:
+        path = Path(folder) / "shared.pkl"
+        path.write_bytes(cloudpickle.dumps((function, shared)))
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+            calls = (delayed(_call)(str(path), i, task) for i, task in enumerate(tasks))
+            for i, result in pool(calls):
+                yield tasks[i], result
+
+
+@lru_cache(maxsize=1)
+def _load(path: str) -> tuple[Callable[..., Any], Any]:
+    import torch
+
+    torch.set_num_threads(1)
+    return pickle.loads(Path(path).read_bytes())
+
+
+def _call(path: str, i: int, task: Any) -> tuple[int, Any]:
+    function, shared = _load(path)
+    return i, function(shared, task)

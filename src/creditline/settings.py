@@ -1,0 +1,79 @@
+"""One frozen dataclass per group of settings; it feeds the API, the command line and manifests."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from creditline.errors import SettingsError, unknown
+
+T = TypeVar("T")
+
+
+def setting(default: Any, help: str) -> Any:
+    """A dataclass field with a one-line explanation that `--help` and the docs show."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """A JSON-ready dictionary of a settings dataclass, nested ones included; tuples become lists.
+
+    Raises:
+        SettingsError: if `settings` is not a dataclass instance.
+    """
+    if not dataclasses.is_dataclass(settings) or isinstance(settings, type):
+        raise SettingsError(
+            f"Settings are dataclass instances; got {type(settings).__name__}. "
+            "Pass one of Creditline's settings classes."
+        )
+    return {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
+    """The settings of class `cls` that `to_dict` turned into `values`.
+
+    Raises:
+        SettingsError: on a key that `cls` does not have.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise unknown(f"{cls.__name__} setting", key, known)
+    return cls(**{key: _revive(hints[key], value) for key, value in values.items()})
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        inner = [h for h in typing.get_args(hint) if h is not type(None)]
+        return _revive(inner[0], value) if len(inner) == 1 else value
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(hint, value)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        args = typing.get_args(hint)
+        repeated = len(args) == 2 and args[1] is Ellipsis
+        kinds = [args[0]] * len(value) if repeated else list(args)
+        return tuple(_revive(kind, item) for kind, item in zip(kinds, value, strict=True))
+    return value
+
+
+def require(condition: bool, asked: str, given: object, remedy: str) -> None:
+    """Raise `SettingsError("<asked>; got <given>. <remedy>")` unless `condition` holds."""
+    if not condition:
+        raise SettingsError(f"{asked}; got {given!r}. {remedy}")
