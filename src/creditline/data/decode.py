@@ -1,0 +1,104 @@
+"""From the bytes of a picture file to an upright 8-bit RGB or RGBA picture, or a clear refusal."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from creditline.errors import DataError
+
+EXTENSIONS = frozenset(
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".tga", ".jp2", ".j2k", ".ico", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
+"""Lower-case file name endings that are taken for pictures."""
+
+MAX_FILE_BYTES = 1 << 30
+"""No picture file is larger than this; a zip entry that claims to be is a bomb or a mistake."""
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """Open, check and turn upright one encoded picture.
+
+    Args:
+        data: the contents of the file.
+        name: what to call it in an error.
+
+    Returns:
+        A fully loaded picture as `upright` gives it: mode RGB, or RGBA where there is alpha.
+
+    Raises:
+        DataError: if the bytes are no picture, are cut short or corrupt, would unpack to more
+            pixels than Pillow's `Image.MAX_IMAGE_PIXELS`, or have no defined 8-bit meaning.
+    """
+    if not data:
+        raise DataError(f"{name}: the file is empty. Remove it or put the picture back.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns between one and two times its limit; both are refused here.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+                return upright(image, name)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(
+            f"{name}: unpacks to more than {Image.MAX_IMAGE_PIXELS:,} pixels, which looks like a "
+            "decompression bomb. Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
+        ) from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}: not a picture in any format Pillow reads.") from error
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
+        # Pillow's plugins raise all of these on damaged files.
+        raise DataError(f"{name}: corrupt or cut short ({error}).") from error
+
+
+def upright(image: Image.Image, name: str = "picture") -> Image.Image:
+    """The first frame of a picture, turned as its EXIF tag says, in 8-bit RGB or RGBA.
+
+    16-bit grey is scaled to 8 bits; palette, grey, CMYK, YCbCr and HSV are converted (colour
+    profiles are not applied); every kind of transparency becomes an alpha channel.
+
+    Raises:
+        DataError: for floating point and 32-bit integer pictures, whose range is not defined,
+            and for modes that Pillow cannot convert.
+    """
+    if getattr(image, "n_frames", 1) > 1:
+        image.seek(0)
+    from_png = image.format == "PNG"  # some Pillow versions open 16-bit grey PNG as mode I
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and from_png):
+        image = _from_16_bits(image, name)
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"{name}: pixels of mode {image.mode!r} (32 bits) have no defined black and white. "
+            "Convert the picture to 8 or 16 bits per channel."
+        )
+    alpha = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
+    try:
+        if image.mode == "La":
+            image = image.convert("LA")
+        return image.convert("RGBA" if alpha else "RGB")
+    except ValueError as error:
+        raise DataError(
+            f"{name}: pixels of mode {image.mode!r} cannot be converted to RGB. "
+            "Save the picture as PNG or JPEG."
+        ) from error
+
+
+def _from_16_bits(image: Image.Image, name: str) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise DataError(
+            f"{name}: grey values from {values.min()} to {values.max()} are not 16-bit. "
+            "Convert the picture to 8 or 16 bits per channel."
+        )
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    opaque = image.info.get("transparency")
+    if isinstance(opaque, int):  # one 16-bit grey value stands for transparent
+        alpha = Image.fromarray(np.where(values == opaque, 0, 255).astype(np.uint8))
+        return Image.merge("LA", (grey, alpha))
+    return grey

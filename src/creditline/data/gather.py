@@ -1,0 +1,127 @@
+"""The one pass over pictures at load: decode, prepare, hash, and keep what memory allows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from creditline.data.pixels import MEMORY_LIMIT, Pixels, Source, identity
+from creditline.data.spec import ImageSpec, prepare
+from creditline.errors import DataError
+from creditline.progress import Progress
+
+QUIET = 2000
+"""Up to this many pictures load without a progress bar."""
+
+SURVEYED = 1000
+"""How many more pictures are opened to describe a mixture of sizes."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a pass found: the pixels, the positions kept, and (name, reason) of those left out."""
+
+    pixels: Pixels
+    kept: tuple[int, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def gather(
+    names: Sequence[str],
+    opened: Callable[[int], Image.Image],
+    spec: ImageSpec,
+    *,
+    keys: Sequence[str] = (),
+    source: Source | None = None,
+    skip_bad: bool = False,
+    limit: int | None = None,
+    memory: int = MEMORY_LIMIT,
+) -> Gathered:
+    """Open every picture once, in order.
+
+    Args:
+        names: what to call the pictures.
+        opened: gives picture i, loaded; raises DataError, naming it, if it is bad.
+        spec: how to prepare them.
+        keys, source: where to read pictures again that exceed `memory`. Without a source all
+            pictures are held.
+        skip_bad: list bad pictures instead of stopping at the first.
+        limit: stop after so many good pictures.
+        memory: bytes of prepared pixels to hold.
+
+    Raises:
+        DataError: for a bad picture, for pictures of different sizes when `spec` does not bring
+            them to one, and if no picture is left.
+    """
+    total = len(names) if limit is None else min(limit, len(names))
+    if total == 0:
+        raise DataError("There are no pictures to load. Give at least one.")
+    held = np.empty((0, 0, 0, 3), np.uint8)
+    ids: list[str] = []
+    kept: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    with Progress("load pictures", total, "picture") if total > QUIET else nullcontext() as bar:
+        for i, name in enumerate(names):
+            if len(kept) == total:
+                break
+            try:
+                picture = prepare(opened(i), spec, name)
+            except DataError as error:
+                if not skip_bad:
+                    raise
+                skipped.append((name, str(error)))
+                continue
+            if not kept:
+                room = total if source is None else min(total, memory // picture.nbytes)
+                held = np.empty((room, *picture.shape), np.uint8)
+            elif picture.shape != held.shape[1:]:
+                raise _mixed(names, opened, spec, held.shape[2:0:-1], kept, i)
+            if len(kept) < len(held):
+                held[len(kept)] = picture
+            ids.append(identity(picture))
+            kept.append(i)
+            if bar is not None:
+                bar.advance()
+    if not kept:
+        raise DataError(f"None of {len(names)} pictures could be used. The first: {skipped[0][1]}")
+    used = tuple(keys[i] for i in kept) if source is not None else ()
+    pixels = Pixels(held[: len(kept)], tuple(ids), used, source, spec)
+    return Gathered(pixels, tuple(kept), tuple(skipped))
+
+
+def _mixed(
+    names: Sequence[str],
+    opened: Callable[[int], Image.Image],
+    spec: ImageSpec,
+    size: tuple[int, ...],
+    kept: Sequence[int],
+    start: int,
+) -> DataError:
+    """The error for pictures of different sizes: which sizes, how many of each, and examples."""
+    counts: Counter[tuple[int, ...]] = Counter({size: len(kept)})
+    examples = {size: names[kept[0]]}
+    stop = min(len(names), start + SURVEYED)
+    for i in range(start, stop):
+        try:
+            found = prepare(opened(i), spec, names[i]).shape[1::-1]
+        except DataError:
+            continue  # a bad picture has its own error once the sizes are settled
+        counts[found] += 1
+        examples.setdefault(found, names[i])
+    lines = [
+        f"  {w}x{h}: {count} (such as {examples[w, h]})" for (w, h), count in counts.most_common(5)
+    ]
+    more = f"\n  and {len(counts) - 5} further sizes" if len(counts) > 5 else ""
+    side = min(counts.most_common(1)[0][0])
+    return DataError(
+        f"The pictures have different sizes; among the first {stop}:\n"
+        + "\n".join(lines)
+        + more
+        + f"\nGive one side for all, such as size={side} (crop='center' cuts the middle square, "
+        "crop='stretch' ignores the aspect), or remove those that do not belong."
+    )

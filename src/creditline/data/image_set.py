@@ -1,0 +1,237 @@
+"""ImageSet: an ordered, immutable set of pictures with ids, names, contributors and captions."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from creditline.data.pixels import Pixels
+from creditline.data.spec import ImageSpec
+from creditline.errors import DataError
+from creditline.fingerprint import of_json
+from creditline.settings import to_dict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+
+class ImageSet:
+    """An ordered, immutable sequence of n prepared pictures. Make one with `load_images`.
+
+    Attributes:
+        ids: content hash of each picture's prepared pixels; equal pictures have equal ids.
+        names: path of each picture relative to the source, such as `"train/horse/0001.jpg"`.
+        contributors: who made each picture, or None.
+        texts: caption of each picture, or None.
+        labels: class index of each picture, or None.
+        label_names: name of each class, when classes have names.
+        columns: every further metadata column; values are strings or None, n per column.
+        spec: how the pictures were prepared.
+        source: where they came from, in words.
+        shape: (C, H, W) of every picture, C = 3.
+        skipped: (name, reason) of what was left out because `skip_bad` was asked for.
+        fingerprint: hash over ids, labels, texts and spec, in order.
+    """
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        *,
+        names: Sequence[str],
+        contributors: Sequence[str | None] | None = None,
+        texts: Sequence[str | None] | None = None,
+        labels: Sequence[int | None] | None = None,
+        label_names: Sequence[str] | None = None,
+        columns: Mapping[str, Sequence[str | None]] | None = None,
+        source: str = "memory",
+        skipped: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        n = len(pixels.ids)
+        nothing = (None,) * n
+        self._pixels = pixels
+        self.ids = pixels.ids
+        self.names = tuple(names)
+        self.contributors = nothing if contributors is None else tuple(contributors)
+        self.texts = nothing if texts is None else tuple(texts)
+        self.labels = nothing if labels is None else tuple(_class_index(v) for v in labels)
+        self.label_names = None if label_names is None else tuple(label_names)
+        self._columns = {key: tuple(values) for key, values in (columns or {}).items()}
+        self.spec = pixels.spec
+        self.source = source
+        self.skipped = tuple(skipped)
+        self.shape = (3, pixels.shape[0], pixels.shape[1])
+        fields = {"names": self.names, "contributors": self.contributors, "texts": self.texts}
+        for name, values in {**fields, "labels": self.labels, **self._columns}.items():
+            if len(values) != n:
+                raise DataError(f"{n} pictures need {n} {name}; got {len(values)}.")
+        self.fingerprint = of_json(
+            {
+                "ids": self.ids,
+                "labels": self.labels,
+                "texts": self.texts,
+                "spec": to_dict(self.spec),
+            }
+        )
+
+    @property
+    def columns(self) -> Mapping[str, tuple[str | None, ...]]:
+        """Further metadata columns by name, read-only."""
+        return MappingProxyType(self._columns)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        people = len(set(self.contributors) - {None})
+        size = f"{self.shape[2]}x{self.shape[1]}"
+        return (
+            f"ImageSet({len(self)} pictures {size}, {people} contributors, "
+            f"source={self.source!r}, fingerprint={self.fingerprint!r})"
+        )
+
+    def image(self, index: int) -> Image.Image:
+        """Picture `index`, prepared, as a Pillow image in mode RGB."""
+        return Image.fromarray(self.array([index])[0])
+
+    def array(self, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Prepared pixels uint8 [b, H, W, 3] of the pictures at `indices` (default: all).
+
+        Raises:
+            DataError: if a picture no longer in memory has vanished or changed on disk.
+            IndexError: for positions outside the set.
+        """
+        return self._pixels.array(self._positions(indices))
+
+    def pixels(self, indices: Sequence[int] | np.ndarray | None = None) -> torch.Tensor:
+        """Pixels float32 [b, 3, H, W] in [-1, 1]: x / 127.5 - 1, on the CPU.
+
+        Raises:
+            DataError, IndexError: as `array`.
+        """
+        import torch
+
+        values = torch.from_numpy(self.array(indices)).permute(0, 3, 1, 2).contiguous()
+        return values.to(torch.float32) / 127.5 - 1.0
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSet:
+        """The pictures at `indices`, in this order, repeats allowed; pixels stay shared lazily."""
+        rows = self._positions(indices)
+
+        def pick(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(values[row] for row in rows)
+
+        return ImageSet(
+            self._pixels.take(rows),
+            names=pick(self.names),
+            contributors=pick(self.contributors),
+            texts=pick(self.texts),
+            labels=pick(self.labels),
+            label_names=self.label_names,
+            columns={key: pick(values) for key, values in self._columns.items()},
+            source=self.source,
+            skipped=self.skipped,
+        )
+
+    def duplicates(self) -> tuple[tuple[int, ...], ...]:
+        """Groups of positions whose pictures are equal, each group and the list ascending."""
+        groups: dict[str, list[int]] = {}
+        for row, key in enumerate(self.ids):
+            groups.setdefault(key, []).append(row)
+        return tuple(tuple(rows) for rows in groups.values() if len(rows) > 1)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the pictures as PNG files with a `metadata.csv`, ready for `load_images`.
+
+        Raises:
+            DataError: if `folder` exists and is not empty.
+        """
+        from creditline.data.save import save
+
+        return save(self, folder)
+
+    @classmethod
+    def from_images(
+        cls,
+        images: Any,
+        *,
+        names: Sequence[str] | None = None,
+        contributors: Sequence[str | None] | None = None,
+        texts: Sequence[str | None] | None = None,
+        labels: Sequence[int | None] | None = None,
+        label_names: Sequence[str] | None = None,
+        columns: Mapping[str, Sequence[str | None]] | None = None,
+        spec: ImageSpec | None = None,
+        source: str = "memory",
+        value_range: tuple[float, float] = (-1.0, 1.0),
+    ) -> ImageSet:
+        """An image set of pictures that are already in memory.
+
+        Args:
+            images: a sequence of Pillow images, arrays [H, W], [H, W, 3] or [H, W, 4], or
+                tensors [3, H, W] or [1, H, W]; or one array or tensor of them with a leading
+                batch axis. Arrays and tensors are uint8 in 0..255 or floating point.
+            names: what to call them; default `"00000.png"`, `"00001.png"`, ...
+            contributors, texts, labels, label_names, columns: as the attributes.
+            spec: how to prepare them; default `ImageSpec()`, all of one size already.
+            source: where they came from, in words.
+            value_range: black and white of floating point pictures, (-1, 1) unless told
+                otherwise. Values outside are refused, not clipped.
+
+        Raises:
+            DataError: for an empty sequence, pictures of other shapes, types or sizes, and
+                floating point values that are not finite or outside `value_range`.
+        """
+        from creditline.data.gather import gather
+        from creditline.data.memory import to_pillow
+
+        pictures = to_pillow(images, value_range)
+        shown = [f"{i:05d}.png" for i in range(len(pictures))] if names is None else list(names)
+        if len(shown) != len(pictures):
+            raise DataError(
+                f"{len(pictures)} pictures need {len(pictures)} names; got {len(shown)}."
+            )
+        gathered = gather(shown, pictures.__getitem__, spec or ImageSpec())
+        return cls(
+            gathered.pixels,
+            names=shown,
+            contributors=contributors,
+            texts=texts,
+            labels=labels,
+            label_names=label_names,
+            columns=columns,
+            source=source,
+        )
+
+    def _positions(self, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
+        n = len(self)
+        if indices is None:
+            return np.arange(n)
+        rows = np.asarray(indices)
+        if rows.size == 0:
+            rows = rows.astype(np.int64)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise IndexError(f"positions are a flat list of integers; got {indices!r}")
+        rows = rows.astype(np.int64)
+        if ((rows < -n) | (rows >= n)).any():
+            bad = rows[(rows < -n) | (rows >= n)][0]
+            raise IndexError(f"position {bad} is outside a set of {n} pictures")
+        return np.where(rows < 0, rows + n, rows)
+
+
+def _class_index(label: object) -> int | None:
+    if label is None:
+        return None
+    try:
+        value = operator.index(label)  # type: ignore[arg-type]
+    except TypeError:
+        value = -1
+    if value < 0:
+        raise DataError(f"A class label is an integer from 0 on, or None; got {label!r}.")
+    return value

@@ -1,0 +1,107 @@
+"""Prepared pixels: in memory up to a budget, decoded again on demand beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from creditline.data.decode import decode
+from creditline.data.spec import ImageSpec, prepare
+from creditline.errors import DataError
+from creditline.fingerprint import of_bytes
+
+MEMORY_LIMIT = 1 << 30
+"""Bytes of decoded pixels that one image set keeps in memory."""
+
+CARRIED = 64 << 20
+"""Bytes of decoded pixels sent along to another process when they can be decoded there."""
+
+
+class Source(Protocol):
+    """Where encoded pictures come from. Sources pickle, and open their files lazily."""
+
+    label: str
+
+    def read(self, key: str) -> bytes:
+        """The encoded picture `key`; DataError, naming it, if it cannot be read."""
+        ...
+
+
+def identity(pixels: np.ndarray) -> str:
+    """Content hash of prepared pixels uint8 [H, W, 3] and their shape: 32 hex characters."""
+    return of_bytes(repr(pixels.shape).encode(), np.ascontiguousarray(pixels).tobytes())
+
+
+class Pixels:
+    """The prepared pixels of n pictures, the first of them held in memory.
+
+    Args:
+        held: uint8 [c, H, W, 3], c <= n; the pictures kept in memory.
+        ids: content hashes, n of them. A picture decoded again must still have its hash.
+        keys: what `source` calls the n pictures.
+        source: where to read pictures that are not held; None only if all are.
+        spec: how to prepare them.
+    """
+
+    def __init__(
+        self,
+        held: np.ndarray,
+        ids: tuple[str, ...],
+        keys: tuple[str, ...],
+        source: Source | None,
+        spec: ImageSpec,
+    ) -> None:
+        held.setflags(write=False)
+        self.held, self.ids, self.keys, self.source, self.spec = held, ids, keys, source, spec
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3) of every picture."""
+        return self.held.shape[1], self.held.shape[2], 3
+
+    def array(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """A fresh uint8 [b, H, W, 3].
+
+        Raises:
+            DataError: if a picture has to be read again and is gone or has changed.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        out = np.empty((len(rows), *self.shape), dtype=np.uint8)
+        kept = rows < len(self.held)
+        out[kept] = self.held[rows[kept]]
+        for at in np.flatnonzero(~kept):
+            out[at] = self._again(int(rows[at]))
+        return out
+
+    def take(self, rows: np.ndarray) -> Pixels:
+        """Only these pictures, in this order; held ones come first only if they did before."""
+        kept = rows < len(self.held)
+        lead = len(rows) if kept.all() else int(np.argmin(kept))
+        return Pixels(
+            self.held[rows[:lead]],
+            tuple(self.ids[r] for r in rows),
+            tuple(self.keys[r] for r in rows) if self.keys else (),
+            self.source,
+            self.spec,
+        )
+
+    def _again(self, row: int) -> np.ndarray:
+        if self.source is None:
+            raise IndexError(row)
+        key = self.keys[row]
+        name = f"{self.source.label}: {key}"
+        pixels = prepare(decode(self.source.read(key), name), self.spec, name)
+        if identity(pixels) != self.ids[row]:
+            raise DataError(
+                f"{name} has changed since it was loaded. Load the images again, and make "
+                "whatever was computed from the old ones again too."
+            )
+        return pixels
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if self.source is not None and self.held.nbytes > CARRIED:
+            state["held"] = self.held[: CARRIED // max(1, self.held[0].nbytes)].copy()
+        return state
