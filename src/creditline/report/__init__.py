@@ -1,0 +1,7 @@
+"""What a person looks at: the report of a trace as one HTML page, and contact sheets."""
+
+from __future__ import annotations
+
+from creditline.report.sheet import sheet
+
+__all__ = ["sheet"]
