@@ -1,0 +1,96 @@
+"""A Hugging Face `datasets.Dataset` as a source of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from creditline.data.listing import Listing, Value
+from creditline.data.metadata import text_of
+from creditline.errors import DataError, unknown
+
+
+class Rows:
+    """The image column of a dataset; keys are row numbers. Pictures stay encoded until read."""
+
+    def __init__(self, dataset: Any, column: str) -> None:
+        from datasets import Image
+
+        plain = dataset.with_format(None).select_columns([column])
+        self.rows, self.column = plain.cast_column(column, Image(decode=False)), column
+        self.label = f"dataset of {len(dataset)} rows, column {column!r}"
+
+    def read(self, key: str) -> bytes:
+        """The encoded picture of a row; DataError if there is none."""
+        value = self.rows[int(key)][self.column]
+        if value is None:
+            raise DataError(f"row {key}: no picture in column {self.column!r}.")
+        if value["bytes"] is not None:
+            return value["bytes"]
+        try:
+            return Path(value["path"]).read_bytes()
+        except OSError as error:
+            raise DataError(f"row {key}: {value['path']} cannot be read ({error}).") from error
+
+
+def is_dataset(source: Any) -> bool:
+    """Whether `source` comes from the datasets library, without importing it."""
+    return any(cls.__module__.split(".")[0] == "datasets" for cls in type(source).__mro__)
+
+
+def describe_dataset(dataset: Any, image_column: str | None, label_column: str) -> Listing:
+    """List the rows of a dataset; columns other than pictures, sound and arrays become text.
+
+    Values of class-label columns become class names. The order of the classes of `label_column`
+    is that of the dataset.
+
+    Raises:
+        DataError: if this is not one split held on disk or in memory, is empty, or has no single
+            image column.
+    """
+    from datasets import ClassLabel, Dataset, Image, Value
+
+    if not isinstance(dataset, Dataset):
+        choices = (
+            f" Its splits: {', '.join(map(str, dataset))}." if isinstance(dataset, dict) else ""
+        )
+        raise DataError(
+            f"Images load from one datasets.Dataset; got {type(dataset).__name__}.{choices} "
+            "Choose a split, and load it without streaming."
+        )
+    features = dataset.features
+    images = [name for name, feature in features.items() if isinstance(feature, Image)]
+    if image_column is None:
+        if len(images) != 1:
+            found = f"image columns {', '.join(images)}" if images else "no image column"
+            raise DataError(
+                f"The dataset has {found}; its columns: {', '.join(features)}. Choose with "
+                "image_column, or cast the column with datasets.Image()."
+            )
+        image_column = images[0]
+    elif image_column not in images:
+        raise unknown("image column", image_column, images)
+    if len(dataset) == 0:
+        raise DataError("The dataset has no rows.")
+
+    wanted = [name for name, f in features.items() if isinstance(f, (Value, ClassLabel))]
+    table = dataset.with_format(None).select_columns(wanted)[:] if wanted else {}
+    columns = {name: _texts(table[name], features[name]) for name in wanted}
+    label = features.get(label_column)
+    keys = tuple(str(row) for row in range(len(dataset)))
+    width = len(str(len(dataset) - 1))
+    return Listing.of(
+        Rows(dataset, image_column),
+        tuple(f"row-{key.zfill(width)}" for key in keys),
+        keys,
+        columns,
+        tuple(label.names) if isinstance(label, ClassLabel) else None,
+    )
+
+
+def _texts(values: list[Any], feature: Any) -> tuple[Value, ...]:
+    names = getattr(feature, "names", None)
+    if names is None:
+        return tuple(text_of(value) for value in values)
+    # -1 is the datasets library's mark for an unknown class
+    return tuple(None if value is None or value < 0 else names[value] for value in values)

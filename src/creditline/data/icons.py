@@ -1,0 +1,144 @@
+"""The demo's pictures: icons of 16x16 pixels by four artists, out of packages on PyPI.
+
+The packages are read as files; their code is never imported. Blank tiles and repeated ones are
+dropped: the first in the order of `PACKS`, then of file names, stays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from PIL import Image
+
+from creditline.data.decode import decode
+from creditline.data.listing import Listing
+from creditline.data.pixels import identity
+from creditline.data.spec import ImageSpec, prepare
+from creditline.errors import DataError
+
+SIDE = 16
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One artist's icons: the package they ship in and where they lie in it.
+
+    Attributes:
+        name: first part of the icons' names.
+        package, version: as pip knows it.
+        contributor: the artist.
+        licence: of the icons, not of the package's code.
+        folder: inside the installed package.
+        sprite: name of one large picture of tiles, with a JSON file of positions beside it;
+            None if every icon is a file.
+    """
+
+    name: str
+    package: str
+    version: str
+    contributor: str
+    licence: str
+    folder: str
+    sprite: str | None = None
+
+    def tiles(self) -> Iterator[tuple[str, Image.Image]]:
+        """Name and picture of each icon, sorted by name; pictures of other sizes are left out."""
+        root = self._root()
+        if self.sprite is not None:
+            yield from self._cut(root)
+            return
+        for path in sorted(root.rglob("*.png")):
+            name = path.relative_to(root).with_suffix("").as_posix()
+            image = decode(path.read_bytes(), str(path))
+            if image.size == (SIDE, SIDE):
+                yield name, image
+
+    def _root(self) -> Path:
+        try:
+            found = metadata.distribution(self.package)
+        except metadata.PackageNotFoundError as error:
+            raise _absent(f"the package {self.package} is not installed") from error
+        root = Path(str(found.locate_file(self.folder)))
+        if not root.is_dir():
+            raise _absent(f"{self.package} {found.version} has no {self.folder}")
+        return root
+
+    def _cut(self, root: Path) -> Iterator[tuple[str, Image.Image]]:
+        places = json.loads((root / f"{self.sprite}.json").read_text(encoding="utf-8"))
+        path = root / f"{self.sprite}.png"
+        whole = decode(path.read_bytes(), str(path))
+        for name, (left, top) in sorted(places.items()):
+            yield name, whole.crop((left, top, left + SIDE, top + SIDE))
+
+
+PACKS = (
+    Pack(
+        "crystal",
+        "crystal-small",
+        "2022.7.28",
+        "Everaldo Coelho",
+        "LGPL",
+        "crystal_small/static/crystal/16x16",
+    ),
+    Pack("silk", "Flask-Silk", "0.2", "Mark James", "CC BY 2.5", "flask_silk/icons"),
+    Pack(
+        "fugue",
+        "fugue-icons",
+        "3.5.6",
+        "Yusuke Kamiyamane",
+        "CC BY 3.0",
+        "fugue_icons/static",
+        sprite="fugue-icons",
+    ),
+    Pack(
+        "tango",
+        "wx-icons-tango",
+        "0.2.0",
+        "Tango Desktop Project",
+        "public domain",
+        "wx_icons_tango/Tango/16x16",
+    ),
+)
+
+# Without --no-deps pip would fetch web frameworks that the icons do not need, and fail on
+# `distribute`, which fugue-icons asks for and which no longer installs.
+PIP_COMMAND = "pip install --no-deps " + " ".join(f"{p.package}=={p.version}" for p in PACKS)
+
+
+def describe_icons() -> Listing:
+    """List every distinct icon, with columns contributor, text, licence and package.
+
+    Raises:
+        DataError: if one of the packages is not installed; the message says how to.
+    """
+    names: list[str] = []
+    images: list[Image.Image] = []
+    rows: list[tuple[str, str, str, str]] = []
+    seen: set[str] = set()
+    for pack in PACKS:
+        for name, image in pack.tiles():
+            pixels = prepare(image, ImageSpec())
+            key = identity(pixels)
+            if key in seen or (pixels == pixels[0, 0]).all():
+                continue
+            seen.add(key)
+            names.append(f"{pack.name}/{name}.png")
+            images.append(image)
+            rows.append((pack.contributor, caption(name), pack.licence, pack.package))
+    titles = ("contributor", "text", "licence", "package")
+    columns = dict(zip(titles, zip(*rows, strict=True), strict=True))
+    return Listing("demo:icons", names, images.__getitem__, columns)
+
+
+def caption(name: str) -> str:
+    """A readable caption from an icon's file name: `apps/mail--plus` is "mail plus"."""
+    return " ".join(re.split(r"[\s_\-.]+", name.rsplit("/", 1)[-1])).strip()
+
+
+def _absent(what: str) -> DataError:
+    return DataError(f"The demo's icons cannot be read: {what}. Install them with\n  {PIP_COMMAND}")

@@ -1,0 +1,73 @@
+"""Class labels and contributors out of metadata columns and folder names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from creditline.data.listing import Value, some
+from creditline.errors import DataError
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+Labels = tuple[tuple[int | None, ...], tuple[str, ...] | None]
+
+
+def class_indices(
+    values: Sequence[Value],
+    column: str,
+    classes: tuple[str, ...] | None = None,
+    numbers: bool = True,
+) -> Labels:
+    """Class indices, and the names of the classes where they have names.
+
+    Whole numbers (also `1.0`, which pandas writes beside missing values) are taken as they are,
+    without names. Names are numbered in sorted order, or in the order of `classes` if given.
+    Missing values stay None. With `numbers=False` everything is a name.
+
+    Raises:
+        DataError: for negative or fractional numbers, and for a mixture of numbers and names.
+    """
+    given = [value for value in values if value is not None]
+    numeric = [value for value in given if NUMBER.fullmatch(value)]
+    if classes is None and numbers and numeric:
+        if len(numeric) < len(given):
+            others = sorted({value for value in given if not NUMBER.fullmatch(value)})
+            raise DataError(
+                f"Column {column!r} mixes numbers with names ({some(others)}). "
+                "Use class numbers from 0 on, or a name for every class."
+            )
+        wrong = sorted({v for v in numeric if float(v) < 0 or float(v) != int(float(v))})
+        if wrong:
+            raise DataError(
+                f"Column {column!r} holds {some(wrong)}, which are no class labels. Use whole "
+                "numbers from 0 on or names; leave unknown labels empty; or ignore the column "
+                "with labels='none'."
+            )
+        return tuple(None if v is None else int(float(v)) for v in values), None
+    if not given:
+        return tuple(None for _ in values), None
+    ordered = classes or tuple(sorted(set(given)))
+    index = {name: i for i, name in enumerate(ordered)}
+    return tuple(None if v is None else index[v] for v in values), ordered
+
+
+def parent_folder(names: Sequence[str]) -> tuple[str, ...]:
+    """The folder each picture lies in."""
+    return _folder(names, -1)
+
+
+def first_folder(names: Sequence[str]) -> tuple[str, ...]:
+    """The first folder below the source on the way to each picture."""
+    return _folder(names, 0)
+
+
+def _folder(names: Sequence[str], at: int) -> tuple[str, ...]:
+    loose = [name for name in names if len(PurePosixPath(name).parts) < 2]
+    if loose:
+        raise DataError(
+            f"{len(loose)} pictures lie in no folder that could tell: {some(loose)}. Put them "
+            "into folders, or take the information from metadata instead of 'folder'."
+        )
+    return tuple(PurePosixPath(name).parts[:-1][at] for name in names)

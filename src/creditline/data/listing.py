@@ -1,0 +1,60 @@
+"""A listing: which pictures a source holds and what is written about them, before any is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from creditline.data.decode import decode
+from creditline.data.pixels import Source
+
+Value = str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a source, in order.
+
+    Attributes:
+        label: the source, in words.
+        names: what the pictures are called, n of them.
+        opened: gives picture i, loaded; raises DataError if it is bad.
+        columns: metadata by column, n values each.
+        classes: the class names in the order of their indices, where the source defines one.
+        left_out: (name, reason) of what the metadata and the files disagree about.
+        keys, source: where to read pictures again; no source for pictures held in memory.
+    """
+
+    label: str
+    names: Sequence[str]
+    opened: Callable[[int], Image.Image]
+    columns: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    keys: Sequence[str] = ()
+    source: Source | None = None
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        names: Sequence[str],
+        keys: Sequence[str],
+        columns: Mapping[str, Sequence[Value]] | None = None,
+        classes: tuple[str, ...] | None = None,
+        left_out: tuple[tuple[str, str], ...] = (),
+    ) -> Listing:
+        """A listing whose pictures are decoded from the bytes of a source."""
+
+        def opened(i: int) -> Image.Image:
+            return decode(source.read(keys[i]), names[i])
+
+        return cls(source.label, names, opened, columns or {}, classes, left_out, keys, source)
+
+
+def some(items: Sequence[str], at_most: int = 5) -> str:
+    """The first few items, and how many more there are, for an error."""
+    more = f" and {len(items) - at_most} more" if len(items) > at_most else ""
+    return ", ".join(items[:at_most]) + more

@@ -1,0 +1,181 @@
+"""metadata.csv, .jsonl and .parquet as Hugging Face's imagefolder has them, matched to files.
+
+A metadata file describes pictures in its own folder and below: column `file_name` is a path
+relative to it. Once there is metadata, every picture needs exactly one row and every row a file.
+All values are kept as strings; empty ones become None. Numbers, lists and objects of JSON lines
+and Parquet are kept as JSON text. Columns without a name are dropped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from creditline.data.files import Archive, Folder, is_picture
+from creditline.data.listing import Listing, Value, some
+from creditline.errors import DataError
+
+KINDS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+FILE = "file_name"
+
+Row = dict[str, Value]
+
+
+def describe(source: Folder | Archive, skip_bad: bool = False) -> Listing:
+    """List the pictures of a folder or zip file together with their metadata.
+
+    Args:
+        source: where to look.
+        skip_bad: leave out rows without a file and files without a row, and list them.
+
+    Raises:
+        DataError: if there is no picture, metadata cannot be parsed, or rows and files do not
+            match one to one.
+    """
+    files = source.files()
+    tables = [file for file in files if PurePosixPath(file).name in KINDS]
+    pictures = [file for file in files if is_picture(file)]
+    if not tables:
+        if not pictures:
+            found = f" among its {len(files)} files" if files else ""
+            raise DataError(
+                f"{source.label} holds no picture{found}. Give a folder or zip file with "
+                ".png, .jpg, .webp or other pictures in it or below it."
+            )
+        return Listing.of(source, pictures, pictures)
+    _one_kind_per_folder(tables)
+
+    present = set(files)
+    spelt = {unicodedata.normalize("NFC", file): file for file in files}
+    rows: dict[str, Row] = {}
+    without_file: list[str] = []
+    origin: dict[str, str] = {}
+    names: dict[str, None] = {}  # an ordered set of column names
+    for table in tables:
+        for line, row in _rows(source, table):
+            where = f"{table}, row {line}"
+            given = row.pop(FILE, None)
+            if not given:
+                raise DataError(f"{where}: {FILE} is empty. Name the picture or remove the row.")
+            file = posixpath.normpath(posixpath.join(posixpath.dirname(table), given))
+            if file not in present:  # systems differ in separators and in composing accents
+                file = spelt.get(unicodedata.normalize("NFC", file.replace("\\", "/")), file)
+            if file not in present:
+                without_file.append(f"{given} ({where})")
+                continue
+            if file in rows:
+                raise DataError(
+                    f"{file} is described twice: {origin[file]} and {where}. Keep one row."
+                )
+            rows[file], origin[file] = row, where
+            names |= dict.fromkeys(row)
+
+    without_row = [file for file in pictures if file not in rows]
+    if without_file and not skip_bad:
+        raise DataError(
+            f"{len(without_file)} metadata rows name files that are not there: "
+            f"{some(without_file)}. {FILE} is relative to the metadata file. Correct or remove "
+            "the rows, or skip them with skip_bad (--skip-bad)."
+        )
+    if without_row and not skip_bad:
+        raise DataError(
+            f"{len(without_row)} pictures have no row in {some(tables)}: {some(without_row)}. "
+            "Add rows, move the pictures elsewhere, or skip them with skip_bad (--skip-bad)."
+        )
+    left_out = [(item, "a metadata row without a file") for item in without_file]
+    left_out += [(item, "a picture without a metadata row") for item in without_row]
+    kept = sorted(rows)
+    if not kept:
+        raise DataError(f"{source.label} holds no picture that its metadata describes.")
+    columns = {name: tuple(rows[file].get(name) for file in kept) for name in names}
+    return Listing.of(source, kept, kept, columns, left_out=tuple(left_out))
+
+
+def text_of(value: Any) -> Value:
+    """A metadata value as text: None if missing or empty, JSON unless it is a string."""
+    if value is None or value == "":
+        return None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _one_kind_per_folder(tables: Sequence[str]) -> None:
+    folders: dict[str, str] = {}
+    for table in tables:
+        other = folders.setdefault(posixpath.dirname(table), table)
+        if other != table:
+            raise DataError(f"{other} and {table} lie in one folder. Keep one of them.")
+
+
+def _rows(source: Folder | Archive, table: str) -> Iterator[tuple[int, Row]]:
+    data = source.read(table)
+    kind = PurePosixPath(table).suffix
+    if kind == ".parquet":
+        parsed = _parquet(data, table)
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{table} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+        parsed = _csv(text, table) if kind == ".csv" else _jsonl(text, table)
+    for line, row in parsed:
+        if FILE not in row:
+            found = ", ".join(repr(name) for name in row) or "none"
+            raise DataError(
+                f"{table} has no column {FILE!r}; its columns: {found}. Name the column with the "
+                "pictures' paths so, and separate columns of a csv with commas."
+            )
+        yield line, {name: value for name, value in row.items() if name}
+
+
+def _csv(text: str, table: str) -> Iterator[tuple[int, Row]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        twice = {name for name in header if name and header.count(name) > 1}
+        if twice:
+            raise DataError(f"{table} has two columns called {some(sorted(twice))}. Rename one.")
+        if FILE not in header:
+            yield 1, dict.fromkeys(header)
+        for fields in reader:
+            if not fields:
+                continue
+            if len(fields) > len(header):
+                raise DataError(
+                    f"{table}, line {reader.line_num}: {len(fields)} fields under "
+                    f"{len(header)} columns. Put texts that contain commas in double quotes."
+                )
+            padded = fields + [""] * (len(header) - len(fields))
+            yield reader.line_num, dict(zip(header, map(text_of, padded), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{table}, line {reader.line_num}: not valid csv ({error}).") from error
+
+
+def _jsonl(text: str, table: str) -> Iterator[tuple[int, Row]]:
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except ValueError as error:
+            raise DataError(f"{table}, line {line}: not valid JSON ({error}).") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{table}, line {line}: expected one JSON object per line.")
+        yield line, {name: text_of(value) for name, value in row.items()}
+
+
+def _parquet(data: bytes, table: str) -> Iterator[tuple[int, Row]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{table} cannot be read as Parquet ({error}).") from error
+    for line, row in enumerate(rows, start=1):
+        yield line, {name: text_of(value) for name, value in row.items()}
