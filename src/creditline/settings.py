@@ -77,3 +77,44 @@ def require(condition: bool, asked: str, given: object, remedy: str) -> None:
     """Raise `SettingsError("<asked>; got <given>. <remedy>")` unless `condition` holds."""
     if not condition:
         raise SettingsError(f"{asked}; got {given!r}. {remedy}")
+
+
+def flatten(settings: Any) -> dict[str, Any]:
+    """Every leaf setting by its own name, those of nested dataclasses included."""
+    leaves: dict[str, Any] = {}
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        if dataclasses.is_dataclass(value):
+            leaves.update(flatten(value))
+        else:
+            leaves[f.name] = value
+    return leaves
+
+
+def override(settings: T, values: Mapping[str, Any]) -> T:
+    """A copy of `settings` with some leaves replaced, wherever they are nested.
+
+    Leaf names are unique within one settings tree, so `override(DTRAK(), {"timesteps": 100})`
+    needs no path. A whole nested dataclass can be replaced by its field's name as well.
+
+    Raises:
+        SettingsError: on a name that no level has.
+    """
+    rest = dict(values)
+    replaced = _override(settings, rest)
+    if rest:
+        raise unknown("setting", next(iter(rest)), flatten(settings))
+    return replaced
+
+
+def _override(settings: Any, rest: dict[str, Any]) -> Any:
+    changes = {}
+    for f in dataclasses.fields(settings):
+        value = getattr(settings, f.name)
+        if f.name in rest:
+            changes[f.name] = rest.pop(f.name)
+        elif dataclasses.is_dataclass(value):
+            inner = _override(value, rest)
+            if inner is not value:
+                changes[f.name] = inner
+    return dataclasses.replace(settings, **changes) if changes else settings

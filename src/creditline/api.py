@@ -1,0 +1,90 @@
+"""The calls most users need: build an index, open one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from creditline import methods
+from creditline.data.load import load_images
+from creditline.diffusion.load import load_model
+from creditline.indexing.build import build
+from creditline.indexing.index import Index
+from creditline.indexing.sources import facts_of, make_source, request_of
+from creditline.methods.base import Method
+from creditline.settings import override
+
+
+def index(
+    model: Any,
+    images: Any,
+    *,
+    method: str | Method = "d-trak",
+    out: str | Path,
+    encoder: Any = None,
+    device: str = "cpu",
+    workers: int = 1,
+    shard_rows: int = 32,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Index:
+    """Index every training image of a model, so that pictures can be traced to them.
+
+    Interrupt it at any time; the same call continues and ends with the same index.
+
+    Args:
+        model: what `load_model` takes or returns; several of one architecture (checkpoints, an
+            ensemble) as a list; None for pixel and encoder methods.
+        images: what `load_images` takes or returns.
+        method: a name (see `creditline methods`) or an instance.
+        out: folder to write.
+        encoder: a callable, or a folder of a CLIP or DINO model, for encoder methods.
+        device: where models are loaded, when `model` is a path.
+        workers: processes.
+        shard_rows: images per shard, the unit of resuming.
+        overwrite: replace an index made from something else.
+        settings: any setting of the method by name, such as `timesteps=100, dim=8192`.
+
+    Returns:
+        The finished index.
+
+    Raises:
+        CreditlineError: before long work, if anything does not fit (see `creditline.errors`).
+    """
+    recipe = methods.get(method)() if isinstance(method, str) else method
+    if isinstance(encoder, str):
+        settings["encoder"], encoder = encoder, None
+    recipe = override(recipe, settings)
+    pictures = load_images(images)
+    listed = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+    needed = recipe.source == "gradients"
+    models = [load_model(m, device=device) for m in listed if m is not None] if needed else []
+    source = make_source(recipe, models, pictures.shape, encoder, device)
+    request = request_of(recipe, source, models, pictures, shard_rows)
+    facts = facts_of(source, models, pictures)
+    folder = Path(out)
+    build(folder, source, pictures, request, facts, workers, shard_rows, overwrite)
+    return Index(folder, models=models or None, encoder=encoder, device=device)
+
+
+def open_index(
+    path: str | Path, *, model: Any = None, encoder: Any = None, device: str = "cpu"
+) -> Index:
+    """Open an index.
+
+    Args:
+        path: folder that `index` wrote.
+        model: the indexed model (or list of models) if it moved; by default it is loaded from
+            where it was when a query first needs it.
+        encoder: the callable, for an index built with one.
+        device: where queries are computed.
+
+    Raises:
+        CreditlineError: if the folder is no finished index.
+    """
+    models = None
+    if model is not None:
+        listed = list(model) if isinstance(model, (list, tuple)) else [model]
+        models = [load_model(m, device=device) for m in listed]
+    return Index(path, models=models, encoder=encoder, device=device)

@@ -1,0 +1,1 @@
+"""Curvature: what turns similarity of gradients into an estimate of influence."""

@@ -1,0 +1,78 @@
+"""Ridge settings: how much is added to the spectrum before it is inverted, and relative to what.
+
+The kernel's spectrum spans many orders of magnitude and its scale depends on the objective's
+reduction, so an absolute damping means nothing across models. Relative to the mean eigenvalue of
+the *centred* features one number serves TRAK and D-TRAK alike: nearly all of D-TRAK's trace lies
+in a direction common to all images, which centring removes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from creditline.errors import NumericsError, unknown
+from creditline.settings import require, setting
+
+REFERENCES = ("mean", "median", "absolute")
+SAFETY = 100.0
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Damping `lambda` of `(Phi^T Phi + lambda I)^-1`; the kernel is not divided by n.
+
+    Raises:
+        SettingsError: on a negative or non-finite damping or an unknown reference.
+    """
+
+    damping: float = setting(0.1, "damping, in units of `relative_to`")
+    relative_to: Literal["mean", "median", "absolute"] = setting(
+        "mean", "unit of the damping: mean or median eigenvalue of the kernel, or 1"
+    )
+    centre: bool = setting(True, "subtract the mean training feature from both sides first")
+
+    def __post_init__(self) -> None:
+        require(
+            math.isfinite(self.damping) and self.damping >= 0,
+            "damping must be a finite number, not negative",
+            self.damping,
+            "Try 0.1.",
+        )
+        if self.relative_to not in REFERENCES:
+            raise unknown("damping reference", self.relative_to, REFERENCES)
+
+    def absolute(self, eigenvalues: np.ndarray) -> float:
+        """The damping in the kernel's own units.
+
+        Args:
+            eigenvalues: of the smaller of the two Gram matrices, float64, ascending.
+
+        Raises:
+            NumericsError: below `100 eps lambda_max`, where float64 cannot tell the answer from
+                rounding; the message holds the numbers.
+        """
+        largest = float(eigenvalues[-1])
+        positive = eigenvalues[eigenvalues > np.finfo(np.float64).eps * largest * len(eigenvalues)]
+        if not len(positive):
+            raise NumericsError(
+                "All features are the same, so the kernel is zero after centring. Check that the "
+                "training images differ and that the objective depends on the parameters."
+            )
+        unit = {
+            "mean": float(eigenvalues.mean()),
+            "median": float(np.median(positive)),
+            "absolute": 1.0,
+        }[self.relative_to]
+        value = self.damping * unit
+        floor = SAFETY * float(np.finfo(np.float64).eps) * largest
+        if value < floor:
+            raise NumericsError(
+                f"Damping {value:.3g} is below {floor:.3g}, that is {SAFETY:.0f} x machine "
+                f"epsilon x the largest eigenvalue {largest:.3g}: the result would be rounding "
+                f"error. Smallest safe damping here: {floor / unit:.3g} x {self.relative_to}."
+            )
+        return value

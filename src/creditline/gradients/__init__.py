@@ -1,0 +1,1 @@
+"""From images to gradient features: noise plan, objective, engine, projection."""

@@ -1,0 +1,103 @@
+"""Probes: an image expanded into everything the network is shown of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from creditline.diffusion.denoiser import Batch, Denoiser
+from creditline.errors import DataError
+from creditline.gradients.plan import NoisePlan, Role
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The predicted clean images of one sampling run.
+
+    Attributes:
+        timesteps: the sampler's timesteps, int64 of shape `(t,)`, noisiest first.
+        x0: predicted x0 at each of them, float32 of shape `(t, ...)`.
+    """
+
+    timesteps: np.ndarray
+    x0: np.ndarray
+
+
+@dataclass(frozen=True)
+class Probe:
+    """All evaluations of one image, timestep-major: `u = t * r` of them.
+
+    Attributes:
+        image_id: content hash of the image.
+        x0: clean images, shape `(u, ...)`.
+        t: timesteps, int64 of shape `(u,)`.
+        noise: shape of `x0`.
+        condition: conditioning tensors, each of shape `(u, ...)`.
+        draws: evaluations per timestep, r.
+    """
+
+    image_id: str
+    x0: Tensor
+    t: Tensor
+    noise: Tensor
+    condition: dict[str, Tensor]
+    draws: int
+
+
+def expand(
+    denoiser: Denoiser,
+    batch: Batch,
+    plan: NoisePlan,
+    role: Role,
+    trajectories: Sequence[Trajectory | None] | None = None,
+) -> list[Probe]:
+    """One probe for each image of a batch.
+
+    Args:
+        denoiser: gives device, dtype and the process.
+        batch: encoded images.
+        plan: timesteps and noise.
+        role: side of the attribution.
+        trajectories: one per image; needed by a `trajectory` plan only.
+
+    Raises:
+        DataError: if a trajectory plan meets an image without a trajectory.
+    """
+    return [
+        _expand_one(denoiser, batch, i, plan, role, trajectories[i] if trajectories else None)
+        for i in range(len(batch.ids))
+    ]
+
+
+def _expand_one(
+    denoiser: Denoiser, batch: Batch, i: int, plan: NoisePlan, role: Role, run: Trajectory | None
+) -> Probe:
+    image_id, device, dtype = batch.ids[i], denoiser.device, denoiser.dtype
+    if plan.schedule == "trajectory":
+        if run is None:
+            raise DataError(
+                f"This method scores pictures along their sampling run; picture {image_id} has "
+                "none. Generate with the trajectory kept (creditline generate --trajectory)."
+            )
+        steps = np.asarray(run.timesteps, dtype=np.int64)
+        x0 = torch.from_numpy(np.ascontiguousarray(run.x0, dtype=np.float32))
+    else:
+        steps = plan.grid(denoiser.process.n_timesteps, role, image_id)
+        x0 = batch.x0[i].unsqueeze(0).expand(len(steps), *batch.x0[i].shape)
+    noise = torch.from_numpy(plan.noise(steps, tuple(x0.shape[1:]), role, image_id))
+    condition = {
+        name: value[i : i + 1].expand(len(steps) * plan.draws, *value.shape[1:]).to(device)
+        for name, value in batch.condition.items()
+    }
+    return Probe(
+        image_id=image_id,
+        x0=x0.to(device, dtype).repeat_interleave(plan.draws, dim=0),
+        t=torch.from_numpy(steps).repeat_interleave(plan.draws).to(device),
+        noise=noise.flatten(0, 1).to(device, dtype),
+        condition=condition,
+        draws=plan.draws,
+    )

@@ -1,0 +1,45 @@
+"""Random projections of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from creditline.errors import unknown
+from creditline.gradients.parameters import Layer
+from creditline.gradients.projection.base import (
+    PROJECTIONS,
+    Block,
+    Projection,
+    Projector,
+    lay_out,
+)
+from creditline.gradients.projection.count_sketch import CountSketch
+from creditline.gradients.projection.dense import Gaussian, Rademacher
+
+__all__ = ["Block", "Projection", "Projector", "build"]
+
+
+class Identity(Projector):
+    """No projection: the feature is the whole gradient."""
+
+    def project_block(self, block: Block, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def build(settings: Projection, layers: Sequence[Layer]) -> Projector:
+    """The projector that `settings` describe, laid out over `layers`.
+
+    Raises:
+        SettingsError: if the dimension does not fit the layers.
+    """
+    kinds: dict[str, type[Projector]] = {
+        "count-sketch": CountSketch,
+        "gaussian": Gaussian,
+        "rademacher": Rademacher,
+        "none": Identity,
+    }
+    if settings.projection not in kinds:
+        raise unknown("projection", settings.projection, PROJECTIONS)
+    return kinds[settings.projection](lay_out(settings, layers), settings.projection_seed)

@@ -1,0 +1,106 @@
+"""Gradient features of image sets: engine and projection joined, for one or several models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
+from creditline.errors import ModelError
+from creditline.gradients.engine import AutogradEngine
+from creditline.gradients.parameters import select
+from creditline.gradients.plan import NoisePlan, Role
+from creditline.gradients.probe import Probe, Trajectory, expand
+from creditline.gradients.projection import build
+from creditline.gradients.spec import FeatureSpec
+
+
+class GradientSource:
+    """Extracts projected gradients.
+
+    Args:
+        denoisers: models of one architecture: one, several checkpoints, or an ensemble. All share
+            the projection, as features of one image must be comparable across them.
+        spec: objective, noise plan, parameters, projection.
+        query_plan: noise plan of queries where it differs from that of training images.
+
+    Attributes:
+        dim: feature dimension k.
+        models: number of models C.
+
+    Raises:
+        ModelError: if the models differ in their parameters.
+        SettingsError: if the projection does not fit.
+    """
+
+    def __init__(
+        self,
+        denoisers: Sequence[Denoiser],
+        spec: FeatureSpec,
+        query_plan: NoisePlan | None = None,
+    ) -> None:
+        self.denoisers = tuple(denoisers)
+        self.spec = spec
+        self.query_plan = query_plan or spec.plan
+        self.layers = select(self.denoisers[0].module, spec.parameters)
+        for other in self.denoisers[1:]:
+            if select(other.module, spec.parameters) != self.layers:
+                raise ModelError(
+                    f"Models must share one architecture; {other.source} has other parameters "
+                    f"than {self.denoisers[0].source}. Index them separately."
+                )
+        self.projector = build(spec.projection, self.layers)
+        self.dim = self.projector.dim
+        self.models = len(self.denoisers)
+        self.parameters = sum(layer.size for layer in self.layers)
+
+    def check(self, images: ImageSet) -> None:
+        """Raise before long work if the images do not fit the models."""
+        for denoiser in self.denoisers:
+            denoiser.check(images)
+
+    def extract(
+        self,
+        images: ImageSet,
+        indices: Sequence[int],
+        role: Role = "train",
+        trajectories: Sequence[Trajectory | None] | None = None,
+        per_timestep: bool = False,
+    ) -> np.ndarray:
+        """Features of some images.
+
+        Args:
+            images: the set.
+            indices: positions in it.
+            role: side of the attribution; decides plan and noise.
+            trajectories: sampling runs of those positions, for a `trajectory` plan.
+            per_timestep: keep timesteps apart.
+
+        Returns:
+            float32 of shape `(b, units, C, k)`.
+        """
+        plan = self.spec.plan if role == "train" else self.query_plan
+        per_model = []
+        for denoiser in self.denoisers:
+            engine = AutogradEngine(denoiser, self.layers, self.spec.objective, self.spec.normalise)
+            batch = denoiser.encode(images, indices)
+            probes = expand(denoiser, batch, plan, role, trajectories)
+            per_model.append(self._project(engine, probes, per_timestep))
+        return np.stack(per_model, axis=2)
+
+    def _project(
+        self, engine: AutogradEngine, probes: Sequence[Probe], per_timestep: bool
+    ) -> np.ndarray:
+        """Features of shape `(b, units, k)` from one model."""
+        features: list[Tensor] = []
+        for start in range(0, len(probes), self.projector.batch):
+            group = probes[start : start + self.projector.batch]
+            gradients = [engine.gradient(probe, per_timestep) for probe in group]
+            stacked = [torch.cat(layer) for layer in zip(*gradients, strict=True)]
+            projected = self.projector.project(stacked)
+            features.append(projected.view(len(group), -1, self.dim).cpu())
+        return torch.cat(features).numpy()

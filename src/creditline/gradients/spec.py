@@ -1,0 +1,41 @@
+"""Everything that decides what a gradient feature is, as one setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from creditline.errors import unknown
+from creditline.gradients.objective import Objective
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.projection import Projection
+from creditline.settings import setting
+
+NORMALISATIONS = ("none", "timestep")
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Feature `phi(x) = P mean_{t, eps} grad_theta f(x, t, eps)` (D-TRAK, section 2.2).
+
+    With `normalise="timestep"` the gradient of each timestep, averaged over its draws, is divided
+    by its Euclidean norm before the mean over timesteps (as in ReTrac and DAS): norms differ by
+    orders of magnitude between timesteps, and a few would dominate.
+
+    Raises:
+        SettingsError: on an unknown normalisation.
+    """
+
+    objective: Objective = field(default_factory=Objective)
+    plan: NoisePlan = field(default_factory=NoisePlan)
+    projection: Projection = field(default_factory=Projection)
+    parameters: str = setting(
+        "*", "parameters to differentiate: comma-separated shell patterns, '!' excludes"
+    )
+    normalise: Literal["none", "timestep"] = setting(
+        "none", "give the gradient of each timestep unit norm before averaging"
+    )
+
+    def __post_init__(self) -> None:
+        if self.normalise not in NORMALISATIONS:
+            raise unknown("normalisation", self.normalise, NORMALISATIONS)

@@ -1,0 +1,154 @@
+"""Building an index: shards of images through the executor, resumable at any point."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from creditline import executor
+from creditline.data.image_set import ImageSet
+from creditline.errors import CreditlineError, IndexMismatchError
+from creditline.gradients.plan import Role
+from creditline.gradients.probe import Trajectory
+from creditline.indexing.manifest import NAME, Manifest
+from creditline.indexing.store import Store
+from creditline.progress import Progress
+from creditline.settings import require
+
+MARGIN = 1.2
+BYTES_PER_IMAGE = 1500  # picture and facts, about
+
+
+class Source(Protocol):
+    """Where features come from: gradients, pixels or an encoder."""
+
+    dim: int
+    models: int
+
+    def check(self, images: ImageSet) -> None:
+        """Raise before long work if the images do not fit."""
+
+    def extract(
+        self,
+        images: ImageSet,
+        indices: Sequence[int],
+        role: Role = "train",
+        trajectories: Sequence[Trajectory | None] | None = None,
+        per_timestep: bool = False,
+    ) -> np.ndarray:
+        """Features, float32 of shape `(b, units, C, k)`."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of consecutive images: one task."""
+
+    number: int
+    start: int
+    stop: int
+
+
+def build(
+    folder: Path,
+    source: Source,
+    images: ImageSet,
+    request: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    workers: int = 1,
+    shard_rows: int = 32,
+    overwrite: bool = False,
+) -> None:
+    """Extract the features of every image into `folder`; continue where a former run stopped.
+
+    Each task runs with one thread on the CPU, so that the result does not depend on the number of
+    workers.
+
+    Args:
+        folder: the index.
+        source: extracts features.
+        images: training images.
+        request: everything that decides the contents.
+        facts: further notes for the manifest.
+        workers: processes.
+        shard_rows: images per shard; what a crash can lose per worker.
+        overwrite: replace an index that was built from another request.
+
+    Raises:
+        IndexMismatchError: if `folder` holds an index of another request.
+        CreditlineError: if `folder` exists and is no index, or the disk is full.
+    """
+    require(shard_rows >= 1, "shard_rows must be at least 1", shard_rows, "Try 32.")
+    source.check(images)
+    _prepare(folder, request, facts, overwrite)
+    if Manifest.read(folder).status == "complete":
+        return
+    store = Store(folder, source.models, source.dim)
+    starts = range(0, len(images), shard_rows)
+    shards = [Shard(i, s, min(s + shard_rows, len(images))) for i, s in enumerate(starts)]
+    finished = store.finished()
+    todo = [shard for shard in shards if shard.number not in finished]
+    done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
+    _require_space(folder, source, len(images) - done)
+    try:
+        with Progress("index", len(images), "image", done=done) as bar:
+            shared = (source, images, store)
+            for shard, _ in executor.run(_extract_shard, shared, todo, workers):
+                bar.advance(shard.stop - shard.start)
+    except OSError as error:
+        raise CreditlineError(
+            f"Writing the index stopped: {error}. {len(store.finished())} of {len(shards)} shards "
+            f"are safe in {folder}; make room and run the same command again to continue."
+        ) from error
+    store.commit(len(shards))
+    Manifest(request, facts, "complete").write(folder)
+    store.clear_shards()
+
+
+def _prepare(
+    folder: Path, request: Mapping[str, Any], facts: Mapping[str, Any], overwrite: bool
+) -> None:
+    """Start a manifest, or accept the one that is there."""
+    if folder.exists() and not folder.is_dir():
+        raise CreditlineError(f"--out {folder} is a file. Name a folder that does not exist yet.")
+    if (folder / NAME).is_file():
+        try:
+            Manifest.read(folder).require_same(request, folder)
+            return
+        except IndexMismatchError:
+            if not overwrite:
+                raise
+            shutil.rmtree(folder)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise CreditlineError(
+            f"--out {folder} exists and is not an index. Name a new folder; nothing was changed."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    Manifest(request, facts).write(folder)
+
+
+def _require_space(folder: Path, source: Source, images: int) -> None:
+    needed = int(images * (source.models * source.dim * 2 + BYTES_PER_IMAGE) * MARGIN)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise CreditlineError(
+            f"The index needs about {needed / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB "
+            "free. Use a smaller --dim, or an --out with more room."
+        )
+
+
+def _extract_shard(shared: tuple[Source, ImageSet, Store], shard: Shard) -> None:
+    source, images, store = shared
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        indices = range(shard.start, shard.stop)
+        features = source.extract(images, indices)
+    finally:
+        torch.set_num_threads(threads)
+    store.write_shard(shard.number, images, indices, features[:, 0])

@@ -1,0 +1,313 @@
+"""Index: the handle on an index folder; traces queries and answers what it was made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from creditline import __version__, fingerprint, methods
+from creditline.data.spec import ImageSpec
+from creditline.errors import CreditlineError, IndexMismatchError, SettingsError
+from creditline.files import write_file
+from creditline.indexing.build import Source
+from creditline.indexing.manifest import Manifest
+from creditline.indexing.queries import Queries, gather
+from creditline.indexing.rank import Ranker
+from creditline.indexing.sources import described, load_source, method_of
+from creditline.indexing.spectra import fitted
+from creditline.indexing.store import Store
+from creditline.methods.base import Method, RidgeMethod
+from creditline.progress import Progress
+from creditline.settings import from_dict, require, to_dict
+from creditline.trace import MethodCard, QueryTrace, Trace
+
+QUERY_BATCH = 16
+
+
+class Index:
+    """Features of every training image of a model, ready to be searched.
+
+    Args:
+        path: folder that `creditline.index` or `creditline index` wrote.
+        models: the indexed models, when they are at hand; otherwise they are loaded from where
+            the manifest says when a query first needs them.
+        encoder: the encoder, for an index built with a callable.
+        device: where queries are computed.
+
+    Attributes:
+        manifest: what the index was built from.
+        method: how it scores; see `using`.
+        n: number of training images.
+        models: number of models C.
+        dim: feature dimension k.
+        learning_rates: of each model's checkpoint, or None.
+
+    Raises:
+        CreditlineError: if the folder is no index, or is not complete.
+    """
+
+    def __init__(
+        self, path: str | Path, *, models: Any = None, encoder: Any = None, device: str = "cpu"
+    ) -> None:
+        self.path = Path(path)
+        self.manifest = Manifest.read(self.path)
+        if self.manifest.status != "complete":
+            raise CreditlineError(
+                f"{self.path} is not complete. Run the `creditline index` command that began it "
+                "once more; it continues where it stopped."
+            )
+        request = self.manifest.request
+        self.n: int = request["images"]["n"]
+        self.models: int = request["features"]["models"]
+        self.dim: int = request["features"]["dim"]
+        self.learning_rates = tuple(m.get("learning_rate") for m in request["models"])
+        self.method = method_of(request)
+        self._given, self._encoder, self._device = models, encoder, device
+        self._store = Store(self.path, self.models, self.dim)
+        self._source: Source | None = None
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r}, {self.n:,} images, {self.method.title}, k={self.dim})"
+
+    def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Stored features of one model, float64, chunk by chunk (see `Features`)."""
+        return self._store.chunks(model)
+
+    def features(self, model: int = 0) -> np.ndarray:
+        """All stored features of one model, float64 of shape `(n, k)`."""
+        return np.concatenate([rows for _, rows in self.chunks(model)])
+
+    def using(self, method: str | Method | None = None, **settings: Any) -> Self:
+        """The same index with another method or other settings of it; costs no extraction.
+
+        Args:
+            method: name or instance; it must be fitted on the features that are stored.
+            settings: fields of the method to change, such as `ridge=Ridge(0.01)`.
+
+        Raises:
+            IndexMismatchError: if the method needs other features, naming them.
+            SettingsError: on an unknown method or setting.
+        """
+        chosen = self._choose(method) if method is not None else self.method
+        known = {f.name for f in dataclasses.fields(chosen)}  # type: ignore[arg-type]
+        for name in settings:
+            if name not in known:
+                raise SettingsError(
+                    f"{chosen.title} has no setting {name!r}. It has: {', '.join(sorted(known))}."
+                )
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.method = dataclasses.replace(chosen, **settings)  # type: ignore[type-var]
+        self._require_features(other.method)
+        if other.method.query_plan != self.method.query_plan:
+            other._source = None
+        return other
+
+    def trace(self, queries: Any, *, top: int = 20, method: str | Method | None = None) -> Trace:
+        """The training images that pictures owe most to.
+
+        Args:
+            queries: paths, folders, Pillow images, arrays, tensors (floats in [-1, 1]), lists of
+                these, or an `ImageSet`.
+            top: proponents and opponents to return for each.
+            method: score with another method on the same features; see `using`.
+
+        Returns:
+            A `Trace`: per query its proponents, opponents and totals.
+
+        Raises:
+            DataError: if a picture is missing, unreadable or of another shape.
+            SettingsError: if `top` is below 1.
+        """
+        require(top >= 1, "top must be at least 1", top, "Try 20.")
+        if method is not None:
+            return self.using(method).trace(queries, top=top)
+        prepared = self._prepare(queries)
+        self._fit()
+        ranker = Ranker(self._store, self.self_influence())
+        traces: list[QueryTrace] = []
+        for positions, scores in self._score(prepared):
+            for i, position in enumerate(positions):
+                for unit, row in enumerate(scores[i]):
+                    suffix = self._unit_name(prepared, position, unit)
+                    traces.append(ranker.rank(row, top, prepared, position, suffix))
+        return Trace(
+            method=self.card(),
+            settings=self._settings(),
+            n_train=self.n,
+            queries=tuple(traces),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            version=__version__,
+        )
+
+    def scores(self, queries: Any, *, out: str | Path | None = None) -> np.ndarray:
+        """The whole score matrix, on request.
+
+        Args:
+            queries: as in `trace`.
+            out: write to this `.npy` file as rows are finished and return a memory map of it.
+
+        Returns:
+            float64 of shape `(m, n)`, or `(m, t, n)` for a method that keeps timesteps.
+        """
+        prepared = self._prepare(queries)
+        self._fit()
+        matrix: np.ndarray | None = None
+        for positions, scores in self._score(prepared):
+            block = scores if self.method.keeps_timesteps else scores[:, 0]
+            if matrix is None:
+                shape = (len(prepared.images), *block.shape[1:])
+                matrix = (
+                    np.empty(shape)
+                    if out is None
+                    else np.lib.format.open_memmap(out, "w+", np.float64, shape)
+                )
+            matrix[positions.start : positions.stop] = block
+        if matrix is None:
+            raise SettingsError("There is no query to score. Give at least one picture.")
+        return matrix
+
+    def self_influence(self) -> np.ndarray:
+        """Score of every training image for itself, float64 of shape `(n,)`.
+
+        Computed once for each method and setting, then kept in the index folder.
+        """
+        key = fingerprint.of_json({"name": self.method.name, **described(self.method)})
+        path = self.path / f"self-influence-{key[:12]}.npy"
+        if not path.is_file():
+            self._fit()
+            values = self.method.self_influence()
+            write_file(path, lambda aside: np.save(aside, values))
+        return np.load(path)
+
+    def card(self) -> MethodCard:
+        """What a reader must know about the method."""
+        m = self.method
+        return MethodCard(m.name, m.title, m.paper, m.formula, m.causal)
+
+    def digest(self) -> str:
+        """Hash of all stored facts, pictures, features and norms, in row order."""
+        return self._store.digest()
+
+    def info(self) -> dict[str, Any]:
+        """What the index holds, for people."""
+        files = [f for f in self.path.rglob("*") if f.is_file()]
+        return {
+            "path": str(self.path),
+            "images": self.n,
+            "method": self.method.title,
+            "models": self.models,
+            "feature dimension": self.dim,
+            "bytes on disk": sum(f.stat().st_size for f in files),
+            **{k: dict(v) for k, v in self._settings().items()},
+            "facts": dict(self.manifest.facts),
+        }
+
+    def _choose(self, method: str | Method) -> Method:
+        """An instance of a named method on this index's features."""
+        if isinstance(method, Method):
+            return method
+        cls = methods.get(method)
+        shared = {
+            name: getattr(self.method, name)
+            for name in ("features", "ridge", "encoder")
+            if hasattr(self.method, name) and name in cls.__dataclass_fields__  # type: ignore[attr-defined]
+        }
+        if "features" in shared:
+            default = cls().features.objective  # type: ignore[attr-defined]
+            if shared["features"].objective != default:
+                raise IndexMismatchError(
+                    f"{cls.title} differentiates {to_dict(default)}; this index holds gradients of "
+                    f"{to_dict(shared['features'].objective)}. Build an index with "
+                    f"--method {cls.name}, or pass an instance with the settings you mean."
+                )
+        return cls(**shared)
+
+    def _require_features(self, method: Method) -> None:
+        mine, other = self.method, method
+        if mine.source != other.source:
+            raise IndexMismatchError(
+                f"{other.title} needs {other.source}; this index holds {mine.source}. "
+                f"Build one with --method {other.name}."
+            )
+        if getattr(mine, "features", None) != getattr(other, "features", None):
+            raise IndexMismatchError(
+                f"{other.title} was given other feature settings than the index holds: "
+                f"{to_dict(getattr(mine, 'features'))}. "  # noqa: B009
+                "Take them from index.method.features."
+            )
+
+    def _prepare(self, queries: Any) -> Queries:
+        images = self.manifest.request["images"]
+        plan = self.method.query_plan
+        prepared = gather(
+            queries,
+            from_dict(ImageSpec, images["spec"]),
+            tuple(images["shape"]),
+            runs=plan is not None and plan.schedule == "trajectory",
+        )
+        self._load_source().check(prepared.images)
+        return prepared
+
+    def _load_source(self) -> Source:
+        if self._source is None:
+            self._source = load_source(
+                self.manifest, self.method, self._given, self._encoder, self._device
+            )
+        return self._source
+
+    def _fit(self) -> None:
+        if hasattr(self.method, "features_"):
+            return
+        if isinstance(self.method, RidgeMethod):
+            self.method.fit(self, fitted(self.path, self, self.method.ridge.centre))
+        else:
+            self.method.fit(self)
+
+    def _score(self, queries: Queries) -> Iterator[tuple[range, np.ndarray]]:
+        """Positions and scores of shape `(b, units, n)`, a few queries at a time."""
+        source, m = self._load_source(), len(queries.images)
+        with Progress("trace", m, "picture") as bar:
+            for start in range(0, m, QUERY_BATCH):
+                positions = range(start, min(start + QUERY_BATCH, m))
+                features = source.extract(
+                    queries.images,
+                    positions,
+                    "query",
+                    [queries.trajectories[i] for i in positions],
+                    self.method.keeps_timesteps,
+                )
+                flat = features.reshape(-1, self.models, self.dim)
+                scores = self.method.attribute(flat)
+                yield positions, scores.reshape(len(positions), -1, self.n)
+                bar.advance(len(positions))
+
+    def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
+        run = queries.trajectories[position]
+        if not self.method.keeps_timesteps or run is None:
+            return ""
+        return f" at t={int(run.timesteps[unit])}"
+
+    def _settings(self) -> Mapping[str, Mapping[str, Any]]:
+        request, facts = self.manifest.request, self.manifest.facts
+        sections: dict[str, Mapping[str, Any]] = {
+            "model": {"sources": facts["model_sources"], "models": request["models"]},
+            "data": {**request["images"], "source": facts["data_source"]},
+            "features": {**request["features"], "layers": len(facts["blocks"])},
+            "method": {"name": self.method.name, **described(self.method)},
+        }
+        damping: Sequence[float] | None = getattr(self.method, "damping_", None)
+        if damping is not None:
+            sections["curvature"] = {
+                "space": self.method.spectra_[0].space,  # type: ignore[attr-defined]
+                "absolute damping": list(damping),
+            }
+        return sections

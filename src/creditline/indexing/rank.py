@@ -1,0 +1,102 @@
+"""From a row of scores to a ranking a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from creditline.indexing.queries import Queries
+from creditline.indexing.store import Store, png
+from creditline.trace import Hit, QueryTrace, tally
+
+PICTURE = 512
+
+
+class Ranker:
+    """Turns scores into `QueryTrace`s, reading the facts of training images once.
+
+    Args:
+        store: the index's table.
+        self_influence: score of each training image for itself, shape `(n,)`.
+    """
+
+    def __init__(self, store: Store, self_influence: np.ndarray) -> None:
+        self.store = store
+        self.facts = store.facts()
+        self.self_influence = self_influence
+        labels = self.facts["label"]
+        self.groups: dict[str, list] = {"contributor": self.facts["contributor"]}
+        if any(label is not None for label in labels):
+            self.groups["label"] = [None if x is None else str(x) for x in labels]
+
+    def rank(
+        self, scores: np.ndarray, top: int, queries: Queries, position: int, suffix: str = ""
+    ) -> QueryTrace:
+        """The two ends of one query's ranking.
+
+        Args:
+            scores: of every training image, shape `(n,)`.
+            top: hits at each end.
+            queries: all queries.
+            position: of this one.
+            suffix: appended to its name, such as a timestep.
+        """
+        order = strongest(scores, top)
+        reverse = strongest(-scores, top)
+        mean, std = float(scores.mean()), float(scores.std())
+        images = queries.images
+        return QueryTrace(
+            id=images.ids[position],
+            name=images.names[position] + suffix,
+            text=images.texts[position],
+            image=png(images.image(position), PICTURE),
+            proponents=self._hits(order, scores, mean, std),
+            opponents=self._hits(reverse, scores, mean, std),
+            totals={
+                column: tally(scores, groups, order.tolist())
+                for column, groups in self.groups.items()
+            },
+            mean=mean,
+            std=std,
+            n_positive=int((scores > 0).sum()),
+            details=queries.details[position],
+        )
+
+    def _hits(
+        self, rows: Sequence[int] | np.ndarray, scores: np.ndarray, mean: float, std: float
+    ) -> tuple[Hit, ...]:
+        facts, rows = self.facts, [int(row) for row in rows]
+        pictures = self.store.pictures(rows)
+        return tuple(
+            Hit(
+                row=row,
+                id=facts["id"][row],
+                name=facts["name"][row],
+                contributor=facts["contributor"][row],
+                text=facts["text"][row],
+                label=None if facts["label"][row] is None else str(facts["label"][row]),
+                score=float(scores[row]),
+                rank=rank,
+                z=(float(scores[row]) - mean) / std if std > 0 else 0.0,
+                image=picture,
+                self_influence=float(self.self_influence[row]),
+            )
+            for rank, (row, picture) in enumerate(zip(rows, pictures, strict=True), start=1)
+        )
+
+
+def strongest(scores: np.ndarray, top: int) -> np.ndarray:
+    """Positions of the `top` largest scores, largest first; ties by position.
+
+    Args:
+        scores: shape `(n,)`.
+        top: at most `n` are returned.
+    """
+    top = min(top, len(scores))
+    if top < len(scores):
+        threshold = np.partition(scores, len(scores) - top)[len(scores) - top]
+        candidates = np.flatnonzero(scores >= threshold)
+    else:
+        candidates = np.arange(len(scores))
+    return candidates[np.lexsort((candidates, -scores[candidates]))][:top]

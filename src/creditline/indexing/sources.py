@@ -1,0 +1,143 @@
+"""Feature sources from settings, for building an index, and from a manifest, for querying one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from creditline import methods
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.load import learning_rate, load_model
+from creditline.errors import IndexMismatchError, SettingsError
+from creditline.gradients.source import GradientSource
+from creditline.indexing.build import Source
+from creditline.indexing.manifest import Manifest, circumstances
+from creditline.methods.base import Method
+from creditline.settings import from_dict, to_dict
+from creditline.similarity.encoder import EncoderSource, load_encoder
+from creditline.similarity.pixels import PixelSource
+
+
+def make_source(
+    method: Method,
+    models: Sequence[Denoiser],
+    shape: tuple[int, int, int],
+    encoder: Any = None,
+    device: str = "cpu",
+    dim: int | None = None,
+) -> Source:
+    """The source of a method's features.
+
+    Args:
+        method: decides the kind of features.
+        models: denoisers, for gradient methods.
+        shape: of the images, for pixel methods.
+        encoder: a callable, for encoder methods; otherwise the method's own folder is loaded.
+        device: where an encoder runs.
+        dim: an encoder's dimension, when known.
+
+    Raises:
+        SettingsError: if a gradient method has no model.
+    """
+    if method.source == "pixels":
+        return PixelSource(shape)
+    if method.source == "encoder":
+        given = encoder if encoder is not None else method.encoder  # type: ignore[attr-defined]
+        return EncoderSource(load_encoder(given, device), dim)
+    if not models:
+        raise SettingsError(
+            f"{method.title} differentiates a model and none was given. "
+            "Pass a model, or use a similarity method."
+        )
+    return GradientSource(models, method.features, method.query_plan)  # type: ignore[attr-defined]
+
+
+def request_of(
+    method: Method, source: Source, models: Sequence[Denoiser], images: ImageSet, shard_rows: int
+) -> dict[str, Any]:
+    """Everything that decides an index's contents, as JSON values."""
+    used = models if method.source == "gradients" else ()
+    return {
+        "method": {"name": method.name, "settings": described(method)},
+        "images": {
+            "fingerprint": images.fingerprint,
+            "n": len(images),
+            "shape": list(images.shape),
+            "spec": to_dict(images.spec),
+        },
+        "models": [
+            {"fingerprint": m.fingerprint, "learning_rate": learning_rate(m.source)} for m in used
+        ],
+        "features": {
+            "kind": method.source,
+            "models": source.models,
+            "dim": source.dim,
+            "shard_rows": shard_rows,
+        },
+    }
+
+
+def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> dict[str, Any]:
+    """What is worth knowing about an index beyond its request."""
+    blocks = source.projector.blocks if isinstance(source, GradientSource) else ()
+    return {
+        "model_sources": [m.source for m in models],
+        "data_source": images.source,
+        "duplicates": [list(group) for group in images.duplicates()],
+        "skipped": [list(pair) for pair in images.skipped],
+        "parameters": source.parameters if isinstance(source, GradientSource) else 0,
+        "blocks": [[b.name, b.size, b.start, b.rows] for b in blocks],
+        **circumstances(),
+    }
+
+
+def method_of(request: Mapping[str, Any]) -> Method:
+    """The method that a manifest's request describes."""
+    recipe = request["method"]
+    return from_dict(methods.get(recipe["name"]), recipe["settings"])
+
+
+def described(method: Method) -> dict[str, Any]:
+    """Settings of a method as JSON values; a callable is named."""
+    return {
+        key: getattr(value, "__qualname__", repr(value)) if callable(value) else value
+        for key, value in to_dict(method).items()
+    }
+
+
+def load_source(
+    manifest: Manifest, method: Method, models: Any, encoder: Any, device: str
+) -> Source:
+    """The source that an index was built with, for its queries.
+
+    Args:
+        manifest: of the index.
+        method: with its query plan.
+        models: denoisers at hand, or None to load them from where the manifest says.
+        encoder: a callable at hand, or None.
+        device: where to load.
+
+    Raises:
+        IndexMismatchError: if a model's weights are not those that were indexed.
+    """
+    request = manifest.request
+    recorded = request["models"]
+    sources = manifest.facts["model_sources"]
+    if recorded and models is None:
+        if any(source is None for source in sources):
+            raise SettingsError(
+                "This index was built from a model in memory. Pass it again: "
+                "creditline.open_index(path, model=...)."
+            )
+        models = [load_model(source, device=device) for source in sources]
+    models = list(models or ())
+    found = [m.fingerprint for m in models]
+    expected = [m["fingerprint"] for m in recorded]
+    if recorded and found != expected:
+        raise IndexMismatchError(
+            f"The index was built with weights {expected}; {[m.source for m in models]} have "
+            f"{found}. Use the indexed model, or index this one."
+        )
+    features, shape = request["features"], request["images"]["shape"]
+    return make_source(method, models, tuple(shape), encoder, device, features["dim"])

@@ -1,0 +1,183 @@
+"""The one interface of every attribution method.
+
+A method is an estimator: its constructor stores settings, `fit` learns from training features
+(learned attributes end in `_`), `attribute` scores queries. A positive score means that training
+on the image lowered the query's loss (a proponent), a negative one the contrary (an opponent).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+
+from creditline.curvature.ridge import Ridge
+from creditline.curvature.spectrum import Spectrum
+from creditline.errors import SettingsError
+from creditline.features import ArrayFeatures, Features, dots, norms, per_model
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.spec import FeatureSpec
+
+SourceKind = Literal["gradients", "pixels", "encoder"]
+
+
+class Method(ABC):
+    """Base of every method.
+
+    Class attributes:
+        name: as typed on the command line.
+        title: as printed.
+        paper: where it comes from.
+        formula: the score of query `q` and training image `i`.
+        needs: what the user must have.
+        cost: of indexing `n` images and of one query.
+        causal: whether a score estimates an effect of training, or only a likeness.
+        source: what features it is fitted on.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    formula: ClassVar[str]
+    needs: ClassVar[str]
+    cost: ClassVar[str]
+    causal: ClassVar[bool] = True
+    source: ClassVar[SourceKind] = "gradients"
+
+    features_: Features
+
+    def fit(self, train: Features | np.ndarray) -> Self:
+        """Learn from training features.
+
+        Args:
+            train: a feature table, or an array of shape `(n, k)` or `(n, C, k)` for `C` models.
+
+        Returns:
+            The method itself.
+        """
+        self.features_ = ArrayFeatures(train) if isinstance(train, np.ndarray) else train
+        return self
+
+    def attribute(self, query: np.ndarray) -> np.ndarray:
+        """Scores of every training image for every query, averaged over models.
+
+        Args:
+            query: query features, shape `(m, k)` or `(m, C, k)`.
+
+        Returns:
+            float64 of shape `(m, n)`.
+
+        Raises:
+            SettingsError: if the method is not fitted or the shapes do not match.
+        """
+        table = self._fitted()
+        query = per_model(query).astype(np.float64)
+        if query.shape[1:] != (table.models, table.dim):
+            raise SettingsError(
+                f"Query features have shape {query.shape[1:]} per row; the training features have "
+                f"{(table.models, table.dim)}. Extract both with the same settings."
+            )
+        weights = self.model_weights()
+        return sum(  # type: ignore[return-value]
+            weights[c] * self.model_scores(c, query[:, c]) for c in range(table.models)
+        )
+
+    def self_influence(self) -> np.ndarray:
+        """Score of every training image for itself, float64 of shape `(n,)`."""
+        weights = self.model_weights()
+        return sum(  # type: ignore[return-value]
+            weights[c] * self.model_self_scores(c) for c in range(self._fitted().models)
+        )
+
+    @property
+    def query_plan(self) -> NoisePlan | None:
+        """Noise plan of queries where it differs from that of training images."""
+        return None
+
+    @property
+    def keeps_timesteps(self) -> bool:
+        """Whether a query is scored at each timestep apart."""
+        return False
+
+    def model_weights(self) -> np.ndarray:
+        """Weight of each model's scores, shape `(C,)`: an average."""
+        models = self._fitted().models
+        return np.full(models, 1.0 / models)
+
+    @abstractmethod
+    def model_scores(self, model: int, query: np.ndarray) -> np.ndarray:
+        """Scores under one model, queries of shape `(m, k)`, result `(m, n)`."""
+
+    @abstractmethod
+    def model_self_scores(self, model: int) -> np.ndarray:
+        """Self-influence under one model, shape `(n,)`."""
+
+    def _fitted(self) -> Features:
+        if not hasattr(self, "features_"):
+            raise SettingsError(f"{self.title} is not fitted. Call fit(train_features) first.")
+        return self.features_
+
+
+class InnerProduct(Method):
+    """Methods without curvature: a plain or a normalised inner product of features."""
+
+    cosine: ClassVar[bool] = False
+
+    def fit(self, train: Features | np.ndarray) -> Self:
+        super().fit(train)
+        if self.cosine:
+            self.norms_ = [
+                _positive(norms(self.features_, c)) for c in range(self.features_.models)
+            ]
+        return self
+
+    def model_scores(self, model: int, query: np.ndarray) -> np.ndarray:
+        scores = dots(self._fitted(), model, query)
+        if self.cosine:
+            scores /= _positive(np.linalg.norm(query, axis=1))[:, None]
+            scores /= self.norms_[model]
+        return scores
+
+    def model_self_scores(self, model: int) -> np.ndarray:
+        table = self._fitted()
+        return np.ones(table.n) if self.cosine else norms(table, model) ** 2
+
+
+@dataclass
+class RidgeMethod(Method):
+    """Methods of the form `phi_q^T (Phi^T Phi + lambda I)^-1 phi_i`, possibly rescaled."""
+
+    features: FeatureSpec = field(default_factory=FeatureSpec)
+    ridge: Ridge = field(default_factory=Ridge)
+
+    def fit(self, train: Features | np.ndarray, spectra: Sequence[Spectrum] | None = None) -> Self:
+        """Learn the kernel's spectrum; `spectra` takes one that was computed before."""
+        super().fit(train)
+        models = range(self.features_.models)
+        self.spectra_ = list(
+            spectra or (Spectrum.fit(self.features_, c, self.ridge.centre) for c in models)
+        )
+        self.damping_ = [self.ridge.absolute(s.eigenvalues) for s in self.spectra_]
+        self.column_scale_ = [self.column_scale(c) for c in models]
+        return self
+
+    def model_scores(self, model: int, query: np.ndarray) -> np.ndarray:
+        table, spectrum = self._fitted(), self.spectra_[model]
+        scores = spectrum.scores(table, model, query, self.damping_[model])
+        return scores * self.column_scale_[model]
+
+    def model_self_scores(self, model: int) -> np.ndarray:
+        leverage = self.spectra_[model].quadratic(self._fitted(), model, self.damping_[model], 1)
+        return leverage * self.column_scale_[model]
+
+    def column_scale(self, model: int) -> np.ndarray | float:
+        """Factor of each training image, shape `(n,)`, or one for all."""
+        return 1.0
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """Norms with zero replaced by infinity: the cosine with a zero vector is zero."""
+    return np.where(values > 0, values, np.inf)

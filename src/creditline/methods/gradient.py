@@ -1,0 +1,39 @@
+"""Plain gradient similarity: Charpiat et al., "Input Similarity from the Neural Network
+Perspective" (NeurIPS 2019), as the D-TRAK paper's Gradient (dot) and Gradient (cos).
+
+    score(q, i) = <phi_q, phi_i>   or its cosine,   phi = P mean_t grad L_simple
+
+Seams: simple objective, no curvature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from creditline.gradients.spec import FeatureSpec
+from creditline.methods.base import InnerProduct
+
+
+@dataclass
+class GradientDot(InnerProduct):
+    """Inner product of loss gradients at the final model."""
+
+    name: ClassVar = "gradient-dot"
+    title: ClassVar = "Gradient (dot)"
+    paper: ClassVar = "Charpiat et al., NeurIPS 2019"
+    formula: ClassVar = "⟨φ_q, φ_i⟩,  φ = P · mean_t ∇L_simple"
+    needs: ClassVar = "a model; shares TRAK's index"
+    cost: ClassVar = "n·t backward passes; t per query"
+
+    features: FeatureSpec = field(default_factory=FeatureSpec)
+
+
+@dataclass
+class GradientCosine(GradientDot):
+    """Cosine of loss gradients at the final model."""
+
+    name: ClassVar = "gradient-cosine"
+    title: ClassVar = "Gradient (cosine)"
+    formula: ClassVar = "⟨φ_q, φ_i⟩ / (‖φ_q‖ ‖φ_i‖)"
+    cosine: ClassVar = True

@@ -1,0 +1,32 @@
+"""Renormalised influence: Hammoudeh and Lowd (2022), on TRAK's features.
+
+    score(q, i) = TRAK(q, i) / |phi_i|
+
+Seams: as TRAK, with each column divided by the norm of the image's own feature (centred when the
+ridge centres).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from creditline.methods.base import RidgeMethod
+
+
+@dataclass
+class RenormalisedIF(RidgeMethod):
+    """TRAK relative to the norm of the training image's gradient."""
+
+    name: ClassVar = "renormalised-if"
+    title: ClassVar = "Renormalised IF"
+    paper: ClassVar = "Hammoudeh and Lowd, CCS 2022"
+    formula: ClassVar = "TRAK(q, i) / ‖φ_i‖"
+    needs: ClassVar = "a model; shares TRAK's index"
+    cost: ClassVar = "as TRAK"
+
+    def column_scale(self, model: int) -> np.ndarray | float:
+        squares = self.spectra_[model].quadratic(self._fitted(), model, self.damping_[model], 0)
+        return 1.0 / np.sqrt(np.where(squares > 0, squares, np.inf))

@@ -1,0 +1,69 @@
+"""TracIn over checkpoints, and its cosine form GAS.
+
+    TracInCP(q, i) = sum_c w_c <phi_q^c, phi_i^c>        Pruthi et al. (NeurIPS 2020)
+    GAS(q, i)      = mean_c cos(phi_q^c, phi_i^c)        Hammoudeh and Lowd (CCS 2022)
+
+Seams: simple objective, several checkpoints of one run, no curvature. `w_c = 1/C` as in the D-TRAK
+paper's experiments, or the learning rate at each checkpoint as in the original.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from creditline.errors import SettingsError, unknown
+from creditline.methods.gradient import GradientDot
+from creditline.settings import setting
+
+WEIGHTS = ("equal", "learning-rate")
+
+
+@dataclass
+class TracInCP(GradientDot):
+    """Gradient inner products summed over training checkpoints.
+
+    Raises:
+        SettingsError: on an unknown weighting; at `fit`, if a learning rate is not recorded.
+    """
+
+    name: ClassVar = "tracin"
+    title: ClassVar = "TracInCP"
+    paper: ClassVar = "Pruthi et al., NeurIPS 2020"
+    formula: ClassVar = "Σ_c w_c ⟨φ_q^c, φ_i^c⟩"
+    needs: ClassVar = "checkpoints of one training run"
+    cost: ClassVar = "C·n·t backward passes; C·t per query"
+
+    checkpoint_weights: Literal["equal", "learning-rate"] = setting(
+        "equal", "weight of each checkpoint"
+    )
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_weights not in WEIGHTS:
+            raise unknown("checkpoint weighting", self.checkpoint_weights, WEIGHTS)
+
+    def model_weights(self) -> np.ndarray:
+        if self.checkpoint_weights == "equal":
+            return super().model_weights()
+        rates = self._fitted().learning_rates
+        if any(rate is None for rate in rates):
+            raise SettingsError(
+                f"Weighting by learning rate needs one for each checkpoint; recorded: {rates}. "
+                "Use checkpoints written by `creditline train`, or equal weights."
+            )
+        return np.array(rates, dtype=np.float64)
+
+
+@dataclass
+class GAS(GradientDot):
+    """Gradient cosines averaged over training checkpoints."""
+
+    name: ClassVar = "gas"
+    title: ClassVar = "GAS"
+    paper: ClassVar = "Hammoudeh and Lowd, CCS 2022"
+    formula: ClassVar = "mean_c cos(φ_q^c, φ_i^c)"
+    needs: ClassVar = "checkpoints of one training run; shares TracInCP's index"
+    cost: ClassVar = "C·n·t backward passes; C·t per query"
+    cosine: ClassVar = True

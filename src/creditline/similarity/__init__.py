@@ -1,0 +1,1 @@
+"""Feature sources that need no gradients: pixels and encoders."""

@@ -1,0 +1,155 @@
+"""What every method promises, checked for every method that is registered."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from creditline.errors import SettingsError
+from creditline.features import ArrayFeatures
+from creditline.methods import METHODS, get
+from creditline.methods.base import RidgeMethod
+from creditline.settings import from_dict, to_dict
+
+N, M, C, K = 40, 6, 3, 12
+RIDGE = [name for name, method in METHODS.items() if issubclass(method, RidgeMethod)]
+
+
+@pytest.fixture
+def train() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((N, C, K)) + 1.0
+
+
+@pytest.fixture
+def query() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((M, C, K)) + 1.0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_card_is_complete(name):
+    method = get(name)
+    assert method.name == name
+    for text in ("title", "paper", "formula", "needs", "cost"):
+        assert getattr(method, text).strip()
+    assert (method.__doc__ or "").strip()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_deterministic_and_independent_of_other_queries(name, train, query):
+    scores = get(name)().fit(train).attribute(query)
+    assert scores.shape == (M, N)
+    assert scores.dtype == np.float64
+    assert np.array_equal(scores, get(name)().fit(train).attribute(query))
+    one_by_one = np.concatenate([get(name)().fit(train).attribute(q[None]) for q in query])
+    assert_allclose(one_by_one, scores, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_order_of_training_images_only_permutes_the_columns(name, train, query):
+    order = np.random.default_rng(2).permutation(N)
+    scores = get(name)().fit(train).attribute(query)
+    assert_allclose(
+        get(name)().fit(train[order]).attribute(query), scores[:, order], rtol=1e-8, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_several_models_are_an_average_of_one(name, train, query):
+    together = get(name)().fit(train).attribute(query)
+    apart = [get(name)().fit(train[:, c]).attribute(query[:, c]) for c in range(C)]
+    assert_allclose(together, np.mean(apart, axis=0), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_self_influence_is_the_diagonal(name, train):
+    method = get(name)().fit(train)
+    assert_allclose(method.self_influence(), np.diag(method.attribute(train)), rtol=1e-7)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_sign_on_two_points(name):
+    """Training on the image whose gradient points the query's way lowers the query's loss."""
+    friend, foe = np.array([2.0, 0.1, 0.0]), np.array([-2.0, 0.1, 0.5])
+    scores = get(name)().fit(np.stack([friend, foe])).attribute(friend[None])
+    assert scores[0, 0] > 0 > scores[0, 1]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_common_scale_of_the_features_does_not_change_the_ranking(name, train, query):
+    scores = get(name)().fit(train).attribute(query)
+    scaled = get(name)().fit(train * 1e-3).attribute(query * 1e-3)
+    assert np.array_equal(np.argsort(scores), np.argsort(scaled))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_survive_a_manifest(name):
+    method = get(name)()
+    assert from_dict(get(name), to_dict(method)) == method
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_unfitted_and_misshapen(name, train, query):
+    with pytest.raises(SettingsError, match="not fitted"):
+        get(name)().attribute(query)
+    with pytest.raises(SettingsError, match="same settings"):
+        get(name)().fit(train).attribute(query[:, :, :5])
+
+
+@pytest.mark.parametrize("name", RIDGE)
+def test_ridge_methods_against_the_explicit_formula(name, train, query):
+    phi, q = train[:, 0], query[:, 0]
+    method = get(name)().fit(phi)
+    a, b = phi - phi.mean(0), q - phi.mean(0)
+    kernel = a.T @ a
+    damping = 0.1 * np.trace(kernel) / min(N, K)
+    inverse = np.linalg.inv(kernel + damping * np.eye(K))
+    expected = b @ inverse @ a.T
+    if name == "relative-if":
+        expected /= np.linalg.norm(a @ inverse, axis=1)
+    if name == "renormalised-if":
+        expected /= np.linalg.norm(a, axis=1)
+    assert_allclose(method.attribute(q), expected, rtol=1e-6)
+
+
+def test_trak_is_the_exact_influence_of_a_linear_model_as_damping_vanishes():
+    """Least squares: the change of prediction on deleting a point is h_qi r_i / (1 - h_ii)."""
+    rng = np.random.default_rng(3)
+    x, q = rng.standard_normal((30, 4)), rng.standard_normal((5, 4))
+    y = x @ rng.standard_normal(4) + rng.standard_normal(30)
+    ridge = dataclasses.replace(get("trak")().ridge, damping=1e-9, centre=False)
+    method = dataclasses.replace(get("trak")(), ridge=ridge).fit(x)
+    residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    predicted = method.attribute(q) * residual / (1 - method.self_influence())
+    for i in range(30):
+        rest = np.delete(np.arange(30), i)
+        without = np.linalg.lstsq(x[rest], y[rest], rcond=None)[0]
+        change = q @ np.linalg.lstsq(x, y, rcond=None)[0] - q @ without
+        assert_allclose(predicted[:, i], change, rtol=1e-5, atol=1e-9)
+
+
+def test_tracin_weights(train, query):
+    table = ArrayFeatures(train, learning_rates=(0.1, 0.2, 0.3))
+    method = get("tracin")(checkpoint_weights="learning-rate").fit(table)
+    expected = sum(rate * query[:, c] @ train[:, c].T for c, rate in enumerate((0.1, 0.2, 0.3)))
+    assert_allclose(method.attribute(query), expected, rtol=1e-10)
+    unknown = get("tracin")(checkpoint_weights="learning-rate").fit(train)
+    with pytest.raises(SettingsError, match="learning rate"):
+        unknown.attribute(query)
+    with pytest.raises(SettingsError, match="learning-rate"):
+        get("tracin")(checkpoint_weights="learning-rates")
+
+
+def test_cosine_with_a_zero_feature_is_zero(train, query):
+    train[4] = 0
+    for name in ("gradient-cosine", "gas", "pixel-cosine", "encoder-cosine"):
+        scores = get(name)().fit(train).attribute(query)
+        assert (scores[:, 4] == 0).all()
+        assert np.isfinite(scores).all()
+
+
+def test_unknown_method_suggests_the_nearest():
+    with pytest.raises(SettingsError, match="Did you mean 'd-trak'"):
+        get("dtrak")
