@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from creditline.report.page import fragment, render, write
 from creditline.report.sheet import sheet
 
-__all__ = ["sheet"]
+__all__ = ["fragment", "render", "sheet", "write"]
