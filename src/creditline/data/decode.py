@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from creditline.errors import DataError
 
@@ -18,6 +20,20 @@ EXTENSIONS = frozenset(
 
 MAX_FILE_BYTES = 1 << 30
 """No picture file is larger than this; a zip entry that claims to be is a bomb or a mistake."""
+
+# What Pillow's readers raise on damaged files, found by feeding them some.
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, RuntimeError)
+DAMAGE += (OverflowError, struct.error, zlib.error)  # type: ignore[assignment]
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode(data: bytes, name: str) -> Image.Image:
@@ -51,25 +67,26 @@ def decode(data: bytes, name: str) -> Image.Image:
         ) from error
     except UnidentifiedImageError as error:
         raise DataError(f"{name}: not a picture in any format Pillow reads.") from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
-        # Pillow's plugins raise all of these on damaged files.
+    except DAMAGE as error:
         raise DataError(f"{name}: corrupt or cut short ({error}).") from error
 
 
 def upright(image: Image.Image, name: str = "picture") -> Image.Image:
     """The first frame of a picture, turned as its EXIF tag says, in 8-bit RGB or RGBA.
 
-    16-bit grey is scaled to 8 bits; palette, grey, CMYK, YCbCr and HSV are converted (colour
+    16-bit grey is scaled to 8 bits; palette, grey, CMYK, YCbCr, HSV and LAB are converted (colour
     profiles are not applied); every kind of transparency becomes an alpha channel.
 
     Raises:
-        DataError: for floating point and 32-bit integer pictures, whose range is not defined,
-            and for modes that Pillow cannot convert.
+        DataError: for floating point and 32-bit integer pictures, whose range is not defined.
     """
     if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
+    image.load()  # some readers turn the picture themselves here, and drop the tag
     from_png = image.format == "PNG"  # some Pillow versions open 16-bit grey PNG as mode I
-    image = ImageOps.exif_transpose(image)
+    turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I;16") or (image.mode == "I" and from_png):
         image = _from_16_bits(image, name)
     if image.mode in ("I", "F"):
@@ -78,15 +95,11 @@ def upright(image: Image.Image, name: str = "picture") -> Image.Image:
             "Convert the picture to 8 or 16 bits per channel."
         )
     alpha = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
-    try:
-        if image.mode == "La":
-            image = image.convert("LA")
-        return image.convert("RGBA" if alpha else "RGB")
-    except ValueError as error:
-        raise DataError(
-            f"{name}: pixels of mode {image.mode!r} cannot be converted to RGB. "
-            "Save the picture as PNG or JPEG."
-        ) from error
+    if image.mode == "La":
+        image = image.convert("LA")
+    plain = image.convert("RGBA" if alpha else "RGB")
+    plain.info.clear()  # the tags no longer apply
+    return plain
 
 
 def _from_16_bits(image: Image.Image, name: str) -> Image.Image:

@@ -18,7 +18,7 @@ class Folder:
     """Files below a folder; keys are their paths relative to it."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.label = root, str(root)
+        self.root, self.label = root.absolute(), str(root)
 
     def files(self) -> list[str]:
         """Relative paths of all files that are not hidden, sorted.
@@ -41,7 +41,7 @@ class Archive:
     """
 
     def __init__(self, path: Path, inner: str = "") -> None:
-        self.path, self.inner = path, f"{inner.strip('/')}/" if inner.strip("/") else ""
+        self.path, self.inner = path.absolute(), f"{inner.strip('/')}/" if inner.strip("/") else ""
         self.label = f"{path}/{self.inner}".rstrip("/")
         self._open: tuple[int, zipfile.ZipFile] | None = None
 
@@ -109,6 +109,18 @@ def find(path: str | os.PathLike[str]) -> Folder | Archive | Pictures:
         DataError: if nothing is there, or it is neither folder, zip file nor picture.
     """
     place = Path(path).expanduser()
+    try:
+        return _find(place)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file name ends as those of pictures do."""
+    return PurePosixPath(name).suffix.lower() in EXTENSIONS
+
+
+def _find(place: Path) -> Folder | Archive | Pictures:
     if place.is_dir():
         return Folder(place)
     if place.is_file():
@@ -119,16 +131,12 @@ def find(path: str | os.PathLike[str]) -> Folder | Archive | Pictures:
         if parent.is_file():
             return Archive(parent, place.relative_to(parent).as_posix())
         if parent.is_dir():
+            missing = place.relative_to(parent).parts[0]
             raise DataError(
-                f"{path} does not exist: {parent} holds no {place.relative_to(parent).parts[0]!r}. "
+                f"{place} does not exist: {parent} holds no {missing!r}. "
                 "Give a folder of pictures, a zip file of one, or a picture."
             )
-    raise DataError(f"{path} does not exist. Give a folder of pictures or a zip file of one.")
-
-
-def is_picture(name: str) -> bool:
-    """Whether a file name ends as those of pictures do."""
-    return PurePosixPath(name).suffix.lower() in EXTENSIONS
+    raise DataError(f"{place} does not exist. Give a folder of pictures or a zip file of one.")
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -62,6 +62,10 @@ class ImageSet:
         self.texts = nothing if texts is None else tuple(texts)
         self.labels = nothing if labels is None else tuple(_class_index(v) for v in labels)
         self.label_names = None if label_names is None else tuple(label_names)
+        if self.label_names is not None:
+            high = max((v for v in self.labels if v is not None), default=-1)
+            if high >= len(self.label_names):
+                raise DataError(f"There is a label {high}, but only {len(self.label_names)} names.")
         self._columns = {key: tuple(values) for key, values in (columns or {}).items()}
         self.spec = pixels.spec
         self.source = source

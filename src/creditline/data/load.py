@@ -149,7 +149,7 @@ def _pictures(files: Pictures) -> Listing:
     absent = [str(path) for path in files.paths if not path.is_file()]
     if absent:
         raise DataError(f"No such picture files: {some(absent)}.")
-    keys = tuple(str(path) for path in files.paths)
+    keys = tuple(str(path.absolute()) for path in files.paths)
     names = tuple(path.as_posix() for path in files.paths)
     if len({path.name for path in files.paths}) == len(keys):
         names = tuple(path.name for path in files.paths)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from creditline.data.decode import DAMAGE
 from creditline.errors import DataError, SettingsError
 
 TOLERANCE = 1e-5
@@ -42,6 +43,10 @@ def _sequence(images: Any) -> Sequence[Any]:
 
 def _one(image: Any, i: int, value_range: tuple[float, float]) -> Image.Image:
     if isinstance(image, Image.Image):
+        try:
+            image.load()  # one that was opened but not yet read
+        except DAMAGE as error:
+            raise DataError(f"Picture {i} cannot be read ({error}).") from error
         return image
     if isinstance(image, np.ndarray):
         array, layout = image, "[H, W], [H, W, 3] or [H, W, 4]"

@@ -58,8 +58,9 @@ def describe(source: Folder | Archive, skip_bad: bool = False) -> Listing:
     origin: dict[str, str] = {}
     names: dict[str, None] = {}  # an ordered set of column names
     for table in tables:
+        unit = "row" if table.endswith(".parquet") else "line"
         for line, row in _rows(source, table):
-            where = f"{table}, row {line}"
+            where = f"{table}, {unit} {line}"
             given = row.pop(FILE, None)
             if not given:
                 raise DataError(f"{where}: {FILE} is empty. Name the picture or remove the row.")

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from importlib import metadata
+
+import numpy as np
+import pytest
+
+from creditline.data import load_images
+from creditline.data.icons import PACKS, PIP_COMMAND, caption, describe_icons
+from creditline.errors import DataError, SettingsError
+
+
+def installed() -> bool:
+    names = {(found.metadata["Name"] or "").lower() for found in metadata.distributions()}
+    return all(pack.package.lower() in names for pack in PACKS)
+
+
+icons_present = pytest.mark.skipif(not installed(), reason=f"needs {PIP_COMMAND}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("apps/mail--plus", "mail plus"),
+        ("14_layer_newlayer", "14 layer newlayer"),
+        ("All software is current", "All software is current"),
+        ("arrow-315", "arrow 315"),
+    ],
+)
+def test_captions(name, text):
+    assert caption(name) == text
+
+
+def test_missing_package_says_how_to_install(monkeypatch):
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
+    with pytest.raises(
+        DataError, match=r"crystal-small is not installed(.|\n)*pip install"
+    ) as error:
+        load_images("demo:icons")
+    assert all(f"{pack.package}==" in str(error.value) for pack in PACKS)
+
+
+def test_unknown_demo():
+    with pytest.raises(SettingsError, match="Did you mean 'demo:icons'"):
+        load_images("demo:icon")
+
+
+@icons_present
+def test_icons_of_four_artists():
+    before = set(sys.modules)
+    images = load_images("demo:icons")
+
+    assert images.shape == (3, 16, 16)
+    assert images.duplicates() == ()
+    assert len(set(images.names)) == len(images)
+    assert all(images.texts)
+    flat = images.array().reshape(len(images), -1, 3)
+    assert (flat != flat[:, :1]).any(axis=(1, 2)).all(), "a blank tile is left"
+    assert Counter(images.contributors) == {
+        "Everaldo Coelho": 1004,
+        "Mark James": 1002,
+        "Yusuke Kamiyamane": 3570,
+        "Tango Desktop Project": 217,
+    }
+    assert set(images.columns) == {"licence", "package"}
+    assert set(zip(images.contributors, images.columns["package"], strict=True)) == {
+        (pack.contributor, pack.package) for pack in PACKS
+    }
+    imported = {name.split(".")[0] for name in set(sys.modules) - before}
+    assert not imported & {"flask", "flask_silk", "crystal_small", "fugue_icons", "wx_icons_tango"}
+
+
+@icons_present
+def test_icons_follow_the_settings():
+    small = load_images("demo:icons", limit=5)
+    options = {"size": 32, "resample": "nearest", "label_column": "contributor"}
+    large = load_images("demo:icons", limit=5, **options)
+    doubled = small.array().repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_array_equal(large.array(), doubled)
+    assert large.label_names == tuple(sorted(pack.contributor for pack in PACKS))
+    assert large.contributors == small.contributors
+
+
+@icons_present
+def test_sprite_tiles_are_cut_where_the_index_says():
+    listing = describe_icons()
+    at = list(listing.names).index("fugue/abacus.png")
+    pack = next(pack for pack in PACKS if pack.sprite)
+    tile = dict(pack.tiles())["abacus"]
+    assert tile.size == (16, 16)
+    assert listing.opened(at).tobytes() == tile.tobytes()
+    assert listing.columns["text"][at] == "abacus"
