@@ -79,8 +79,10 @@ def test_palette_and_grey_transparency_become_alpha():
 
 
 def test_premultiplied_alpha_is_undone():
-    image = Image.new("RGBA", (1, 1), (200, 100, 50, 128)).convert("RGBa")
-    np.testing.assert_allclose(upright(image).getpixel((0, 0)), (200, 100, 50, 128), atol=2)
+    colour = Image.new("RGBA", (1, 1), (200, 100, 50, 128)).convert("RGBa")
+    np.testing.assert_allclose(upright(colour).getpixel((0, 0)), (200, 100, 50, 128), atol=2)
+    grey = Image.new("LA", (1, 1), (200, 128)).convert("La")
+    np.testing.assert_allclose(upright(grey).getpixel((0, 0)), (200, 200, 200, 128), atol=2)
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])

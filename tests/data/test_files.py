@@ -117,6 +117,14 @@ def test_damaged_zip_entry_is_named(folder, zipped):
     assert len(load_images(path, skip_bad=True)) == 5
 
 
+def test_zip_entry_gone_since_loading(folder, zipped, travel):
+    images = load_images(zipped(folder), memory=0)
+    (folder / "cat/1.png").unlink()
+    zipped(folder)
+    with pytest.raises(DataError, match=r"cat/1\.png: no longer in"):
+        travel(images).array()
+
+
 def test_encrypted_zip_entry_is_named(folder, zipped):
     path = zipped(folder)
     data = bytearray(path.read_bytes())

@@ -109,13 +109,14 @@ def test_limit_counts_good_pictures(folder, write):
 
 def test_mixed_sizes_say_which_and_what_to_do(folder, write, noise):
     write({"zebra/0.png": noise(5, 9, 3), "zebra/1.png": noise(5, 9, 3, seed=1)})
+    write({"zebra/2.png": b"a bad one does not hide the sizes"})
     with pytest.raises(DataError) as caught:
         load_images(folder)
     message = str(caught.value)
     assert "8x6: 6 (such as cat/0.png)" in message
     assert "9x5: 2 (such as zebra/0.png)" in message
     assert "size=6" in message
-    assert load_images(folder, size=6).shape == (3, 6, 6)
+    assert load_images(folder, size=6, skip_bad=True).shape == (3, 6, 6)
 
 
 def test_crop_none_can_skip_what_does_not_fit(folder, write, noise):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
@@ -48,6 +49,12 @@ def test_missing_package_says_how_to_install(monkeypatch):
 def test_unknown_demo():
     with pytest.raises(SettingsError, match="Did you mean 'demo:icons'"):
         load_images("demo:icon")
+
+
+@icons_present
+def test_package_with_other_contents():
+    with pytest.raises(DataError, match=r"crystal-small \S+ has no elsewhere"):
+        list(replace(PACKS[0], folder="elsewhere").tiles())
 
 
 @icons_present

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -104,6 +105,11 @@ def test_from_images_wants_a_sequence(noise):
         ImageSet.from_images([])
     with pytest.raises(DataError, match="got int"):
         ImageSet.from_images(7)
+    stream = io.BytesIO()
+    Image.fromarray(noise(40, 40, 3)).save(stream, "PNG")
+    unread = Image.open(io.BytesIO(stream.getvalue()[:2000]))
+    with pytest.raises(DataError, match="Picture 0 cannot be read"):
+        ImageSet.from_images([unread])
     with pytest.raises(SettingsError, match="black < white"):
         ImageSet.from_images([noise(4, 4, 3)], value_range=(1, 0))
 

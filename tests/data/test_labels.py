@@ -20,6 +20,7 @@ def test_contributors_from_the_first_folder_labels_from_the_last(write, noise):
     )
     images = load_images(source, contributors="folder", labels="folder")
     assert images.contributors == ("ann", "ann", "bo", "bo")
+    assert load_images(source, contributors="none").contributors == (None,) * 4
     assert images.labels == (0, 1, 0, 1)
     assert images.label_names == ("x", "y")
 

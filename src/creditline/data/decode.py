@@ -88,7 +88,7 @@ def upright(image: Image.Image, name: str = "picture") -> Image.Image:
     if turn is not None:
         image = image.transpose(turn)
     if image.mode.startswith("I;16") or (image.mode == "I" and from_png):
-        image = _from_16_bits(image, name)
+        image = _from_16_bits(image)
     if image.mode in ("I", "F"):
         raise DataError(
             f"{name}: pixels of mode {image.mode!r} (32 bits) have no defined black and white. "
@@ -102,13 +102,8 @@ def upright(image: Image.Image, name: str = "picture") -> Image.Image:
     return plain
 
 
-def _from_16_bits(image: Image.Image, name: str) -> Image.Image:
+def _from_16_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise DataError(
-            f"{name}: grey values from {values.min()} to {values.max()} are not 16-bit. "
-            "Convert the picture to 8 or 16 bits per channel."
-        )
     grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     opaque = image.info.get("transparency")
     if isinstance(opaque, int):  # one 16-bit grey value stands for transparent

@@ -127,16 +127,14 @@ def _find(place: Path) -> Folder | Archive | Pictures:
         if place.suffix.lower() in EXTENSIONS:
             return Pictures([place])
         return Archive(place)
-    for parent in place.parents:
-        if parent.is_file():
-            return Archive(parent, place.relative_to(parent).as_posix())
-        if parent.is_dir():
-            missing = place.relative_to(parent).parts[0]
-            raise DataError(
-                f"{place} does not exist: {parent} holds no {missing!r}. "
-                "Give a folder of pictures, a zip file of one, or a picture."
-            )
-    raise DataError(f"{place} does not exist. Give a folder of pictures or a zip file of one.")
+    parent = next(parent for parent in place.parents if parent.exists())  # "." or "/" at last
+    if parent.is_file():
+        return Archive(parent, place.relative_to(parent).as_posix())
+    missing = place.relative_to(parent).parts[0]
+    raise DataError(
+        f"{place} does not exist: {parent} holds no {missing!r}. "
+        "Give a folder of pictures, a zip file of one, or a picture."
+    )
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -89,7 +89,7 @@ class Pixels:
 
     def _again(self, row: int) -> np.ndarray:
         if self.source is None:
-            raise IndexError(row)
+            raise IndexError(f"there is no picture {row} among {len(self.ids)}")
         key = self.keys[row]
         name = f"{self.source.label}: {key}"
         pixels = prepare(decode(self.source.read(key), name), self.spec, name)
