@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from creditline.report.words import LOOKS as LOOKS_WORDS
+from creditline.report.words import OWES as OWES_WORDS
+from creditline.report.words import caption, credit_line, evidence, highest_by_chance
+from creditline.trace import Trace
+
+
+def plain(text: str) -> str:
+    return text.replace("\u2068", "").replace("\u2069", "")
+
+
+def with_first_score(trace: Trace, score: float, z: float) -> Trace:
+    query = trace[0]
+    first = dataclasses.replace(query.proponents[0], score=score, z=z)
+    query = dataclasses.replace(query, proponents=(first, *query.proponents[1:]))
+    return dataclasses.replace(trace, queries=(query,))
+
+
+def test_the_credit_line_names_the_first_image_and_the_first_contributor(make_trace):
+    trace = make_trace(queries=1)
+    hit = trace[0].proponents[0]
+    line = plain(credit_line(trace, 0))
+    assert line.startswith(f"Owes most to “{hit.row:03d}.png” by {hit.contributor} (+")
+    best = next(total for total in trace[0].totals["contributor"] if total.name)
+    assert best.name in line.split(";")[1]
+    assert "25 % of them" in line
+
+
+def test_likeness_never_owes(make_trace):
+    trace = make_trace(queries=1, causal=False)
+    assert credit_line(trace, 0).startswith("Looks most like")
+    for text in (credit_line(trace, 0), evidence(trace, 0), repr(LOOKS_WORDS)):
+        assert "owe" not in text.lower()
+        assert "credit" not in text.lower()
+    assert "Owes" in repr(OWES_WORDS)
+
+
+def test_nothing_is_owed_below_zero(make_trace):
+    trace = with_first_score(make_trace(queries=1), -0.1, 3.0)
+    assert credit_line(trace, 0) == "No training image scores above zero for this picture."
+
+
+def test_without_contributors_the_line_stops_at_the_image(make_trace):
+    line = plain(credit_line(make_trace(queries=1, contributors=(None,)), 0))
+    assert line.endswith("the mean).")
+    assert " by " not in line
+
+
+def test_the_highest_by_chance_agrees_with_draws():
+    draws = np.random.default_rng(0).normal(size=(4000, 200)).max(axis=1).mean()
+    assert highest_by_chance(200) == pytest.approx(draws, abs=0.03)
+    assert highest_by_chance(1) == 0
+
+
+def test_evidence_grows_with_the_distance(make_trace):
+    trace = make_trace(queries=1)
+    chance = highest_by_chance(trace.n_train)
+    verdicts = [evidence(with_first_score(trace, 1.0, z * chance), 0) for z in (0.9, 1.2, 2.0)]
+    assert "does not stand out" in verdicts[0]
+    assert "stands out a little" in verdicts[1]
+    assert "stands out:" in verdicts[2]
+
+
+def test_captions_come_before_file_names():
+    assert caption("a red fox", "train/fox.png") == "a red fox"
+    assert caption(None, "train/fox.png") == "fox.png"
+    assert caption("", "train/") == "train"

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from creditline.errors import CreditlineError, DataError, SettingsError
+from creditline.trace import Hit, MethodCard, QueryTrace, Trace, tally
+
+
+def make_trace(queries=2, top=3, name="train/{:03d}.png", text=None, causal=True) -> Trace:
+    """Random scores over 40 training images by three artists and one unknown."""
+    rng = np.random.default_rng(7)
+    groups = {
+        "contributor": [("Ada", "Ben", "Cleo", None)[i % 4] for i in range(40)],
+        "label": [("round", "square")[i % 2] for i in range(40)],
+    }
+
+    def query(i: int) -> QueryTrace:
+        scores = rng.normal(0.002, 0.01, 40)
+        order = np.argsort(-scores)
+
+        def hits(rows: np.ndarray) -> tuple[Hit, ...]:
+            artists, kinds = groups.values()
+            zs = (scores - scores.mean()) / scores.std()
+            return tuple(
+                Hit(
+                    *(int(row), "ab", name.format(row), artists[row], text, kinds[row]),
+                    *(float(scores[row]), rank + 1, float(zs[row]), b"a picture"),
+                )
+                for rank, row in enumerate(rows)
+            )
+
+        return QueryTrace(
+            id="cd",
+            name=f"{i}.png",
+            text=text,
+            image=b"a picture",
+            proponents=hits(order[:top]),
+            opponents=hits(order[::-1][:top]),
+            totals={key: tally(scores, values, order[:top]) for key, values in groups.items()},
+            mean=float(scores.mean()),
+            std=float(scores.std()),
+            n_positive=int((scores > 0).sum()),
+            details={"seed": i},
+        )
+
+    card = MethodCard("name", "Title", "paper", "formula", causal)
+    settings = {"data": {"size": 8}, "features": {"plan": {"timesteps": 10}, "dim": None}}
+    return Trace(card, settings, 40, tuple(query(i) for i in range(queries)), "today", "1")
+
+
+def test_a_frame_has_one_row_per_query_and_hit():
+    trace = make_trace(queries=2, top=3)
+    frame = trace.to_pandas()
+    assert len(frame) == 2 * (3 + 3)
+    assert "image" not in frame
+    first = frame[(frame["query"] == 1) & (frame["list"] == "proponents")]
+    assert list(first["rank"]) == [1, 2, 3]
+    assert list(first["row"]) == [hit.row for hit in trace[1].proponents]
+    assert (frame["sign"] == np.sign(frame["score"])).all()
+    assert (frame.loc[frame["list"] == "opponents", "sign"] == -1).all()
+
+
+def test_totals_add_up_to_the_scores_of_all_training_images():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=50)
+    groups = [("a", "b", None)[i] for i in rng.integers(0, 3, 50)]
+    totals = tally(scores, groups, shown=[0, 1, 2, 3])
+    assert sum(total.n for total in totals) == 50
+    assert sum(total.top for total in totals) == 4
+    assert sum(total.score for total in totals) == pytest.approx(scores.sum())
+    assert sum(total.positive for total in totals) == pytest.approx(scores[scores > 0].sum())
+    assert sum(total.share for total in totals) == pytest.approx(1)
+    assert [total.share for total in totals] == sorted((t.share for t in totals), reverse=True)
+    for total in totals:
+        mine = np.array([group == total.name for group in groups])
+        assert total.score == pytest.approx(scores[mine].sum())
+        assert total.n == mine.sum()
+
+
+def test_totals_do_not_depend_on_the_order_of_images():
+    rng = np.random.default_rng(1)
+    scores, groups = rng.normal(size=30), [f"artist {i}" for i in rng.integers(0, 4, 30)]
+    order = rng.permutation(30)
+    straight = tally(scores, groups, [])
+    shuffled = tally(scores[order], [groups[i] for i in order], [])
+    assert [t.name for t in straight] == [t.name for t in shuffled]
+    assert [t.score for t in straight] == pytest.approx([t.score for t in shuffled])
+
+
+def test_without_positive_scores_every_share_is_zero():
+    totals = tally(np.array([-1.0, -2.0, 0.0]), ["a", "b", "b"], shown=[])
+    assert {total.share for total in totals} == {0.0}
+
+
+def test_groups_must_match_scores():
+    with pytest.raises(SettingsError, match="3 scores"):
+        tally(np.zeros(3), ["a", "b"], [])
+
+
+def test_by_lists_every_group_of_every_query():
+    trace = make_trace(queries=3)
+    frame = trace.by("contributor")
+    assert len(frame) == 3 * 4
+    assert frame.groupby("query")["share"].sum().to_numpy() == pytest.approx(np.ones(3))
+    assert set(trace.by("label")["label"]) == {"round", "square"}
+
+
+def test_by_an_unknown_column_suggests_the_nearest():
+    with pytest.raises(SettingsError, match="Did you mean 'contributor'"):
+        make_trace().by("contributer")
+
+
+def test_overall_counts_every_picture_alike():
+    trace = make_trace(queries=4)
+    overall = {total.name: total for total in trace.overall("contributor")}
+    frame = trace.by("contributor")
+    ada = frame[frame["contributor"] == "Ada"]
+    assert overall["Ada"].share == pytest.approx(ada["share"].mean())
+    assert overall["Ada"].score == pytest.approx(ada["score"].sum())
+    assert overall["Ada"].n == 10
+    assert sum(total.share for total in overall.values()) == pytest.approx(1)
+
+
+def test_json_reads_back_equal(tmp_path):
+    trace = make_trace(text="ein Bär 🎨")
+    path = trace.to_json(tmp_path / "new" / "trace.json")
+    assert Trace.from_json(path) == trace
+
+
+def test_csv_and_parquet_hold_the_frame(tmp_path):
+    trace = make_trace(name='a "quoted", name {}.png')
+    frame = trace.to_pandas()
+    read = pd.read_csv(trace.to_csv(tmp_path / "t.csv"))
+    pd.testing.assert_frame_equal(read[["name", "score", "z"]], frame[["name", "score", "z"]])
+    read = pd.read_parquet(trace.to_parquet(tmp_path / "t.parquet"))
+    pd.testing.assert_frame_equal(read[["row", "sign"]], frame[["row", "sign"]])
+    assert list(read["contributor"]) == list(frame["contributor"])
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json"])
+def test_an_existing_file_is_replaced_only_when_asked(tmp_path, kind):
+    trace, path = make_trace(), tmp_path / f"trace.{kind}"
+    path.write_text("precious")
+    write = getattr(trace, f"to_{kind}")
+    with pytest.raises(SettingsError, match="exists"):
+        write(path)
+    assert path.read_text() == "precious"
+    assert write(path, overwrite=True) == path
+    assert path.stat().st_size > len("precious")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_folder_is_not_overwritten_by_a_file(tmp_path):
+    with pytest.raises(SettingsError, match="folder"):
+        make_trace().to_csv(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps({"format": "creditline-trace-1"})])
+def test_another_file_is_not_read_as_a_trace(tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"other\.json"):
+        Trace.from_json(path)
+
+
+def test_the_text_form_says_what_a_score_means():
+    trace = make_trace(queries=12)
+    text = repr(trace)
+    assert "owes most to" in text
+    assert "4 more" in text
+    assert trace.method.meaning in text
+    similar = repr(make_trace(causal=False))
+    assert "looks most like" in similar
+    assert "owes" not in similar
+
+
+def test_an_empty_trace_is_still_a_trace():
+    trace = make_trace(queries=0)
+    assert len(trace.to_pandas()) == 0
+    assert "0 pictures" in repr(trace)
+    with pytest.raises(CreditlineError, match="at least one"):
+        trace.by("contributor")
