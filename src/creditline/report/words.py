@@ -42,7 +42,7 @@ _COMMON = (
     (
         "Not a legal claim, nor a basis for payment on its own",
         "Other methods, settings or another training run of the same model give other lists. Two "
-        "good methods often share only a fifth or so of their top images.",
+        "good methods often share only about a third of their top images.",
     ),
 )
 
