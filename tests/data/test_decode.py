@@ -20,6 +20,8 @@ def test_16_bit_grey_is_scaled_not_clipped():
     values = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
     out = np.asarray(decode(encoded(Image.fromarray(values)), "grey16.png"))
     np.testing.assert_array_equal(out[..., 0], np.arange(256).reshape(16, 16))
+    near = Image.fromarray(np.array([[128, 129, 65406, 65407]], np.uint16))
+    assert np.asarray(upright(near))[0, :, 0].tolist() == [0, 1, 254, 255]
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])

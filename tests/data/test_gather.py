@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import multiprocessing
+import os
 import pickle
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 from joblib import Parallel, delayed
 
 from creditline.data import ImageSet, load_images, pixels
+from creditline.data.files import find
 from creditline.errors import DataError
 
 
@@ -49,15 +50,12 @@ def test_worker_processes_read_by_themselves(folder, zipped, kind, monkeypatch):
     assert [pixels.tolist() for pixels in found] == [rows(images, task) for task in tasks]
 
 
-@pytest.mark.skipif(
-    "fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system"
-)
-def test_forked_processes_do_not_share_a_zip_position(folder, zipped):
-    images = load_images(zipped(folder), memory=0)
-    expected = [rows(images, [i]) for i in range(6)]
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        found = pool.starmap(rows, [(images, [i]) for i in list(range(6)) * 5])
-    assert found == expected * 5
+def test_a_forked_process_opens_the_zip_file_for_itself(folder, zipped, monkeypatch):
+    source = find(zipped(folder))
+    mine = source._archive()
+    assert source._archive() is mine
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert source._archive() is not mine
 
 
 def test_large_sets_travel_without_their_pixels(folder, monkeypatch, travel):

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from importlib import metadata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +50,38 @@ def test_missing_package_says_how_to_install(monkeypatch):
 def test_unknown_demo():
     with pytest.raises(SettingsError, match="Did you mean 'demo:icons'"):
         load_images("demo:icon")
+
+
+def test_blank_repeated_and_larger_tiles_are_dropped(write, noise, monkeypatch):
+    """The packages stand in as folders, so that this runs without them."""
+    first, second = (noise(16, 16, 3, seed=seed) for seed in (1, 2))
+    clear = np.zeros((16, 16, 4), np.uint8)
+    clear[:, :8, 0] = 255  # two colours, but both are transparent
+    site = write(
+        {
+            f"{PACKS[0].folder}/apps/z_first.png": first,
+            f"{PACKS[0].folder}/apps/white.png": np.full((16, 16, 3), 255, np.uint8),
+            f"{PACKS[0].folder}/apps/clear.png": clear,
+            f"{PACKS[0].folder}/apps/large.png": noise(22, 22, 3),
+            f"{PACKS[1].folder}/a_first_again.png": first,
+            f"{PACKS[1].folder}/second.png": second,
+            f"{PACKS[2].folder}/{PACKS[2].sprite}.png": np.hstack([second, 255 - first]),
+            f"{PACKS[2].folder}/{PACKS[2].sprite}.json": '{"b--new": [16, 0], "a": [0, 0]}',
+            f"{PACKS[3].folder}/places/other.png": 255 - second,
+        }
+    )
+    found = SimpleNamespace(locate_file=lambda path: site / path, version="1")
+    monkeypatch.setattr(metadata, "distribution", lambda name: found)
+    images = load_images("demo:icons")
+    assert images.names == (
+        "crystal/apps/z_first.png",
+        "silk/second.png",
+        "fugue/b--new.png",
+        "tango/places/other.png",
+    )
+    assert images.contributors == tuple(pack.contributor for pack in PACKS)
+    assert images.texts == ("z first", "second", "b new", "other")
+    np.testing.assert_array_equal(images.array([2])[0], 255 - first)
 
 
 @icons_present

@@ -50,6 +50,13 @@ def test_center_crop_as_celeba(noise):
     np.testing.assert_array_equal(small, np.asarray(expected))
 
 
+@pytest.mark.parametrize(("width", "left"), [(5, 0), (7, 2), (9, 2), (11, 4)])
+def test_half_pixels_go_to_the_even_side(noise, width, left):
+    pixels = noise(4, width, 3)
+    out = prepare(Image.fromarray(pixels), ImageSpec(center_crop=4))
+    np.testing.assert_array_equal(out, pixels[:, left : left + 4])
+
+
 def test_stretch_keeps_the_whole_picture():
     halves = np.zeros((4, 12, 3), np.uint8)
     halves[:, 6:] = 255

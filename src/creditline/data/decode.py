@@ -58,7 +58,6 @@ def decode(data: bytes, name: str) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
             with Image.open(io.BytesIO(data)) as image:
-                image.load()
                 return upright(image, name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(

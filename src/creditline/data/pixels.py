@@ -53,7 +53,6 @@ class Pixels:
         source: Source | None,
         spec: ImageSpec,
     ) -> None:
-        held.setflags(write=False)
         self.held, self.ids, self.keys, self.source, self.spec = held, ids, keys, source, spec
 
     @property
