@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,11 +13,11 @@ import torch
 
 from creditline import executor
 from creditline.data.image_set import ImageSet
-from creditline.errors import CreditlineError, IndexMismatchError
+from creditline.errors import CreditlineError
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
-from creditline.indexing.manifest import NAME, Manifest
 from creditline.indexing.store import Store
+from creditline.manifest import Manifest, claim
 from creditline.progress import Progress
 from creditline.settings import require
 
@@ -85,8 +85,8 @@ def build(
     """
     require(shard_rows >= 1, "shard_rows must be at least 1", shard_rows, "Try 32.")
     source.check(images)
-    _prepare(folder, request, facts, overwrite)
-    if Manifest.read(folder).status == "complete":
+    manifest = Manifest("index", request, facts)
+    if claim(manifest, folder, overwrite):
         return
     store = Store(folder, source.models, source.dim)
     starts = range(0, len(images), shard_rows)
@@ -106,30 +106,8 @@ def build(
             f"are safe in {folder}; make room and run the same command again to continue."
         ) from error
     store.commit(len(shards))
-    Manifest(request, facts, "complete").write(folder)
+    replace(manifest, status="complete").write(folder)
     store.clear_shards()
-
-
-def _prepare(
-    folder: Path, request: Mapping[str, Any], facts: Mapping[str, Any], overwrite: bool
-) -> None:
-    """Start a manifest, or accept the one that is there."""
-    if folder.exists() and not folder.is_dir():
-        raise CreditlineError(f"--out {folder} is a file. Name a folder that does not exist yet.")
-    if (folder / NAME).is_file():
-        try:
-            Manifest.read(folder).require_same(request, folder)
-            return
-        except IndexMismatchError:
-            if not overwrite:
-                raise
-            shutil.rmtree(folder)
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise CreditlineError(
-            f"--out {folder} exists and is not an index. Name a new folder; nothing was changed."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    Manifest(request, facts).write(folder)
 
 
 def _require_space(folder: Path, source: Source, images: int) -> None:

@@ -15,12 +15,12 @@ from creditline.data.spec import ImageSpec
 from creditline.errors import CreditlineError, IndexMismatchError, SettingsError
 from creditline.files import write_file
 from creditline.indexing.build import Source
-from creditline.indexing.manifest import Manifest
 from creditline.indexing.queries import Queries, gather
 from creditline.indexing.rank import Ranker
 from creditline.indexing.sources import described, load_source, method_of
 from creditline.indexing.spectra import fitted
 from creditline.indexing.store import Store
+from creditline.manifest import Manifest
 from creditline.methods.base import Method, RidgeMethod
 from creditline.progress import Progress
 from creditline.settings import from_dict, require, to_dict
@@ -55,7 +55,7 @@ class Index:
         self, path: str | Path, *, models: Any = None, encoder: Any = None, device: str = "cpu"
     ) -> None:
         self.path = Path(path)
-        self.manifest = Manifest.read(self.path)
+        self.manifest = Manifest.read(self.path, "index")
         if self.manifest.status != "complete":
             raise CreditlineError(
                 f"{self.path} is not complete. Run the `creditline index` command that began it "

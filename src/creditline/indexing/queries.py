@@ -10,9 +10,10 @@ from typing import Any
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.data.spec import ImageSpec
-from creditline.diffusion.sample import read_record, trajectory
+from creditline.diffusion.sample import GenerationRecord, read_record, trajectory
 from creditline.errors import DataError
 from creditline.gradients.probe import Trajectory
+from creditline.settings import to_dict
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def gather(source: Any, spec: ImageSpec, shape: tuple[int, int, int], runs: bool
     """
     if spec.size is None and shape[1] == shape[2]:
         spec = replace(spec, size=shape[1], crop="none")
+    origins: list[Path | None]
     if isinstance(source, ImageSet):
         images, origins = source, [None] * len(source)
     elif isinstance(source, (str, Path)) or _all_paths(source):
@@ -78,29 +80,52 @@ def _listed(source: Any) -> Any:
 
 def _from_paths(paths: Sequence[Path], spec: ImageSpec) -> tuple[ImageSet, list[Path | None]]:
     """Pictures of files and folders, in the order given, and the file each came from."""
-    parts, origins = [], []
+    options = to_dict(spec)
+    if len(paths) == 1 and paths[0].is_dir():
+        images = load_images(paths[0], **options)
+        return images, [paths[0] / name for name in images.names]
+    files: list[Path] = []
     for path in paths:
-        part = load_images(path, **{f: getattr(spec, f) for f in spec.__dataclass_fields__})
-        parts.append(part)
-        folder = path if path.is_dir() else path.parent
-        origins += [folder / name for name in part.names]
-    return parts[0] if len(parts) == 1 else ImageSet.concatenate(parts), origins
+        inside = load_images(path, **options).names if path.is_dir() else None
+        files += [path] if inside is None else [path / name for name in inside]
+    return load_images(files, **options), list(files)
 
 
 def _with_records(images: ImageSet, origins: Sequence[Path | None], runs: bool) -> Queries:
     """Look beside each file for the record that `creditline generate` wrote."""
-    records: dict[Path, Any] = {}
+    records: dict[Path, GenerationRecord | None] = {}
     details: list[Mapping[str, Any]] = []
     trajectories: list[Trajectory | None] = []
     for origin in origins:
-        folder = origin.parent if origin is not None else None
-        if folder is not None and folder not in records:
-            records[folder] = read_record(folder)
-        record = records[folder] if folder is not None else None
-        known = record is not None and origin is not None and origin.name in record.files
-        details.append(record.details(origin.name) if known and origin is not None else {})
-        if known and runs and record.trajectory and origin is not None and folder is not None:
-            trajectories.append(Trajectory(*trajectory(folder, origin.name)))
-        else:
+        record = None
+        if origin is not None:
+            if origin.parent not in records:
+                records[origin.parent] = read_record(origin.parent)
+            record = records[origin.parent]
+        if origin is None or record is None or origin.name not in record.files:
+            details.append({})
             trajectories.append(None)
-    return Queries(images, tuple(trajectories), tuple(details))
+            continue
+        details.append(record.details(origin.name))
+        kept = runs and record.trajectory
+        trajectories.append(Trajectory(*trajectory(origin.parent, origin.name)) if kept else None)
+    return Queries(_labelled(images, details), tuple(trajectories), tuple(details))
+
+
+def _labelled(images: ImageSet, details: Sequence[Mapping[str, Any]]) -> ImageSet:
+    """The class each picture was generated for, where the picture itself has none."""
+    labels = [
+        detail.get("label") if label is None else label
+        for label, detail in zip(images.labels, details, strict=True)
+    ]
+    if list(images.labels) == labels:
+        return images
+    return ImageSet.from_images(
+        images.array(),
+        names=images.names,
+        contributors=images.contributors,
+        texts=images.texts,
+        labels=labels,
+        spec=images.spec,
+        source=images.source,
+    )

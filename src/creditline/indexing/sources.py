@@ -12,7 +12,7 @@ from creditline.diffusion.load import learning_rate, load_model
 from creditline.errors import IndexMismatchError, SettingsError
 from creditline.gradients.source import GradientSource
 from creditline.indexing.build import Source
-from creditline.indexing.manifest import Manifest, circumstances
+from creditline.manifest import Manifest, circumstances
 from creditline.methods.base import Method
 from creditline.settings import from_dict, to_dict
 from creditline.similarity.encoder import EncoderSource, load_encoder

@@ -1,0 +1,52 @@
+# Creditline. Needs Python 3.11 or newer, pip and make; everything else goes into .venv.
+#
+#   make demo    train a small model on real icons, trace 16 generated ones, write a report
+#   make test    lint, types and tests
+#
+# TORCH chooses the PyTorch to install; on a GPU machine, for instance, `make demo TORCH=torch`.
+
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# One thread per process: worker processes do the parallel work.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test format clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and by itself, so that no dependency pulls another build of it
+$(VENV)/.torch: $(BIN)/python
+	$(BIN)/pip install --quiet '$(TORCH)'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet -e '.[demo,dev]'
+	@touch $@
+
+demo: $(VENV)/.demo  ## train, generate, index, trace, report (about 8 minutes on 2 cores)
+	$(BIN)/creditline demo --out runs/demo
+
+test: $(VENV)/.dev  ## lint, types and tests
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+format: $(VENV)/.dev  ## format the code
+	$(BIN)/ruff check --fix src tests
+	$(BIN)/ruff format src tests
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Diffusion models: process, denoiser, loading, training, sampling."""

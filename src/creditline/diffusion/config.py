@@ -1,0 +1,120 @@
+"""Training settings: the network, the process, the optimiser, what is saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from creditline.settings import require, setting
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """A diffusers `UNet2DModel`, in the terms that matter.
+
+    Raises:
+        SettingsError: on sizes that cannot be built.
+    """
+
+    resolution: int = setting(16, "side of the pictures in pixels")
+    channels: tuple[int, ...] = setting((32, 64), "channels of each level, finest first")
+    attention: tuple[int, ...] = setting((), "levels with self-attention, 0 is the finest")
+    layers: int = setting(1, "residual blocks per level")
+    groups: int = setting(8, "groups of the group normalisation")
+    head_dim: int = setting(8, "dimension of an attention head")
+    dropout: float = setting(0.0, "dropout in the residual blocks")
+    scale_shift: bool = setting(False, "time embedding scales and shifts instead of only shifting")
+    classes: int = setting(0, "number of classes to condition on; 0 is unconditional")
+
+    def __post_init__(self) -> None:
+        halvings = 2 ** (len(self.channels) - 1)
+        require(
+            len(self.channels) > 0 and all(c > 0 and c % self.groups == 0 for c in self.channels),
+            f"channels must be positive multiples of groups = {self.groups}",
+            self.channels,
+            "Try 32,64.",
+        )
+        require(
+            self.resolution > 0 and self.resolution % halvings == 0,
+            f"resolution must be a multiple of {halvings} for {len(self.channels)} levels",
+            self.resolution,
+            "Use fewer levels or another resolution.",
+        )
+        require(
+            all(0 <= level < len(self.channels) for level in self.attention),
+            f"attention levels run from 0 to {len(self.channels) - 1}",
+            self.attention,
+            "Name levels that exist.",
+        )
+        require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Try 0.1.")
+        require(self.classes >= 0, "classes must not be negative", self.classes, "Use 0 for none.")
+
+    def build(self) -> Any:
+        """The network with fresh weights from torch's current random state."""
+        from diffusers import UNet2DModel
+
+        down = ["AttnDownBlock2D" if i in self.attention else "DownBlock2D" for i in self._levels]
+        return UNet2DModel(
+            sample_size=self.resolution,
+            in_channels=3,
+            out_channels=3,
+            layers_per_block=self.layers,
+            block_out_channels=self.channels,
+            down_block_types=tuple(down),
+            up_block_types=tuple(k.replace("Down", "Up") for k in reversed(down)),
+            norm_num_groups=self.groups,
+            # Without this the middle attention loses its normalisation under scale_shift.
+            attn_norm_num_groups=self.groups,
+            attention_head_dim=self.head_dim,
+            dropout=self.dropout,
+            resnet_time_scale_shift="scale_shift" if self.scale_shift else "default",
+            num_class_embeds=self.classes or None,
+        )
+
+    @property
+    def _levels(self) -> range:
+        return range(len(self.channels))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Every random choice is a function of `seed` and the step or epoch.
+
+    Raises:
+        SettingsError: on numbers that cannot be trained with.
+    """
+
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = setting(
+        "linear", "noise schedule"
+    )
+    prediction: Literal["epsilon", "v_prediction", "sample"] = setting(
+        "epsilon", "what the network predicts"
+    )
+    steps: int = setting(1000, "optimiser steps")
+    batch_size: int = setting(64, "images per step")
+    learning_rate: float = setting(1e-3, "peak learning rate")
+    beta1: float = setting(0.95, "AdamW's first decay")
+    beta2: float = setting(0.999, "AdamW's second decay")
+    weight_decay: float = setting(1e-6, "AdamW's weight decay")
+    warmup: float = setting(0.1, "share of the steps in which the rate rises, before the cosine")
+    clip: float = setting(1.0, "largest gradient norm")
+    flip: bool = setting(False, "mirror half of the images")
+    ema: float = setting(0.0, "decay of the averaged weights that are saved; 0 saves the last ones")
+    seed: int = setting(0, "seed of weights, order, noise and dropout")
+    checkpoint_every: int = setting(0, "steps between checkpoints; 0 keeps none")
+    sample_every: int = setting(0, "steps between grids of samples; 0 makes none")
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            value = getattr(self, name)
+            require(value >= 1, f"{name} must be at least 1", value, "")
+        for name in ("checkpoint_every", "sample_every", "seed"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must not be negative", value, "")
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            require(value > 0, f"{name} must be positive", value, "")
+        for name in ("beta1", "beta2", "ema", "warmup"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"{name} must be in [0, 1)", value, "")

@@ -1,0 +1,164 @@
+"""Denoisers: one adapter per network family between images and the network's own arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from creditline import fingerprint
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.process import Process
+from creditline.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images as a denoiser is shown them.
+
+    Attributes:
+        x0: clean pixels or latents, shape `(b, C, H, W)`.
+        condition: conditioning tensors, each of shape `(b, ...)`.
+        ids: content hash of each image.
+    """
+
+    x0: Tensor
+    condition: dict[str, Tensor]
+    ids: tuple[str, ...]
+
+
+class Denoiser(Protocol):
+    """A network, the process it was trained on, and how to call it."""
+
+    module: nn.Module
+    process: Process
+    sample_shape: tuple[int, int, int]
+    source: str | None
+    n_classes: int | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, configuration and process."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of its parameters."""
+
+    def encode(self, images: ImageSet, indices: Sequence[int]) -> Batch:
+        """Some images of a set, on the CPU in float32."""
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
+        """The network's own prediction, differentiable, of the shape of `x_t`."""
+
+    def check(self, images: ImageSet) -> None:
+        """Raise `ModelError` if images do not fit."""
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
+        """Move the network."""
+
+
+class UNetDenoiser:
+    """A diffusers `UNet2DModel` on pixels, unconditional or class-conditional.
+
+    Args:
+        module: the network; put into eval mode.
+        process: what it was trained on.
+        source: where it came from, for manifests.
+
+    Raises:
+        ModelError: if its input and output channels differ.
+    """
+
+    def __init__(self, module: Any, process: Process, source: str | None = None) -> None:
+        config = module.config
+        if config.in_channels != config.out_channels:
+            raise ModelError(
+                f"A denoiser returns as many channels as it takes; this one takes "
+                f"{config.in_channels} and returns {config.out_channels}."
+            )
+        size = config.sample_size
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        self.module: Any = module.eval()
+        self.process = process
+        self.source = source
+        self.sample_shape = (config.in_channels, height, width)
+        embeddings = config.get("num_class_embeds")
+        self.n_classes: int | None = int(embeddings) if embeddings is not None else None
+        self._fingerprint: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        if self._fingerprint is None:
+            arrays = [
+                (name, value.detach().cpu().float().numpy())
+                for name, value in self.module.state_dict().items()
+            ]
+            config = {k: v for k, v in self.module.config.items() if not k.startswith("_")}
+            about = fingerprint.of_json({"config": config, "process": self.process.to_dict()})
+            self._fingerprint = fingerprint.of_bytes(
+                fingerprint.of_arrays(arrays).encode(), about.encode()
+            )
+        return self._fingerprint
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.module.parameters()).dtype
+
+    def encode(self, images: ImageSet, indices: Sequence[int]) -> Batch:
+        labels = [images.labels[i] for i in indices] if self.n_classes is not None else None
+        return self.batch(images.pixels(indices), [images.ids[i] for i in indices], labels)
+
+    def batch(
+        self, x0: Tensor, ids: Sequence[str], labels: Sequence[int | None] | None = None
+    ) -> Batch:
+        """A batch of tensors that are not in an image set.
+
+        Args:
+            x0: pixels in [-1, 1], shape `(b, C, H, W)`.
+            ids: what keys their noise.
+            labels: class of each, for class-conditional networks.
+
+        Raises:
+            ModelError: if a class is missing or unknown.
+        """
+        if self.n_classes is None:
+            return Batch(x0, {}, tuple(ids))
+        self._check_labels(labels)
+        return Batch(x0, {"class_labels": torch.tensor(labels)}, tuple(ids))
+
+    def predict(self, x_t: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
+        return self.module(x_t, t, **condition).sample
+
+    def check(self, images: ImageSet) -> None:
+        if images.shape != self.sample_shape:
+            c, h, w = self.sample_shape
+            raise ModelError(
+                f"The model takes {c} channels of {h}x{w}; the images have shape {images.shape}. "
+                f"Load them with size={h} (--size {h})."
+            )
+        if self.n_classes is not None:
+            self._check_labels(images.labels)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
+        self.module.to(device=device, dtype=dtype)
+        return self
+
+    def _check_labels(self, labels: Sequence[int | None] | None) -> None:
+        wrong = [x for x in labels or [None] if x is None or not 0 <= x < (self.n_classes or 0)]
+        if wrong:
+            raise ModelError(
+                f"The model is conditional on {self.n_classes} classes, numbered from 0; "
+                f"{len(wrong)} images have label {wrong[0]}. Give labels in metadata.csv, or by "
+                "folder (labels='folder', --labels folder)."
+            )

@@ -1,0 +1,267 @@
+"""Sampling by DDIM, one seed per picture, with a record of how each picture was made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.load import load_model
+from creditline.errors import CreditlineError, DataError
+from creditline.files import write_file
+from creditline.manifest import NAME, Manifest, circumstances, claim
+from creditline.progress import Progress
+from creditline.settings import require, setting, to_dict
+
+TRAJECTORIES = "trajectories"
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """How pictures are generated.
+
+    Raises:
+        SettingsError: on counts below 1 or an eta outside [0, 1].
+    """
+
+    steps: int = setting(50, "DDIM steps")
+    eta: float = setting(0.0, "DDIM's eta: 0 is deterministic, 1 is as random as DDPM")
+    seed: int = setting(0, "picture i starts from the noise of seed + i")
+    trajectory: bool = setting(False, "keep the predicted clean picture of every step")
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "steps must be at least 1", self.steps, "Try 50.")
+        require(0 <= self.eta <= 1, "eta must be in [0, 1]", self.eta, "Try 0.")
+        require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """What a folder of generated pictures remembers.
+
+    Attributes:
+        files: facts of each picture (seed, class label) by file name.
+        common: facts shared by all: steps, eta, sampler, model fingerprint.
+        trajectory: whether sampling trajectories were kept.
+    """
+
+    files: Mapping[str, Mapping[str, Any]]
+    common: Mapping[str, Any]
+    trajectory: bool
+
+    def details(self, name: str) -> dict[str, Any]:
+        """Everything known of one picture."""
+        return {**self.files[name], **self.common}
+
+
+def generate(
+    model: Any,
+    n: int,
+    out: str | Path,
+    config: GenerateConfig | None = None,
+    *,
+    labels: Sequence[int] | None = None,
+    batch_size: int = 64,
+    device: str | torch.device = "cpu",
+    overwrite: bool = False,
+) -> Path:
+    """Generate `n` pictures as PNG files.
+
+    Interrupt it at any time; the same call continues.
+
+    Args:
+        model: what `load_model` takes.
+        n: how many.
+        out: folder to write.
+        config: sampler settings.
+        labels: classes for a class-conditional model, repeated to `n`; all classes in turn by
+            default.
+        batch_size: pictures at a time; changes a picture by float rounding at most.
+        device: where to load a model given as a path.
+        overwrite: replace pictures made with other settings.
+
+    Returns:
+        The folder; `load_images` and `Index.trace` take it.
+
+    Raises:
+        CreditlineError: if `out` is taken or the disk is full.
+        ModelError: if labels do not fit the model.
+    """
+    require(n >= 1, "n must be at least 1", n, "Ask for one picture or more.")
+    require(batch_size >= 1, "batch_size must be at least 1", batch_size, "Try 64.")
+    config, denoiser, folder = (
+        config or GenerateConfig(),
+        load_model(model, device=device),
+        Path(out),
+    )
+    chosen = _labels(denoiser, labels, n)
+    request = {
+        "config": to_dict(config),
+        "n": n,
+        "labels": chosen,
+        "model": denoiser.fingerprint,
+        "sampler": "DDIM",
+    }
+    manifest = Manifest("pictures", request, {"model_source": denoiser.source, **circumstances()})
+    if claim(manifest, folder, overwrite):
+        return folder
+    try:
+        with Progress("generate", n, "picture") as bar:
+            for start in range(0, n, batch_size):
+                rows = range(start, min(start + batch_size, n))
+                if not all((folder / _name(i)).is_file() for i in rows):
+                    _write(denoiser, config, rows, chosen, folder)
+                bar.advance(len(rows))
+    except OSError as error:
+        raise CreditlineError(
+            f"Writing pictures stopped: {error}. What is in {folder} is good; make room and run "
+            "the same command again to continue."
+        ) from error
+    replace(manifest, status="complete").write(folder)
+    return folder
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Denoiser,
+    seeds: Sequence[int],
+    *,
+    steps: int = 50,
+    eta: float = 0.0,
+    labels: Sequence[int] | None = None,
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """DDIM sampling (Song et al., 2021).
+
+    Args:
+        denoiser: the model.
+        seeds: one per picture, of its initial noise.
+        steps: sampler steps.
+        eta: 0 is deterministic.
+        labels: class of each picture, for class-conditional models.
+
+    Returns:
+        Pictures, uint8 of shape `(b, H, W, C)`, and their trajectories: timesteps of shape `(s,)`,
+        predicted x0 in [-1, 1], float32 of shape `(b, s, C, H, W)`.
+    """
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler.from_config(denoiser.process.config)  # type: ignore[attr-defined]
+    require(
+        steps <= denoiser.process.n_timesteps,
+        f"The model has {denoiser.process.n_timesteps} timesteps to sample along",
+        steps,
+        "Use fewer steps.",
+    )
+    scheduler.set_timesteps(steps)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    device, dtype = denoiser.device, denoiser.dtype
+
+    def noise() -> torch.Tensor:
+        rows = [torch.randn(denoiser.sample_shape, generator=g) for g in generators]
+        return torch.stack(rows).to(device, dtype)
+
+    x = noise() * scheduler.init_noise_sigma
+    condition = {} if labels is None else {"class_labels": torch.tensor(labels, device=device)}
+    kept = []
+    for t in scheduler.timesteps:
+        times = torch.full((len(seeds),), int(t), device=device)
+        output = denoiser.predict(x, times, condition)
+        extra = noise() if eta > 0 else None
+        step = scheduler.step(output, t, x, eta=eta, variance_noise=extra)
+        x = step.prev_sample
+        kept.append(step.pred_original_sample.float().clamp(-1, 1).cpu().numpy())
+    values = ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    pictures = values.permute(0, 2, 3, 1).cpu().numpy()
+    return pictures, (scheduler.timesteps.numpy().astype(np.int64), np.stack(kept, axis=1))
+
+
+def read_record(folder: str | Path) -> GenerationRecord | None:
+    """The record of a folder that `generate` wrote, or None for any other folder."""
+    folder = Path(folder)
+    if not (folder / NAME).is_file():
+        return None
+    try:
+        request = Manifest.read(folder, "pictures").request
+    except CreditlineError:
+        return None  # a manifest of another kind: these pictures were not generated here
+    config, labels = request["config"], request["labels"]
+    files = {
+        _name(i): {
+            "seed": config["seed"] + i,
+            **({} if labels is None else {"label": labels[i]}),
+        }
+        for i in range(request["n"])
+    }
+    common = {
+        "sampler": request["sampler"],
+        "steps": config["steps"],
+        "eta": config["eta"],
+        "model": request["model"],
+    }
+    return GenerationRecord(files, common, config["trajectory"])
+
+
+def trajectory(folder: str | Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sampling trajectory of one picture.
+
+    Returns:
+        Timesteps, int64 of shape `(s,)`, and predicted x0, float32 of shape `(s, C, H, W)`.
+
+    Raises:
+        DataError: if it was not kept.
+    """
+    path = Path(folder) / TRAJECTORIES / f"{Path(name).stem}.safetensors"
+    if not path.is_file():
+        raise DataError(
+            f"The sampling trajectory of {name} is missing ({path}). Generate with --trajectory."
+        )
+    stored = load_file(path)
+    return stored["timesteps"], stored["x0"]
+
+
+def _name(i: int) -> str:
+    return f"{i:05d}.png"
+
+
+def _labels(denoiser: Denoiser, labels: Sequence[int] | None, n: int) -> list[int] | None:
+    classes = denoiser.n_classes
+    if classes is None:
+        require(labels is None, "The model is unconditional", labels, "Leave the labels out.")
+        return None
+    listed = list(range(classes)) if labels is None else list(labels)
+    require(
+        len(listed) > 0 and all(0 <= x < classes for x in listed),
+        f"Labels of this model run from 0 to {classes - 1}",
+        labels,
+        "Choose among them.",
+    )
+    return [listed[i % len(listed)] for i in range(n)]
+
+
+def _write(
+    denoiser: Denoiser,
+    config: GenerateConfig,
+    rows: range,
+    labels: Sequence[int] | None,
+    folder: Path,
+) -> None:
+    seeds = [config.seed + i for i in rows]
+    chosen = None if labels is None else [labels[i] for i in rows]
+    pictures, (timesteps, x0) = sample(
+        denoiser, seeds, steps=config.steps, eta=config.eta, labels=chosen
+    )
+    for i, pixels, run in zip(rows, pictures, x0, strict=True):
+        if config.trajectory:
+            path = folder / TRAJECTORIES / f"{i:05d}.safetensors"
+            arrays = {"timesteps": timesteps, "x0": np.ascontiguousarray(run)}
+            write_file(path, lambda p, a=arrays: save_file(a, p), overwrite=True)  # type: ignore[misc]
+        # The picture last: where it is, everything of it is.
+        image = Image.fromarray(pixels)
+        write_file(folder / _name(i), lambda p, im=image: im.save(p), overwrite=True)  # type: ignore[misc]

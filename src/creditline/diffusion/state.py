@@ -1,0 +1,99 @@
+"""Training state: everything a run needs to go on exactly where it was, in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from creditline.errors import CreditlineError
+from creditline.files import write_file
+
+NAME = "state.safetensors"
+
+
+class TrainState:
+    """Network, optimiser and averaged weights of a run.
+
+    Args:
+        module: the network.
+        optimizer: AdamW over its parameters.
+        ema: decay of the averaged weights, 0 for none.
+
+    Attributes:
+        step: optimiser steps done.
+        average: averaged parameters by name; empty without averaging.
+    """
+
+    def __init__(
+        self, module: torch.nn.Module, optimizer: torch.optim.AdamW, ema: float = 0.0
+    ) -> None:
+        self.module = module
+        self.optimizer = optimizer
+        self.ema = ema
+        self.step = 0
+        self.average = {n: p.detach().clone() for n, p in module.named_parameters()} if ema else {}
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Count a step and fold the new weights into the average.
+
+        The decay grows from 0.1 towards its setting, so that early weights are forgotten soon.
+        """
+        self.step += 1
+        decay = min(self.ema, self.step / (9 + self.step))
+        for name, parameter in self.module.named_parameters():
+            if name in self.average:
+                self.average[name].lerp_(parameter, 1 - decay)
+
+    def save(self, folder: Path) -> None:
+        """Replace the state file of a run, atomically."""
+        tensors = {f"weights.{n}": p.detach() for n, p in self.module.named_parameters()}
+        tensors.update({f"average.{n}": value for n, value in self.average.items()})
+        for name, parameter in self.module.named_parameters():
+            for key in ("exp_avg", "exp_avg_sq"):
+                moments = self.optimizer.state.get(parameter)
+                if moments:
+                    tensors[f"{key}.{name}"] = moments[key]
+        contiguous = {key: value.contiguous().cpu() for key, value in tensors.items()}
+        metadata = {"step": str(self.step)}
+        write_file(
+            folder / NAME, lambda path: save_file(contiguous, path, metadata), overwrite=True
+        )
+
+    @torch.no_grad()
+    def load(self, folder: Path) -> bool:
+        """Go back to the saved state, if there is one.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            CreditlineError: if the file is damaged.
+        """
+        path = folder / NAME
+        if not path.is_file():
+            return False
+        try:
+            with safe_open(path, "pt") as file:
+                step = int(file.metadata()["step"])
+                stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError) as error:
+            raise CreditlineError(
+                f"The training state {path} is damaged ({error}). Delete it to train from the "
+                "beginning, or name another --out."
+            ) from error
+        for name, parameter in self.module.named_parameters():
+            parameter.copy_(stored[f"weights.{name}"])
+            if name in self.average:
+                self.average[name].copy_(stored[f"average.{name}"])
+            if step:
+                self.optimizer.state[parameter] = {
+                    "step": torch.tensor(float(step)),
+                    "exp_avg": stored[f"exp_avg.{name}"].to(parameter.device),
+                    "exp_avg_sq": stored[f"exp_avg_sq.{name}"].to(parameter.device),
+                }
+        self.step = step
+        return True

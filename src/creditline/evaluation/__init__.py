@@ -1,0 +1,1 @@
+"""Does the attribution tell the truth? Checks that print their own numbers."""

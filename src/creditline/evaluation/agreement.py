@@ -1,0 +1,172 @@
+"""Agreement: how close the production path comes to exact arithmetic, step by step.
+
+Three comparisons on a few real images: projected against unprojected scores as k grows, the primal
+against the dual solution, and the production path against textbook formulas in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from creditline import methods
+from creditline.curvature.spectrum import Spectrum
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.diffusion.load import load_model
+from creditline.features import ArrayFeatures
+from creditline.gradients.plan import Role
+from creditline.gradients.projection import Projection, build
+from creditline.gradients.source import GradientSource
+from creditline.indexing.store import normalise
+from creditline.methods.base import RidgeMethod
+from creditline.progress import Progress
+from creditline.settings import override, require, setting
+
+NAMES = ("trak", "d-trak")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Settings of the comparison."""
+
+    train: int = setting(300, "training images, drawn at random")
+    queries: int = setting(30, "further training images used as queries")
+    timesteps: int = setting(10, "timesteps per image")
+    dims: tuple[int, ...] = setting((1024, 4096, 16384), "projection dimensions to compare")
+    kinds: tuple[str, ...] = setting(("count-sketch",), "projections to compare")
+    seed: int = setting(0, "seed of the draw")
+
+    def __post_init__(self) -> None:
+        require(self.train >= 8, "train must be at least 8", self.train, "Try 300.")
+        require(self.queries >= 1, "queries must be at least 1", self.queries, "Try 30.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        method: title.
+        what: what is compared.
+        value: mean Spearman correlation over queries, or largest relative difference.
+    """
+
+    method: str
+    what: str
+    value: float
+
+
+def agreement(model: Any, images: Any, settings: Agreement | None = None) -> list[Row]:
+    """Run all comparisons for TRAK and D-TRAK at their default damping.
+
+    Args:
+        model: what `load_model` takes.
+        images: its training images; what `load_images` takes.
+        settings: see `Agreement`.
+
+    Returns:
+        Rows to print. Relative differences are `max |a - b| / max |b|` over all scores of a query,
+        the largest over queries.
+
+    Raises:
+        SettingsError: if there are too few images.
+    """
+    settings = settings or Agreement()
+    denoiser, pictures = load_model(model), load_images(images)
+    n, m = settings.train, settings.queries
+    require(
+        n + m <= len(pictures),
+        f"{n} training images and {m} queries are drawn from the images",
+        len(pictures),
+        "Ask for fewer.",
+    )
+    order = np.random.default_rng(settings.seed).permutation(len(pictures))
+    chosen = pictures.subset(order[: n + m])
+    rows: list[Row] = []
+    for name in NAMES:
+        plain = {"timesteps": settings.timesteps, "projection": "none"}
+        method: Any = override(methods.get(name)(), plain)
+        source = GradientSource([denoiser], method.features)
+        train = _extract(source, chosen, range(n), "train", f"{name}: train")
+        query = _extract(source, chosen, range(n, n + m), "query", f"{name}: queries")
+        rows += _projected(method, source, train, query, settings)
+        rows += _exact(method, source, train, query, max(settings.dims[0], 2 * n))
+    return rows
+
+
+def _extract(
+    source: GradientSource, images: ImageSet, indices: Sequence[int], role: Role, label: str
+) -> np.ndarray:
+    """Unprojected gradients, float32 of shape `(b, d)`."""
+    gradients = np.empty((len(indices), source.dim), dtype=np.float32)
+    with Progress(label, len(indices), "image") as bar:
+        for row, i in enumerate(indices):
+            gradients[row] = source.extract(images, [i], role)[0, 0, 0]
+            bar.advance()
+    return gradients
+
+
+def _project(
+    source: GradientSource, gradients: np.ndarray, kind: str, dim: int, seed: int = 0
+) -> np.ndarray:
+    projector = build(Projection(kind, dim, seed), source.layers)  # type: ignore[arg-type]
+    sizes = [layer.size for layer in source.layers]
+    parts = [
+        projector.project(torch.from_numpy(gradients[i : i + 16]).split(sizes, dim=1))
+        for i in range(0, len(gradients), 16)
+    ]
+    return torch.cat(parts).numpy()
+
+
+def _projected(
+    method: RidgeMethod,
+    source: GradientSource,
+    train: np.ndarray,
+    query: np.ndarray,
+    settings: Agreement,
+) -> list[Row]:
+    exact = method.fit(train).attribute(query)
+    rows = []
+    for kind in settings.kinds:
+        for dim in (k for k in settings.dims if k < source.dim):
+            a, b = (_project(source, g, kind, dim) for g in (train, query))
+            scores = method.fit(a).attribute(b)
+            rho = [spearmanr(x, y).statistic for x, y in zip(scores, exact, strict=True)]
+            what = f"rank correlation with unprojected scores, {kind}, k = {dim}"
+            rows.append(Row(method.title, what, float(np.mean(rho))))
+    return rows
+
+
+def _exact(
+    method: RidgeMethod, source: GradientSource, train: np.ndarray, query: np.ndarray, dim: int
+) -> list[Row]:
+    """Primal, dual and textbook on the same projected, stored features."""
+    dim = min(dim, source.dim - 1)
+    stored, lengths = normalise(_project(source, train, "count-sketch", dim), [""] * len(train))
+    phi = stored.astype(np.float64) * lengths[:, None]
+    psi = _project(source, query, "count-sketch", dim).astype(np.float64)
+    table = ArrayFeatures(phi)
+    spectra = [Spectrum.fit(table, 0, True, space) for space in ("primal", "dual")]
+    damping = method.ridge.absolute(spectra[1].eigenvalues)
+    primal, dual = (s.scores(table, 0, psi, damping) for s in spectra)
+    a, b = phi - phi.mean(0), psi - phi.mean(0)
+    textbook = b @ np.linalg.solve(a.T @ a + damping * np.eye(dim), a.T)
+    production = method.fit(table).attribute(psi)
+    return [
+        Row(method.title, f"primal against dual, k = {dim}", _difference(primal, dual)),
+        Row(
+            method.title,
+            f"production path against float64 textbook formula, k = {dim}",
+            _difference(production, textbook),
+        ),
+    ]
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float((np.abs(a - b).max(1) / np.abs(b).max(1)).max())

@@ -1,0 +1,37 @@
+"""Small real things that many tests use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture
+def tiny_model():
+    """A UNetDenoiser of 8x8 pixels and about 20,000 parameters with random, seeded weights."""
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    from creditline.diffusion.denoiser import UNetDenoiser
+    from creditline.diffusion.process import DiscreteProcess
+
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        norm_num_groups=4,
+        attention_head_dim=8,
+    )
+    return UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler()))
+
+
+@pytest.fixture
+def tiny_images():
+    """Twelve random pictures of 8x8 pixels by three contributors."""
+    from creditline.data.image_set import ImageSet
+
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    return ImageSet.from_images(pixels, contributors=[f"artist {i % 3}" for i in range(12)])

@@ -1,0 +1,167 @@
+"""Gradients against plain autograd, and what must not change them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from creditline.errors import DataError, NumericsError
+from creditline.gradients.engine import AutogradEngine
+from creditline.gradients.objective import Objective
+from creditline.gradients.parameters import select
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.probe import Trajectory, expand
+from creditline.gradients.projection import Projection
+from creditline.gradients.source import GradientSource
+from creditline.gradients.spec import FeatureSpec
+
+PLAN = NoisePlan(timesteps=4, draws=2)
+
+
+def probes(model, images, plan=PLAN, indices=(0, 1, 2)):
+    return expand(model, model.encode(images, list(indices)), plan, "train")
+
+
+def engine(model, objective="simple", normalise="none", microbatch=64, pattern="*"):
+    layers = select(model.module, pattern)
+    return AutogradEngine(model, layers, Objective(objective), normalise, microbatch)
+
+
+def by_hand(model, probe, objective: Objective, part=slice(None)) -> torch.Tensor:
+    """Mean over evaluations of gradients taken one evaluation at a time with `.backward()`."""
+    total = None
+    indices = range(len(probe.t))[part]
+    for i in indices:
+        model.module.zero_grad()
+        for parameter in model.module.parameters():
+            parameter.requires_grad_(True)
+        x0, noise, t = probe.x0[i : i + 1], probe.noise[i : i + 1], probe.t[i : i + 1]
+        x_t = model.process.add_noise(x0, noise, t)
+        condition = {k: v[i : i + 1] for k, v in probe.condition.items()}
+        output = model.predict(x_t, t, condition)
+        objective(model.process, output, x0, noise, t).sum().backward()
+        flat = torch.cat([p.grad.flatten().double() for p in model.module.parameters()])
+        total = flat if total is None else total + flat
+    model.module.zero_grad()
+    return total / len(indices)
+
+
+def flat(layers) -> torch.Tensor:
+    return torch.cat([layer.double() for layer in layers], dim=1)
+
+
+def assert_near(a, b, tolerance=1e-5):
+    assert torch.linalg.norm(a - b) <= tolerance * torch.linalg.norm(b)
+
+
+def in_module_order(model, layers):
+    """Reorder a layer-wise gradient to the order of `module.parameters()`."""
+    chosen = select(model.module)
+    named = dict(model.module.named_parameters())
+    pieces = {}
+    for layer, values in zip(chosen, layers, strict=True):
+        start = 0
+        for name in layer.parameters:
+            pieces[name] = values[:, start : start + named[name].numel()]
+            start += named[name].numel()
+    return torch.cat([pieces[name].double() for name in named], dim=1)
+
+
+@pytest.mark.parametrize("objective", ["simple", "square-norm", "elbo", "average"])
+def test_equal_to_plain_autograd(tiny_model, tiny_images, objective):
+    for probe in probes(tiny_model, tiny_images):
+        mine = in_module_order(tiny_model, engine(tiny_model, objective).gradient(probe))[0]
+        assert_near(mine, by_hand(tiny_model, probe, Objective(objective)))
+
+
+def test_microbatches_do_not_change_the_gradient(tiny_model, tiny_images):
+    probe = probes(tiny_model, tiny_images)[0]
+    whole = flat(engine(tiny_model).gradient(probe))
+    for size in (1, 3, 5):
+        assert_near(flat(engine(tiny_model, microbatch=size).gradient(probe)), whole)
+
+
+def test_other_images_in_the_call_do_not_change_a_feature(tiny_model, tiny_images):
+    source = GradientSource([tiny_model], FeatureSpec(plan=PLAN, projection=Projection(dim=256)))
+    together = source.extract(tiny_images, [0, 1, 2, 3])
+    alone = np.concatenate([source.extract(tiny_images, [i]) for i in (0, 1, 2, 3)])
+    assert np.array_equal(together, alone)
+    reverse = source.extract(tiny_images, [3, 2, 1, 0])[::-1]
+    assert np.array_equal(together, reverse)
+
+
+def test_gradients_of_timesteps_average_to_the_whole(tiny_model, tiny_images):
+    probe = probes(tiny_model, tiny_images)[0]
+    apart = flat(engine(tiny_model).gradient(probe, per_timestep=True))
+    assert apart.shape[0] == PLAN.timesteps
+    assert_near(apart.mean(0, keepdim=True), flat(engine(tiny_model).gradient(probe)))
+
+
+def test_unit_timesteps(tiny_model, tiny_images):
+    probe = probes(tiny_model, tiny_images)[0]
+    units = flat(engine(tiny_model, normalise="timestep").gradient(probe, per_timestep=True))
+    torch.testing.assert_close(
+        units.norm(dim=1), torch.ones(PLAN.timesteps, dtype=torch.float64), rtol=1e-5, atol=0
+    )
+    mean = flat(engine(tiny_model, normalise="timestep").gradient(probe))
+    assert_near(mean, units.mean(0, keepdim=True))
+
+
+def test_unit_timesteps_ignore_the_loss_scale_of_a_timestep(tiny_model, tiny_images):
+    """ReTrac's invariance: 'sum' and 'mean' differ by a factor, unit gradients do not."""
+    probe = probes(tiny_model, tiny_images)[0]
+    layers = select(tiny_model.module)
+    results = [
+        flat(
+            AutogradEngine(
+                tiny_model, layers, Objective("simple", reduction=reduction), "timestep"
+            ).gradient(probe)
+        )
+        for reduction in ("mean", "sum")
+    ]
+    assert_near(*results)
+
+
+def test_square_norm_of_a_zero_output_network_equals_simple_up_to_sign(tiny_model, tiny_images):
+    """grad simple = 2 (o - y) do, grad square = 2 o do: their difference is linear in y."""
+    probe = probes(tiny_model, tiny_images)[0]
+    layers = select(tiny_model.module)
+
+    def gradient(eta):
+        objective = Objective("interpolation", eta=eta)
+        return flat(AutogradEngine(tiny_model, layers, objective).gradient(probe))
+
+    simple, square = (flat(engine(tiny_model, o).gradient(probe)) for o in ("simple", "square-norm"))
+    assert_near(gradient(1.0), simple)
+    assert_near(gradient(0.0), square)
+    assert_near(gradient(0.3), 0.3 * simple + 0.7 * square, 1e-4)
+
+
+def test_parameters_outside_the_pattern_get_no_gradient_and_are_restored(tiny_model, tiny_images):
+    before = {n: p.requires_grad for n, p in tiny_model.module.named_parameters()}
+    part = engine(tiny_model, pattern="*conv_in*")
+    gradient = part.gradient(probes(tiny_model, tiny_images)[0])
+    assert [layer.name for layer in part.layers] == ["conv_in"]
+    assert len(gradient) == 1
+    assert {n: p.requires_grad for n, p in tiny_model.module.named_parameters()} == before
+
+
+def test_a_gradient_that_is_not_finite_names_the_image(tiny_model, tiny_images):
+    probe = probes(tiny_model, tiny_images)[0]
+    probe.x0[0] = float("nan")
+    with pytest.raises(NumericsError, match=probe.image_id):
+        engine(tiny_model).gradient(probe)
+
+
+def test_trajectory_probe(tiny_model, tiny_images):
+    run = Trajectory(np.array([900, 500, 0]), np.zeros((3, *tiny_model.sample_shape), np.float32))
+    plan = NoisePlan("trajectory", draws=2)
+    batch = tiny_model.encode(tiny_images, [0])
+    (probe,) = expand(tiny_model, batch, plan, "query", [run])
+    assert probe.t.tolist() == [900, 900, 500, 500, 0, 0]
+    assert not probe.x0.any()
+    gradient = engine(tiny_model).gradient(probe, per_timestep=True)
+    assert gradient[0].shape[0] == 3
+    with pytest.raises(DataError, match="sampling run"):
+        expand(tiny_model, batch, plan, "query", [None])

@@ -1,0 +1,50 @@
+"""Parameter selection."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from creditline.errors import SettingsError
+from creditline.gradients.parameters import differentiable, select
+
+
+@pytest.fixture
+def net() -> torch.nn.Module:
+    return torch.nn.ModuleDict(
+        {"attn": torch.nn.Linear(3, 4), "norm": torch.nn.GroupNorm(1, 4), "out": torch.nn.Linear(4, 1)}
+    )
+
+
+def test_all_parameters_grouped_by_module(net):
+    layers = select(net)
+    assert [(layer.name, layer.size) for layer in layers] == [("attn", 16), ("norm", 8), ("out", 5)]
+    assert sum(layer.size for layer in layers) == sum(p.numel() for p in net.parameters())
+
+
+def test_patterns_include_and_exclude(net):
+    assert [layer.parameters for layer in select(net, "attn*,out*,!*bias")] == [
+        ("attn.weight",),
+        ("out.weight",),
+    ]
+    assert [layer.name for layer in select(net, "!attn*")] == ["norm", "out"]
+
+
+def test_shared_parameters_are_counted_once(net):
+    net["tied"] = torch.nn.Linear(4, 1)
+    net["tied"].weight = net["out"].weight
+    assert sum(layer.size for layer in select(net)) == sum(p.numel() for p in net.parameters())
+
+
+def test_nothing_selected_shows_some_names(net):
+    with pytest.raises(SettingsError, match=r"attn\.weight"):
+        select(net, "*cross*")
+
+
+def test_requires_grad_is_restored_even_after_an_error(net):
+    net["out"].weight.requires_grad_(False)
+    before = [p.requires_grad for p in net.parameters()]
+    with pytest.raises(RuntimeError), differentiable(net, select(net, "out*")):
+        assert [p.requires_grad for p in net.parameters()] == [False] * 4 + [True] * 2
+        raise RuntimeError
+    assert [p.requires_grad for p in net.parameters()] == before
