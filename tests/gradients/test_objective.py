@@ -33,9 +33,7 @@ def test_formulas(case):
     }
     for name, result in expected.items():
         torch.testing.assert_close(value(case, name), result)
-    torch.testing.assert_close(
-        value(case, "interpolation", eta=0.3), ((o - 0.3 * y) ** 2).mean(1)
-    )
+    torch.testing.assert_close(value(case, "interpolation", eta=0.3), ((o - 0.3 * y) ** 2).mean(1))
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.5, math.inf])

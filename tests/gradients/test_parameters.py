@@ -11,9 +11,8 @@ from creditline.gradients.parameters import differentiable, select
 
 @pytest.fixture
 def net() -> torch.nn.Module:
-    return torch.nn.ModuleDict(
-        {"attn": torch.nn.Linear(3, 4), "norm": torch.nn.GroupNorm(1, 4), "out": torch.nn.Linear(4, 1)}
-    )
+    linear, norm = torch.nn.Linear, torch.nn.GroupNorm
+    return torch.nn.ModuleDict({"attn": linear(3, 4), "norm": norm(1, 4), "out": linear(4, 1)})
 
 
 def test_all_parameters_grouped_by_module(net):
@@ -44,7 +43,12 @@ def test_nothing_selected_shows_some_names(net):
 def test_requires_grad_is_restored_even_after_an_error(net):
     net["out"].weight.requires_grad_(False)
     before = [p.requires_grad for p in net.parameters()]
-    with pytest.raises(RuntimeError), differentiable(net, select(net, "out*")):
-        assert [p.requires_grad for p in net.parameters()] == [False] * 4 + [True] * 2
-        raise RuntimeError
+
+    def fail():
+        with differentiable(net, select(net, "out*")):
+            assert [p.requires_grad for p in net.parameters()] == [False] * 4 + [True] * 2
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert [p.requires_grad for p in net.parameters()] == before

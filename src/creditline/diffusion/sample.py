@@ -152,7 +152,7 @@ def sample(
     """
     from diffusers import DDIMScheduler
 
-    scheduler = DDIMScheduler.from_config(denoiser.process.config)  # type: ignore[attr-defined]
+    scheduler = DDIMScheduler.from_config(denoiser.process.config)
     require(
         steps <= denoiser.process.n_timesteps,
         f"The model has {denoiser.process.n_timesteps} timesteps to sample along",
