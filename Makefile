@@ -27,12 +27,17 @@ $(VENV)/.torch: $(BIN)/python
 	$(BIN)/pip install --quiet '$(TORCH)'
 	@touch $@
 
-$(VENV)/.demo: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet -e '.[demo]'
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet -e .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet -e '.[demo,dev]'
+# Icons are read as files, so what their packages would import is left out.
+$(VENV)/.demo: $(VENV)/.installed
+	$(BIN)/$$($(BIN)/python -c 'from creditline.data.icons import PIP_COMMAND as c; print(c)') --quiet
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.demo  ## train, generate, index, trace, report (about 8 minutes on 2 cores)

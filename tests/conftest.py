@@ -35,3 +35,13 @@ def tiny_images():
 
     pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     return ImageSet.from_images(pixels, contributors=[f"artist {i % 3}" for i in range(12)])
+
+
+@pytest.fixture
+def tiny_folder(tiny_model, tmp_path):
+    """The tiny model saved as a diffusers pipeline."""
+    from diffusers import DDPMPipeline, DDPMScheduler
+
+    folder = tmp_path / "tiny-pipeline"
+    DDPMPipeline(unet=tiny_model.module, scheduler=DDPMScheduler()).save_pretrained(folder)
+    return folder

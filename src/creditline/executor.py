@@ -49,8 +49,8 @@ def run(
 def _run_processes(
     function: Callable[[Any, Task], Result], shared: Any, tasks: Sequence[Task], workers: int
 ) -> Iterator[tuple[Task, Result]]:
+    import cloudpickle
     from joblib import Parallel, delayed, parallel_config
-    from joblib.externals import cloudpickle
 
     with tempfile.TemporaryDirectory(prefix="creditline-") as folder:
         path = Path(folder) / "shared.pkl"

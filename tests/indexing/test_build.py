@@ -1,0 +1,203 @@
+"""Building an index: resumable at any point, equal however it came about."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import creditline as cl
+from creditline.errors import CreditlineError, IndexMismatchError, ModelError, NumericsError
+from creditline.gradients.source import GradientSource
+from creditline.indexing.store import Store
+
+
+def same(a, b) -> bool:
+    return a.digest() == b.digest()
+
+
+def test_number_of_workers_does_not_change_a_bit(build):
+    assert same(build("one"), build("two", workers=2))
+
+
+def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
+    whole = build("whole")
+    calls, extract = [], GradientSource.extract
+
+    def interrupted(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return extract(self, *args, **kwargs)
+
+    monkeypatch.setattr(GradientSource, "extract", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build("part")
+    assert len(calls) == 3
+    continued = build("part")
+    assert len(calls) == 4, "only the shard that was not declared is computed again"
+    assert same(whole, continued)
+    assert not list(continued.path.glob("shards/*"))
+
+
+def test_a_shard_killed_between_data_and_declaration_is_computed_again(build, monkeypatch):
+    whole = build("whole")
+    from creditline.indexing import store
+
+    original, calls = store.write_file, []
+
+    def killed(path, *args, **kwargs):
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(path, *args, **kwargs)
+
+    monkeypatch.setattr(store, "write_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build("part")
+    continued = build("part")
+    assert same(whole, continued)
+    files = len(list((continued.path / "images.lance" / "data").glob("*.lance")))
+    assert files == 3, "the orphan of the killed process is removed"
+
+
+def test_killed_between_commit_and_manifest(build, monkeypatch):
+    whole = build("whole")
+    monkeypatch.setattr(
+        Store, "_remove_orphans", lambda self: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        build("part")
+    monkeypatch.undo()
+    assert same(whole, build("part"))
+
+
+SCRIPT = """
+import sys
+import creditline as cl
+cl.index(sys.argv[1], sys.argv[2], method="trak", timesteps=40, dim=128, out=sys.argv[3],
+         shard_rows=1, workers=int(sys.argv[4]))
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigkill_at_any_moment(tiny_folder, tiny_images, tmp_path, workers):
+    images = tiny_images.save(tmp_path / "images")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", SCRIPT, str(tiny_folder), str(images), str(out), str(workers)]
+    process = subprocess.Popen(command, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("shards/*.json"))) < 3 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(list(out.glob("shards/*.json")))
+    assert 3 <= done < len(tiny_images)
+    settings = {"method": "trak", "timesteps": 40, "dim": 128, "shard_rows": 1}
+    continued = cl.index(tiny_folder, images, out=out, **settings)
+    whole = cl.index(tiny_folder, images, out=tmp_path / "whole", **settings)
+    assert same(whole, continued)
+
+
+def test_asking_again_for_a_finished_index_does_nothing(build, monkeypatch):
+    first = build()
+    monkeypatch.setattr(GradientSource, "extract", lambda *a, **k: pytest.fail("no work expected"))
+    assert same(first, build())
+
+
+def test_other_settings_are_refused_with_both_values(build):
+    build()
+    with pytest.raises(IndexMismatchError, match="timesteps: 3 on disk, 2 asked for"):
+        build(timesteps=2)
+    assert build(timesteps=2, overwrite=True).method.features.plan.timesteps == 2
+
+
+def test_other_weights_are_refused(build, tiny_model):
+    build()
+    tiny_model.module.conv_in.bias.data += 1
+    other = type(tiny_model)(tiny_model.module, tiny_model.process)
+    with pytest.raises(IndexMismatchError, match="fingerprint"):
+        build(model=other)
+
+
+def test_other_images_are_refused(build, tiny_images):
+    build()
+    with pytest.raises(IndexMismatchError, match="images"):
+        build(images=tiny_images.subset(range(6)))
+
+
+def test_a_foreign_folder_is_left_alone(build, tmp_path):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "letter.txt").write_text("dear")
+    with pytest.raises(CreditlineError, match="nothing was changed"):
+        build()
+    assert (tmp_path / "index" / "letter.txt").read_text() == "dear"
+
+
+def test_a_full_disk_loses_nothing(build, monkeypatch):
+    whole = build("whole")
+    original, calls = Store.write_shard, []
+
+    def full(self, *args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        original(self, *args)
+
+    monkeypatch.setattr(Store, "write_shard", full)
+    with pytest.raises(CreditlineError, match="1 of 3 shards are safe"):
+        build("part")
+    monkeypatch.undo()
+    assert same(whole, build("part"))
+
+
+def test_too_little_room_is_seen_before_work(build, monkeypatch):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda p: usage._replace(free=10))
+    with pytest.raises(CreditlineError, match="GB free"):
+        build()
+
+
+def test_a_feature_that_is_not_finite_names_the_image(build, tiny_model, monkeypatch):
+    def broken(self, images, indices, *args, **kwargs):
+        features = np.ones((len(indices), 1, 1, self.dim), dtype=np.float32)
+        features[1] = np.inf
+        return features
+
+    monkeypatch.setattr(GradientSource, "extract", broken)
+    with pytest.raises(NumericsError, match=r"00001\.png"):
+        build()
+
+
+def test_images_that_do_not_fit_are_refused_before_a_folder_is_made(build, tmp_path):
+    pixels = np.zeros((4, 16, 16, 3), dtype=np.uint8)
+    with pytest.raises(ModelError, match="8x8"):
+        build(images=cl.ImageSet.from_images(pixels))
+    assert not (tmp_path / "index").exists()
+
+
+def test_stored_features_are_the_extracted_ones_to_half_precision(build, tiny_model, tiny_images):
+    index = build()
+    source = GradientSource([tiny_model], index.method.features)
+    exact = source.extract(tiny_images, range(len(tiny_images)))[:, 0, 0]
+    stored = index.features()
+    error = np.linalg.norm(stored - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert error.max() < 5e-4
+
+
+def test_several_models(build, tiny_model, tiny_images, tmp_path):
+    import copy
+
+    other = type(tiny_model)(copy.deepcopy(tiny_model.module), tiny_model.process)
+    other.module.conv_in.weight.data *= 1.5
+    both = build("both", model=[tiny_model, other])
+    apart = [build("a", model=tiny_model), build("b", model=other)]
+    expected = np.mean([i.scores(tiny_images) for i in apart], axis=0)
+    np.testing.assert_allclose(both.scores(tiny_images), expected, rtol=1e-9)
