@@ -1,0 +1,92 @@
+"""The `creditline` command: finds its subcommands when they are asked for, and ends politely.
+
+Exit codes: 0 done; 2 something the user can mend; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from creditline import __version__
+from creditline.errors import CreditlineError, unknown
+
+# name: (module, one line for the list). A module holds a click command named `command` and is
+# imported only when that command runs, because most of them need torch.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("creditline.cli.train", "Train a small diffusion model on images."),
+    "generate": ("creditline.cli.generate", "Generate pictures with a model."),
+    "index": ("creditline.cli.index", "Index the images that a model was trained on."),
+    "trace": ("creditline.cli.trace", "Trace pictures to the training images they owe most to."),
+    "info": ("creditline.cli.info", "Show what an index was made from."),
+    "methods": ("creditline.cli.methods", "List the attribution methods."),
+    "evaluate": ("creditline.cli.evaluate", "Check whether attributions tell the truth."),
+}
+RESUMABLE = ("train", "generate", "index", "evaluate", "demo")
+
+
+class Ending(click.ClickException):
+    """An end with a message on stderr and no traceback."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"creditline: {self.message}", file=file, err=True)
+
+
+class Interrupted(Ending):
+    """Ctrl-C."""
+
+    exit_code = 130
+
+
+class Commands(click.Group):
+    """A group whose commands are imported on use and whose errors are one message."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return import_module(COMMANDS[name][0]).command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CreditlineError as error:
+            raise Ending(str(error)) from error
+        except OSError as error:
+            if error.filename is None:  # not about a file the user named, such as a closed pipe
+                raise
+            raise Ending(f"{error.strerror}: {error.filename}") from error
+        except KeyboardInterrupt as error:
+            again = ctx.invoked_subcommand in RESUMABLE
+            hint = " The same command continues where it stopped." if again else ""
+            raise Interrupted(f"interrupted.{hint}") from error
+
+
+@click.group(cls=Commands, context_settings={"max_content_width": 100})
+@click.version_option(__version__, prog_name="creditline")
+def main() -> None:
+    """Which training images, and whose, does a generated picture owe most to?
+
+    \b
+    creditline train IMAGES --out run --preset small-16
+    creditline generate run -n 16 --out pictures
+    creditline index run IMAGES --out index
+    creditline trace index pictures/00000.png --html report.html
+    """

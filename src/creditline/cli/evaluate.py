@@ -1,0 +1,64 @@
+"""`creditline evaluate`: a group of checks."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import click
+
+from creditline.cli import images, models
+from creditline.cli.options import given, settings_options
+from creditline.cli.table import table
+from creditline.evaluation.agreement import Agreement, agreement
+from creditline.evaluation.self_retrieval import Retrieval, SelfRetrieval, self_retrieval
+from creditline.settings import override
+
+
+@click.group(name="evaluate")
+def command() -> None:
+    """Check whether attributions tell the truth."""
+
+
+@command.command(name="self-retrieval")
+@click.argument("model")
+@click.argument("data")
+@click.option("--out", required=True, help="folder for the indexes; an interrupted check continues")
+@models.workers_option
+@models.model_options
+@images.image_options
+@settings_options(SelfRetrieval())
+def retrieval(model: str, data: str, out: str, **_: Any) -> None:
+    """Do training images of DATA, as queries, come back as their own top proponent?"""
+    settings = override(SelfRetrieval(), given(SelfRetrieval()))
+    results = self_retrieval(
+        models.load(model), images.load(data), out, settings, workers=models.workers()
+    )
+    header = ["method", "own top proponent", "95 % interval", "planted in top 3", "median rank"]
+    click.echo(table(header, map(_row, results), right=range(1, 5)))
+
+
+@command.command(name="agreement")
+@click.argument("model")
+@click.argument("data")
+@models.model_options
+@images.image_options
+@settings_options(Agreement())
+def comparison(model: str, data: str, **_: Any) -> None:
+    """How close do projected scores come to exact ones?"""
+    settings = override(Agreement(), given(Agreement()))
+    rows = agreement(models.load(model), images.load(data), settings)
+    cells = [[row.method, row.what, f"{row.value:.4g}"] for row in rows]
+    click.echo(table(["method", "comparison", "value"], cells, right=[2]))
+
+
+def _row(result: Retrieval) -> list[str]:
+    low, high = result.interval
+    ranks = result.duplicate_ranks
+    return [
+        result.method,
+        f"{result.first}/{result.queries} = {result.rate:.1%}",
+        f"{low:.1%} to {high:.1%}",
+        f"{result.duplicates_in_top_3}/{len(ranks)}" if ranks else "-",
+        f"{median(ranks):g}" if ranks else "-",
+    ]

@@ -1,0 +1,51 @@
+"""`creditline generate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from creditline.cli import models
+from creditline.cli.options import given, settings_options
+from creditline.diffusion.sample import GenerateConfig, generate
+from creditline.settings import override
+
+
+@click.command(name="generate")
+@click.argument("model")
+@click.option("-n", "n", type=int, default=16, show_default=True, help="number of pictures")
+@click.option("--out", required=True, help="folder to write, or to continue")
+@click.option(
+    "--label", "labels", type=int, multiple=True, help="class to generate; repeat for several"
+)
+@click.option("--batch-size", type=int, default=64, show_default=True, help="pictures at a time")
+@click.option("--overwrite", is_flag=True, help="replace pictures made with other settings")
+@models.model_options
+@settings_options(GenerateConfig())
+def command(
+    model: str,
+    n: int,
+    out: str,
+    labels: tuple[int, ...],
+    batch_size: int,
+    overwrite: bool,
+    **_: Any,
+) -> None:
+    """Generate pictures with MODEL, one seed per picture.
+
+    MODEL is a run of `creditline train`, one of its checkpoints, or a diffusers model folder.
+    """
+    config = override(GenerateConfig(), given(GenerateConfig()))
+    folder = generate(
+        models.load(model),
+        n,
+        Path(out),
+        config,
+        labels=labels or None,
+        batch_size=batch_size,
+        overwrite=overwrite,
+    )
+    click.echo(f"{folder} holds {n} pictures, seeds {config.seed} to {config.seed + n - 1}. Next:")
+    click.echo(f"  creditline trace INDEX {folder} --html report.html")

@@ -1,0 +1,50 @@
+"""Options of every command that reads training images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from creditline.cli.options import given, settings_options
+from creditline.data.spec import ImageSpec
+
+if TYPE_CHECKING:
+    from creditline.data.image_set import ImageSet
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ORIGINS = [
+    click.option(
+        "--labels", help="where classes come from: column, folder or none  [default: column if any]"
+    ),
+    click.option(
+        "--contributors",
+        help="where contributors come from: column, folder or none  [default: column if any]",
+    ),
+    click.option("--contributor-column", default="contributor", show_default=True, help="its name"),
+    click.option("--text-column", default="text", show_default=True, help="its name"),
+    click.option("--label-column", default="label", show_default=True, help="its name"),
+    click.option("--skip-bad", is_flag=True, help="leave out unreadable images and list them"),
+    click.option("--limit", type=int, help="only the first so many images"),
+]
+_NAMES = [
+    *("labels", "contributors", "contributor_column", "text_column", "label_column"),
+    *("skip_bad", "limit"),
+]
+
+
+def image_options(command: F) -> F:
+    """A decorator: how images are prepared and what is known about them."""
+    for option in reversed(_ORIGINS):
+        command = option(command)
+    return settings_options(ImageSpec())(command)
+
+
+def load(source: str) -> ImageSet:
+    """The images of `source`, as the current command's options say."""
+    from creditline.data.load import load_images
+
+    values = click.get_current_context().params
+    return load_images(source, **given(ImageSpec()), **{name: values[name] for name in _NAMES})

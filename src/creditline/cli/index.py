@@ -1,0 +1,116 @@
+"""`creditline index`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from creditline import api
+from creditline.cli import images, models
+from creditline.cli.options import flag, given, leaves, settings_options
+from creditline.cli.table import duration, facts, size
+from creditline.errors import SettingsError
+from creditline.indexing.index import Index
+from creditline.methods import METHODS, Method, get
+from creditline.settings import override
+
+EVERY = [cls() for cls in METHODS.values()]
+
+
+@click.command(name="index")
+@click.argument("sources", nargs=-1, required=True, metavar="[MODEL]... DATA")
+@click.option("--out", required=True, help="folder to write, or to continue")
+@click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
+@models.workers_option
+@click.option("--shard-rows", type=int, default=32, show_default=True, help="images per task")
+@click.option("--overwrite", is_flag=True, help="replace an index made from something else")
+@models.model_options
+@images.image_options
+@settings_options(*EVERY)
+def command(
+    sources: tuple[str, ...],
+    out: str,
+    method: str,
+    shard_rows: int,
+    overwrite: bool,
+    device: str,
+    **_: Any,
+) -> None:
+    """Index the images of DATA under MODEL, so that pictures can be traced to them.
+
+    Several MODELs of one architecture are checkpoints or an ensemble, as the method has it. Pixel
+    and encoder methods take none. Interrupt it at any time; the same command continues.
+    """
+    recipe = configured(get(method)(), given(*EVERY))
+    *paths, data = sources
+    _require_sources(recipe, paths, data)
+    denoisers = [models.load(path) for path in paths]
+    pictures = images.load(data)
+    before = time.monotonic()
+    index = api.index(
+        denoisers or None,
+        pictures,
+        method=recipe,
+        out=out,
+        device=device,
+        workers=models.workers(),
+        shard_rows=shard_rows,
+        overwrite=overwrite,
+    )
+    click.echo(summary(index, time.monotonic() - before))
+    click.echo(f"Next: creditline trace {out} PICTURE --html report.html")
+
+
+def configured(method: Method, values: Mapping[str, Any]) -> Method:
+    """The method with settings that the user gave.
+
+    Raises:
+        SettingsError: if the method has no such setting, naming methods that do.
+    """
+    mine = leaves(method)
+    for name in values:
+        if name not in mine:
+            having = ", ".join(m.name for m in EVERY if name in leaves(m))
+            raise SettingsError(
+                f"{method.name} has no option {flag(name)}; it belongs to {having}. "
+                "Leave it out or choose another --method."
+            )
+    return override(method, values)
+
+
+def summary(index: Index, seconds: float) -> str:
+    """What was made, for people."""
+    noted = index.manifest.facts
+    held = sum(file.stat().st_size for file in index.path.rglob("*") if file.is_file())
+    pairs = [
+        ("images", f"{index.n:,}"),
+        ("method", index.method.title + (f", {index.models} models" * (index.models > 1))),
+        ("dimension", f"{index.dim:,}"),
+        ("disk", size(held)),
+        ("time", duration(seconds)),
+        ("duplicates", _duplicates(noted["duplicates"])),
+        ("skipped", "; ".join(f"{name} ({why})" for name, why in noted["skipped"]) or "none"),
+    ]
+    return f"{index.path}\n{facts(pairs)}"
+
+
+def _duplicates(groups: list[list[int]]) -> str:
+    if not groups:
+        return "none"
+    return f"{sum(map(len, groups)):,} images in {len(groups):,} groups of equal pixels"
+
+
+def _require_sources(method: Method, paths: list[str], data: str) -> None:
+    if method.source == "gradients" and not paths:
+        raise SettingsError(
+            f"{method.name} differentiates a model; got only {data!r}. "
+            "Write: creditline index MODEL DATA --out INDEX."
+        )
+    if method.source != "gradients" and paths:
+        raise SettingsError(
+            f"{method.name} uses no model; got {', '.join(paths)} besides the data {data!r}. "
+            f"Write: creditline index DATA --out INDEX --method {method.name}."
+        )

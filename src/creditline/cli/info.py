@@ -1,0 +1,65 @@
+"""`creditline info`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from creditline import api
+from creditline.cli.table import facts, size
+
+
+@click.command(name="info")
+@click.argument("index")
+@click.option("--digest", is_flag=True, help="also hash everything stored; equal indexes agree")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def command(index: str, digest: bool, as_json: bool) -> None:
+    """Show what INDEX was made from."""
+    opened = api.open_index(index)
+    info = opened.info()
+    if digest:
+        info["digest"] = opened.digest()
+    if as_json:
+        click.echo(json.dumps(info, indent=2, ensure_ascii=False, default=str))
+        return
+    click.echo(described(info))
+
+
+def described(info: Mapping[str, Any]) -> str:
+    """Plain values first, then a block for every section."""
+    plain = [(k, v) for k, v in info.items() if not isinstance(v, Mapping)]
+    top = [
+        (k.replace("bytes on ", ""), size(v)) if k.startswith("bytes") else (k, _text(v))
+        for k, v in plain
+    ]
+    blocks = [facts(top, indent=0)]
+    for name, section in info.items():
+        if isinstance(section, Mapping):
+            blocks.append(f"{name}\n{facts(_flat(section))}")
+    return "\n\n".join(blocks)
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in section.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name} ")
+        elif key in ("blocks", "duplicates"):
+            yield name, f"{len(value):,}"
+        else:
+            yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return "; ".join(map(_text, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "none" if value is None else str(value)

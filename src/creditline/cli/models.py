@@ -1,0 +1,76 @@
+"""Options of every command that loads a model or runs one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from creditline.settings import require
+
+if TYPE_CHECKING:
+    from creditline.diffusion.denoiser import Denoiser
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def model_options(command: F) -> F:
+    """A decorator: where a model runs and what may be loaded."""
+    command = click.option(
+        "--allow-pickle", is_flag=True, help="accept weights that are not safetensors (runs code)"
+    )(command)
+    command = click.option("--scheduler", help="scheduler folder of a bare model")(command)
+    return device_option(command)
+
+
+def device_option(command: F) -> F:
+    """A decorator: `--device`."""
+    return click.option(
+        "--device", default="cpu", show_default=True, callback=_device, help="cpu, cuda, mps, ..."
+    )(command)
+
+
+def workers_option(command: F) -> F:
+    """A decorator: `--workers`; see `workers`."""
+    return click.option("--workers", type=int, help="processes  [default: one per CPU core]")(
+        command
+    )
+
+
+def load(source: str) -> Denoiser:
+    """The model of `source`, as the current command's options say."""
+    from creditline.diffusion.load import load_model
+
+    values = click.get_current_context().params
+    return load_model(
+        source,
+        device=values["device"],
+        scheduler=values["scheduler"],
+        allow_pickle=values["allow_pickle"],
+    )
+
+
+def workers() -> int:
+    """`--workers`, by default one per CPU core, or one alone where they would share a device."""
+    values = click.get_current_context().params
+    if values["workers"] is not None:
+        return values["workers"]
+    import joblib
+
+    return joblib.cpu_count() if values["device"] == "cpu" else 1
+
+
+def _device(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuse a device that this machine does not have, before anything is loaded."""
+    if value == "cpu":
+        return value
+    import torch
+
+    try:
+        torch.empty(0, device=value)
+        problem = ""
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        problem = str(error).splitlines()[0]
+    require(not problem, f"--device must be one of this machine ({problem})", value, "Try cpu.")
+    return value

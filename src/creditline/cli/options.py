@@ -1,0 +1,165 @@
+"""Click options out of settings dataclasses, so that no setting is described twice.
+
+Nested dataclasses are flattened: every leaf is an option under its own name, with the help of its
+field. What the user did not give keeps the value of whatever settings it is laid over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from creditline.errors import unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One setting.
+
+    Attributes:
+        name: of its field.
+        hint: its type.
+        defaults: its default in each class that has it, without repetition.
+        help: one line.
+    """
+
+    name: str
+    hint: Any
+    defaults: tuple[Any, ...]
+    help: str
+
+
+def leaves(*settings: Any) -> dict[str, Leaf]:
+    """Every leaf setting of one or more settings instances, by name, in order.
+
+    Args:
+        settings: instances; where several have a leaf, they share the option.
+    """
+    found: dict[str, Leaf] = {}
+    for instance in settings:
+        for leaf in _leaves(instance):
+            known = found.get(leaf.name)
+            defaults = (*known.defaults, *leaf.defaults) if known else leaf.defaults
+            unique = tuple(d for i, d in enumerate(defaults) if d not in defaults[:i])
+            found[leaf.name] = dataclasses.replace(known or leaf, defaults=unique)
+    return found
+
+
+def _leaves(instance: Any) -> Iterable[Leaf]:
+    hints = typing.get_type_hints(type(instance))
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value)
+        else:
+            text = field.metadata.get("help", "")
+            yield Leaf(field.name, hints[field.name], (value,), text)
+
+
+def settings_options(
+    *settings: Any, leave_out: Iterable[str] = (), default: str | None = None
+) -> Callable[[F], F]:
+    """A decorator that gives a command one option per leaf of the settings.
+
+    Args:
+        settings: instances whose values are shown as defaults.
+        leave_out: leaves without an option.
+        default: shown instead of the values, where they depend on another option.
+    """
+    chosen = [leaf for name, leaf in leaves(*settings).items() if name not in set(leave_out)]
+
+    def decorate(command: F) -> F:
+        for leaf in reversed(chosen):
+            command = _option(leaf, default)(command)
+        return command
+
+    return decorate
+
+
+def given(*settings: Any) -> dict[str, Any]:
+    """The leaves of the settings that the user gave to the current command, for `override`."""
+    context = click.get_current_context()
+    return {
+        name: context.params[name]
+        for name in leaves(*settings)
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def flag(name: str) -> str:
+    """The option of a setting, as typed."""
+    return "--" + name.replace("_", "-")
+
+
+def _option(leaf: Leaf, default: str | None) -> Callable[[F], F]:
+    shown = default or " or ".join(_shown(value) for value in leaf.defaults)
+    text = f"{leaf.help}  [default: {shown}]"
+    if leaf.hint is bool:
+        yes, no = flag(leaf.name), flag(f"no_{leaf.name}")
+        return click.option(f"{yes}/{no}", leaf.name, default=None, help=text)
+    return click.option(flag(leaf.name), leaf.name, type=parameter(leaf.name, leaf.hint), help=text)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value in ("", ()):
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def parameter(name: str, hint: Any) -> click.ParamType:
+    """The click type of a setting.
+
+    Raises:
+        TypeError: for a type that has no form on the command line; a fault of the dataclass.
+    """
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return Name(name.replace("_", " "), inner)
+    if origin in (typing.Union, types.UnionType) and type(None) in inner and len(inner) == 2:
+        return Several(parameter(name, next(h for h in inner if h is not type(None))), None)
+    if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
+        return Several(parameter(name, inner[0]), ())
+    plain: dict[Any, click.ParamType] = {int: click.INT, float: click.FLOAT, str: click.STRING}
+    if hint in plain:
+        return plain[hint]
+    raise TypeError(f"Setting {name!r} of type {hint} has no form on the command line.")
+
+
+class Name(click.Choice):
+    """One of a few names; a wrong one is answered with the nearest."""
+
+    def __init__(self, kind: str, names: Iterable[str]) -> None:
+        super().__init__(list(names))
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            raise unknown(self.kind, value, self.choices)
+        return str(value)
+
+
+class Several(click.ParamType):
+    """`none`, or a value; values separated by commas where nothing is an empty tuple."""
+
+    def __init__(self, inner: click.ParamType, nothing: tuple[()] | None) -> None:
+        self.inner, self.nothing = inner, nothing
+        self.name = inner.name if nothing is None else f"{inner.name},..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is self.nothing or value in ("", "none"):
+            return self.nothing
+        if self.nothing is None:
+            return self.inner.convert(value, param, ctx)
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(self.inner.convert(part, param, ctx) for part in parts)

@@ -1,0 +1,89 @@
+"""Plain text tables that stay within 100 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+
+WIDTH = 100
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """Columns under a header; long cells are cut in the middle only if the table is too wide.
+
+    Args:
+        header: one title per column.
+        rows: cells as text.
+        right: columns that are aligned to the right, as numbers are.
+    """
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    excess = sum(widths) + 2 * len(widths) - WIDTH
+    widest = max(range(len(widths)), key=lambda i: widths[i])
+    if excess > 0:
+        widths[widest] = max(12, widths[widest] - excess)
+    numbers = set(right)
+
+    def cell(i: int, text: str) -> str:
+        text = middle(text, widths[i])
+        return text.rjust(widths[i]) if i in numbers else text.ljust(widths[i])
+
+    return "\n".join("  ".join(map(cell, range(len(line)), line)).rstrip() for line in lines)
+
+
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> str:
+    """Columns of given widths in which long cells go on in the next line; rows stand apart."""
+    blocks = []
+    for row in (header, *rows):
+        cells = [
+            [part for line in text.split("\n") for part in textwrap.wrap(line, width)]
+            for text, width in zip(row, widths, strict=True)
+        ]
+        lines = zip_longest(*cells, fillvalue="")
+        blocks.append(
+            "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        )
+    return "\n\n".join(blocks)
+
+
+def facts(pairs: Iterable[tuple[str, str]], indent: int = 2) -> str:
+    """One fact per paragraph: its name, then its value, wrapped."""
+    listed = list(pairs)
+    margin = indent + max((len(name) for name, _ in listed), default=0) + 2
+    return "\n".join(
+        textwrap.fill(
+            value,
+            WIDTH,
+            initial_indent=(" " * indent + name).ljust(margin),
+            subsequent_indent=" " * margin,
+            break_on_hyphens=False,
+        )
+        for name, value in listed
+    )
+
+
+def middle(text: str, width: int) -> str:
+    """`text` without its middle if longer than `width`, because both ends tell names apart."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people: `48.1 MB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "bytes" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `3 min 20 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,122 @@
+"""`creditline trace`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from creditline import api
+from creditline.cli import models
+from creditline.cli.index import EVERY, configured
+from creditline.cli.options import given, leaves, settings_options
+from creditline.cli.table import table
+from creditline.errors import SettingsError
+from creditline.gradients.spec import FeatureSpec
+from creditline.trace import QueryTrace, Trace
+
+# What an index fixes; everything else can change from query to query.
+FIXED = [*leaves(FeatureSpec()), "encoder"]
+EXPORTS = ("html", "csv", "parquet", "json")
+SHOWN = 5
+
+
+def _exports(function: Any) -> Any:
+    for kind in reversed(EXPORTS):
+        function = click.option(f"--{kind}", metavar="FILE", help=f"write {kind.upper()}")(function)
+    return function
+
+
+@click.command(name="trace")
+@click.argument("index")
+@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
+@click.option("--top", type=int, default=20, show_default=True, help="training images to keep")
+@_exports
+@click.option("--overwrite", is_flag=True, help="replace files that exist")
+@click.option("--method", help="another method on the same index  [default: the index's own]")
+@click.option(
+    "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
+)
+@models.model_options
+@settings_options(*EVERY, leave_out=FIXED)
+def command(
+    index: str,
+    pictures: tuple[str, ...],
+    top: int,
+    overwrite: bool,
+    method: str | None,
+    paths: tuple[str, ...],
+    device: str,
+    **values: Any,
+) -> None:
+    """Trace each PICTURE (a file or a folder of them) to the training images in INDEX."""
+    targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
+    _require_free(targets, overwrite)
+    opened = api.open_index(index, model=[models.load(p) for p in paths] or None, device=device)
+    if method is not None:
+        opened = opened.using(method)
+    changes = given(*EVERY)
+    if changes:
+        opened = opened.using(configured(opened.method, changes))
+    found = opened.trace(list(pictures), top=top)
+    for query in found:
+        click.echo(shown(query) + "\n")
+    click.echo(found.method.meaning)
+    _export(found, targets, overwrite)
+
+
+def shown(query: QueryTrace) -> str:
+    """One picture's strongest proponents and its totals, as tables."""
+    parts = [f"{query.name}  ({_described(query)})"]
+    known = any(hit.contributor for hit in query.proponents)
+    rows = [
+        [str(h.rank), h.name, *([h.contributor or "-"] if known else []), *_scores(h.score, h.z)]
+        for h in query.proponents[:SHOWN]
+    ]
+    header = ["", "proponent", *(["contributor"] if known else []), "score", "z"]
+    parts.append(table(header, rows, right=[0, len(header) - 2, len(header) - 1]))
+    for column, totals in query.totals.items():
+        if all(total.name is None for total in totals):
+            continue
+        lines = [
+            [t.name or "(unknown)", f"{t.n:,}", f"{t.score:+.3g}", f"{t.share:.0%}", str(t.top)]
+            for t in totals[:SHOWN]
+        ]
+        titles = [column, "images", "sum of scores", "share of positive", f"in top {_top(query)}"]
+        parts.append(table(titles, lines, right=range(1, 5)))
+        if len(totals) > SHOWN:
+            parts.append(f"... and {len(totals) - SHOWN} more")
+    return "\n".join(parts)
+
+
+def _scores(score: float, z: float) -> list[str]:
+    return [f"{score:+.4g}", f"{z:+.1f}"]
+
+
+def _top(query: QueryTrace) -> int:
+    return len(query.proponents)
+
+
+def _described(query: QueryTrace) -> str:
+    seed = f"seed {query.details['seed']}, " if "seed" in query.details else ""
+    return f"{seed}{query.n_positive:,} training images score above 0"
+
+
+def _require_free(targets: Mapping[str, str], overwrite: bool) -> None:
+    """Refuse before the work what could not be written after it."""
+    for kind, path in targets.items():
+        if Path(path).is_dir():
+            raise SettingsError(f"--{kind} {path} is a folder. Name a file in it.")
+        if Path(path).exists() and not overwrite:
+            raise SettingsError(
+                f"--{kind} {path} exists and was left as it is. Choose another name or give "
+                "--overwrite."
+            )
+
+
+def _export(found: Trace, targets: Mapping[str, str], overwrite: bool) -> None:
+    for kind, path in targets.items():
+        written = getattr(found, f"to_{kind}")(path, overwrite=overwrite)
+        click.echo(f"wrote {written}")

@@ -1,0 +1,60 @@
+"""`creditline train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from creditline.cli import images
+from creditline.cli.models import device_option
+from creditline.cli.options import given, settings_options
+from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.presets import PRESETS, preset
+from creditline.settings import override
+
+
+@click.command(name="train")
+@click.argument("data")
+@click.option("--out", required=True, help="run folder to write, or to continue")
+@click.option(
+    "--preset",
+    "preset_name",
+    default="small-16",
+    show_default=True,
+    help=f"settings to start from: {', '.join(PRESETS)}",
+)
+@click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
+@click.option("--overwrite", is_flag=True, help="replace a run with other settings")
+@device_option
+@images.image_options
+@settings_options(TrainConfig(), default="the preset's")
+def command(
+    data: str,
+    out: str,
+    preset_name: str,
+    threads: int | None,
+    overwrite: bool,
+    device: str,
+    **_: Any,
+) -> None:
+    """Train a small diffusion model on the images of DATA.
+
+    DATA is a folder, a zip file, a folder inside a zip file, or demo:icons. Interrupt it at any
+    time; the same command continues.
+    """
+    config = override(preset(preset_name), given(TrainConfig()))
+    from creditline.diffusion.train import train
+
+    run = train(
+        images.load(data),
+        Path(out),
+        config,
+        device=device,
+        threads=threads,
+        overwrite=overwrite,
+    )
+    click.echo(f"{run} holds the trained model. Next:")
+    click.echo(f"  creditline generate {run} -n 16 --out PICTURES")
+    click.echo(f"  creditline index {run} {data} --out INDEX")
