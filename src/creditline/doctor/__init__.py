@@ -1,0 +1,97 @@
+"""The doctor: can this model be attributed honestly, and what would an index of it cost?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from creditline import methods
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.diffusion.load import load_model
+from creditline.doctor.cost import check_disk, check_workers, measure
+from creditline.doctor.data import check_images
+from creditline.doctor.findings import Cost, Diagnosis, Finding
+from creditline.doctor.gradients import check_gradients
+from creditline.doctor.network import check_calls, check_network
+from creditline.doctor.subject import Subject, random_images, untouched
+from creditline.errors import SettingsError
+from creditline.gradients.source import GradientSource
+from creditline.methods.base import Method
+from creditline.settings import override, require
+
+__all__ = ["Cost", "Diagnosis", "Finding", "diagnose"]
+
+RECKONED = 10_000
+
+
+def diagnose(
+    model: Any,
+    images: Any = None,
+    *,
+    method: str | Method = "d-trak",
+    samples: int = 4,
+    n: int | None = None,
+    workers: int = 1,
+    out: str | Path = ".",
+    device: str = "cpu",
+    **settings: Any,
+) -> Diagnosis:
+    """Examine a model and its images before a long index.
+
+    The model is left as it was. A copy in float64 is made: it takes twice the memory of float32.
+
+    Args:
+        model: what `load_model` takes. A `Denoiser` is examined in the mode and precision it has.
+        images: what `load_images` takes; random pictures of the model's shape by default.
+        method: a gradient method, by name or as an instance.
+        samples: images to look at.
+        n: images to reckon the cost for; all images given, or 10,000.
+        workers: processes to reckon the cost for.
+        out: where the index would be written, to compare with the free disk.
+        device: where a model given as a path is loaded.
+        settings: any setting of the method by name, as in `creditline.index`.
+
+    Returns:
+        Findings in order, and the cost unless gradients could not be computed.
+
+    Raises:
+        SettingsError: if the method takes no gradients, or a count is below 1.
+        DataError: if the images cannot be loaded.
+        ModelError: if the model cannot.
+    """
+    for name, value in (("samples", samples), ("workers", workers), ("n", 1 if n is None else n)):
+        require(value >= 1, f"{name} must be at least 1", value, "Try 4.")
+    recipe = override(methods.get(method)() if isinstance(method, str) else method, settings)
+    if recipe.source != "gradients":
+        raise SettingsError(
+            f"The doctor examines gradients and {recipe.title} takes none. Use a gradient method, "
+            "such as d-trak."
+        )
+    denoiser = load_model(model, device=device)
+    source = GradientSource([denoiser], recipe.features, recipe.query_plan)  # type: ignore[attr-defined]
+    findings: list[Finding] = []
+    given = None
+    if images is not None:
+        given = load_images(images)
+        findings += check_images(denoiser, given)
+    fits = given is not None and findings[0].status == "ok"
+    chosen = _spread(given, samples) if given and fits else random_images(denoiser, samples)
+    findings += check_network(denoiser.module, source.layers)
+    with untouched(denoiser.module):
+        subject = Subject.prepare(denoiser, source, chosen)
+        findings += [check_calls(subject), *check_gradients(subject)]
+        cost = None
+        if not any(f.check == "finite gradients" and f.status == "fail" for f in findings):
+            count = n or (len(given) if given else RECKONED)
+            cost = measure(recipe, source, chosen, count, workers, Path(out))
+            findings += [*check_workers(cost), check_disk(cost)]
+    return Diagnosis(tuple(findings), cost)
+
+
+def _spread(images: ImageSet, samples: int) -> ImageSet:
+    """A few images from all over a set."""
+    rows = np.linspace(0, len(images) - 1, min(samples, len(images))).round().astype(np.int64)
+    return images.subset(np.unique(rows))

@@ -1,0 +1,65 @@
+"""Checks of the images: do they fit, are they distinct, is their maker known?"""
+
+from __future__ import annotations
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
+from creditline.doctor.findings import Finding, some
+from creditline.errors import ModelError
+
+
+def check_images(denoiser: Denoiser, images: ImageSet) -> list[Finding]:
+    """Everything about the images that an index would suffer from."""
+    return [_fit(denoiser, images), _duplicates(images), _contributors(images), *_skipped(images)]
+
+
+def _fit(denoiser: Denoiser, images: ImageSet) -> Finding:
+    try:
+        denoiser.check(images)
+    except ModelError as error:
+        return Finding("images fit", "fail", str(error), "The other checks used random pictures.")
+    _, height, width = images.shape
+    return Finding("images fit", "ok", f"{len(images):,} pictures of {width}x{height}")
+
+
+def _duplicates(images: ImageSet) -> Finding:
+    groups = images.duplicates()
+    if not groups:
+        return Finding("duplicates", "ok", "no two pictures are equal")
+    count = sum(len(group) for group in groups)
+    names = [images.names[i] for i in groups[0]]
+    return Finding(
+        "duplicates",
+        "warn",
+        f"{count:,} pictures in {len(groups):,} groups are equal, such as {some(names, 3)}",
+        "Equal pictures get equal scores and share the credit; keep one of each if they are "
+        "not meant to count several times.",
+    )
+
+
+def _contributors(images: ImageSet) -> Finding:
+    known = set(images.contributors) - {None}
+    missing = sum(contributor is None for contributor in images.contributors)
+    if not missing:
+        return Finding("contributors", "ok", f"{len(known):,}, every picture has one")
+    return Finding(
+        "contributors",
+        "warn",
+        f"{missing:,} of {len(images):,} pictures have no contributor",
+        "Credit is then given to pictures only. Add a column 'contributor' to metadata.csv, or "
+        "load with contributors='folder'.",
+    )
+
+
+def _skipped(images: ImageSet) -> list[Finding]:
+    if not images.skipped:
+        return []
+    names = [f"{name} ({reason})" for name, reason in images.skipped]
+    return [
+        Finding(
+            "skipped",
+            "warn",
+            f"{len(names):,} pictures were left out: {some(names, 3)}",
+            "If the model was trained on them, they cannot receive credit.",
+        )
+    ]

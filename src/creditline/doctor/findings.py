@@ -1,0 +1,158 @@
+"""What an examination found, and what indexing would cost."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Result of one check.
+
+    Attributes:
+        check: what was looked at.
+        status: `"fail"` where attributions would be wrong or the index could not be built.
+        text: what was found, with numbers.
+        remedy: what to change; empty when nothing needs to.
+    """
+
+    check: str
+    status: Status
+    text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        first = textwrap.fill(
+            self.text,
+            100,
+            initial_indent=f"{self.status:4}  {self.check:20} ",
+            subsequent_indent=" " * 27,
+        )
+        if not self.remedy:
+            return first
+        return f"{first}\n" + textwrap.fill(
+            self.remedy, 100, initial_indent=" " * 27 + "-> ", subsequent_indent=" " * 30
+        )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of an index, extrapolated from a few images that were really extracted.
+
+    Attributes:
+        n: images reckoned with.
+        workers: processes reckoned with.
+        evaluations: forward and backward passes per image.
+        dim: feature dimension.
+        measured: images that were timed.
+        cpu_seconds, wall_seconds: per image, one thread on the CPU; the smallest of those timed.
+        hours: for all images on all workers.
+        image_bytes: on disk per image: feature, norm, picture and facts.
+        total_bytes: on disk for all images and the curvature.
+        query_seconds: per query, once the curvature is there.
+        curvature_seconds, curvature_bytes: of the decomposition, made once; 0 where the method
+            has none.
+        free_bytes: left on the disk asked about.
+    """
+
+    n: int
+    workers: int
+    evaluations: int
+    dim: int
+    measured: int
+    cpu_seconds: float
+    wall_seconds: float
+    hours: float
+    image_bytes: float
+    total_bytes: float
+    query_seconds: float
+    curvature_seconds: float
+    curvature_bytes: float
+    free_bytes: int
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                "features",
+                f"{self.cpu_seconds:.3g} s of CPU per image ({self.wall_seconds:.3g} s on the "
+                f"clock) for {self.evaluations} evaluations; {duration(3600 * self.hours)} for "
+                f"{self.n:,} images with {self.workers} worker{'s' * (self.workers > 1)}",
+            ),
+            (
+                "disk",
+                f"{size(self.image_bytes)} per image at dimension {self.dim:,}; "
+                f"{size(self.total_bytes)} in all, {size(self.free_bytes)} free",
+            ),
+            ("query", f"{duration(self.query_seconds)} each"),
+        ]
+        if self.curvature_bytes:
+            rows.append(
+                (
+                    "curvature",
+                    f"about {duration(self.curvature_seconds)} and "
+                    f"{size(self.curvature_bytes)}, once",
+                )
+            )
+        lines = [f"Cost, from {self.measured} images that were extracted:"]
+        return "\n".join(lines + [f"  {name:10} {text}" for name, text in rows])
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything found about a model and its images.
+
+    Attributes:
+        findings: in the order the checks ran.
+        cost: None where nothing could be extracted.
+    """
+
+    findings: tuple[Finding, ...]
+    cost: Cost | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a check failed; warnings do not count."""
+        return any(finding.status == "fail" for finding in self.findings)
+
+    def __getitem__(self, check: str) -> Finding:
+        """The finding of one check.
+
+        Raises:
+            KeyError: if that check did not run.
+        """
+        for finding in self.findings:
+            if finding.check == check:
+                return finding
+        raise KeyError(check)
+
+    def __str__(self) -> str:
+        counts = {s: sum(f.status == s for f in self.findings) for s in ("ok", "warn", "fail")}
+        cost = "No cost: nothing could be extracted." if self.cost is None else str(self.cost)
+        summary = f"{counts['ok']} ok, {counts['warn']} to note, {counts['fail']} failed."
+        return "\n".join([*map(str, self.findings), "", cost, "", summary])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def size(count: float) -> str:
+    """Bytes as people say them."""
+    for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= length:
+            return f"{count / length:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def some(names: list[str], shown: int = 5) -> str:
+    """A list of names cut to its first few."""
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,230 @@
+"""Checks of gradients: finite, repeatable, equal to plain autograd, free of their neighbours."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from creditline.doctor.findings import Finding, some
+from creditline.doctor.subject import Subject
+from creditline.errors import NumericsError
+from creditline.gradients.engine import AutogradEngine
+from creditline.gradients.parameters import differentiable
+
+GOOD, TOLERABLE = 1e-4, 1e-2
+DOMINATED = 0.5
+"""A fifth of the timesteps that carries this share of the squared norms dominates."""
+
+
+def check_gradients(subject: Subject) -> list[Finding]:
+    """All checks of gradients; the rest is skipped when values are not finite."""
+    finite = check_finite(subject)
+    if finite.status == "fail":
+        return [finite]
+    try:
+        return [
+            finite,
+            check_repeatable(subject),
+            check_autograd(subject),
+            check_company(subject),
+            check_unused(subject),
+            *check_timesteps(subject),
+        ]
+    except NumericsError as error:
+        return [Finding("finite gradients", "fail", str(error), "Use float32 weights.")]
+
+
+def check_finite(subject: Subject) -> Finding:
+    """The objective at every evaluation, then the gradients."""
+    losses = torch.cat([_values(subject, i).detach().double().cpu() for i in _samples(subject)])
+    bad = int((~torch.isfinite(losses)).sum())
+    remedy = "See 'finite weights' and 'precision'; check the scheduler's betas."
+    if bad:
+        text = f"the objective is not finite in {bad} of {len(losses)} evaluations"
+        return Finding("finite gradients", "fail", text, remedy)
+    try:
+        for probe in subject.probes:
+            subject.engine.gradient(probe)
+    except NumericsError as error:
+        return Finding("finite gradients", "fail", str(error), remedy)
+    low, high = float(losses.min()), float(losses.max())
+    text = f"in {len(losses)} evaluations; objective from {low:.3g} to {high:.3g}"
+    return Finding("finite gradients", "ok", text)
+
+
+def check_repeatable(subject: Subject) -> Finding:
+    """The same gradient twice."""
+    probe = subject.probes[0]
+    first, second = (flat(subject.engine.gradient(probe)) for _ in range(2))
+    error = relative(second, first)
+    if error == 0:
+        return Finding("repeatable", "ok", "two runs agree to the last bit")
+    text = f"two runs differ by {error:.1e}"
+    if error <= GOOD:
+        return Finding(
+            "repeatable",
+            "warn",
+            f"{text}, as kernels that add in changing order do",
+            "torch.use_deterministic_algorithms(True) makes an index repeatable to the bit.",
+        )
+    return Finding(
+        "repeatable", "fail", text, "Turn off dropout and other randomness: model.module.eval()."
+    )
+
+
+def check_autograd(subject: Subject) -> Finding:
+    """The engine's gradient against `.backward()`, one evaluation at a time, in float64."""
+    errors = [
+        relative(flat(subject.engine.gradient(probe)), by_hand(subject, i))
+        for i, probe in enumerate(subject.probes)
+    ]
+    return _judge(
+        "equal to autograd",
+        max(errors),
+        f"{len(errors)} images against one backward pass per evaluation in float64",
+        "Evaluations influence each other (batch statistics?) or precision is too low; on a GPU, "
+        "set torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 to False.",
+    )
+
+
+def check_company(subject: Subject) -> Finding:
+    """An image's gradient when other images share its forward pass."""
+    alone, together = [], []
+    for i in _samples(subject):
+        with differentiable(subject.denoiser.module, subject.engine.layers) as layers:
+            parameters = [p for layer in layers for p in layer]
+            alone.append(_gradient(_values(subject, i).mean(), parameters))
+            values = _values(subject, None).view(len(subject.probes), -1)
+            together.append(_gradient(values[i].mean(), parameters))
+    error = max(relative(b, a) for a, b in zip(alone, together, strict=True))
+    return _judge(
+        "batch composition",
+        error,
+        f"gradients of {len(alone)} images alone and in one batch",
+        "The network mixes the images of a batch (BatchNorm in training mode?). Put it in "
+        "evaluation mode or use GroupNorm.",
+    )
+
+
+def check_unused(subject: Subject) -> Finding:
+    """Selected parameters whose gradient is exactly zero for every image."""
+    largest: dict[str, float] = {}
+    named = dict(subject.denoiser.module.named_parameters())
+    for probe in subject.probes:
+        units = subject.engine.gradient(probe)
+        for layer, values in zip(subject.engine.layers, units, strict=True):
+            sizes = [named[name].numel() for name in layer.parameters]
+            for name, part in zip(layer.parameters, values[0].split(sizes), strict=True):
+                largest[name] = max(largest.get(name, 0.0), float(part.abs().max()))
+    zero = [name for name, value in largest.items() if value == 0]
+    if not zero:
+        return Finding("unused parameters", "ok", "every selected tensor has a gradient")
+    count = sum(named[name].numel() for name in zero)
+    return Finding(
+        "unused parameters",
+        "warn",
+        f"{len(zero)} tensors ({count:,} parameters) have gradient zero: {some(zero)}",
+        "They take room in the projection and add nothing; exclude them by name pattern "
+        "(parameters='*,!name').",
+    )
+
+
+def check_timesteps(subject: Subject) -> list[Finding]:
+    """Gradient norms over timesteps: does the mean over timesteps speak for all of them?"""
+    spec, engine = subject.source.spec, subject.engine
+    t = spec.plan.timesteps
+    if t == 1 or spec.plan.schedule in ("random", "trajectory"):
+        return []
+    plain = AutogradEngine(engine.denoiser, engine.layers, engine.objective)
+    squares = torch.zeros(t, dtype=torch.float64)
+    for probe in subject.probes:
+        for layer in plain.gradient(probe, per_timestep=True):
+            squares += layer.double().square().sum(1).cpu()
+    steps = subject.probes[0].t[:: spec.plan.draws].tolist()
+    high, low = int(squares.argmax()), int(squares.argmin())
+    ratio = math.sqrt(float(squares[high] / squares[low])) if squares[low] > 0 else math.inf
+    few = max(1, t // 5)
+    share = float(squares.topk(few).values.sum() / squares.sum())
+    text = (
+        f"gradient norm at t={steps[high]} is {ratio:.3g} times that at t={steps[low]}; the "
+        f"strongest {few} of {t} timesteps carry {share:.0%} of the squared norms"
+    )
+    if share > DOMINATED and t > 2 and spec.normalise == "none":
+        return [
+            Finding(
+                "timesteps",
+                "warn",
+                text,
+                "Scores then speak for those timesteps; normalise='timestep' (--normalise "
+                "timestep) weighs all alike, at one backward pass per timestep.",
+            )
+        ]
+    return [Finding("timesteps", "ok", text)]
+
+
+def by_hand(subject: Subject, i: int) -> Tensor:
+    """The feature's gradient before projection, as its formula reads, shape `(d,)`."""
+    reference, probe, spec = subject.reference, subject.reference_probes[i], subject.source.spec
+    module, layers = reference.module, subject.engine.layers
+    draws = probe.draws
+    units = []
+    with differentiable(module, layers) as grouped:
+        parameters = [p for layer in grouped for p in layer]
+        for start in range(0, len(probe.t), draws):
+            for p in parameters:
+                p.grad = None
+            for u in range(start, start + draws):
+                x0, noise, t = probe.x0[u : u + 1], probe.noise[u : u + 1], probe.t[u : u + 1]
+                condition = {name: value[u : u + 1] for name, value in probe.condition.items()}
+                x_t = reference.process.add_noise(x0, noise, t)
+                output = reference.predict(x_t, t, condition)
+                spec.objective(reference.process, output, x0, noise, t).sum().backward()
+            parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+            unit = torch.cat([part.flatten() for part in parts]) / draws
+            units.append(unit / unit.norm() if spec.normalise == "timestep" else unit)
+        for p in parameters:
+            p.grad = None
+    return torch.stack(units).mean(0)
+
+
+def flat(layers: list[Tensor]) -> Tensor:
+    """The one unit of an engine's gradient as a float64 vector on the CPU."""
+    return torch.cat([layer[0].double().cpu() for layer in layers])
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Relative difference; 0 for two zeros."""
+    difference, scale = float((found - expected).norm()), float(expected.norm())
+    if scale == 0:
+        return 0.0 if difference == 0 else math.inf
+    return difference / scale
+
+
+def _judge(check: str, error: float, what: str, remedy: str) -> Finding:
+    text = f"relative error {error:.1e}: {what}"
+    if error <= GOOD:
+        return Finding(check, "ok", text)
+    return Finding(check, "warn" if error <= TOLERABLE else "fail", text, remedy)
+
+
+def _samples(subject: Subject) -> range:
+    return range(len(subject.probes))
+
+
+def _values(subject: Subject, i: int | None) -> Tensor:
+    """The objective at every evaluation of image `i`, or of all images in one forward pass."""
+    denoiser = subject.denoiser
+    probes = subject.probes if i is None else [subject.probes[i]]
+    x0, noise, t = (torch.cat([getattr(p, name) for p in probes]) for name in ("x0", "noise", "t"))
+    condition = {
+        name: torch.cat([p.condition[name] for p in probes]) for name in probes[0].condition
+    }
+    output = denoiser.predict(denoiser.process.add_noise(x0, noise, t), t, condition)
+    return subject.engine.objective(denoiser.process, output, x0, noise, t)
+
+
+def _gradient(value: Tensor, parameters: list[Tensor]) -> Tensor:
+    parts = torch.autograd.grad(value, parameters, materialize_grads=True)
+    return torch.cat([part.flatten().double().cpu() for part in parts])

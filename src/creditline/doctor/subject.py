@@ -1,0 +1,89 @@
+"""The subject of an examination: a model, a few images, and their probes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
+from creditline.errors import ModelError
+from creditline.gradients.engine import AutogradEngine
+from creditline.gradients.probe import Probe, expand
+from creditline.gradients.source import GradientSource
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the gradient checks look at.
+
+    Attributes:
+        denoiser: the model, in the state it was given in.
+        reference: a copy in float64 on the CPU.
+        source: extracts features with the settings asked for.
+        engine: its gradient engine.
+        images: a few images that fit the model.
+        probes: of those images.
+        reference_probes: the same in float64.
+    """
+
+    denoiser: Denoiser
+    reference: Denoiser
+    source: GradientSource
+    engine: AutogradEngine
+    images: ImageSet
+    probes: list[Probe]
+    reference_probes: list[Probe]
+
+    @classmethod
+    def prepare(cls, denoiser: Denoiser, source: GradientSource, images: ImageSet) -> Subject:
+        """Copy the model and expand the images."""
+        reference = copy.deepcopy(denoiser).to("cpu")
+        reference.module.double()
+        batch, plan = denoiser.encode(images, range(len(images))), source.spec.plan
+        spec = source.spec
+        return cls(
+            denoiser,
+            reference,
+            source,
+            AutogradEngine(denoiser, source.layers, spec.objective, spec.normalise),
+            images,
+            expand(denoiser, batch, plan, "train"),
+            expand(reference, batch, plan, "train"),
+        )
+
+
+def random_images(denoiser: Denoiser, n: int) -> ImageSet:
+    """Random pictures (and class labels in turn) of a model's shape.
+
+    Raises:
+        ModelError: if the model does not take three channels.
+    """
+    channels, height, width = denoiser.sample_shape
+    if channels != 3:
+        raise ModelError(
+            f"Pictures have three channels, red, green and blue; this model takes {channels}."
+        )
+    pixels = np.random.default_rng(0).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+    labels = None if denoiser.n_classes is None else [i % denoiser.n_classes for i in range(n)]
+    return ImageSet.from_images(pixels, labels=labels, source="random pictures")
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Restore buffers (running statistics, say), gradients and torch's random state afterwards."""
+    buffers = {name: value.clone() for name, value in module.named_buffers()}
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            yield
+    finally:
+        with torch.no_grad():
+            for name, value in module.named_buffers():
+                value.copy_(buffers[name])
