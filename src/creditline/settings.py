@@ -111,9 +111,11 @@ def _override(settings: Any, rest: dict[str, Any]) -> Any:
     changes = {}
     for f in dataclasses.fields(settings):
         value = getattr(settings, f.name)
-        if f.name in rest:
+        nested = dataclasses.is_dataclass(value)
+        # A group may hold a leaf of its own name: objective.objective, projection.projection.
+        if f.name in rest and (not nested or dataclasses.is_dataclass(rest[f.name])):
             changes[f.name] = rest.pop(f.name)
-        elif dataclasses.is_dataclass(value):
+        elif nested:
             inner = _override(value, rest)
             if inner is not value:
                 changes[f.name] = inner

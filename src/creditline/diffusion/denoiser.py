@@ -151,7 +151,9 @@ class UNetDenoiser:
             self._check_labels(images.labels)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
-        self.module.to(device=device, dtype=dtype)
+        self.module.to(device)
+        if dtype not in (None, self.dtype):  # diffusers warns of casts even where there is none
+            self.module.to(dtype)
         return self
 
     def _check_labels(self, labels: Sequence[int | None] | None) -> None:

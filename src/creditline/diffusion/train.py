@@ -175,7 +175,7 @@ class _Run:
         denoiser.module.train()
         output = denoiser.predict(denoiser.process.add_noise(x0, noise, t), t, condition)
         loss = torch.nn.functional.mse_loss(output, denoiser.process.target(x0, noise, t))
-        value = float(loss)
+        value = loss.item()
         rate = learning_rate_at(config, step)
         if not math.isfinite(value):
             raise NumericsError(
