@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from creditline.errors import ModelError
+from creditline import fingerprint
+from creditline.errors import ModelError, NumericsError
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
+SAMPLED = ("linear", "scaled_linear", "squaredcos_cap_v2")
+"""Names of beta schedules that every diffusers sampler knows."""
 
 
 class Process(Protocol):
@@ -91,29 +94,31 @@ class DiscreteProcess:
         """The process behind a diffusers scheduler with discrete betas (DDPM, DDIM, PNDM, ...).
 
         Args:
-            scheduler: a scheduler, or its config as a mapping.
+            scheduler: a scheduler, or its config as a mapping (DDPM's where it names no class).
 
         Raises:
-            ModelError: if it has no betas or an unknown prediction type.
+            ModelError: if it has no betas, its config cannot be used, or its prediction type is
+                unknown.
         """
         if isinstance(scheduler, Mapping):
-            from diffusers import DDPMScheduler
-
-            scheduler = DDPMScheduler.from_config(dict(scheduler))
+            scheduler = _from_config(scheduler)
         if not hasattr(scheduler, "betas"):
             raise ModelError(
                 f"{type(scheduler).__name__} has no betas, so its noising process is not known. "
                 "Use the DDPM or DDIM scheduler that the model was trained with."
             )
         # float32 tables of diffusers are the model's truth; only arithmetic on them is in float64.
-        return cls(
-            scheduler.betas.double().cpu().numpy(),
-            scheduler.config.get("prediction_type", "epsilon"),
-            scheduler.config,
-        )
+        betas = scheduler.betas.double().cpu().numpy()
+        config = dict(scheduler.config)
+        if config.get("beta_schedule") not in SAMPLED and config.get("trained_betas") is None:
+            # Samplers refuse names they do not know, but take any list of betas.
+            given = {"trained_betas": betas.tolist(), "rescale_betas_zero_snr": False}
+            defaults = [k for k in config.get("_use_default_values", []) if k not in given]
+            config |= {**given, "_use_default_values": defaults}
+        return cls(betas, config.get("prediction_type", "epsilon"), config)
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        abar = self.alphas_cumprod[t.cpu()].to(t.device)
+        abar = self.alphas_cumprod[self._index(t)].to(t.device)
         return abar.sqrt(), (1.0 - abar).sqrt()
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -134,6 +139,7 @@ class DiscreteProcess:
         a, s = self._scales(t, output)
         if self.prediction == "v_prediction":
             return a * output + s * x_t
+        self._refuse(s == 0, t, "no noise, so the noise that a predicted image implies is unknown")
         return (x_t - a * output) / s
 
     def to_x0(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
@@ -142,12 +148,21 @@ class DiscreteProcess:
         a, s = self._scales(t, output)
         if self.prediction == "v_prediction":
             return a * x_t - s * output
+        self._refuse(a == 0, t, "no signal, so the image that predicted noise implies is unknown")
         return (x_t - s * output) / a
 
     def elbo_weight(self, t: Tensor) -> Tensor:
-        """`beta_t^2 / (2 sigma_t^2 alpha_t (1 - abar_t))`, `sigma_t^2 = beta_t` (DDPM, eq. 12)."""
-        index = t.cpu()
+        """`beta_t^2 / (2 sigma_t^2 alpha_t (1 - abar_t))`, `sigma_t^2 = beta_t` (DDPM, eq. 12).
+
+        It weighs the squared error of the noise; networks with another prediction are weighed
+        by the noise that their output implies (`to_epsilon`).
+
+        Raises:
+            NumericsError: at a timestep without signal or without noise, where it is infinite.
+        """
+        index = self._index(t)
         beta, abar = self.betas[index], self.alphas_cumprod[index]
+        self._refuse((beta == 1) | (abar == 1), t, "an infinite weight in the variational bound")
         return (beta / (2.0 * (1.0 - beta) * (1.0 - abar))).to(t.device)
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,10 +171,41 @@ class DiscreteProcess:
             "n_timesteps": self.n_timesteps,
             "prediction": self.prediction,
             "betas": [float(self.betas[0]), float(self.betas[-1])],
+            "schedule": fingerprint.of_arrays([("betas", self.betas.numpy())]),
         }
+
+    def _index(self, t: Tensor) -> Tensor:
+        """Positions in the tables, which are kept on the CPU."""
+        index = t.cpu()
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < self.n_timesteps:
+            raise ModelError(
+                f"Timesteps run from 0 to {self.n_timesteps - 1}; got {int(index.min())} to "
+                f"{int(index.max())}."
+            )
+        return index
+
+    @staticmethod
+    def _refuse(where: Tensor, t: Tensor, what: str) -> None:
+        if bool(where.any()):
+            step = int(t.cpu()[where.flatten().cpu()][0])
+            raise NumericsError(f"Timestep {step} has {what}. Leave this timestep out.")
 
     def _scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """`a_t` and `s_t` in the type of `like`, shaped to multiply it."""
         shape = (-1, *[1] * (like.ndim - 1))
         a, s = self.signal_noise(t)
         return a.to(like).view(shape), s.to(like).view(shape)
+
+
+def _from_config(config: Mapping[str, Any]) -> Any:
+    """The scheduler that a config describes; one that names no class is DDPM's."""
+    import diffusers
+
+    name = str(config.get("_class_name", "DDPMScheduler"))
+    kind = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+    if kind is None:
+        raise ModelError(f"The scheduler's config names the class {name}, which is not known.")
+    try:
+        return kind.from_config(dict(config))
+    except (NotImplementedError, ValueError, TypeError) as error:
+        raise ModelError(f"The scheduler's config cannot be used: {error}") from error
