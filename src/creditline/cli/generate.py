@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -47,5 +48,6 @@ def command(
         batch_size=batch_size,
         overwrite=overwrite,
     )
-    click.echo(f"{folder} holds {n} pictures, seeds {config.seed} to {config.seed + n - 1}. Next:")
-    click.echo(f"  creditline trace INDEX {folder} --html report.html")
+    last = config.seed + n - 1
+    click.echo(f"{folder} holds {n} pictures, made from seeds {config.seed} to {last}. Next:")
+    click.echo(f"  creditline trace INDEX {quote(out)} --html report.html")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import flag, given, settings_options
 from creditline.data.spec import ImageSpec
 
 if TYPE_CHECKING:
@@ -48,3 +51,15 @@ def load(source: str) -> ImageSet:
 
     values = click.get_current_context().params
     return load_images(source, **given(ImageSpec()), **{name: values[name] for name in _NAMES})
+
+
+def typed() -> str:
+    """The image options of the current command as they would be typed for the next one."""
+    context = click.get_current_context()
+    names = [*(f.name for f in fields(ImageSpec)), *_NAMES]
+    parts = []
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            value = context.params[name]
+            parts.append(flag(name) if value is True else f"{flag(name)} {quote(str(value))}")
+    return "".join(f" {part}" for part in parts)

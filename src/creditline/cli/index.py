@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 import click
@@ -61,7 +62,7 @@ def command(
         overwrite=overwrite,
     )
     click.echo(summary(index, time.monotonic() - before))
-    click.echo(f"Next: creditline trace {out} PICTURE --html report.html")
+    click.echo(f"Next:\n  creditline trace {quote(out)} PICTURE --html report.html")
 
 
 def configured(method: Method, values: Mapping[str, Any]) -> Method:
@@ -100,7 +101,8 @@ def summary(index: Index, seconds: float) -> str:
 def _duplicates(groups: list[list[int]]) -> str:
     if not groups:
         return "none"
-    return f"{sum(map(len, groups)):,} images in {len(groups):,} groups of equal pixels"
+    images = sum(map(len, groups))
+    return f"{images:,} images are {len(groups):,} different ones (equal pixels score alike)"
 
 
 def _require_sources(method: Method, paths: list[str], data: str) -> None:

@@ -11,6 +11,9 @@ import click
 from creditline import api
 from creditline.cli.table import facts, size
 
+# Lists too long to read.
+COUNTED = ("blocks", "duplicates")
+
 
 @click.command(name="info")
 @click.argument("index")
@@ -42,24 +45,25 @@ def described(info: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Leaves under their own names, which are unique within a section."""
     for key, value in section.items():
-        name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{name} ")
-        elif key in ("blocks", "duplicates"):
-            yield name, f"{len(value):,}"
+            yield from _flat(value)
+        elif key in COUNTED:
+            yield key, f"{len(value):,}"
         else:
-            yield name, _text(value)
+            yield key.replace("_", " "), _text(value)
 
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {_text(v)}" for k, v in value.items() if v is not None)
     if isinstance(value, (list, tuple)):
-        return "; ".join(map(_text, value)) or "none"
+        plain = not any(isinstance(item, (list, tuple, Mapping)) for item in value)
+        return (", " if plain else "; ").join(map(_text, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return "none" if value is None else str(value)
+    return "none" if value is None or value == "" else str(value)

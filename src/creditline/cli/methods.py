@@ -12,7 +12,7 @@ from creditline.settings import to_dict
 
 FACTS = ("paper", "formula", "needs", "cost")
 HEADER = ("method", "score", "needs", "cost")
-WIDTHS = (22, 27, 25, 20)
+WIDTHS = (24, 27, 24, 19)
 
 
 @click.command(name="methods")

@@ -9,17 +9,23 @@ from itertools import zip_longest
 WIDTH = 100
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Columns under a header; long cells are cut in the middle only if the table is too wide.
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Iterable[int] = (),
+    indent: int = 0,
+) -> str:
+    """Columns under a header; cells of the widest one are cut in the middle if the table is too wide.
 
     Args:
         header: one title per column.
         rows: cells as text.
         right: columns that are aligned to the right, as numbers are.
+        indent: spaces before every line.
     """
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    excess = sum(widths) + 2 * len(widths) - WIDTH
+    excess = indent + sum(widths) + 2 * (len(widths) - 1) - WIDTH
     widest = max(range(len(widths)), key=lambda i: widths[i])
     if excess > 0:
         widths[widest] = max(12, widths[widest] - excess)
@@ -29,7 +35,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[
         text = middle(text, widths[i])
         return text.rjust(widths[i]) if i in numbers else text.ljust(widths[i])
 
-    return "\n".join("  ".join(map(cell, range(len(line)), line)).rstrip() for line in lines)
+    margin = " " * indent
+    return "\n".join(
+        margin + "  ".join(map(cell, range(len(line)), line)).rstrip() for line in lines
+    )
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> str:
@@ -41,9 +50,7 @@ def grid(header: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[
             for text, width in zip(row, widths, strict=True)
         ]
         lines = zip_longest(*cells, fillvalue="")
-        blocks.append(
-            "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-        )
+        blocks.append("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines))
     return "\n\n".join(blocks)
 
 

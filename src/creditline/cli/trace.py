@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from creditline import api
 from creditline.cli import models
 from creditline.cli.index import EVERY, configured
 from creditline.cli.options import given, leaves, settings_options
-from creditline.cli.table import table
+from creditline.cli.table import WIDTH, table
 from creditline.errors import SettingsError
 from creditline.gradients.spec import FeatureSpec
 from creditline.trace import QueryTrace, Trace
@@ -21,6 +22,7 @@ from creditline.trace import QueryTrace, Trace
 FIXED = [*leaves(FeatureSpec()), "encoder"]
 EXPORTS = ("html", "csv", "parquet", "json")
 SHOWN = 5
+Z = "z: in standard deviations of all training images' scores, from their mean."
 
 
 def _exports(function: Any) -> Any:
@@ -63,20 +65,20 @@ def command(
     found = opened.trace(list(pictures), top=top)
     for query in found:
         click.echo(shown(query) + "\n")
-    click.echo(found.method.meaning)
+    click.echo(textwrap.fill(f"{found.method.meaning} {Z}", WIDTH))
     _export(found, targets, overwrite)
 
 
 def shown(query: QueryTrace) -> str:
     """One picture's strongest proponents and its totals, as tables."""
-    parts = [f"{query.name}  ({_described(query)})"]
+    parts = [f"{query.name} ({_described(query)})"]
     known = any(hit.contributor for hit in query.proponents)
     rows = [
         [str(h.rank), h.name, *([h.contributor or "-"] if known else []), *_scores(h.score, h.z)]
         for h in query.proponents[:SHOWN]
     ]
     header = ["", "proponent", *(["contributor"] if known else []), "score", "z"]
-    parts.append(table(header, rows, right=[0, len(header) - 2, len(header) - 1]))
+    parts.append(table(header, rows, right=[0, len(header) - 2, len(header) - 1], indent=2))
     for column, totals in query.totals.items():
         if all(total.name is None for total in totals):
             continue
@@ -84,19 +86,21 @@ def shown(query: QueryTrace) -> str:
             [t.name or "(unknown)", f"{t.n:,}", f"{t.score:+.3g}", f"{t.share:.0%}", str(t.top)]
             for t in totals[:SHOWN]
         ]
-        titles = [column, "images", "sum of scores", "share of positive", f"in top {_top(query)}"]
-        parts.append(table(titles, lines, right=range(1, 5)))
+        titles = [
+            column,
+            "images",
+            "sum of scores",
+            "share of positive",
+            f"in top {len(query.proponents)}",
+        ]
+        parts.append("\n" + table(titles, lines, right=range(1, 5), indent=2))
         if len(totals) > SHOWN:
-            parts.append(f"... and {len(totals) - SHOWN} more")
+            parts.append(f"  ... and {len(totals) - SHOWN} more")
     return "\n".join(parts)
 
 
 def _scores(score: float, z: float) -> list[str]:
     return [f"{score:+.4g}", f"{z:+.1f}"]
-
-
-def _top(query: QueryTrace) -> int:
-    return len(query.proponents)
 
 
 def _described(query: QueryTrace) -> str:

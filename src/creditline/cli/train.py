@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -56,5 +57,5 @@ def command(
         overwrite=overwrite,
     )
     click.echo(f"{run} holds the trained model. Next:")
-    click.echo(f"  creditline generate {run} -n 16 --out PICTURES")
-    click.echo(f"  creditline index {run} {data} --out INDEX")
+    click.echo(f"  creditline generate {quote(out)} -n 16 --out PICTURES")
+    click.echo(f"  creditline index {quote(out)} {quote(data)} --out INDEX{images.typed()}")
