@@ -72,7 +72,8 @@ def test_scores_survive_storage():
     phi, query = case(20, 60, 1.0)
     table = ArrayFeatures(phi)
     spectrum = Spectrum.fit(table, 0, True)
-    again = Spectrum.from_arrays(spectrum.arrays())
+    raw = {k: np.frombuffer(a.data, a.dtype).reshape(a.shape) for k, a in spectrum.arrays().items()}
+    again = Spectrum.from_arrays(raw)
     assert again.space == spectrum.space
     assert np.array_equal(again.scores(table, 0, query, 0.1), spectrum.scores(table, 0, query, 0.1))
 

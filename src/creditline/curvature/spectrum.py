@@ -106,7 +106,9 @@ class Spectrum:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What has to be stored."""
-        return {"eigenvalues": self.eigenvalues, "vectors": self.vectors, "mean": self.mean}
+        # LAPACK hands back columns; writers of raw memory need rows.
+        vectors = np.ascontiguousarray(self.vectors)
+        return {"eigenvalues": self.eigenvalues, "vectors": vectors, "mean": self.mean}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Spectrum:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
@@ -14,6 +14,8 @@ from creditline.diffusion.sample import GenerationRecord, read_record, trajector
 from creditline.errors import DataError
 from creditline.gradients.probe import Trajectory
 from creditline.settings import to_dict
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,15 @@ def gather(source: Any, spec: ImageSpec, shape: tuple[int, int, int], runs: bool
     Raises:
         DataError: if nothing is there, or a picture does not come out in `shape`.
     """
-    if spec.size is None and shape[1] == shape[2]:
-        spec = replace(spec, size=shape[1], crop="none")
     origins: list[Path | None]
     if isinstance(source, ImageSet):
         images, origins = source, [None] * len(source)
     elif isinstance(source, (str, Path)) or _all_paths(source):
-        paths = [source] if isinstance(source, (str, Path)) else list(source)
-        images, origins = _from_paths([Path(p) for p in paths], spec)
+        paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
+        images, origins = _prepared(lambda s: _from_paths(paths, s), spec, shape)
     else:
-        images = ImageSet.from_images(_listed(source), spec=spec)
+        listed = _listed(source)
+        images = _prepared(lambda s: ImageSet.from_images(listed, spec=s), spec, shape)
         origins = [None] * len(images)
     if images.shape != shape:
         raise DataError(
@@ -61,6 +62,22 @@ def gather(source: Any, spec: ImageSpec, shape: tuple[int, int, int], runs: bool
             "them with the indexed model, or prepare them to that size first."
         )
     return _with_records(images, origins, runs)
+
+
+def _prepared(load: Callable[[ImageSpec], T], spec: ImageSpec, shape: tuple[int, int, int]) -> T:
+    """Pictures that have the final size as they are, others prepared like the training images.
+
+    A generated picture is finished; cutting its middle out once more would be wrong.
+    """
+    finished = ImageSpec(background=spec.background)
+    if shape[1] == shape[2]:
+        finished = replace(finished, size=shape[1], crop="none")
+    try:
+        return load(finished)
+    except DataError:
+        if spec.size is None:
+            raise
+        return load(spec)
 
 
 def _all_paths(source: Any) -> bool:

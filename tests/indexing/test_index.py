@@ -1,0 +1,234 @@
+"""Opening, tracing, scoring: against scores computed by hand from the same features."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from PIL import Image
+
+import creditline as cl
+from creditline.curvature.ridge import Ridge
+from creditline.diffusion.sample import GenerateConfig
+from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
+from creditline.gradients.source import GradientSource
+from creditline.methods import METHODS, get
+
+
+def by_hand(index, model, images, method="trak"):
+    """Textbook TRAK from stored training features and fresh query features."""
+    source = GradientSource([model], index.method.features)
+    query = source.extract(images, range(len(images)), "query")[:, 0, 0].astype(np.float64)
+    phi = index.features()
+    a, b = phi - phi.mean(0), query - phi.mean(0)
+    damping = 0.1 * np.square(a).sum() / min(a.shape)
+    return b @ np.linalg.solve(a.T @ a + damping * np.eye(a.shape[1]), a.T)
+
+
+def test_scores_are_the_formula(build, tiny_model, tiny_images):
+    index = build()
+    queries = tiny_images.subset([3, 7])
+    assert_allclose(index.scores(queries), by_hand(index, tiny_model, queries), rtol=1e-6)
+
+
+def test_a_reopened_index_gives_the_same_scores(build, tiny_folder, tiny_images, tmp_path):
+    index = build(model=tiny_folder)
+    again = cl.open_index(index.path)
+    assert np.array_equal(index.scores(tiny_images), again.scores(tiny_images))
+    assert again.method == index.method
+
+
+def test_queries_do_not_influence_each_other(build, tiny_images):
+    index = build()
+    together = index.scores(tiny_images)
+    alone = np.concatenate([index.scores(tiny_images.subset([i])) for i in range(12)])
+    assert_allclose(together, alone, rtol=1e-9)
+
+
+def test_every_kind_of_query_is_the_same_picture(build, tiny_images, tmp_path):
+    index = build()
+    picture = tiny_images.image(5)
+    picture.save(tmp_path / "query.png")
+    expected = index.scores(tiny_images.subset([5]))
+    for query in (
+        tmp_path / "query.png",
+        str(tmp_path / "query.png"),
+        [tmp_path / "query.png"],
+        picture,
+        [picture],
+        np.asarray(picture),
+        np.asarray(picture)[None],
+        tiny_images.pixels([5]),
+        tiny_images.pixels([5])[0],
+    ):
+        assert np.array_equal(index.scores(query), expected), type(query)
+
+
+def test_trace_ranks_by_score(build, tiny_images):
+    index = build()
+    queries = tiny_images.subset([0, 4])
+    scores = index.scores(queries)
+    trace = index.trace(queries, top=3)
+    for row, query in zip(scores, trace, strict=True):
+        order = np.argsort(-row, kind="stable")
+        assert [h.row for h in query.proponents] == order[:3].tolist()
+        assert [h.row for h in query.opponents] == order[::-1][:3].tolist()
+        assert [h.score for h in query.proponents] == row[order[:3]].tolist()
+        assert query.n_positive == (row > 0).sum()
+        totals = {t.name: t for t in query.totals["contributor"]}
+        for artist in range(3):
+            mine = row[[i for i in range(12) if i % 3 == artist]]
+            assert_allclose(totals[f"artist {artist}"].score, mine.sum())
+        assert_allclose(sum(t.share for t in totals.values()), 1)
+        assert {h.id for h in query.proponents} <= set(tiny_images.ids)
+        assert Image.open(__import__("io").BytesIO(query.proponents[0].image)).size == (8, 8)
+
+
+def test_top_larger_than_the_index_gives_all(build, tiny_images):
+    assert len(build().trace(tiny_images.subset([0]), top=99)[0].proponents) == 12
+
+
+def test_with_shared_noise_training_images_retrieve_themselves(build, tiny_images):
+    """Query and index see the very same thing, so nothing can score higher than itself."""
+    index = build(shared_noise=True, dim=1024)
+    assert (index.scores(tiny_images).argmax(1) == np.arange(12)).all()
+    assert_allclose(np.diag(index.scores(tiny_images)), index.self_influence(), rtol=2e-3)
+
+
+def test_self_influence_is_kept_and_positive(build, monkeypatch):
+    index = build()
+    first = index.self_influence()
+    assert first.shape == (12,)
+    assert (first > 0).all()
+    monkeypatch.setattr(type(index.method), "self_influence", lambda self: pytest.fail("kept"))
+    assert np.array_equal(first, cl.open_index(index.path, model=index._given).self_influence())
+
+
+def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_images):
+    index = build()
+    for name in ("gradient-dot", "gradient-cosine", "relative-if", "renormalised-if", "tracin"):
+        scores = index.using(name).scores(tiny_images)
+        method = get(name)().fit(index.features())
+        source = GradientSource([tiny_model], index.method.features)
+        query = source.extract(tiny_images, range(12), "query")[:, 0]
+        assert_allclose(scores, method.attribute(query), rtol=1e-7, atol=1e-12)
+        assert index.trace(tiny_images.subset([1]), method=name).method.name == name
+
+
+def test_damping_changes_without_extraction(build, tiny_images, monkeypatch):
+    index = build()
+    strong = index.using(ridge=Ridge(1e6)).scores(tiny_images)
+    plain = index.using("gradient-dot").scores(tiny_images)
+    phi = index.features()
+    centred = plain - plain.mean(1, keepdims=True) - (phi.mean(0) @ (phi - phi.mean(0)).T)
+    assert np.corrcoef(strong.ravel(), centred.ravel())[0, 1] > 0.9999
+
+
+def test_methods_that_need_other_features_are_refused(build):
+    index = build()
+    with pytest.raises(IndexMismatchError, match="square-norm"):
+        index.using("d-trak")
+    with pytest.raises(IndexMismatchError, match="pixels"):
+        index.using("pixel-dot")
+    spec = dataclasses.replace(index.method.features, parameters="*attn*")
+    with pytest.raises(IndexMismatchError, match="other feature settings"):
+        index.using(get("trak")(features=spec))
+    with pytest.raises(SettingsError, match="no setting 'rigde'"):
+        index.using(rigde=Ridge())
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.source != "gradients"])
+def test_similarity_indexes(build, tiny_images, name):
+    def encoder(pictures):
+        small = [np.asarray(p.resize((8, 8)), np.float32) for p in pictures]
+        return np.stack(small).reshape(len(small), -1) - 128
+
+    keyword = {"encoder": encoder} if name.startswith("encoder") else {}
+    index = cl.index(None, tiny_images, method=name, out=build().path.parent / name, **keyword)
+    scores = index.scores(tiny_images)
+    if name.endswith("cosine"):
+        assert_allclose(np.diag(scores), 1, rtol=1e-3)
+    assert (scores.argmax(1) == np.arange(12)).all()
+    assert not index.trace(tiny_images.subset([0])).method.causal
+
+
+def test_journey_follows_the_sampling_run(build, tiny_model, tmp_path):
+    config = GenerateConfig(steps=5, trajectory=True)
+    pictures = cl.generate(tiny_model, 3, tmp_path / "pictures", config)
+    index = build()
+    journey = index.using("journey-trak")
+    scores = journey.scores(pictures)
+    assert scores.shape == (3, 12)
+    kept = index.using(get("journey-trak")(features=index.method.features, per_timestep=True))
+    apart = kept.scores(pictures)
+    assert apart.shape == (3, 5, 12)
+    assert_allclose(apart.mean(1), scores, rtol=1e-4, atol=1e-6 * np.abs(scores).max())
+    names = [q.name for q in kept.trace(pictures, top=2)]
+    assert names[:2] == ["00000.png at t=800", "00000.png at t=600"]
+    assert journey.trace(pictures)[0].details["seed"] == 0
+
+
+def test_journey_needs_a_sampling_run(build, tiny_model, tiny_images, tmp_path):
+    pictures = cl.generate(tiny_model, 2, tmp_path / "pictures", GenerateConfig(steps=2))
+    journey = build().using("journey-trak")
+    for queries in (pictures, tiny_images):
+        with pytest.raises(DataError, match="--trajectory"):
+            journey.scores(queries)
+
+
+def test_whole_matrix_can_be_streamed_to_a_file(build, tiny_images, tmp_path):
+    index = build()
+    mapped = index.scores(tiny_images, out=tmp_path / "scores.npy")
+    assert np.array_equal(np.load(tmp_path / "scores.npy"), index.scores(tiny_images))
+    assert isinstance(mapped, np.memmap)
+
+
+def test_bad_queries(build, tmp_path):
+    index = build()
+    (tmp_path / "empty").mkdir()
+    for query, error, match in [
+        (tmp_path / "nowhere.png", DataError, "nowhere"),
+        (tmp_path / "empty", DataError, "empty"),
+        (Image.new("RGB", (9, 9)), DataError, "9x9"),
+        (torch.zeros(1, 3, 16, 16), DataError, "16"),
+        (torch.full((1, 3, 8, 8), 3.0), DataError, "3"),
+    ]:
+        with pytest.raises(error, match=match):
+            index.trace(query)
+    with pytest.raises(SettingsError, match="top"):
+        index.trace(Image.new("RGB", (8, 8)), top=0)
+
+
+def test_not_an_index_unfinished_damaged(build, tmp_path):
+    with pytest.raises(CreditlineError, match="creditline index"):
+        cl.open_index(tmp_path)
+    index = build()
+    manifest = index.path / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"complete"', '"building"'))
+    with pytest.raises(CreditlineError, match="not complete"):
+        cl.open_index(index.path)
+    manifest.write_text(text[:50])
+    with pytest.raises(CreditlineError, match="cannot be read"):
+        cl.open_index(index.path)
+
+
+def test_an_index_refuses_other_weights(build, tiny_folder, tiny_images):
+    index = build(model=tiny_folder)
+    other = cl.load_model(tiny_folder)
+    other.module.conv_in.bias.data += 1
+    with pytest.raises(IndexMismatchError, match="built with weights"):
+        cl.open_index(index.path, model=other).trace(tiny_images)
+    with pytest.raises(SettingsError, match="in memory"):
+        cl.open_index(build("memory").path).trace(tiny_images)
+
+
+def test_damaged_curvature_says_what_to_do(build, tiny_images):
+    index = build()
+    index.scores(tiny_images)
+    (index.path / "curvature-centred.safetensors").write_bytes(b"rubbish")
+    with pytest.raises(CreditlineError, match="computed again"):
+        cl.open_index(index.path, model=index._given).scores(tiny_images)
