@@ -22,6 +22,7 @@ SCHEMA = 1
 NAME = "manifest.json"
 Kind = Literal["run", "pictures", "index"]
 COMMANDS = {"run": "train", "pictures": "generate", "index": "index"}
+NOUNS = {"run": "a training run", "pictures": "generated pictures", "index": "an index"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Manifest:
             )
         if found != kind:
             raise CreditlineError(
-                f"{folder} holds a {found}, not a {kind}; it was written by "
+                f"{folder} holds {NOUNS.get(found, found)}, not {NOUNS[kind]}; it was written by "
                 f"`creditline {COMMANDS.get(found, found)}`."
             )
         return cls(kind, request, facts, status)
@@ -99,7 +100,7 @@ class Manifest:
         lines = difference(dict(self.request), json.loads(json.dumps(request)))
         if lines:
             raise IndexMismatchError(
-                f"{folder} holds a {self.kind} made from something else:\n"
+                f"{folder} holds {NOUNS[self.kind]} made from something else:\n"
                 + "\n".join(lines)
                 + "\nUse another --out, or --overwrite to replace it."
             )

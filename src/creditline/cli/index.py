@@ -101,8 +101,8 @@ def summary(index: Index, seconds: float) -> str:
 def _duplicates(groups: list[list[int]]) -> str:
     if not groups:
         return "none"
-    images = sum(map(len, groups))
-    return f"{images:,} images are {len(groups):,} different ones (equal pixels score alike)"
+    sets = f"{len(groups):,} group{'s' * (len(groups) > 1)}"
+    return f"{sum(map(len, groups)):,} images, in {sets} of equal pixels"
 
 
 def _require_sources(method: Method, paths: list[str], data: str) -> None:

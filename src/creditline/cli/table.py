@@ -15,7 +15,7 @@ def table(
     right: Iterable[int] = (),
     indent: int = 0,
 ) -> str:
-    """Columns under a header; cells of the widest one are cut in the middle if the table is too wide.
+    """Columns under a header; the widest one is shortened if the table is too wide.
 
     Args:
         header: one title per column.
