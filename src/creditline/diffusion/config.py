@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from creditline.errors import unknown
 from creditline.settings import require, setting
+
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,14 @@ class UNetConfig:
     layers: int = setting(1, "residual blocks per level")
     groups: int = setting(8, "groups of the group normalisation")
     head_dim: int = setting(8, "dimension of an attention head")
-    dropout: float = setting(0.0, "dropout in the residual blocks")
+    dropout: float = setting(0.0, "dropout in residual and attention blocks")
     scale_shift: bool = setting(False, "time embedding scales and shifts instead of only shifting")
     classes: int = setting(0, "number of classes to condition on; 0 is unconditional")
 
     def __post_init__(self) -> None:
+        for name in ("layers", "groups", "head_dim"):
+            value = getattr(self, name)
+            require(value >= 1, f"{name} must be at least 1", value, "Leave it at its default.")
         halvings = 2 ** (len(self.channels) - 1)
         require(
             len(self.channels) > 0 and all(c > 0 and c % self.groups == 0 for c in self.channels),
@@ -46,15 +53,25 @@ class UNetConfig:
             self.attention,
             "Name levels that exist.",
         )
+        # The middle block always has attention.
+        for level in {*self.attention, len(self.channels) - 1}:
+            require(
+                self.channels[level] % self.head_dim == 0,
+                f"channels of levels with attention must be multiples of head_dim = "
+                f"{self.head_dim}",
+                self.channels[level],
+                "Choose another head_dim.",
+            )
         require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Try 0.1.")
         require(self.classes >= 0, "classes must not be negative", self.classes, "Use 0 for none.")
 
     def build(self) -> Any:
         """The network with fresh weights from torch's current random state."""
         from diffusers import UNet2DModel
+        from torch.nn import Dropout
 
         down = ["AttnDownBlock2D" if i in self.attention else "DownBlock2D" for i in self._levels]
-        return UNet2DModel(
+        unet = UNet2DModel(
             sample_size=self.resolution,
             in_channels=3,
             out_channels=3,
@@ -70,6 +87,10 @@ class UNetConfig:
             resnet_time_scale_shift="scale_shift" if self.scale_shift else "default",
             num_class_embeds=self.classes or None,
         )
+        for part in unet.modules():
+            if isinstance(part, Dropout):  # diffusers has no setting for those in attention
+                part.p = self.dropout
+        return unet
 
     @property
     def _levels(self) -> range:
@@ -81,7 +102,7 @@ class TrainConfig:
     """One training run. Every random choice is a function of `seed` and the step or epoch.
 
     Raises:
-        SettingsError: on numbers that cannot be trained with.
+        SettingsError: on numbers that cannot be trained with, or an unknown name.
     """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
@@ -106,15 +127,19 @@ class TrainConfig:
     sample_every: int = setting(0, "steps between grids of samples; 0 makes none")
 
     def __post_init__(self) -> None:
+        if self.beta_schedule not in BETA_SCHEDULES:
+            raise unknown("beta schedule", self.beta_schedule, BETA_SCHEDULES)
+        if self.prediction not in PREDICTIONS:
+            raise unknown("prediction type", self.prediction, PREDICTIONS)
         for name in ("steps", "batch_size"):
             value = getattr(self, name)
-            require(value >= 1, f"{name} must be at least 1", value, "")
-        for name in ("checkpoint_every", "sample_every", "seed"):
+            require(value >= 1, f"{name} must be at least 1", value, "Use 1 or more.")
+        for name in ("checkpoint_every", "sample_every", "seed", "weight_decay"):
             value = getattr(self, name)
-            require(value >= 0, f"{name} must not be negative", value, "")
+            require(value >= 0, f"{name} must not be negative", value, "Use 0 or more.")
         for name in ("learning_rate", "clip"):
             value = getattr(self, name)
-            require(value > 0, f"{name} must be positive", value, "")
+            require(value > 0, f"{name} must be positive", value, "Leave it at its preset.")
         for name in ("beta1", "beta2", "ema", "warmup"):
             value = getattr(self, name)
-            require(0 <= value < 1, f"{name} must be in [0, 1)", value, "")
+            require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Leave it at its preset.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from inspect import signature
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,7 @@ class Batch:
     ids: tuple[str, ...]
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """A network, the process it was trained on, and how to call it."""
 
@@ -73,7 +76,8 @@ class UNetDenoiser:
         source: where it came from, for manifests.
 
     Raises:
-        ModelError: if its input and output channels differ.
+        ModelError: if its input and output channels differ, its picture size is not recorded, or
+            it is conditional on something other than a class index.
     """
 
     def __init__(self, module: Any, process: Process, source: str | None = None) -> None:
@@ -83,7 +87,17 @@ class UNetDenoiser:
                 f"A denoiser returns as many channels as it takes; this one takes "
                 f"{config.in_channels} and returns {config.out_channels}."
             )
+        if config.get("class_embed_type") is not None:
+            raise ModelError(
+                f"Class embeddings of type {config.class_embed_type!r} are not supported, only "
+                "those of a class index (num_class_embeds)."
+            )
         size = config.sample_size
+        if size is None:
+            raise ModelError(
+                "The model's config has no sample_size, so the size of its pictures is not known. "
+                "Set it in config.json to the side in pixels."
+            )
         height, width = size if isinstance(size, (tuple, list)) else (size, size)
         self.module: Any = module.eval()
         self.process = process
@@ -91,21 +105,16 @@ class UNetDenoiser:
         self.sample_shape = (config.in_channels, height, width)
         embeddings = config.get("num_class_embeds")
         self.n_classes: int | None = int(embeddings) if embeddings is not None else None
-        self._fingerprint: str | None = None
 
     @property
     def fingerprint(self) -> str:
-        if self._fingerprint is None:
-            arrays = [
-                (name, value.detach().cpu().float().numpy())
-                for name, value in self.module.state_dict().items()
-            ]
-            config = {k: v for k, v in self.module.config.items() if not k.startswith("_")}
-            about = fingerprint.of_json({"config": config, "process": self.process.to_dict()})
-            self._fingerprint = fingerprint.of_bytes(
-                fingerprint.of_arrays(arrays).encode(), about.encode()
-            )
-        return self._fingerprint
+        # Never cached: weights change in place. 120 million parameters take about a second.
+        arrays = [
+            (name, value.detach().cpu().float().numpy())
+            for name, value in self.module.state_dict().items()
+        ]
+        about = fingerprint.of_json({"config": self._config(), "process": self.process.to_dict()})
+        return fingerprint.of_bytes(fingerprint.of_arrays(arrays).encode(), about.encode())
 
     @property
     def device(self) -> torch.device:
@@ -134,7 +143,7 @@ class UNetDenoiser:
         """
         if self.n_classes is None:
             return Batch(x0, {}, tuple(ids))
-        self._check_labels(labels)
+        check_labels(labels or [None], self.n_classes)
         return Batch(x0, {"class_labels": torch.tensor(labels)}, tuple(ids))
 
     def predict(self, x_t: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
@@ -148,7 +157,7 @@ class UNetDenoiser:
                 f"Load them with size={h} (--size {h})."
             )
         if self.n_classes is not None:
-            self._check_labels(images.labels)
+            check_labels(images.labels, self.n_classes)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         self.module.to(device)
@@ -156,11 +165,36 @@ class UNetDenoiser:
             self.module.to(dtype)
         return self
 
-    def _check_labels(self, labels: Sequence[int | None] | None) -> None:
-        wrong = [x for x in labels or [None] if x is None or not 0 <= x < (self.n_classes or 0)]
-        if wrong:
-            raise ModelError(
-                f"The model is conditional on {self.n_classes} classes, numbered from 0; "
-                f"{len(wrong)} images have label {wrong[0]}. Give labels in metadata.csv, or by "
-                "folder (labels='folder', --labels folder)."
-            )
+    def _config(self) -> dict[str, Any]:
+        """Settings of the network that differ from diffusers' defaults.
+
+        Later versions of diffusers add settings; at their defaults they change nothing.
+        """
+        parameters = signature(type(self.module).__init__).parameters.values()
+        defaults = _plain({p.name: p.default for p in parameters if p.default is not p.empty})
+        config = _plain({k: v for k, v in self.module.config.items() if not k.startswith("_")})
+        return {
+            key: value
+            for key, value in config.items()
+            if key not in defaults or value != defaults[key]
+        }
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as it is when read from a file: lists, no tuples."""
+    return json.loads(json.dumps(config))
+
+
+def check_labels(labels: Sequence[int | None], classes: int) -> None:
+    """Refuse class labels that a model of `classes` classes does not know.
+
+    Raises:
+        ModelError: if a label is missing or not in `0 .. classes - 1`.
+    """
+    wrong = [x for x in labels if x is None or not 0 <= x < classes]
+    if wrong:
+        raise ModelError(
+            f"The model is conditional on {classes} classes, numbered from 0; {len(wrong)} of "
+            f"{len(labels)} images have label {wrong[0]}. Give labels in metadata.csv, or by "
+            "folder (labels='folder', --labels folder)."
+        )

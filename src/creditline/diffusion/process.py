@@ -38,13 +38,25 @@ class Process(Protocol):
         """What the network is trained to output."""
 
     def to_epsilon(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise that a network output implies."""
+        """The noise that a network output implies.
+
+        Raises:
+            NumericsError: where it implies none: a predicted image at a timestep without noise.
+        """
 
     def to_x0(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The clean image that a network output implies."""
+        """The clean image that a network output implies.
+
+        Raises:
+            NumericsError: where it implies none: predicted noise at a timestep without signal.
+        """
 
     def elbo_weight(self, t: Tensor) -> Tensor:
-        """Weight of the squared noise error in the variational bound, float64 of shape `(b,)`."""
+        """Weight of the squared noise error in the variational bound, float64 of shape `(b,)`.
+
+        Raises:
+            NumericsError: at timesteps without signal or without noise, where it is not finite.
+        """
 
     def to_dict(self) -> dict[str, Any]:
         """What is recorded of it."""
@@ -171,7 +183,9 @@ class DiscreteProcess:
             "n_timesteps": self.n_timesteps,
             "prediction": self.prediction,
             "betas": [float(self.betas[0]), float(self.betas[-1])],
-            "schedule": fingerprint.of_arrays([("betas", self.betas.numpy())]),
+            # Six digits of every beta: schedules of other shape share their ends, and the last
+            # bits of diffusers' float32 tables need not be the same on every machine.
+            "schedule": fingerprint.of_json([f"{beta:.5e}" for beta in self.betas.tolist()]),
         }
 
     def _index(self, t: Tensor) -> Tensor:
@@ -193,8 +207,9 @@ class DiscreteProcess:
     def _scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """`a_t` and `s_t` in the type of `like`, shaped to multiply it."""
         shape = (-1, *[1] * (like.ndim - 1))
-        a, s = self.signal_noise(t)
-        return a.to(like).view(shape), s.to(like).view(shape)
+        a, s = (scale.to(like.dtype) for scale in self.signal_noise(t.cpu()))
+        # Rounded before they move: some devices have no float64.
+        return a.to(like.device).view(shape), s.to(like.device).view(shape)
 
 
 def _from_config(config: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from creditline.diffusion.ddim import SEEDS, sample
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
 from creditline.errors import CreditlineError, DataError
@@ -102,6 +105,10 @@ def generate(
         Path(out),
     )
     chosen = _labels(denoiser, labels, n)
+    last = config.seed + n - 1
+    require(last < SEEDS, f"Seeds run from 0 to {SEEDS - 1}", last, "Use a smaller seed.")
+    steps = denoiser.process.n_timesteps
+    require(config.steps <= steps, f"The model has {steps} timesteps", config.steps, "Use fewer.")
     request = {
         "config": to_dict(config),
         "n": n,
@@ -113,84 +120,32 @@ def generate(
     if claim(manifest, folder, overwrite):
         return folder
     try:
-        with Progress("generate", n, "picture") as bar:
-            for start in range(0, n, batch_size):
-                rows = range(start, min(start + batch_size, n))
-                if not all((folder / _name(i)).is_file() for i in rows):
-                    _write(denoiser, config, rows, chosen, folder)
+        left = [i for i in range(n) if not (folder / _name(i)).is_file()]
+        with Progress("generate", n, "picture", done=n - len(left)) as bar:
+            for start in range(0, len(left), batch_size):
+                rows = left[start : start + batch_size]
+                _write(denoiser, config, rows, chosen, folder)
                 bar.advance(len(rows))
-    except OSError as error:
+        replace(manifest, status="complete").write(folder)
+    except (OSError, SafetensorError) as error:
         raise CreditlineError(
             f"Writing pictures stopped: {error}. What is in {folder} is good; make room and run "
             "the same command again to continue."
         ) from error
-    replace(manifest, status="complete").write(folder)
     return folder
 
 
-@torch.no_grad()
-def sample(
-    denoiser: Denoiser,
-    seeds: Sequence[int],
-    *,
-    steps: int = 50,
-    eta: float = 0.0,
-    labels: Sequence[int] | None = None,
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """DDIM sampling (Song et al., 2021).
-
-    Args:
-        denoiser: the model.
-        seeds: one per picture, of its initial noise.
-        steps: sampler steps.
-        eta: 0 is deterministic.
-        labels: class of each picture, for class-conditional models.
-
-    Returns:
-        Pictures, uint8 of shape `(b, H, W, C)`, and their trajectories: timesteps of shape `(s,)`,
-        predicted x0 in [-1, 1], float32 of shape `(b, s, C, H, W)`.
-    """
-    from diffusers import DDIMScheduler
-
-    scheduler = DDIMScheduler.from_config(denoiser.process.config)
-    require(
-        steps <= denoiser.process.n_timesteps,
-        f"The model has {denoiser.process.n_timesteps} timesteps to sample along",
-        steps,
-        "Use fewer steps.",
-    )
-    scheduler.set_timesteps(steps)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    device, dtype = denoiser.device, denoiser.dtype
-
-    def noise() -> torch.Tensor:
-        rows = [torch.randn(denoiser.sample_shape, generator=g) for g in generators]
-        return torch.stack(rows).to(device, dtype)
-
-    x = noise() * scheduler.init_noise_sigma
-    condition = {} if labels is None else {"class_labels": torch.tensor(labels, device=device)}
-    kept = []
-    for t in scheduler.timesteps:
-        times = torch.full((len(seeds),), int(t), device=device)
-        output = denoiser.predict(x, times, condition)
-        extra = noise() if eta > 0 else None
-        step = scheduler.step(output, t, x, eta=eta, variance_noise=extra)
-        x = step.prev_sample
-        kept.append(step.pred_original_sample.float().clamp(-1, 1).cpu().numpy())
-    values = ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    pictures = values.permute(0, 2, 3, 1).cpu().numpy()
-    return pictures, (scheduler.timesteps.numpy().astype(np.int64), np.stack(kept, axis=1))
-
-
 def read_record(folder: str | Path) -> GenerationRecord | None:
-    """The record of a folder that `generate` wrote, or None for any other folder."""
+    """The record of a folder that `generate` wrote, or None for any other folder.
+
+    Raises:
+        CreditlineError: if the record is damaged: without it a picture's seed and trajectory would
+            be ignored in silence.
+    """
     folder = Path(folder)
-    if not (folder / NAME).is_file():
+    if not _generated(folder):
         return None
-    try:
-        request = Manifest.read(folder, "pictures").request
-    except CreditlineError:
-        return None  # a manifest of another kind: these pictures were not generated here
+    request = Manifest.read(folder, "pictures").request
     config, labels = request["config"], request["labels"]
     files = {
         _name(i): {
@@ -226,6 +181,17 @@ def trajectory(folder: str | Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return stored["timesteps"], stored["x0"]
 
 
+def _generated(folder: Path) -> bool:
+    """Whether a folder has a record of pictures, readable or not; other tools' do not count."""
+    try:
+        values = json.loads((folder / NAME).read_text("utf-8"))
+    except FileNotFoundError:
+        return False
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return True
+    return isinstance(values, dict) and "schema" in values and values.get("kind") == "pictures"
+
+
 def _name(i: int) -> str:
     return f"{i:05d}.png"
 
@@ -248,7 +214,7 @@ def _labels(denoiser: Denoiser, labels: Sequence[int] | None, n: int) -> list[in
 def _write(
     denoiser: Denoiser,
     config: GenerateConfig,
-    rows: range,
+    rows: Sequence[int],
     labels: Sequence[int] | None,
     folder: Path,
 ) -> None:

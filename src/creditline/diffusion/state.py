@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ class TrainState:
 
     Attributes:
         step: optimiser steps done.
+        whole: whether no step is half taken, so that the state can be saved.
         average: averaged parameters by name; empty without averaging.
     """
 
@@ -34,19 +36,23 @@ class TrainState:
         self.optimizer = optimizer
         self.ema = ema
         self.step = 0
+        self.whole = True
         self.average = {n: p.detach().clone() for n, p in module.named_parameters()} if ema else {}
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Count a step and fold the new weights into the average.
+        """Take the optimiser's step, count it and fold the new weights into the average.
 
         The decay grows from 0.1 towards its setting, so that early weights are forgotten soon.
         """
+        self.whole = False
+        self.optimizer.step()
         self.step += 1
         decay = min(self.ema, self.step / (9 + self.step))
         for name, parameter in self.module.named_parameters():
             if name in self.average:
                 self.average[name].lerp_(parameter, 1 - decay)
+        self.whole = True
 
     def save(self, folder: Path) -> None:
         """Replace the state file of a run, atomically."""
@@ -80,20 +86,23 @@ class TrainState:
             with safe_open(path, "pt") as file:
                 step = int(file.metadata()["step"])
                 stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, TypeError) as error:
+            self._restore(stored, step)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CreditlineError(
                 f"The training state {path} is damaged ({error}). Delete it to train from the "
                 "beginning, or name another --out."
             ) from error
+        return True
+
+    def _restore(self, stored: Mapping[str, torch.Tensor], step: int) -> None:
         for name, parameter in self.module.named_parameters():
             parameter.copy_(stored[f"weights.{name}"])
             if name in self.average:
                 self.average[name].copy_(stored[f"average.{name}"])
-            if step:
+            if f"exp_avg.{name}" in stored:
                 self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(step)),
+                    "step": torch.tensor(float(step)),  # AdamW counts on the CPU, whatever device
                     "exp_avg": stored[f"exp_avg.{name}"].to(parameter.device),
                     "exp_avg_sq": stored[f"exp_avg_sq.{name}"].to(parameter.device),
                 }
         self.step = step
-        return True

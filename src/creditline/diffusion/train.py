@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.ddim import sample
+from creditline.diffusion.denoiser import UNetDenoiser, check_labels
 from creditline.diffusion.load import RECORD
+from creditline.diffusion.log import TrainLog
 from creditline.diffusion.process import DiscreteProcess
-from creditline.diffusion.sample import sample
+from creditline.diffusion.schedule import learning_rate_at
+from creditline.diffusion.state import NAME as STATE
 from creditline.diffusion.state import TrainState
-from creditline.errors import CreditlineError, NumericsError
+from creditline.errors import CreditlineError, ModelError, NumericsError
+from creditline.files import write_file
 from creditline.fingerprint import key64
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.progress import Progress
@@ -65,51 +70,54 @@ def train(
         CreditlineError: if `out` is taken, or the disk is full.
     """
     config, pictures, folder = config or TrainConfig(), load_images(images), Path(out)
-    denoiser = _fresh(config)
-    denoiser.check(pictures)
+    _check(pictures, config)
     request = {
         "config": to_dict(config),
         "images": {"fingerprint": pictures.fingerprint, "n": len(pictures)},
     }
     manifest = Manifest("run", request, {"data_source": pictures.source, **circumstances()})
-    if claim(manifest, folder, overwrite):
-        return folder
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        with torch.random.fork_rng():
-            _Run(pictures, folder, config, denoiser.to(device)).finish()
-    except OSError as error:
-        raise CreditlineError(
-            f"Writing the run stopped: {error}. The last saved state is safe in {folder}; make "
-            "room and run the same command again to continue."
-        ) from error
-    finally:
-        torch.set_num_threads(before)
-    replace(manifest, status="complete").write(folder)
+    if not claim(manifest, folder, overwrite):
+        place = torch.device(device)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads or before)
+        try:
+            with torch.random.fork_rng([place] if place.type == "cuda" else []):
+                _Run(pictures, folder, config, _fresh(config).to(place)).finish()
+            replace(manifest, status="complete").write(folder)
+        except (OSError, SafetensorError) as error:
+            raise CreditlineError(
+                f"Writing the run stopped: {error}. The last saved state is safe in {folder}; make "
+                "room and run the same command again to continue."
+            ) from error
+        finally:
+            torch.set_num_threads(before)
+    # Only now: without it, a run that is not marked complete would start from the beginning.
+    (folder / STATE).unlink(missing_ok=True)
     return folder
 
 
-def learning_rate_at(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then half a cosine to zero."""
-    warm = int(config.warmup * config.steps)
-    if step < warm:
-        return config.learning_rate * step / warm
-    progress = (step - warm) / max(1, config.steps - warm)
-    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+def _check(images: ImageSet, config: TrainConfig) -> None:
+    size, (height, width) = config.unet.resolution, images.shape[1:]
+    if (height, width) != (size, size):
+        raise ModelError(
+            f"The settings train a network for pictures of {size}x{size} pixels; the images have "
+            f"{width}x{height}. Load them with size={size} (--size {size}), or choose settings "
+            "with the images' resolution."
+        )
+    if config.unet.classes:
+        check_labels(images.labels, config.unet.classes)
 
 
 def _fresh(config: TrainConfig) -> UNetDenoiser:
     from diffusers import DDPMScheduler
 
-    with torch.random.fork_rng():
-        torch.manual_seed(_seed(config, "weights"))
-        unet = config.unet.build()
+    torch.manual_seed(_seed(config, "weights"))
     scheduler = DDPMScheduler(beta_schedule=config.beta_schedule, prediction_type=config.prediction)
-    return UNetDenoiser(unet, DiscreteProcess.from_scheduler(scheduler))
+    return UNetDenoiser(config.unet.build(), DiscreteProcess.from_scheduler(scheduler))
 
 
 def _seed(config: TrainConfig, *what: object) -> int:
+    """A seed for torch from a hash; nearby steps and run seeds share nothing."""
     return int(key64(*what, config.seed)[0] >> np.uint64(1))
 
 
@@ -120,12 +128,8 @@ class _Run:
         self, images: ImageSet, folder: Path, config: TrainConfig, denoiser: UNetDenoiser
     ) -> None:
         self.images, self.folder, self.config, self.denoiser = images, folder, config, denoiser
-        self.pixels = images.pixels()
-        self.labels = (
-            None
-            if denoiser.n_classes is None
-            else torch.tensor([int(x or 0) for x in images.labels])
-        )
+        self.labels = None if denoiser.n_classes is None else torch.tensor(images.labels)
+        self.log = TrainLog(folder)
         optimizer = torch.optim.AdamW(
             denoiser.module.parameters(),
             lr=config.learning_rate,
@@ -136,33 +140,36 @@ class _Run:
 
     def finish(self) -> None:
         """Train to the last step and write the model."""
-        config, state = self.config, self.state
+        state, steps = self.state, self.config.steps
         state.load(self.folder)
+        self.log.rewind(state.step)
         saved, cost = time.monotonic(), 0.0
-        with Progress("train", config.steps, "step", done=state.step) as bar:
-            while state.step < config.steps:
-                loss = self._step()
-                bar.advance(1, loss=f"{loss:.4f}")
-                step = state.step
-                if config.checkpoint_every and step % config.checkpoint_every == 0:
-                    self._write_model(self.folder / "checkpoints" / f"step-{step:06d}")
-                if config.sample_every and step % config.sample_every == 0:
-                    self._write_grid(step)
-                # Large states take seconds to write: never more than a twentieth of the time.
-                if time.monotonic() - saved > max(SAVE_SECONDS, 20 * cost):
-                    started = time.monotonic()
-                    state.save(self.folder)
-                    saved, cost = time.monotonic(), time.monotonic() - started
+        try:
+            with Progress("train", steps, "step", done=state.step) as bar:
+                self._write_due()
+                while state.step < steps:
+                    loss = self._step()
+                    bar.advance(1, loss=f"{loss:.4f}")
+                    self._write_due()
+                    # Large states take seconds to write: never more than a twentieth of the time.
+                    if time.monotonic() - saved > max(SAVE_SECONDS, 20 * cost):
+                        started = time.monotonic()
+                        state.save(self.folder)
+                        saved, cost = time.monotonic(), time.monotonic() - started
+        except (KeyboardInterrupt, CreditlineError):
+            if state.whole:
+                state.save(self.folder)
+            raise
         self._write_model(self.folder / "model")
-        (self.folder / "state.safetensors").unlink(missing_ok=True)
 
     def _step(self) -> float:
         """One optimiser step; returns the loss before it."""
         config, state, denoiser = self.config, self.state, self.denoiser
         step, device = state.step, denoiser.device
         rows = self._rows(step)
+        # All randomness but dropout's is drawn on the CPU: it is the same whatever the device.
         generator = torch.Generator().manual_seed(_seed(config, "noise", step))
-        x0 = self.pixels[rows]
+        x0 = self.images.pixels(rows)
         if config.flip:
             mirrored = torch.rand(len(rows), generator=generator) < 0.5
             x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
@@ -175,22 +182,22 @@ class _Run:
         denoiser.module.train()
         output = denoiser.predict(denoiser.process.add_noise(x0, noise, t), t, condition)
         loss = torch.nn.functional.mse_loss(output, denoiser.process.target(x0, noise, t))
-        value = loss.item()
-        rate = learning_rate_at(config, step)
-        if not math.isfinite(value):
+        state.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(denoiser.module.parameters(), config.clip)
+        # The device is waited for once a step, here, so that no update is made of numbers that
+        # are not finite.
+        value, rate = loss.item(), learning_rate_at(config, step)
+        if not (math.isfinite(value) and math.isfinite(float(norm))):
             raise NumericsError(
-                f"The loss is {value} at step {step} with learning rate {rate:.2e}. The last good "
-                f"state is in {self.folder}. Train with a lower learning rate into another folder."
+                f"At step {step} the loss is {value} and its gradient's norm {float(norm)}, with "
+                f"learning rate {rate:.2e}. The last good state is in {self.folder}. Train with a "
+                "lower learning rate into another folder."
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.module.parameters(), config.clip)
-        state.optimizer.step()
+        self.log.append(step + 1, value, rate)
         state.advance()
-        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": state.step, "loss": value, "rate": rate}) + "\n")
         return value
 
     def _rows(self, step: int) -> np.ndarray:
@@ -204,32 +211,43 @@ class _Run:
 
     def _averaged(self) -> UNetDenoiser:
         """The network that is saved and sampled from."""
-        config = self.config
-        unet = config.unet.build()
+        with torch.device("meta"):
+            unet = self.config.unet.build()
         weights = {**self.denoiser.module.state_dict(), **self.state.average}
-        unet.load_state_dict({k: v.detach().clone() for k, v in weights.items()})
-        return UNetDenoiser(unet, self.denoiser.process).to(self.denoiser.device)
+        unet.load_state_dict({k: v.detach().clone() for k, v in weights.items()}, assign=True)
+        return UNetDenoiser(unet, self.denoiser.process)
+
+    def _write_due(self) -> None:
+        """Write what belongs to the current step, unless it was written before an interruption."""
+        config, step = self.config, self.state.step
+        if step and config.checkpoint_every and step % config.checkpoint_every == 0:
+            self._write_model(self.folder / "checkpoints" / f"step-{step:06d}")
+        if step and config.sample_every and step % config.sample_every == 0:
+            self._write_grid(self.folder / "samples" / f"step-{step:06d}.png")
 
     def _write_model(self, folder: Path) -> None:
         """Write a diffusers pipeline aside and move it into place."""
         from diffusers import DDPMPipeline, DDPMScheduler
 
-        aside = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(aside, ignore_errors=True)
+        if folder.exists():
+            return
+        folder.parent.mkdir(exist_ok=True)
         scheduler = DDPMScheduler.from_config(self.denoiser.process.config)
-        unet = self._averaged().module.cpu()
-        DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(aside)
         step = self.state.step
         record = {"step": step, "learning_rate": learning_rate_at(self.config, step - 1)}
-        (aside / RECORD).write_text(json.dumps(record) + "\n", "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(aside, folder)
+        with tempfile.TemporaryDirectory(prefix=".creditline-", dir=self.folder) as aside:
+            draft = Path(aside) / folder.name
+            unet = self._averaged().module.cpu()
+            DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(draft)
+            (draft / RECORD).write_text(json.dumps(record) + "\n", "utf-8")
+            os.replace(draft, folder)
 
-    def _write_grid(self, step: int) -> None:
+    def _write_grid(self, path: Path) -> None:
+        if path.exists():
+            return
         classes = self.denoiser.n_classes
         labels = None if classes is None else [i % classes for i in range(GRID)]
-        pictures, _ = sample(self._averaged(), list(range(GRID)), steps=25, labels=labels)
-        path = self.folder / "samples" / f"step-{step:06d}.png"
-        path.parent.mkdir(exist_ok=True)
+        pictures, _ = sample(self._averaged(), range(GRID), steps=25, labels=labels)
         scale = max(1, 128 // self.config.unet.resolution)
-        sheet(list(pictures), columns=4, scale=scale).save(path)
+        grid = sheet(list(pictures), columns=4, scale=scale)
+        write_file(path, lambda draft: grid.save(draft))
