@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+# Threads of several test processes on few cores wait for each other far longer than they work.
+torch.set_num_threads(1)
+
 
 @pytest.fixture
 def tiny_model():

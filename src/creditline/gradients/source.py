@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -85,11 +86,14 @@ class GradientSource:
         """
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
-        for denoiser in self.denoisers:
-            engine = AutogradEngine(denoiser, self.layers, self.spec.objective, self.spec.normalise)
-            batch = denoiser.encode(images, indices)
-            probes = expand(denoiser, batch, plan, role, trajectories)
-            per_model.append(self._project(engine, probes, per_timestep))
+        with one_thread():
+            for denoiser in self.denoisers:
+                engine = AutogradEngine(
+                    denoiser, self.layers, self.spec.objective, self.spec.normalise
+                )
+                batch = denoiser.encode(images, indices)
+                probes = expand(denoiser, batch, plan, role, trajectories)
+                per_model.append(self._project(engine, probes, per_timestep))
         return np.stack(per_model, axis=2)
 
     def _project(
@@ -104,3 +108,18 @@ class GradientSource:
             projected = self.projector.project(stacked)
             features.append(projected.view(len(group), -1, self.dim).cpu())
         return torch.cat(features).numpy()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One CPU thread, so that a feature has the same bits whoever computes it.
+
+    Sums are split among threads, so their number changes rounding; parallel work is done by
+    processes instead.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

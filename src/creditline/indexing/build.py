@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-
 from creditline import executor
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError
@@ -66,9 +64,6 @@ def build(
 ) -> None:
     """Extract the features of every image into `folder`; continue where a former run stopped.
 
-    Each task runs with one thread on the CPU, so that the result does not depend on the number of
-    workers.
-
     Args:
         folder: the index.
         source: extracts features.
@@ -122,11 +117,6 @@ def _require_space(folder: Path, source: Source, images: int) -> None:
 
 def _extract_shard(shared: tuple[Source, ImageSet, Store], shard: Shard) -> None:
     source, images, store = shared
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        indices = range(shard.start, shard.stop)
-        features = source.extract(images, indices)
-    finally:
-        torch.set_num_threads(threads)
+    indices = range(shard.start, shard.stop)
+    features = source.extract(images, indices)
     store.write_shard(shard.number, images, indices, features[:, 0])

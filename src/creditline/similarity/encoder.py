@@ -107,13 +107,9 @@ class TransformersEncoder:
         inputs = self.processor(images=pictures, return_tensors="pt").to(self.device)
         if hasattr(self.model, "get_image_features"):
             output = self.model.get_image_features(**inputs)
-        else:
-            output = self.model(**inputs)
-        if isinstance(output, torch.Tensor):
-            return output
-        if getattr(output, "pooler_output", None) is not None:
-            return output.pooler_output
-        return output.last_hidden_state[:, 0]
+            return output if isinstance(output, torch.Tensor) else output.pooler_output
+        # Not the pooler: DINO's checkpoints have none, and transformers would make up a random one.
+        return self.model(**inputs).last_hidden_state[:, 0]
 
 
 def load_encoder(encoder: str | Encoder, device: str | torch.device = "cpu") -> Encoder:

@@ -1,0 +1,21 @@
+"""The agreement check, on a model small enough for a test."""
+
+from __future__ import annotations
+
+import pytest
+
+from creditline.errors import SettingsError
+from creditline.evaluation.agreement import Agreement, agreement
+
+
+def test_larger_projections_agree_better_and_paths_agree(tiny_model, tiny_images):
+    settings = Agreement(train=9, queries=3, timesteps=2, dims=(128, 4096))
+    rows = agreement(tiny_model, tiny_images, settings)
+    for title in ("TRAK", "D-TRAK"):
+        mine = [row for row in rows if row.method == title]
+        small, large = (r.value for r in mine if "rank correlation" in r.what)
+        assert large > small
+        assert large > 0.7
+        assert all(r.value < 1e-6 for r in mine if "against" in r.what)
+    with pytest.raises(SettingsError, match="drawn from"):
+        agreement(tiny_model, tiny_images, Agreement())

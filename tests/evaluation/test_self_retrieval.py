@@ -1,0 +1,50 @@
+"""The self-retrieval check."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from creditline.errors import SettingsError
+from creditline.evaluation.interval import wilson
+from creditline.evaluation.self_retrieval import SelfRetrieval, _judge, plant, self_retrieval
+
+
+def test_near_duplicates_are_near_and_not_equal(tiny_images):
+    rows = np.array([2, 5])
+    planted = plant(tiny_images, rows, 8, np.random.default_rng(0))
+    assert len(planted) == len(tiny_images) + 2
+    assert planted.ids[:12] == tiny_images.ids
+    change = planted.array([12, 13]).astype(int) - tiny_images.array(rows).astype(int)
+    assert 0 < np.abs(change).max() <= 8
+    assert not set(planted.ids[12:]) & set(tiny_images.ids)
+    assert planted.contributors[12] == tiny_images.contributors[2]
+
+
+def test_ranks():
+    """Two queries (rows 1 and 3 of four images), a duplicate of row 3 planted at row 4."""
+    scores = np.array([[0.0, 9.0, 1.0, 2.0, 3.0], [7.0, 8.0, 1.0, 5.0, 6.0]])
+    result = _judge("trak", scores, np.array([1, 3]), np.array([3]), 4, list("abcde"))
+    assert (result.first, result.queries) == (1, 2)
+    assert result.duplicate_ranks == (3,)
+    assert result.duplicates_in_top_3 == 1
+
+
+def test_runs_on_a_model(tiny_model, tiny_images, tmp_path):
+    settings = SelfRetrieval(queries=4, planted=2, timesteps=2, dim=128)
+    results = self_retrieval(tiny_model, tiny_images, tmp_path, settings)
+    assert results[0].method == "TRAK"
+    assert results[-1].method == "D-TRAK"
+    assert all(r.queries == 4 and len(r.duplicate_ranks) == 2 for r in results)
+    with pytest.raises(SettingsError, match="12 training images"):
+        self_retrieval(tiny_model, tiny_images, tmp_path, SelfRetrieval())
+
+
+def test_wilson_interval():
+    low, high = wilson(200, 200)
+    assert high == pytest.approx(1.0)
+    assert 0.98 < low < 0.982  # z^2 / (n + z^2) below one
+    low, high = wilson(50, 100)
+    assert low == pytest.approx(1 - high)
+    with pytest.raises(SettingsError):
+        wilson(3, 2)
