@@ -150,6 +150,12 @@ def test_metadata_that_does_not_fit(refused, model, data, tmp_path, small, row):
     assert ("ghost.png" if "ghost" in row else "00000.png") in message
 
 
+@pytest.mark.parametrize("plan", [["--timesteps", "2000"], ["--schedule", "trajectory"]])
+def test_a_plan_that_does_not_fit_leaves_nothing_behind(refused, model, data, tmp_path, plan):
+    refused("index", model, data, "--out", tmp_path / "i", "--dim", "64", *plan)
+    assert not (tmp_path / "i").exists()
+
+
 def test_a_dimension_that_makes_no_sense(refused, model, data, tmp_path):
     command = ["index", model, data, "--out", tmp_path / "i", "--workers", "1", "--dim"]
     assert "10000000" in refused(*command, "10000000").replace(",", "")

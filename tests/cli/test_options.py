@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from creditline.cli.options import flag, given, leaves, settings_options
+from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.config import TrainConfig
 from creditline.errors import SettingsError
 from creditline.methods import METHODS
@@ -36,7 +37,7 @@ def parse(settings: Any, *arguments: str) -> dict[str, Any]:
     caught: dict[str, Any] = {}
 
     @click.command()
-    @settings_options(settings)
+    @settings_options(settings, section="Words")
     def command(**_: Any) -> None:
         caught.update(given(settings))
 
@@ -84,7 +85,7 @@ class Strange:
 
 def test_a_type_without_a_form_is_the_programmers_fault():
     with pytest.raises(TypeError, match="complex"):
-        settings_options(Strange())(print)
+        settings_options(Strange(), section="Words")(print)
 
 
 def typed(value: Any) -> str:
@@ -137,6 +138,19 @@ def test_every_real_setting_makes_the_round_trip(settings):
     found = override(settings, parse(settings, *arguments))
     assert flatten(found) == wanted
     assert all(wanted[name] != value for name, value in flatten(settings).items())
+
+
+def test_help_has_a_section_for_every_group():
+    @click.command(cls=SectionedCommand)
+    @click.option("--out", help="folder")
+    @settings_options(Outer(), section="Words")
+    def command(**_: Any) -> None:
+        """Do."""
+
+    text = CliRunner().invoke(command, ["--help"]).stdout
+    heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert heads[1:] == ["Options:", "Inner:", "Words:"]
+    assert text.index("Inner:") < text.index("--kind") < text.index("Words:") < text.index("--size")
 
 
 def test_infinity_can_be_typed():

@@ -74,6 +74,7 @@ def test_info_json(run, index):
 
 def test_info_refuses(refused, tmp_path, pictures):
     assert "was not written by `creditline index`" in refused("info", tmp_path)
+    assert "does not exist" in refused("info", tmp_path / "nowhere")
     assert "creditline generate" in refused("info", pictures)
 
 

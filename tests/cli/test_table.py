@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from creditline.cli.table import WIDTH, duration, facts, grid, middle, size, table
+from creditline.cli.table import WIDTH, facts, grid, middle, table
+from creditline.units import duration, size
 
 
 def test_numbers_align_at_their_end():

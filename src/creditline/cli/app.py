@@ -1,6 +1,6 @@
 """The `creditline` command: finds its subcommands when they are asked for, and ends politely.
 
-Exit codes: 0 done; 2 something the user can mend; 130 interrupted.
+Exit codes: 0 done; 1 the doctor found a fault; 2 something the user can mend; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("creditline.cli.info", "Show what an index was made from."),
     "methods": ("creditline.cli.methods", "List the attribution methods."),
     "evaluate": ("creditline.cli.evaluate", "Check whether attributions tell the truth."),
+    "doctor": ("creditline.cli.doctor", "Examine a model before a long index; foretell its cost."),
 }
 RESUMABLE = ("train", "generate", "index", "evaluate", "demo")
 

@@ -9,6 +9,7 @@ import click
 
 from creditline.cli import images, models
 from creditline.cli.options import given, settings_options
+from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.evaluation.agreement import Agreement, agreement
 from creditline.evaluation.self_retrieval import Retrieval, SelfRetrieval, self_retrieval
@@ -20,14 +21,18 @@ def command() -> None:
     """Check whether attributions tell the truth."""
 
 
-@command.command(name="self-retrieval")
+@command.command(
+    name="self-retrieval",
+    cls=SectionedCommand,
+    short_help="Does a training image come back as its own proponent?",
+)
 @click.argument("model")
 @click.argument("data")
 @click.option("--out", required=True, help="folder for the indexes; an interrupted check continues")
 @models.workers_option
 @models.model_options
 @images.image_options
-@settings_options(SelfRetrieval())
+@settings_options(SelfRetrieval(), section="Check")
 def retrieval(model: str, data: str, out: str, **_: Any) -> None:
     """Do training images of DATA, as queries, come back as their own top proponent?"""
     settings = override(SelfRetrieval(), given(SelfRetrieval()))
@@ -38,12 +43,16 @@ def retrieval(model: str, data: str, out: str, **_: Any) -> None:
     click.echo(table(header, map(_row, results), right=range(1, 5)))
 
 
-@command.command(name="agreement")
+@command.command(
+    name="agreement",
+    cls=SectionedCommand,
+    short_help="How close do projected scores come to exact ones?",
+)
 @click.argument("model")
 @click.argument("data")
 @models.model_options
 @images.image_options
-@settings_options(Agreement())
+@settings_options(Agreement(), section="Check")
 def comparison(model: str, data: str, **_: Any) -> None:
     """How close do projected scores come to exact ones?"""
     settings = override(Agreement(), given(Agreement()))

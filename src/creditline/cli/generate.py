@@ -10,11 +10,12 @@ import click
 
 from creditline.cli import models
 from creditline.cli.options import given, settings_options
+from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.sample import GenerateConfig, generate
 from creditline.settings import override
 
 
-@click.command(name="generate")
+@click.command(name="generate", cls=SectionedCommand)
 @click.argument("model")
 @click.option("-n", "n", type=int, default=16, show_default=True, help="number of pictures")
 @click.option("--out", required=True, help="folder to write, or to continue")
@@ -24,7 +25,7 @@ from creditline.settings import override
 @click.option("--batch-size", type=int, default=64, show_default=True, help="pictures at a time")
 @click.option("--overwrite", is_flag=True, help="replace pictures made with other settings")
 @models.model_options
-@settings_options(GenerateConfig())
+@settings_options(GenerateConfig(), section="Sampling")
 def command(
     model: str,
     n: int,

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from creditline.cli.options import flag, given, settings_options
+from creditline.cli.sections import option
 from creditline.data.spec import ImageSpec
 
 if TYPE_CHECKING:
@@ -18,19 +19,35 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SECTION = "Images"
 _ORIGINS = [
-    click.option(
-        "--labels", help="where classes come from: column, folder or none  [default: column if any]"
+    option(
+        "--labels",
+        section=SECTION,
+        help="where classes come from: column, folder or none  [default: column if any]",
     ),
-    click.option(
+    option(
         "--contributors",
+        section=SECTION,
         help="where contributors come from: column, folder or none  [default: column if any]",
     ),
-    click.option("--contributor-column", default="contributor", show_default=True, help="its name"),
-    click.option("--text-column", default="text", show_default=True, help="its name"),
-    click.option("--label-column", default="label", show_default=True, help="its name"),
-    click.option("--skip-bad", is_flag=True, help="leave out unreadable images and list them"),
-    click.option("--limit", type=int, help="only the first so many images"),
+    *(
+        option(
+            f"--{what}-column",
+            section=SECTION,
+            default=what,
+            show_default=True,
+            help="its name in the metadata",
+        )
+        for what in ("contributor", "text", "label")
+    ),
+    option(
+        "--skip-bad",
+        section=SECTION,
+        is_flag=True,
+        help="leave out unreadable images and list them",
+    ),
+    option("--limit", section=SECTION, type=int, help="only the first so many images"),
 ]
 _NAMES = [
     *("labels", "contributors", "contributor_column", "text_column", "label_column"),
@@ -40,9 +57,9 @@ _NAMES = [
 
 def image_options(command: F) -> F:
     """A decorator: how images are prepared and what is known about them."""
-    for option in reversed(_ORIGINS):
-        command = option(command)
-    return settings_options(ImageSpec())(command)
+    for decorate in reversed(_ORIGINS):
+        command = decorate(command)
+    return settings_options(ImageSpec(), section=SECTION)(command)
 
 
 def load(source: str) -> ImageSet:

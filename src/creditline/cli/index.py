@@ -12,16 +12,18 @@ import click
 from creditline import api
 from creditline.cli import images, models
 from creditline.cli.options import flag, given, leaves, settings_options
-from creditline.cli.table import duration, facts, size
+from creditline.cli.sections import SectionedCommand
+from creditline.cli.table import facts
 from creditline.errors import SettingsError
 from creditline.indexing.index import Index
 from creditline.methods import METHODS, Method, get
 from creditline.settings import override
+from creditline.units import duration, size
 
 EVERY = [cls() for cls in METHODS.values()]
 
 
-@click.command(name="index")
+@click.command(name="index", cls=SectionedCommand)
 @click.argument("sources", nargs=-1, required=True, metavar="[MODEL]... DATA")
 @click.option("--out", required=True, help="folder to write, or to continue")
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
@@ -30,7 +32,7 @@ EVERY = [cls() for cls in METHODS.values()]
 @click.option("--overwrite", is_flag=True, help="replace an index made from something else")
 @models.model_options
 @images.image_options
-@settings_options(*EVERY)
+@settings_options(*EVERY, section="Method")
 def command(
     sources: tuple[str, ...],
     out: str,

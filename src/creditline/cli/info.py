@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from creditline import api
-from creditline.cli.table import facts, size
+from creditline.cli.table import facts
+from creditline.units import size
 
 # Lists too long to read.
 COUNTED = ("blocks", "duplicates")

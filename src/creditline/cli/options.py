@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from creditline.cli.sections import option
 from creditline.errors import unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,12 +31,14 @@ class Leaf:
         hint: its type.
         defaults: its default in each class that has it, without repetition.
         help: one line.
+        group: field that holds its dataclass; empty at the top.
     """
 
     name: str
     hint: Any
     defaults: tuple[Any, ...]
     help: str
+    group: str
 
 
 def leaves(*settings: Any) -> dict[str, Leaf]:
@@ -54,24 +57,28 @@ def leaves(*settings: Any) -> dict[str, Leaf]:
     return found
 
 
-def _leaves(instance: Any) -> Iterable[Leaf]:
+def _leaves(instance: Any, group: str = "") -> Iterable[Leaf]:
     hints = typing.get_type_hints(type(instance))
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if dataclasses.is_dataclass(value):
-            yield from _leaves(value)
+            yield from _leaves(value, field.name)
         else:
             text = field.metadata.get("help", "")
-            yield Leaf(field.name, hints[field.name], (value,), text)
+            yield Leaf(field.name, hints[field.name], (value,), text, group)
 
 
 def settings_options(
-    *settings: Any, leave_out: Iterable[str] = (), default: str | None = None
+    *settings: Any,
+    section: str = "Settings",
+    leave_out: Iterable[str] = (),
+    default: str | None = None,
 ) -> Callable[[F], F]:
     """A decorator that gives a command one option per leaf of the settings.
 
     Args:
         settings: instances whose values are shown as defaults.
+        section: heading in the help for what is not in a nested dataclass, which has its own.
         leave_out: leaves without an option.
         default: shown instead of the values, where they depend on another option.
     """
@@ -79,7 +86,7 @@ def settings_options(
 
     def decorate(command: F) -> F:
         for leaf in reversed(chosen):
-            command = _option(leaf, default)(command)
+            command = _option(leaf, leaf.group.capitalize() or section, default)(command)
         return command
 
     return decorate
@@ -100,13 +107,14 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _option(leaf: Leaf, default: str | None) -> Callable[[F], F]:
+def _option(leaf: Leaf, section: str, default: str | None) -> Callable[[F], F]:
     shown = default or " or ".join(_shown(value) for value in leaf.defaults)
     text = f"{leaf.help}  [default: {shown}]"
     if leaf.hint is bool:
         yes, no = flag(leaf.name), flag(f"no_{leaf.name}")
-        return click.option(f"{yes}/{no}", leaf.name, default=None, help=text)
-    return click.option(flag(leaf.name), leaf.name, type=parameter(leaf.name, leaf.hint), help=text)
+        return option(f"{yes}/{no}", leaf.name, default=None, help=text, section=section)
+    kind = parameter(leaf.name, leaf.hint)
+    return option(flag(leaf.name), leaf.name, type=kind, help=text, section=section)
 
 
 def _shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from creditline import api
 from creditline.cli import models
 from creditline.cli.index import EVERY, configured
 from creditline.cli.options import given, leaves, settings_options
+from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
 from creditline.errors import SettingsError
 from creditline.gradients.spec import FeatureSpec
@@ -31,7 +32,7 @@ def _exports(function: Any) -> Any:
     return function
 
 
-@click.command(name="trace")
+@click.command(name="trace", cls=SectionedCommand)
 @click.argument("index")
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--top", type=int, default=20, show_default=True, help="training images to keep")
@@ -42,7 +43,7 @@ def _exports(function: Any) -> Any:
     "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
 )
 @models.model_options
-@settings_options(*EVERY, leave_out=FIXED)
+@settings_options(*EVERY, section="Method", leave_out=FIXED)
 def command(
     index: str,
     pictures: tuple[str, ...],

@@ -11,12 +11,13 @@ import click
 from creditline.cli import images
 from creditline.cli.models import device_option
 from creditline.cli.options import given, settings_options
+from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.presets import PRESETS, preset
 from creditline.settings import override
 
 
-@click.command(name="train")
+@click.command(name="train", cls=SectionedCommand)
 @click.argument("data")
 @click.option("--out", required=True, help="run folder to write, or to continue")
 @click.option(
@@ -30,7 +31,7 @@ from creditline.settings import override
 @click.option("--overwrite", is_flag=True, help="replace a run with other settings")
 @device_option
 @images.image_options
-@settings_options(TrainConfig(), default="the preset's")
+@settings_options(TrainConfig(), section="Training", default="the preset's")
 def command(
     data: str,
     out: str,

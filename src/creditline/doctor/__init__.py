@@ -64,12 +64,13 @@ def diagnose(
     """
     for name, value in (("samples", samples), ("workers", workers), ("n", 1 if n is None else n)):
         require(value >= 1, f"{name} must be at least 1", value, "Try 4.")
-    recipe = override(methods.get(method)() if isinstance(method, str) else method, settings)
+    recipe = methods.get(method)() if isinstance(method, str) else method
     if recipe.source != "gradients":
         raise SettingsError(
             f"The doctor examines gradients and {recipe.title} takes none. Use a gradient method, "
             "such as d-trak."
         )
+    recipe = override(recipe, settings)
     denoiser = load_model(model, device=device)
     source = GradientSource([denoiser], recipe.features, recipe.query_plan)  # type: ignore[attr-defined]
     findings: list[Finding] = []

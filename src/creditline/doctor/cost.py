@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import scipy.linalg
-import torch
 from joblib import cpu_count
 
 from creditline.data.image_set import ImageSet
-from creditline.doctor.findings import Cost, Finding, size
+from creditline.doctor.findings import Cost, Finding
 from creditline.features import CHUNK_ROWS
 from creditline.gradients.source import GradientSource
 from creditline.indexing.store import FACTS, png
 from creditline.methods.base import Method, RidgeMethod
+from creditline.units import size
 
-PROBE = 512
+PROBE = 384
 NORM_BYTES = ROW_BYTES = 8
 
 
@@ -39,14 +38,13 @@ def measure(
         workers: processes to reckon with.
         disk: a folder on the disk that would hold the index.
     """
-    with single_thread():
-        cpu, wall = _image_seconds(source, images)
-        on_cpu = source.denoisers[0].device.type == "cpu"
-        seconds = cpu if on_cpu else wall
-        longer = source.query_plan.evaluations / source.spec.plan.evaluations
-        query = seconds * longer + _scan_seconds(source.dim) * source.models * n / CHUNK_ROWS
-        ridge = isinstance(method, RidgeMethod)
-        curvature_seconds = _curvature_seconds(n, source.dim) * source.models if ridge else 0.0
+    cpu, wall = _image_seconds(source, images)
+    on_cpu = source.denoisers[0].device.type == "cpu"
+    seconds = cpu if on_cpu else wall
+    longer = source.query_plan.evaluations / source.spec.plan.evaluations
+    query = seconds * longer + _scan_seconds(source.dim) * source.models * n / CHUNK_ROWS
+    ridge = isinstance(method, RidgeMethod)
+    curvature_seconds = _curvature_seconds(n, source.dim) * source.models if ridge else 0.0
     features = source.models * (source.dim * 2 + NORM_BYTES)
     per_image = features + float(np.mean([_row_bytes(images, i) for i in range(len(images))]))
     s = min(n, source.dim)
@@ -92,17 +90,6 @@ def existing(folder: Path) -> Path:
     """The nearest folder at or above one that may not exist yet."""
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """One thread, as each worker of an index has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _at_once(workers: int, on_cpu: bool) -> int:

@@ -31,7 +31,7 @@ def _duplicates(images: ImageSet) -> Finding:
     return Finding(
         "duplicates",
         "warn",
-        f"{count:,} pictures in {len(groups):,} groups are equal, such as {some(names, 3)}",
+        f"{count:,} pictures in {len(groups):,} group{'s' * (len(groups) > 1)} are equal, such as {some(names, 3)}",
         "Equal pictures get equal scores and share the credit; keep one of each if they are "
         "not meant to count several times.",
     )

@@ -6,6 +6,9 @@ import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
+from creditline.units import duration, size
+
+WIDTH = 100
 Status = Literal["ok", "warn", "fail"]
 
 
@@ -26,17 +29,8 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        first = textwrap.fill(
-            self.text,
-            100,
-            initial_indent=f"{self.status:4}  {self.check:20} ",
-            subsequent_indent=" " * 27,
-        )
-        if not self.remedy:
-            return first
-        return f"{first}\n" + textwrap.fill(
-            self.remedy, 100, initial_indent=" " * 27 + "-> ", subsequent_indent=" " * 30
-        )
+        first = _wrapped(f"{self.status:4}  {self.check:20} ", self.text)
+        return f"{first}\n{_wrapped(' ' * 27 + '-> ', self.remedy)}" if self.remedy else first
 
 
 @dataclass(frozen=True)
@@ -98,7 +92,7 @@ class Cost:
                 )
             )
         lines = [f"Cost, from {self.measured} images that were extracted:"]
-        return "\n".join(lines + [f"  {name:10} {text}" for name, text in rows])
+        return "\n".join(lines + [_wrapped(f"  {name:10} ", text) for name, text in rows])
 
 
 @dataclass(frozen=True)
@@ -136,20 +130,14 @@ class Diagnosis:
         return "\n".join([*map(str, self.findings), "", cost, "", summary])
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.3g} s"
-
-
-def size(count: float) -> str:
-    """Bytes as people say them."""
-    for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= length:
-            return f"{count / length:.3g} {unit}"
-    return f"{count:.0f} B"
+def _wrapped(head: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
+    )
 
 
 def some(names: list[str], shown: int = 5) -> str:
