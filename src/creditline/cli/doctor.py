@@ -10,12 +10,13 @@ from creditline import methods
 from creditline.cli import images, models
 from creditline.cli.index import configured
 from creditline.cli.options import given, settings_options
+from creditline.cli.sections import SectionedCommand
 from creditline.doctor import diagnose
 
 GRADIENT = [cls() for cls in methods.METHODS.values() if cls.source == "gradients"]
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", cls=SectionedCommand)
 @click.argument("model")
 @click.argument("data", required=False)
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
@@ -25,7 +26,7 @@ GRADIENT = [cls() for cls in methods.METHODS.values() if cls.source == "gradient
 @models.workers_option
 @models.model_options
 @images.image_options
-@settings_options(*GRADIENT)
+@settings_options(*GRADIENT, section="Method")
 def command(
     model: str,
     data: str | None,

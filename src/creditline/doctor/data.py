@@ -27,11 +27,12 @@ def _duplicates(images: ImageSet) -> Finding:
     if not groups:
         return Finding("duplicates", "ok", "no two pictures are equal")
     count = sum(len(group) for group in groups)
-    names = [images.names[i] for i in groups[0]]
+    groups_text = f"{len(groups):,} group{'s' * (len(groups) > 1)}"
+    names = some([images.names[i] for i in groups[0]], 3)
     return Finding(
         "duplicates",
         "warn",
-        f"{count:,} pictures in {len(groups):,} group{'s' * (len(groups) > 1)} are equal, such as {some(names, 3)}",
+        f"{count:,} pictures in {groups_text} are equal, such as {names}",
         "Equal pictures get equal scores and share the credit; keep one of each if they are "
         "not meant to count several times.",
     )
