@@ -9,6 +9,9 @@ from pathlib import Path
 
 from creditline.errors import SettingsError
 
+ASIDE = ".creditline-"
+"""How temporary folders begin; a killed process leaves its own behind."""
+
 
 def write_file(
     path: str | Path, write: Callable[[Path], object], *, overwrite: bool = False
@@ -31,7 +34,7 @@ def write_file(
             f"{path} exists and was left as it is. Choose another name or ask to overwrite it."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".creditline-", dir=path.parent) as aside:
+    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=path.parent) as aside:
         draft = Path(aside) / path.name
         write(draft)
         os.replace(draft, path)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from creditline import fingerprint
 from creditline.errors import CreditlineError, IndexMismatchError, difference
-from creditline.files import write_file
+from creditline.files import ASIDE, write_file
 
 SCHEMA = 1
 NAME = "manifest.json"
@@ -65,6 +65,10 @@ class Manifest:
             CreditlineError: if there is none, it is not JSON, of another kind or another schema.
         """
         path, command = folder / NAME, f"creditline {COMMANDS[kind]}"
+        if not folder.exists():
+            raise CreditlineError(
+                f"{folder} does not exist. Give the folder that --out of `{command}` named."
+            )
         if not path.is_file():
             raise CreditlineError(
                 f"{folder} was not written by `{command}`: it has no {NAME}. "
@@ -123,6 +127,8 @@ def claim(manifest: Manifest, folder: Path, overwrite: bool = False) -> bool:
     """
     if folder.exists() and not folder.is_dir():
         raise CreditlineError(f"--out {folder} is a file. Name a folder that does not exist yet.")
+    for scrap in folder.glob(f"{ASIDE}*"):  # of a killed process
+        shutil.rmtree(scrap, ignore_errors=True)
     if (folder / NAME).is_file():
         found = Manifest.read(folder, manifest.kind)
         try:

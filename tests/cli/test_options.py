@@ -111,6 +111,7 @@ def other(name: str, value: Any) -> Any:
         "channels": (16, 32),
         "attention": (1,),
         "groups": 4,
+        "head_dim": 16,
         "resolution": 32,
     }
     if name in names:

@@ -39,7 +39,7 @@ def test_train_refuses(refused, data, tmp_path):
         "train", data, *out, *TINY, "--learning-rate", "0"
     )
     message = refused("train", data, *out, "--preset", "icons-16")
-    assert "(3, 8, 8)" in message
+    assert "8x8" in message
     assert "16x16" in message
     assert not (tmp_path / "run").exists()
 

@@ -60,9 +60,10 @@ class GradientSource:
         self.parameters = sum(layer.size for layer in self.layers)
 
     def check(self, images: ImageSet) -> None:
-        """Raise before long work if the images do not fit the models."""
+        """Raise before long work if the images or the noise plan do not fit the models."""
         for denoiser in self.denoisers:
             denoiser.check(images)
+            self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
 
     def extract(
         self,
