@@ -120,6 +120,7 @@ class TrainConfig:
     weight_decay: float = setting(1e-6, "AdamW's weight decay")
     warmup: float = setting(0.1, "share of the steps in which the rate rises, before the cosine")
     clip: float = setting(1.0, "largest gradient norm")
+    stratified: bool = setting(False, "spread the timesteps of a batch evenly")
     flip: bool = setting(False, "mirror half of the images")
     ema: float = setting(0.0, "decay of the averaged weights that are saved; 0 saves the last ones")
     seed: int = setting(0, "seed of weights, order, noise and dropout")

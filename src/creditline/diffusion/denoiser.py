@@ -64,7 +64,11 @@ class Denoiser(Protocol):
         """Raise `ModelError` if images do not fit."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
-        """Move the network."""
+        """Move the network.
+
+        Raises:
+            ModelError: if this machine has no such device.
+        """
 
 
 class UNetDenoiser:
@@ -160,8 +164,8 @@ class UNetDenoiser:
             check_labels(images.labels, self.n_classes)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
-        self.module.to(device)
-        if dtype not in (None, self.dtype):  # diffusers warns of casts even where there is none
+        self.module.to(find_device(device))
+        if dtype is not None:
             self.module.to(dtype)
         return self
 
@@ -178,6 +182,21 @@ class UNetDenoiser:
             for key, value in config.items()
             if key not in defaults or value != defaults[key]
         }
+
+
+def find_device(device: torch.device | str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        ModelError: if this machine has no such device.
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"Device {device} cannot be used: {reason} Try cpu.") from error
+    return found
 
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,11 @@ import torch
 from safetensors import SafetensorError
 
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
+from creditline.diffusion.pipeline import RECORD
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError
 
 SUPPORTED = ("UNet2DModel",)
-RECORD = "creditline.json"
 
 
 def load_model(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +16,9 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.ddim import sample
-from creditline.diffusion.denoiser import UNetDenoiser, check_labels
-from creditline.diffusion.load import RECORD
+from creditline.diffusion.denoiser import UNetDenoiser, check_labels, find_device
 from creditline.diffusion.log import TrainLog
+from creditline.diffusion.pipeline import save_pipeline
 from creditline.diffusion.process import DiscreteProcess
 from creditline.diffusion.schedule import learning_rate_at
 from creditline.diffusion.state import NAME as STATE
@@ -35,6 +32,7 @@ from creditline.report.sheet import sheet
 from creditline.settings import to_dict
 
 SAVE_SECONDS = 30.0
+SAVE_SHARE = 20.0  # large states take seconds to write: at most a twentieth of the time
 GRID = 16
 
 
@@ -65,19 +63,19 @@ def train(
         The run folder, which `load_model` takes.
 
     Raises:
-        ModelError: if the images do not fit the network.
+        ModelError: if the images do not fit the network, or there is no such device.
         NumericsError: if the loss is not finite; the last good state is kept.
         CreditlineError: if `out` is taken, or the disk is full.
     """
     config, pictures, folder = config or TrainConfig(), load_images(images), Path(out)
     _check(pictures, config)
+    place = find_device(device)
     request = {
         "config": to_dict(config),
         "images": {"fingerprint": pictures.fingerprint, "n": len(pictures)},
     }
     manifest = Manifest("run", request, {"data_source": pictures.source, **circumstances()})
     if not claim(manifest, folder, overwrite):
-        place = torch.device(device)
         before = torch.get_num_threads()
         torch.set_num_threads(threads or before)
         try:
@@ -151,8 +149,7 @@ class _Run:
                     loss = self._step()
                     bar.advance(1, loss=f"{loss:.4f}")
                     self._write_due()
-                    # Large states take seconds to write: never more than a twentieth of the time.
-                    if time.monotonic() - saved > max(SAVE_SECONDS, 20 * cost):
+                    if time.monotonic() - saved > max(SAVE_SECONDS, SAVE_SHARE * cost):
                         started = time.monotonic()
                         state.save(self.folder)
                         saved, cost = time.monotonic(), time.monotonic() - started
@@ -174,7 +171,7 @@ class _Run:
             mirrored = torch.rand(len(rows), generator=generator) < 0.5
             x0 = torch.where(mirrored[:, None, None, None], x0.flip(-1), x0)
         noise = torch.randn(x0.shape, generator=generator)
-        t = torch.randint(denoiser.process.n_timesteps, (len(rows),), generator=generator)
+        t = self._timesteps(len(rows), generator)
         x0, noise, t = x0.to(device), noise.to(device), t.to(device)
         condition = {} if self.labels is None else {"class_labels": self.labels[rows].to(device)}
 
@@ -199,6 +196,13 @@ class _Run:
         self.log.append(step + 1, value, rate)
         state.advance()
         return value
+
+    def _timesteps(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        last = self.denoiser.process.n_timesteps
+        if not self.config.stratified:
+            return torch.randint(last, (n,), generator=generator)
+        place = torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)
+        return (place / n * last).long().clamp(max=last - 1)
 
     def _rows(self, step: int) -> np.ndarray:
         """Images of a step: each epoch is a permutation of all, cut into batches."""
@@ -226,21 +230,10 @@ class _Run:
             self._write_grid(self.folder / "samples" / f"step-{step:06d}.png")
 
     def _write_model(self, folder: Path) -> None:
-        """Write a diffusers pipeline aside and move it into place."""
-        from diffusers import DDPMPipeline, DDPMScheduler
-
-        if folder.exists():
-            return
-        folder.parent.mkdir(exist_ok=True)
-        scheduler = DDPMScheduler.from_config(self.denoiser.process.config)
-        step = self.state.step
-        record = {"step": step, "learning_rate": learning_rate_at(self.config, step - 1)}
-        with tempfile.TemporaryDirectory(prefix=".creditline-", dir=self.folder) as aside:
-            draft = Path(aside) / folder.name
-            unet = self._averaged().module.cpu()
-            DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(draft)
-            (draft / RECORD).write_text(json.dumps(record) + "\n", "utf-8")
-            os.replace(draft, folder)
+        if not folder.exists():
+            step = self.state.step
+            record = {"step": step, "learning_rate": learning_rate_at(self.config, step - 1)}
+            save_pipeline(self._averaged(), folder, record, aside=self.folder)
 
     def _write_grid(self, path: Path) -> None:
         if path.exists():

@@ -1,0 +1,374 @@
+"""Training can stop anywhere, by any cause, and ends with the weights it would have had."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.diffusion import state as state_module
+from creditline.diffusion import train as train_module
+from creditline.diffusion.load import checkpoints, load_model
+from creditline.diffusion.train import train
+from creditline.errors import (
+    CreditlineError,
+    DataError,
+    IndexMismatchError,
+    ModelError,
+    NumericsError,
+)
+from creditline.settings import to_dict
+
+
+@pytest.fixture(autouse=True)
+def _save_every_step(monkeypatch):
+    monkeypatch.setattr(train_module, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(train_module, "SAVE_SHARE", 0.0)
+
+
+def logged(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def stop_in(monkeypatch, owner, name, call, error, after=False):
+    """Raise `error` in the `call`-th call of a function, before or after its work."""
+    original, calls = getattr(owner, name), []
+
+    def stopping(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == call and not after:
+            raise error
+        result = original(*args, **kwargs)
+        if len(calls) == call:
+            raise error
+        return result
+
+    monkeypatch.setattr(owner, name, stopping)
+
+
+def same_run(a, b, weights):
+    assert weights(a / "model") == weights(b / "model")
+    assert [c.name for c in checkpoints(a)] == [c.name for c in checkpoints(b)]
+    for left, right in zip(checkpoints(a), checkpoints(b), strict=True):
+        assert weights(left) == weights(right)
+    assert logged(a) == logged(b)
+
+
+def test_a_run_leaves_what_it_promises(labelled_images, tiny_config, tmp_path):
+    config = replace(tiny_config, sample_every=7)
+    run = train(labelled_images, tmp_path / "run", config)
+    assert {p.name for p in run.iterdir()} == {
+        "checkpoints",
+        "log.jsonl",
+        "manifest.json",
+        "model",
+        "samples",
+    }
+    assert [c.name for c in checkpoints(run)] == ["step-000003", "step-000006"]
+    assert [entry["step"] for entry in logged(run)] == [1, 2, 3, 4, 5, 6, 7]
+    grid = np.asarray(Image.open(run / "samples" / "step-000007.png"))
+    assert grid.shape[0] >= 4 * 8
+    assert grid.std() > 0
+    manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    assert manifest["status"] == "complete"
+    assert manifest["request"]["images"]["fingerprint"] == labelled_images.fingerprint
+    assert load_model(run).n_classes == 3
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(
+    tiny_images, plain_config, tmp_path, weights
+):
+    a = train(tiny_images, tmp_path / "a", plain_config)
+    torch.manual_seed(99)  # what was drawn before does not matter
+    b = train(tiny_images, tmp_path / "b", plain_config)
+    c = train(tiny_images, tmp_path / "c", replace(plain_config, seed=4))
+    same_run(a, b, weights)
+    assert weights(a / "model") != weights(c / "model")
+
+
+@pytest.mark.parametrize("setting", ["ema", "flip", "dropout"])
+def test_every_setting_takes_effect(tiny_images, plain_config, tmp_path, weights, setting):
+    off = (
+        replace(plain_config, unet=replace(plain_config.unet, dropout=0.0))
+        if setting == "dropout"
+        else replace(plain_config, **{setting: type(getattr(plain_config, setting))(0)})
+    )
+    a = train(tiny_images, tmp_path / "a", replace(plain_config, steps=3))
+    b = train(tiny_images, tmp_path / "b", replace(off, steps=3))
+    assert weights(a / "model") != weights(b / "model")
+
+
+def test_training_leaves_torch_as_it_was(tiny_images, plain_config, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    train(tiny_images, tmp_path / "run", replace(plain_config, steps=1), threads=threads + 1)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_training_lowers_the_loss(plain_config, tmp_path):
+    flat = ImageSet.from_images([np.full((8, 8, 3), 40, np.uint8)])
+    config = replace(plain_config, steps=60, learning_rate=1e-2, batch_size=16, checkpoint_every=0)
+    losses = [entry["loss"] for entry in logged(train(flat, tmp_path / "run", config))]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_every_epoch_shows_each_image_once(labelled_images, tiny_config, tmp_path):
+    run = train_module._Run(
+        labelled_images, tmp_path, tiny_config, train_module._fresh(tiny_config)
+    )
+    epochs = [np.concatenate([run._rows(3 * e + b) for b in range(3)]) for e in range(2)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
+    assert list(epochs[0]) != list(epochs[1])
+
+
+@pytest.mark.parametrize("step", [1, 4, 7])
+def test_interrupted_between_steps(
+    labelled_images, tiny_config, tmp_path, monkeypatch, weights, step
+):
+    whole = train(labelled_images, tmp_path / "whole", tiny_config)
+    monkeypatch.setattr(train_module, "SAVE_SECONDS", 1e9)  # only the interruption saves
+    with monkeypatch.context() as patch:
+        stop_in(patch, train_module._Run, "_step", step, KeyboardInterrupt(), after=True)
+        with pytest.raises(KeyboardInterrupt):
+            train(labelled_images, tmp_path / "parts", tiny_config)
+    assert len(logged(tmp_path / "parts")) == step
+    taken = []
+    original = train_module._Run._step
+    monkeypatch.setattr(
+        train_module._Run, "_step", lambda self: taken.append(self.state.step) or original(self)
+    )
+    parts = train(labelled_images, tmp_path / "parts", tiny_config)
+    assert taken == list(range(step, 7))  # nothing was done twice
+    same_run(whole, parts, weights)
+
+
+def test_interrupted_within_an_update(labelled_images, tiny_config, tmp_path, monkeypatch, weights):
+    whole = train(labelled_images, tmp_path / "whole", tiny_config)
+    with monkeypatch.context() as patch:
+        stop_in(patch, torch.optim.AdamW, "step", 5, KeyboardInterrupt(), after=True)
+        with pytest.raises(KeyboardInterrupt):
+            train(labelled_images, tmp_path / "parts", tiny_config)
+    # Weights have moved and the count has not: this was not saved.
+    same_run(whole, train(labelled_images, tmp_path / "parts", tiny_config), weights)
+
+
+@pytest.mark.parametrize("what", ["_write_model", "_write_grid"])
+def test_interrupted_while_writing_what_is_due(
+    tiny_images, plain_config, tmp_path, monkeypatch, weights, what
+):
+    config = replace(plain_config, sample_every=3)
+    whole = train(tiny_images, tmp_path / "whole", config)
+    with monkeypatch.context() as patch:
+        stop_in(patch, train_module._Run, what, 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_images, tmp_path / "parts", config)
+    parts = train(tiny_images, tmp_path / "parts", config)
+    same_run(whole, parts, weights)
+    for name in ("step-000003.png", "step-000006.png"):
+        left, right = (Image.open(run / "samples" / name) for run in (whole, parts))
+        assert left.tobytes() == right.tobytes()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")]
+)
+def test_a_full_disk(tiny_images, plain_config, tmp_path, monkeypatch, weights, error):
+    whole = train(tiny_images, tmp_path / "whole", plain_config)
+    with monkeypatch.context() as patch:
+        stop_in(patch, state_module, "save_file", 4, error)
+        with pytest.raises(CreditlineError, match=r"No space left.*run the same command again"):
+            train(tiny_images, tmp_path / "parts", plain_config)
+    assert not list((tmp_path / "parts").glob(".creditline-*"))
+    same_run(whole, train(tiny_images, tmp_path / "parts", plain_config), weights)
+
+
+def test_a_model_written_but_not_marked_complete(
+    tiny_images, plain_config, tmp_path, monkeypatch, weights
+):
+    whole = train(tiny_images, tmp_path / "whole", plain_config)
+    with monkeypatch.context() as patch:
+        # The second manifest is the one that says "complete".
+        stop_in(patch, train_module.Manifest, "write", 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_images, tmp_path / "parts", plain_config)
+    monkeypatch.setattr(train_module._Run, "_step", None)  # no step may be taken again
+    same_run(whole, train(tiny_images, tmp_path / "parts", plain_config), weights)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from diffusers import DDPMPipeline
+from creditline.data.image_set import ImageSet
+from creditline.diffusion import log, state, train as t
+from creditline.diffusion.config import TrainConfig
+from creditline.settings import from_dict
+
+import json
+config = from_dict(TrainConfig, json.loads(sys.argv[1]))
+pixels = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+images = ImageSet.from_images(pixels, labels=[i % 3 for i in range(12)])
+t.SAVE_SECONDS, t.SAVE_SHARE = -1.0, 0.0
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def half_a_state(tensors, path, metadata, original=state.save_file):
+    original(tensors, path, metadata)
+    if metadata["step"] == "5":
+        with open(path, "r+b") as file:
+            file.truncate(1000)
+        kill()
+
+def half_a_model(self, folder, original=DDPMPipeline.save_pretrained):
+    self.unet.save_pretrained(folder / "unet")
+    kill()
+
+def half_a_line(self, step, loss, rate, original=log.TrainLog.append):
+    original(self, step, loss, rate)
+    if step == 2:
+        with open(self.path, "r+b") as file:
+            file.truncate(file.seek(0, 2) - 9)
+        kill()
+
+def no_end(folder):
+    kill()
+
+# Each child is killed elsewhere; the next one continues from what it left.
+for owner, name, function in [
+    (log.TrainLog, "append", half_a_line),
+    (DDPMPipeline, "save_pretrained", half_a_model),
+    (state, "save_file", half_a_state),
+]:
+    child = os.fork()
+    if child == 0:
+        setattr(owner, name, function)
+        t.train(images, sys.argv[2], config)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] != signal.SIGKILL:
+        sys.exit(f"{name} did not kill its process")
+t.train(images, sys.argv[2], config)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+def test_killed_while_writing_log_checkpoint_and_state(
+    labelled_images, tiny_config, tmp_path, weights
+):
+    whole = train(labelled_images, tmp_path / "whole", tiny_config)
+    settings = json.dumps(to_dict(tiny_config))
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, settings, str(tmp_path / "parts")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    same_run(whole, tmp_path / "parts", weights)
+    assert not list((tmp_path / "parts").glob(".creditline-*"))  # nor is any scrap left
+
+
+def test_a_loss_that_is_not_finite(tiny_images, plain_config, tmp_path, monkeypatch):
+    broken = replace(plain_config, learning_rate=1e30, warmup=0.0)
+    out = tmp_path / "run"
+    with pytest.raises(NumericsError, match=r"At step \d+ the loss.*learning rate"):
+        train(tiny_images, out, broken)
+    stored = load_file(out / "state.safetensors")
+    assert all(value.isfinite().all() for value in stored.values())
+    with pytest.raises(NumericsError):  # and again, at the same step
+        train(tiny_images, out, broken)
+    steps = [entry["step"] for entry in logged(out)]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_gradient_that_is_not_finite_moves_no_weight(
+    tiny_images, plain_config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda parameters, limit: torch.tensor(float("inf"))
+    )
+    with pytest.raises(NumericsError, match="norm inf"):
+        train(tiny_images, tmp_path / "run", plain_config)
+    assert not (tmp_path / "run" / "log.jsonl").read_text("utf-8")
+
+
+def test_images_of_another_size_are_refused_before_anything_is_written(plain_config, tmp_path):
+    images = ImageSet.from_images(np.zeros((2, 12, 10, 3), np.uint8))
+    with pytest.raises(ModelError, match="8x8 pixels; the images have 10x12"):
+        train(images, tmp_path / "run", plain_config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_classes_without_labels_are_refused_before_anything_is_written(
+    tiny_images, tiny_config, tmp_path
+):
+    with pytest.raises(ModelError, match=r"conditional on 3 classes.*12 of 12 images"):
+        train(tiny_images, tmp_path / "run", tiny_config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_out_exists(tiny_images, labelled_images, plain_config, tmp_path, monkeypatch, weights):
+    short = replace(plain_config, steps=2, checkpoint_every=0)
+    run = train(tiny_images, tmp_path / "run", short)
+    before = weights(run / "model")
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "_Run", None)
+        assert train(tiny_images, run, short) == run  # complete: nothing to do
+    with pytest.raises(IndexMismatchError, match=r"steps: 2 on disk, 3 asked for"):
+        train(tiny_images, run, replace(short, steps=3))
+    with pytest.raises(IndexMismatchError, match=r"images\.fingerprint"):
+        train(labelled_images, run, short)
+    assert weights(run / "model") == before
+    train(tiny_images, run, replace(short, seed=8), overwrite=True)
+    assert weights(run / "model") != before
+
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CreditlineError, match="is a file"):
+        train(tiny_images, tmp_path / "file", short)
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "photo.txt").write_text("mine")
+    with pytest.raises(CreditlineError, match="nothing was changed"):
+        train(tiny_images, tmp_path / "holiday", short, overwrite=True)
+    assert (tmp_path / "holiday" / "photo.txt").read_text() == "mine"
+
+
+def test_images_may_stay_on_disk(tiny_images, plain_config, tmp_path, weights):
+    folder = tiny_images.save(tmp_path / "pictures")
+    short = replace(plain_config, steps=3)
+    a = train(load_images(folder), tmp_path / "a", short)
+    b = train(load_images(folder, memory=3 * 8 * 8 * 3), tmp_path / "b", short)
+    assert weights(a / "model") == weights(b / "model")
+
+
+def test_stratified_timesteps_are_spread_evenly(tiny_images, plain_config, tmp_path):
+    config = replace(plain_config, stratified=True)
+    run = train_module._Run(tiny_images, tmp_path, config, train_module._fresh(config))
+    t = run._timesteps(50, torch.Generator().manual_seed(0))
+    assert sorted((t // 20).tolist()) == list(range(50))
+    assert t.tolist() != sorted(t.tolist())
+
+
+def test_a_picture_that_vanishes_stops_the_run_and_keeps_it(
+    tiny_images, plain_config, tmp_path, monkeypatch, weights
+):
+    whole = train(tiny_images, tmp_path / "whole", plain_config)
+    with monkeypatch.context() as patch:
+        stop_in(patch, ImageSet, "pixels", 4, DataError("picture 3 is gone"))
+        with pytest.raises(DataError, match="picture 3"):
+            train(tiny_images, tmp_path / "parts", plain_config)
+    same_run(whole, train(tiny_images, tmp_path / "parts", plain_config), weights)
