@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("creditline.cli.info", "Show what an index was made from."),
     "methods": ("creditline.cli.methods", "List the attribution methods."),
     "evaluate": ("creditline.cli.evaluate", "Check whether attributions tell the truth."),
+    "demo": ("creditline.cli.demo", "Train on real icons, generate, trace, write a report."),
     "doctor": ("creditline.cli.doctor", "Examine a model before a long index; foretell its cost."),
 }
 RESUMABLE = ("train", "generate", "index", "evaluate", "demo")

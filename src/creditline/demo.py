@@ -1,0 +1,159 @@
+"""The demo: from four artists' icons to generated ones, and back to whom they owe most to."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from joblib import cpu_count
+
+from creditline import fingerprint
+from creditline.api import index as build_index
+from creditline.data.load import load_images
+from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.presets import preset
+from creditline.diffusion.sample import generate
+from creditline.diffusion.train import train
+from creditline.indexing.index import Index
+from creditline.trace import QueryTrace, Trace
+from creditline.units import duration, size
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+PICTURES = 16
+TOP = 10
+TIMESTEPS, DIM = 10, 2048
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made.
+
+    Attributes:
+        trace: of the generated pictures.
+        report: the page to open.
+        seconds: on the clock, by step; next to nothing for a step that was finished before.
+        disk: bytes held by everything.
+    """
+
+    trace: Trace
+    report: Path
+    seconds: dict[str, float]
+    disk: int
+
+
+def run(
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    images: Any = "demo:icons",
+    config: TrainConfig | None = None,
+    device: str = "cpu",
+    say: Say = print,
+    **settings: Any,
+) -> Demo:
+    """Train on icons, generate 16, index every training icon, trace, write a report.
+
+    Interrupt it at any time; the same call continues. What is finished is not done again.
+
+    Args:
+        out: folder for everything.
+        workers: processes that index; one per core by default, one alone on a GPU.
+        images: what `load_images` takes.
+        config: of the training; the preset `icons-16` by default.
+        device: where the model is trained and differentiated.
+        say: receives each line of text for the reader.
+        settings: of D-TRAK, in place of 10 timesteps and dimension 2,048.
+
+    Raises:
+        CreditlineError: if the icons are not installed, or `out` holds something else.
+    """
+    folder = Path(out)
+    workers = workers or (cpu_count() if device == "cpu" else 1)
+    clock = _Clock(say)
+    pictures = clock.step("load the icons", lambda: load_images(images))
+    run_folder = clock.step(
+        f"train on {len(pictures):,} icons",
+        lambda: train(
+            pictures,
+            folder / "run",
+            config or preset("icons-16"),
+            device=device,
+            threads=cpu_count(),
+        ),
+    )
+    made = clock.step(
+        f"generate {PICTURES}",
+        lambda: generate(run_folder, PICTURES, folder / "generated", device=device),
+    )
+    index = clock.step(
+        "index every icon",
+        lambda: build_index(
+            str(run_folder),
+            pictures,
+            method="d-trak",
+            out=folder / "index",
+            device=device,
+            workers=workers,
+            **{"timesteps": TIMESTEPS, "dim": DIM, **settings},
+        ),
+    )
+    report = folder / "report.html"
+    trace = clock.step("trace, and write a report", lambda: _traced(index, made, report))
+    held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    say(f"\n{credit_text(trace)}")
+    say(f"\nReport: {report.resolve()}")
+    say(f"Disk: {size(held)} in {folder}")
+    return Demo(trace, report, clock.seconds, held)
+
+
+def credit_text(trace: Trace) -> str:
+    """Who each picture owes most to, in words, a picture per paragraph."""
+    head = (
+        f"Whose icons the pictures owe most to, by {trace.method.title}: each artist's share of "
+        "the positive scores and, in brackets, how many of the ten strongest icons are theirs. "
+        "An artist with many icons has a large share of every picture; the ten tell pictures apart."
+    )
+    return "\n".join([textwrap.fill(head, 100), "", *map(credit_line, trace)])
+
+
+def credit_line(query: QueryTrace) -> str:
+    """The contributors of one picture, largest share first."""
+    parts = [
+        f"{total.name or 'unknown'} {total.share:.0%} ({total.top})"
+        for total in query.totals.get("contributor", ())
+    ]
+    return textwrap.fill(f"{query.name}: {', '.join(parts)}", 100, subsequent_indent="  ")
+
+
+def _traced(index: Index, made: Path, report: Path) -> Trace:
+    """The trace of the generated pictures, kept beside the report under what it was made from."""
+    pictures = load_images(made)
+    asked = {"index": index.manifest.request, "pictures": pictures.ids, "top": TOP}
+    path = report.with_name(f"trace-{fingerprint.of_json(asked)[:12]}.json")
+    if path.is_file() and report.is_file():
+        return Trace.from_json(path)
+    trace = index.trace(made, top=TOP)
+    trace.to_html(report, overwrite=True)
+    trace.to_json(path, overwrite=True)
+    return trace
+
+
+class _Clock:
+    """Runs steps and says how long each took."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.seconds: dict[str, float] = {}
+
+    def step(self, name: str, work: Callable[[], T]) -> T:
+        started = time.monotonic()
+        result = work()
+        self.seconds[name] = time.monotonic() - started
+        self.say(f"{name:26} {duration(self.seconds[name])}")
+        return result

@@ -1,0 +1,123 @@
+"""The demo end to end on a tiny model, and again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from creditline import demo
+from creditline.diffusion.config import TrainConfig, UNetConfig
+from creditline.diffusion.train import _Run
+from creditline.errors import CreditlineError
+from creditline.trace import QueryTrace, Total
+
+TINY = TrainConfig(unet=UNetConfig(8, (8,), groups=4), steps=3, batch_size=4)
+SMALL = {"timesteps": 2, "dim": 64}
+
+
+@pytest.fixture
+def play(tiny_images, tmp_path):
+    """Run the tiny demo; returns what it made and what it said."""
+
+    def run(config=TINY, **settings):
+        said = []
+        made = demo.run(
+            tmp_path / "demo",
+            workers=1,
+            images=tiny_images,
+            config=config,
+            say=said.append,
+            **{**SMALL, **settings},
+        )
+        return made, "\n".join(said)
+
+    return run
+
+
+def test_makes_a_report_and_says_everything(play, tmp_path):
+    made, said = play()
+    assert len(made.trace) == demo.PICTURES
+    assert made.trace.n_train == 12
+    assert made.report.read_text().startswith("<!")
+    for step in ("load the icons", "train on 12 icons", "generate 16", "index every icon"):
+        assert step in said
+    assert str(made.report.resolve()) in said
+    held = sum(f.stat().st_size for f in (tmp_path / "demo").rglob("*") if f.is_file())
+    assert made.disk == held
+    for query in made.trace:
+        assert f"{query.name}: artist" in said
+        assert len(query.proponents) == demo.TOP
+
+
+def test_again_does_nothing_again(play, tmp_path):
+    first, _ = play()
+    files = {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("*") if p.is_file()}
+    second, said = play()
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("*") if p.is_file()}
+    assert after == files
+    assert second.trace == first.trace
+    assert "trace, and write a report" in said
+
+
+def test_goes_on_after_an_interruption(play, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, "build_index", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            play()
+    steps = []
+    monkeypatch.setattr(_Run, "_step", lambda self: steps.append(self))
+    made, _ = play()
+    assert made.report.is_file()
+    assert steps == [], "training was finished and is not done again"
+
+
+def test_a_lost_report_is_written_again(play):
+    first, _ = play()
+    first.report.unlink()
+    second, _ = play()
+    assert second.report.is_file()
+
+
+def test_another_training_is_refused(play):
+    play()
+    with pytest.raises(CreditlineError, match="steps"):
+        play(replace(TINY, steps=4))
+
+
+def test_training_uses_every_core(play, monkeypatch):
+    seen = {}
+    original = demo.train
+
+    def spy(*arguments, **named):
+        seen.update(named)
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(demo, "train", spy)
+    monkeypatch.setattr(demo, "cpu_count", lambda: 3)
+    play()
+    assert seen["threads"] == 3
+
+
+def test_credit_line_in_words():
+    query = QueryTrace(
+        id="0",
+        name="00000.png",
+        text=None,
+        image=b"",
+        proponents=(),
+        opponents=(),
+        totals={
+            "contributor": (
+                Total("Ada", 5, 2.0, 3.0, 0.75, 8),
+                Total(None, 5, 0.5, 1.0, 0.25, 2),
+            )
+        },
+        mean=0.0,
+        std=1.0,
+        n_positive=4,
+    )
+    assert demo.credit_line(query) == "00000.png: Ada 75% (8), unknown 25% (2)"
