@@ -17,8 +17,10 @@ SMALL = {"timesteps": 2, "dim": 64}
 
 
 @pytest.fixture
-def play(tiny_images, tmp_path):
-    """Run the tiny demo; returns what it made and what it said."""
+def play(tiny_images, tmp_path, monkeypatch):
+    """Run the tiny demo, of four pictures; returns what it made and what it said."""
+    monkeypatch.setattr(demo, "PICTURES", 4)
+    monkeypatch.setattr(demo, "cpu_count", lambda: 1)
 
     def run(config=TINY, **settings):
         said = []
@@ -37,10 +39,10 @@ def play(tiny_images, tmp_path):
 
 def test_makes_a_report_and_says_everything(play, tmp_path):
     made, said = play()
-    assert len(made.trace) == demo.PICTURES
+    assert len(made.trace) == 4
     assert made.trace.n_train == 12
     assert made.report.read_text().startswith("<!")
-    for step in ("load the icons", "train on 12 icons", "generate 16", "index every icon"):
+    for step in ("load the icons", "train on 12 icons", "generate 4", "index every icon"):
         assert step in said
     assert str(made.report.resolve()) in said
     held = sum(f.stat().st_size for f in (tmp_path / "demo").rglob("*") if f.is_file())
