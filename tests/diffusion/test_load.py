@@ -78,6 +78,31 @@ def test_a_denoiser_is_returned_as_it_is(tiny_model):
     assert load_model(tiny_model) is tiny_model
 
 
+def test_whatever_is_a_denoiser_is_taken(tiny_model):
+    class Latent:
+        """Another family's adapter, made of the parts of this one."""
+
+        module, process = tiny_model.module, tiny_model.process
+        sample_shape, source, n_classes, fingerprint = (4, 8, 8), None, None, "0" * 32
+        device, dtype = torch.device("cpu"), torch.float32
+        encode, predict, check, to = (print,) * 4
+
+    latent = Latent()
+    assert load_model(latent) is latent
+    del Latent.predict
+    with pytest.raises(ModelError, match="Latent"):
+        load_model(latent)
+
+
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+    names = ["step-000500", "step-1000000", "step-999999"]
+    for name in [*names, "step-000700", "step-000800.png"]:
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    for name in names:
+        (tmp_path / "checkpoints" / name / "model_index.json").write_text("{}")
+    assert [c.name for c in checkpoints(tmp_path)] == [names[0], names[2], names[1]]
+
+
 def test_a_bare_folder_needs_a_scheduler(bare):
     with pytest.raises(ModelError, match=r"without a scheduler.*--scheduler"):
         load_model(bare)

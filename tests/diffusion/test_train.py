@@ -19,7 +19,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion import state as state_module
 from creditline.diffusion import train as train_module
-from creditline.diffusion.load import checkpoints, load_model
+from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.train import train
 from creditline.errors import (
     CreditlineError,
@@ -84,6 +84,7 @@ def test_a_run_leaves_what_it_promises(labelled_images, tiny_config, tmp_path):
     assert manifest["status"] == "complete"
     assert manifest["request"]["images"]["fingerprint"] == labelled_images.fingerprint
     assert load_model(run).n_classes == 3
+    assert load_model(run).fingerprint != load_model(checkpoints(run)[-1]).fingerprint
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(
@@ -133,6 +134,16 @@ def test_every_epoch_shows_each_image_once(labelled_images, tiny_config, tmp_pat
     epochs = [np.concatenate([run._rows(3 * e + b) for b in range(3)]) for e in range(2)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
     assert list(epochs[0]) != list(epochs[1])
+
+
+def test_models_know_the_rate_of_the_update_they_came_from(tiny_images, plain_config, tmp_path):
+    run = train(tiny_images, tmp_path / "run", plain_config)
+    rates = {entry["step"]: entry["rate"] for entry in logged(run)}
+    assert [learning_rate(c) for c in checkpoints(run)] == [rates[3], rates[6]]
+    assert learning_rate(run) == learning_rate(run / "model") == rates[7]
+    assert learning_rate(str(run)) == rates[7]
+    assert learning_rate(load_model(run).source) == rates[7]
+    assert learning_rate(load_model(load_model(run).module, scheduler={}).source) is None
 
 
 @pytest.mark.parametrize("step", [1, 4, 7])
