@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from creditline.doctor.subject import Subject
 from creditline.errors import NumericsError
 from creditline.gradients.engine import AutogradEngine
 from creditline.gradients.parameters import differentiable
+from creditline.gradients.probe import Probe
 
 GOOD, TOLERABLE = 1e-4, 1e-2
 DOMINATED = 0.5
@@ -91,18 +93,17 @@ def check_autograd(subject: Subject) -> Finding:
 
 def check_company(subject: Subject) -> Finding:
     """An image's gradient when other images share its forward pass."""
-    alone, together = [], []
+    errors = []
     for i in _samples(subject):
         with differentiable(subject.denoiser.module, subject.engine.layers) as layers:
             parameters = [p for layer in layers for p in layer]
-            alone.append(_gradient(_values(subject, i).mean(), parameters))
+            alone = _gradient(_values(subject, i).mean(), parameters)
             values = _values(subject, None).view(len(subject.probes), -1)
-            together.append(_gradient(values[i].mean(), parameters))
-    error = max(relative(b, a) for a, b in zip(alone, together, strict=True))
+            errors.append(relative(_gradient(values[i].mean(), parameters), alone))
     return _judge(
         "batch composition",
-        error,
-        f"gradients of {len(alone)} images alone and in one batch",
+        max(errors),
+        f"gradients of {len(errors)} images alone and in one batch",
         "The network mixes the images of a batch (BatchNorm in training mode?). Put it in "
         "evaluation mode or use GroupNorm.",
     )
@@ -140,8 +141,9 @@ def check_timesteps(subject: Subject) -> list[Finding]:
     plain = AutogradEngine(engine.denoiser, engine.layers, engine.objective)
     squares = torch.zeros(t, dtype=torch.float64)
     for probe in subject.probes:
-        for layer in plain.gradient(probe, per_timestep=True):
-            squares += layer.double().square().sum(1).cpu()
+        for step in range(t):
+            layers = plain.gradient(_at(probe, step))
+            squares[step] += sum(float(layer.double().square().sum()) for layer in layers)
     steps = subject.probes[0].t[:: spec.plan.draws].tolist()
     high, low = int(squares.argmax()), int(squares.argmin())
     ratio = math.sqrt(float(squares[high] / squares[low])) if squares[low] > 0 else math.inf
@@ -169,7 +171,7 @@ def by_hand(subject: Subject, i: int) -> Tensor:
     reference, probe, spec = subject.reference, subject.reference_probes[i], subject.source.spec
     module, layers = reference.module, subject.engine.layers
     draws = probe.draws
-    units = []
+    total = torch.zeros(sum(layer.size for layer in layers), dtype=torch.float64)
     with differentiable(module, layers) as grouped:
         parameters = [p for layer in grouped for p in layer]
         for start in range(0, len(probe.t), draws):
@@ -183,10 +185,10 @@ def by_hand(subject: Subject, i: int) -> Tensor:
                 spec.objective(reference.process, output, x0, noise, t).sum().backward()
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
             unit = torch.cat([part.flatten() for part in parts]) / draws
-            units.append(unit / unit.norm() if spec.normalise == "timestep" else unit)
+            total += unit / unit.norm() if spec.normalise == "timestep" else unit
         for p in parameters:
             p.grad = None
-    return torch.stack(units).mean(0)
+    return total * draws / len(probe.t)
 
 
 def flat(layers: list[Tensor]) -> Tensor:
@@ -223,6 +225,15 @@ def _values(subject: Subject, i: int | None) -> Tensor:
     }
     output = denoiser.predict(denoiser.process.add_noise(x0, noise, t), t, condition)
     return subject.engine.objective(denoiser.process, output, x0, noise, t)
+
+
+def _at(probe: Probe, step: int) -> Probe:
+    """The part of a probe at one of its timesteps."""
+    part = slice(step * probe.draws, (step + 1) * probe.draws)
+    condition = {name: value[part] for name, value in probe.condition.items()}
+    return replace(
+        probe, x0=probe.x0[part], t=probe.t[part], noise=probe.noise[part], condition=condition
+    )
 
 
 def _gradient(value: Tensor, parameters: list[Tensor]) -> Tensor:
