@@ -120,3 +120,13 @@ def test_settings_that_cannot_be_trained_with_are_refused(values):
 def test_a_misspelt_schedule_suggests_the_nearest():
     with pytest.raises(SettingsError, match="Did you mean 'linear'"):
         TrainConfig(beta_schedule="linaer")
+
+
+def test_zero_initialised_networks_start_by_predicting_nothing_yet_learn():
+    torch.manual_seed(0)
+    unet = UNetConfig(8, (8, 16), zero_init=True).build()
+    x, t = torch.randn(2, 3, 8, 8), torch.tensor([1, 900])
+    output = unet(x, t).sample
+    assert not output.any()
+    (output - x).square().mean().backward()
+    assert unet.conv_out.weight.grad.any()

@@ -28,6 +28,7 @@ class UNetConfig:
     head_dim: int = setting(8, "dimension of an attention head")
     dropout: float = setting(0.0, "dropout in residual and attention blocks")
     scale_shift: bool = setting(False, "time embedding scales and shifts instead of only shifting")
+    zero_init: bool = setting(False, "residual branches and the output start at zero")
     classes: int = setting(0, "number of classes to condition on; 0 is unconditional")
 
     def __post_init__(self) -> None:
@@ -68,7 +69,9 @@ class UNetConfig:
     def build(self) -> Any:
         """The network with fresh weights from torch's current random state."""
         from diffusers import UNet2DModel
+        from diffusers.models.resnet import ResnetBlock2D
         from torch.nn import Dropout
+        from torch.nn.init import zeros_
 
         down = ["AttnDownBlock2D" if i in self.attention else "DownBlock2D" for i in self._levels]
         unet = UNet2DModel(
@@ -90,6 +93,11 @@ class UNetConfig:
         for part in unet.modules():
             if isinstance(part, Dropout):  # diffusers has no setting for those in attention
                 part.p = self.dropout
+        if self.zero_init:
+            blocks = [part for part in unet.modules() if isinstance(part, ResnetBlock2D)]
+            for last in [unet.conv_out, *(block.conv2 for block in blocks)]:
+                zeros_(last.weight)
+                zeros_(last.bias)
         return unet
 
     @property

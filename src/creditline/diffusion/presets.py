@@ -1,11 +1,24 @@
 """Named training settings: small ones for a CPU, and the D-TRAK paper's.
 
-The paper's: AdamW at 1e-4 with betas (0.95, 0.999) and weight decay 1e-6,
+The paper's (Zheng et al., ICLR 2024): AdamW at 1e-4 with betas (0.95, 0.999) and weight decay 1e-6,
 cosine schedule with 10 % warm-up, gradient norm 1, random flips, dropout 0.1, batches of 128, no
 averaged weights; 200 epochs of 5,000 images are 8,000 steps.
+
+The small ones see some 100,000 images, a hundredth of what such models usually get. What makes
+that enough, measured on the icons by the error of the predicted image at fixed noise levels:
+
+- v-prediction. A network that predicts noise has to pass its input on unchanged at high noise, and
+  what it misses is divided by the little signal left: after 22,000 icons its guess of the image was
+  worse than the mean icon, and its pictures were blotches. Their velocity it learns at once.
+- A cosine noise schedule; few of the linear schedule's levels leave anything of small pictures.
+- Many small steps: batches of 32 at a high rate, on a thin network. 5e-3 beat 2e-3 at every level.
+- Averaged weights.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.errors import unknown
@@ -23,34 +36,41 @@ def _paper(unet: UNetConfig) -> TrainConfig:
     )
 
 
+def _small(unet: UNetConfig, steps: int, **changes: Any) -> TrainConfig:
+    settings = TrainConfig(
+        unet=unet,
+        beta_schedule="squaredcos_cap_v2",
+        prediction="v_prediction",
+        steps=steps,
+        batch_size=32,
+        learning_rate=5e-3,
+        warmup=0.05,
+        stratified=True,
+        ema=0.998,
+    )
+    return replace(settings, **changes)
+
+
+def _thin(resolution: int) -> UNetConfig:
+    return UNetConfig(resolution, (16, 32, 64), (2,), zero_init=True)
+
+
 PRESETS: dict[str, TrainConfig] = {
-    "icons-16": TrainConfig(
-        unet=UNetConfig(16, (24, 48, 96), (2,)),
-        steps=1000,
+    # 687,347 parameters; about 3 minutes on 2 cores
+    "icons-16": _small(_thin(16), 2500, checkpoint_every=500),
+    # 2,736,099 parameters; about an hour
+    "small-16": _small(
+        UNetConfig(16, (32, 64, 128), (2,), zero_init=True),
+        10_000,
         batch_size=64,
         learning_rate=2e-3,
-        warmup=0.05,
-        ema=0.99,
-        checkpoint_every=250,
-    ),
-    "small-16": TrainConfig(
-        unet=UNetConfig(16, (32, 64, 128), (2,)),
-        steps=10_000,
-        learning_rate=1e-3,
         ema=0.999,
         checkpoint_every=2000,
         sample_every=1000,
     ),
-    "small-32": TrainConfig(
-        unet=UNetConfig(32, (24, 48, 96), (2,)),
-        steps=1200,
-        batch_size=64,
-        learning_rate=1e-3,
-        warmup=0.05,
-        flip=True,
-        ema=0.995,
-        checkpoint_every=300,
-        sample_every=300,
+    # 687,347 parameters; about 20 minutes
+    "small-32": _small(
+        _thin(32), 4000, flip=True, ema=0.999, checkpoint_every=1000, sample_every=500
     ),
     # 38,307,203 parameters
     "cifar": _paper(UNetConfig(32, (128, 256, 256, 256), (1,), 2, 32, 8, 0.1, True)),
