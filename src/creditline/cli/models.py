@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from creditline.settings import require
-
 if TYPE_CHECKING:
     from creditline.diffusion.denoiser import Denoiser
 
@@ -65,12 +63,7 @@ def _device(_context: click.Context, _parameter: click.Parameter, value: str) ->
     """Refuse a device that this machine does not have, before anything is loaded."""
     if value == "cpu":
         return value
-    import torch
+    from creditline.diffusion.denoiser import find_device
 
-    try:
-        torch.empty(0, device=value)
-        problem = ""
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        problem = str(error).splitlines()[0]
-    require(not problem, f"--device must be one of this machine ({problem})", value, "Try cpu.")
+    find_device(value)
     return value

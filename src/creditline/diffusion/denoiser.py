@@ -165,7 +165,8 @@ class UNetDenoiser:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         self.module.to(find_device(device))
-        if dtype is not None:
+        # diffusers warns of every cast, even of one that changes nothing.
+        if dtype is not None and any(p.dtype != dtype for p in self.module.parameters()):
             self.module.to(dtype)
         return self
 
@@ -194,8 +195,10 @@ def find_device(device: torch.device | str) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"Device {device} cannot be used: {reason} Try cpu.") from error
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ModelError(
+            f"Device {str(device)!r} cannot be used on this machine ({reason}). Try cpu."
+        ) from error
     return found
 
 
