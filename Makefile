@@ -10,9 +10,6 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-# One thread per process: worker processes do the parallel work.
-export OMP_NUM_THREADS ?= 1
-
 .PHONY: help demo test format clean
 .DEFAULT_GOAL := help
 
@@ -47,7 +44,7 @@ test: $(VENV)/.dev  ## lint, types and tests
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix src tests

@@ -42,7 +42,7 @@ def test_makes_a_report_and_says_everything(play, tmp_path):
     assert len(made.trace) == 4
     assert made.trace.n_train == 12
     assert made.report.read_text().startswith("<!")
-    for step in ("load the icons", "train on 12 icons", "generate 4", "index every icon"):
+    for step in ("load the icons", "train 3 steps", "generate 4", "index every icon"):
         assert step in said
     assert str(made.report.resolve()) in said
     held = sum(f.stat().st_size for f in (tmp_path / "demo").rglob("*") if f.is_file())
@@ -88,6 +88,23 @@ def test_another_training_is_refused(play):
     play()
     with pytest.raises(CreditlineError, match="steps"):
         play(replace(TINY, steps=4))
+
+
+def test_steps_and_threads_follow_the_machine(tiny_images, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "cpu_count", lambda: 4)
+    speeds = {1: 0.5, 4: 0.2}
+    monkeypatch.setattr(demo, "_seconds_per_step", lambda c, p, d, n: speeds[n])
+    config, threads = demo._plan(tmp_path, tiny_images, "cpu")
+    assert (config.steps, threads) == (int(demo.TRAIN_SECONDS / 0.2), 4)
+    speeds.update({1: 0.01, 4: 0.02})
+    assert demo._plan(tmp_path, tiny_images, "cpu")[1] == 4, "the choice is kept"
+    (tmp_path / demo.PLAN).unlink()
+    config, threads = demo._plan(tmp_path, tiny_images, "cpu")
+    assert (config.steps, threads) == (demo.preset("icons-16").steps, 1)
+
+
+def test_a_step_is_timed_on_the_real_thing(tiny_images):
+    assert 0 < demo._seconds_per_step(TINY, tiny_images, "cpu", 1) < 5
 
 
 def test_training_uses_every_core(play, monkeypatch):

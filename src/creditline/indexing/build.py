@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
 from creditline import executor
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError

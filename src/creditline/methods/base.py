@@ -81,16 +81,12 @@ class Method(ABC):
                 f"{(table.models, table.dim)}. Extract both with the same settings."
             )
         weights = self.model_weights()
-        return sum(
-            weights[c] * self.model_scores(c, query[:, c]) for c in range(table.models)
-        )
+        return sum(weights[c] * self.model_scores(c, query[:, c]) for c in range(table.models))
 
     def self_influence(self) -> np.ndarray:
         """Score of every training image for itself, float64 of shape `(n,)`."""
         weights = self.model_weights()
-        return sum(
-            weights[c] * self.model_self_scores(c) for c in range(self._fitted().models)
-        )
+        return sum(weights[c] * self.model_self_scores(c) for c in range(self._fitted().models))
 
     @property
     def query_plan(self) -> NoisePlan | None:
