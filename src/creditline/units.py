@@ -14,6 +14,8 @@ def size(n_bytes: float) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds for people: `3 min 20 s`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -154,6 +154,27 @@ def test_help_has_a_section_for_every_group():
     assert text.index("Inner:") < text.index("--kind") < text.index("Words:") < text.index("--size")
 
 
+@pytest.mark.parametrize(
+    ("default", "shown"), [(None, "default: 3"), ("the preset's", "default: the preset's")]
+)
+def test_help_shows_the_default_or_what_stands_for_it(default, shown):
+    @click.command()
+    @settings_options(Outer(), default=default)
+    def command(**_: Any) -> None:
+        """Do."""
+
+    assert shown in CliRunner().invoke(command, ["--help"]).stdout
+
+
+def test_help_without_defaults_where_they_depend_on_something_else():
+    @click.command()
+    @settings_options(Outer(), default="")
+    def command(**_: Any) -> None:
+        """Do."""
+
+    assert "default" not in CliRunner().invoke(command, ["--help"]).stdout
+
+
 def test_infinity_can_be_typed():
     assert parse(METHODS["trak"](), "--p", "inf") == {"p": math.inf}
 

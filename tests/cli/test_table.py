@@ -53,7 +53,13 @@ def test_sizes(n, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.64, "0.6 s"), (59.9, "59.9 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+    [
+        (0.0421, "42 ms"),
+        (0.64, "0.6 s"),
+        (59.9, "59.9 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text

@@ -17,11 +17,20 @@ def test_prints_proponents_totals_and_meaning(run, index, pictures):
     assert text.count("proponent") == 2 + 1, "a table for each picture, and the meaning"
     assert "artist 1" in text
     assert "share of positive" in text
+    assert text.count("opponent") == 2 + 1
+    assert "All 2 pictures" in text
+    assert "in top 4 each" in text
     assert "in top 4" in text
     assert "training on the image is estimated to have lowered the picture's loss" in " ".join(
         text.split()
     )
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_one_picture_has_no_overall_totals(run, index, pictures):
+    text = run("trace", index, f"{pictures}/00000.png").stdout
+    assert "All 1" not in text
+    assert text.count("share of positive") == 1
 
 
 def test_a_training_image_is_traced_to_itself(run, index, data):
@@ -68,7 +77,10 @@ def test_a_model_that_moved(run, refused, model, data, pictures, tmp_path, small
 def test_a_likeness_is_called_one(run, data, pictures, tmp_path):
     out = tmp_path / "i"
     run("index", data, "--out", out, "--method", "pixel-cosine", "--workers", "1")
-    assert "look more alike" in run("trace", out, pictures).stdout
+    text = run("trace", out, pictures).stdout
+    assert "look more alike" in text
+    assert "most alike" in text
+    assert "opponent" not in text
 
 
 def test_features_that_the_index_lacks(refused, index, pictures):

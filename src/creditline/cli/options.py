@@ -80,7 +80,8 @@ def settings_options(
         settings: instances whose values are shown as defaults.
         section: heading in the help for what is not in a nested dataclass, which has its own.
         leave_out: leaves without an option.
-        default: shown instead of the values, where they depend on another option.
+        default: shown instead of the values, where they depend on something else; empty to show
+            nothing.
     """
     chosen = [leaf for name, leaf in leaves(*settings).items() if name not in set(leave_out)]
 
@@ -108,8 +109,8 @@ def flag(name: str) -> str:
 
 
 def _option(leaf: Leaf, section: str, default: str | None) -> Callable[[F], F]:
-    shown = default or " or ".join(_shown(value) for value in leaf.defaults)
-    text = f"{leaf.help}  [default: {shown}]"
+    shown = " or ".join(_shown(value) for value in leaf.defaults) if default is None else default
+    text = f"{leaf.help}  [default: {shown}]" if shown else leaf.help
     if leaf.hint is bool:
         yes, no = flag(leaf.name), flag(f"no_{leaf.name}")
         return option(f"{yes}/{no}", leaf.name, default=None, help=text, section=section)

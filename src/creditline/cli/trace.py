@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
 from creditline.errors import SettingsError
 from creditline.gradients.spec import FeatureSpec
-from creditline.trace import QueryTrace, Trace
+from creditline.trace import Hit, QueryTrace, Total, Trace
 
 # What an index fixes; everything else can change from query to query.
 FIXED = [*leaves(FeatureSpec()), "encoder"]
 EXPORTS = ("html", "csv", "parquet", "json")
-SHOWN = 5
+SHOWN, SHOWN_OPPONENTS = 5, 2
 Z = "z: in standard deviations of all training images' scores, from their mean."
 
 
@@ -43,7 +43,7 @@ def _exports(function: Any) -> Any:
     "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
 )
 @models.model_options
-@settings_options(*EVERY, section="Method", leave_out=FIXED)
+@settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
     index: str,
     pictures: tuple[str, ...],
@@ -54,7 +54,10 @@ def command(
     device: str,
     **values: Any,
 ) -> None:
-    """Trace each PICTURE (a file or a folder of them) to the training images in INDEX."""
+    """Trace each PICTURE (a file or a folder of them) to the training images in INDEX.
+
+    Settings that are not given are the index's own.
+    """
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
     opened = api.open_index(index, model=[models.load(p) for p in paths] or None, device=device)
@@ -65,43 +68,58 @@ def command(
         opened = opened.using(configured(opened.method, changes))
     found = opened.trace(list(pictures), top=top)
     for query in found:
-        click.echo(shown(query) + "\n")
+        click.echo(shown(query, found.method.causal) + "\n")
+    if len(found) > 1:
+        click.echo(overall(found))
     click.echo(textwrap.fill(f"{found.method.meaning} {Z}", WIDTH))
     _export(found, targets, overwrite)
 
 
-def shown(query: QueryTrace) -> str:
-    """One picture's strongest proponents and its totals, as tables."""
-    parts = [f"{query.name} ({_described(query)})"]
-    known = any(hit.contributor for hit in query.proponents)
-    rows = [
-        [str(h.rank), h.name, *([h.contributor or "-"] if known else []), *_scores(h.score, h.z)]
-        for h in query.proponents[:SHOWN]
-    ]
-    header = ["", "proponent", *(["contributor"] if known else []), "score", "z"]
-    parts.append(table(header, rows, right=[0, len(header) - 2, len(header) - 1], indent=2))
+def shown(query: QueryTrace, causal: bool = True) -> str:
+    """The two ends of one picture's ranking and its totals, as tables."""
+    parts = [_ranking(query, causal)]
     for column, totals in query.totals.items():
-        if all(total.name is None for total in totals):
-            continue
-        lines = [
-            [t.name or "(unknown)", f"{t.n:,}", f"{t.score:+.3g}", f"{t.share:.0%}", str(t.top)]
-            for t in totals[:SHOWN]
-        ]
-        titles = [
-            column,
-            "images",
-            "sum of scores",
-            "share of positive",
-            f"in top {len(query.proponents)}",
-        ]
-        parts.append("\n" + table(titles, lines, right=range(1, 5), indent=2))
-        if len(totals) > SHOWN:
-            parts.append(f"  ... and {len(totals) - SHOWN} more")
-    return "\n".join(parts)
+        parts.append(_totals(column, totals, f"in top {len(query.proponents)}"))
+    tables = "\n\n".join(part for part in parts if part)
+    return f"{query.name} ({_described(query)})\n{tables}"
 
 
-def _scores(score: float, z: float) -> list[str]:
-    return [f"{score:+.4g}", f"{z:+.1f}"]
+def overall(found: Trace) -> str:
+    """Totals over all pictures, as tables; empty where no group is known."""
+    shown = f"in top {len(found[0].proponents)} each"
+    parts = [_totals(column, found.overall(column), shown) for column in found.columns]
+    known = "\n\n".join(part for part in parts if part)
+    return f"All {len(found)} pictures (shares averaged over them)\n{known}\n" if known else ""
+
+
+def _ranking(query: QueryTrace, causal: bool) -> str:
+    """The strongest proponents; of the opponents only some, which exports and reports have all."""
+    first, opposite = ("proponent", "opponent") if causal else ("most alike", "least alike")
+    last = query.opponents[:SHOWN_OPPONENTS]
+    rows = list(map(_row, query.proponents[:SHOWN]))
+    if last:
+        rows += [["", opposite, "", "", ""], *map(_row, last)]
+    header = ["", first, "contributor", "score", "z"]
+    if not any(hit.contributor for hit in (*query.proponents, *last)):
+        header, *rows = ([*row[:2], *row[3:]] for row in [header, *rows])
+    return table(header, rows, right=[0, len(header) - 2, len(header) - 1], indent=2)
+
+
+def _row(hit: Hit) -> list[str]:
+    return [str(hit.rank), hit.name, hit.contributor or "-", f"{hit.score:+.4g}", f"{hit.z:+.1f}"]
+
+
+def _totals(column: str, totals: Sequence[Total], shown: str) -> str:
+    """One column's totals; empty where every group is unknown."""
+    if all(total.name is None for total in totals):
+        return ""
+    rows = [
+        [t.name or "(unknown)", f"{t.n:,}", f"{t.score:+.3g}", f"{t.share:.0%}", str(t.top)]
+        for t in totals[:SHOWN]
+    ]
+    header = [column, "images", "sum of scores", "share of positive", shown]
+    more = f"\n  ... and {len(totals) - SHOWN} more" if len(totals) > SHOWN else ""
+    return table(header, rows, right=range(1, 5), indent=2) + more
 
 
 def _described(query: QueryTrace) -> str:

@@ -31,7 +31,7 @@ from creditline.settings import override
 @click.option("--overwrite", is_flag=True, help="replace a run with other settings")
 @device_option
 @images.image_options
-@settings_options(TrainConfig(), section="Training", default="the preset's")
+@settings_options(TrainConfig(), section="Training", default="")
 def command(
     data: str,
     out: str,
@@ -43,8 +43,9 @@ def command(
 ) -> None:
     """Train a small diffusion model on the images of DATA.
 
-    DATA is a folder, a zip file, a folder inside a zip file, or demo:icons. Interrupt it at any
-    time; the same command continues.
+    DATA is a folder, a zip file, a folder inside a zip file, or demo:icons. Settings of the network
+    and of the training that are not given are the preset's. Interrupt it at any time; the same
+    command continues.
     """
     config = override(preset(preset_name), given(TrainConfig()))
     from creditline.diffusion.train import train

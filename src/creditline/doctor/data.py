@@ -56,11 +56,12 @@ def _skipped(images: ImageSet) -> list[Finding]:
     if not images.skipped:
         return []
     names = [f"{name} ({reason})" for name, reason in images.skipped]
+    count = "1 picture was" if len(names) == 1 else f"{len(names):,} pictures were"
     return [
         Finding(
             "skipped",
             "warn",
-            f"{len(names):,} pictures were left out: {some(names, 3)}",
-            "If the model was trained on them, they cannot receive credit.",
+            f"{count} left out: {some(names, 3)}",
+            "What the model was trained on and is left out here cannot receive credit.",
         )
     ]
