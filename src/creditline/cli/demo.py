@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from creditline import demo
 from creditline.cli import models
 from creditline.cli.sections import SectionedCommand
 
@@ -21,4 +20,6 @@ def command(out: str, device: str, **_: Any) -> None:
     Everything from training to the report, in about 8 minutes on two cores. Interrupt it at any
     time; the same command continues.
     """
+    from creditline import demo
+
     demo.run(out, workers=models.workers(), device=device, say=click.echo)

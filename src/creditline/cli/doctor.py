@@ -11,7 +11,6 @@ from creditline.cli import images, models
 from creditline.cli.index import configured
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
-from creditline.doctor import diagnose
 
 GRADIENT = [cls() for cls in methods.METHODS.values() if cls.source == "gradients"]
 
@@ -43,6 +42,8 @@ def command(
     they cover? Then what an index would cost in time and disk, measured on a few images. The exit
     code is 1 if a check fails. Without DATA random pictures are used.
     """
+    from creditline.doctor import diagnose
+
     diagnosis = diagnose(
         models.load(model),
         None if data is None else images.load(data),

@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from creditline import api
 from creditline.cli import images, models
 from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import facts
 from creditline.errors import SettingsError
-from creditline.indexing.index import Index
 from creditline.methods import METHODS, Method, get
 from creditline.settings import override
 from creditline.units import duration, size
+
+if TYPE_CHECKING:
+    from creditline.indexing.index import Index
 
 EVERY = [cls() for cls in METHODS.values()]
 
@@ -50,6 +51,8 @@ def command(
     recipe = configured(get(method)(), given(*EVERY))
     *paths, data = sources
     _require_sources(recipe, paths, data)
+    from creditline import api
+
     denoisers = [models.load(path) for path in paths]
     pictures = images.load(data)
     before = time.monotonic()

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from creditline import api
 from creditline.cli.table import facts
 from creditline.units import size
 
@@ -22,6 +21,8 @@ COUNTED = ("blocks", "duplicates")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def command(index: str, digest: bool, as_json: bool) -> None:
     """Show what INDEX was made from."""
+    from creditline import api
+
     opened = api.open_index(index)
     info = opened.info()
     if digest:

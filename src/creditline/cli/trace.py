@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from creditline import api
 from creditline.cli import models
 from creditline.cli.index import EVERY, configured
 from creditline.cli.options import given, leaves, settings_options
@@ -60,6 +59,8 @@ def command(
     """
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
+    from creditline import api
+
     opened = api.open_index(index, model=[models.load(p) for p in paths] or None, device=device)
     if method is not None:
         opened = opened.using(method)
