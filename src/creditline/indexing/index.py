@@ -203,7 +203,7 @@ class Index:
         return {
             "path": str(self.path),
             "images": self.n,
-            "method": self.method.title,
+            "title": self.method.title,
             "models": self.models,
             "feature dimension": self.dim,
             "bytes on disk": sum(f.stat().st_size for f in files),
