@@ -18,18 +18,34 @@ from creditline.cli.app import COMMANDS
 CREDITLINE = [sys.executable, "-c", "from creditline.cli import main; main()"]
 
 
+HEAVY = "print(*sorted({'torch', 'diffusers', 'pandas', 'lance', 'scipy'} & set(sys.modules)))"
+
+
 def test_help_lists_every_command_and_imports_nothing_heavy():
-    heavy = "print(*sorted({'torch', 'diffusers', 'pandas', 'lance', 'scipy'} & set(sys.modules)))"
     script = f"""
 import atexit, sys
 from creditline.cli import main
-atexit.register(lambda: {heavy})
+atexit.register(lambda: {HEAVY})
 main(["--help"])
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0
     assert all(f"  {name} " in result.stdout for name in COMMANDS)
     assert result.stdout.splitlines()[-1] == ""
+
+
+def test_help_of_a_command_imports_nothing_heavy():
+    commands = [name for name in COMMANDS if name != "evaluate"]
+    script = f"""
+import sys
+from click.testing import CliRunner
+from creditline.cli import main
+for name in {commands}:
+    assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+{HEAVY}
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "\n"), result.stderr
 
 
 def test_an_error_is_one_message_and_no_traceback(tmp_path):

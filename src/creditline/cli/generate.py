@@ -11,7 +11,7 @@ import click
 from creditline.cli import models
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
-from creditline.diffusion.sample import GenerateConfig, generate
+from creditline.diffusion.config import GenerateConfig
 from creditline.settings import override
 
 
@@ -39,6 +39,8 @@ def command(
 
     MODEL is a run of `creditline train`, one of its checkpoints, or a diffusers model folder.
     """
+    from creditline.diffusion.sample import generate
+
     config = override(GenerateConfig(), given(GenerateConfig()))
     folder = generate(
         models.load(model),

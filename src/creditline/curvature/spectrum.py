@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import scipy.linalg
 
 from creditline.errors import NumericsError
 from creditline.features import Features, centred, dots
@@ -60,6 +59,8 @@ class Spectrum:
                 "The kernel of the features has entries that are not finite. Rebuild the index; "
                 "if it persists, run `creditline doctor` on the model."
             )
+        import scipy.linalg
+
         values, vectors = scipy.linalg.eigh(
             kernel, driver="evd", overwrite_a=True, check_finite=False
         )

@@ -73,8 +73,11 @@ def gather(
                 picture = prepare(opened(i), spec, name)
             except DataError as error:
                 if not skip_bad:
-                    raise
-                skipped.append((name, str(error)))
+                    raise DataError(
+                        f"{error} Mend or remove it; a training image can be left out with "
+                        "skip_bad=True (--skip-bad)."
+                    ) from error
+                skipped.append((name, str(error).removeprefix(f"{name}: ").removesuffix(".")))
                 continue
             if not kept:
                 room = total if source is None else min(total, memory // picture.nbytes)
@@ -88,7 +91,10 @@ def gather(
             if bar is not None:
                 bar.advance()
     if not kept:
-        raise DataError(f"None of {len(names)} pictures could be used. The first: {skipped[0][1]}")
+        name, reason = skipped[0]
+        raise DataError(
+            f"None of {len(names)} pictures could be used. The first, {name}: {reason}."
+        )
     used = tuple(keys[i] for i in kept) if source is not None else ()
     pixels = Pixels(held[: len(kept)], tuple(ids), used, source, spec)
     return Gathered(pixels, tuple(kept), tuple(skipped))

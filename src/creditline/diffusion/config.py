@@ -1,4 +1,4 @@
-"""Training settings: the network, the process, the optimiser, what is saved."""
+"""Settings of training (network, process, optimiser, what is saved) and of sampling."""
 
 from __future__ import annotations
 
@@ -152,3 +152,22 @@ class TrainConfig:
         for name in ("beta1", "beta2", "ema", "warmup"):
             value = getattr(self, name)
             require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Leave it at its preset.")
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """How pictures are generated.
+
+    Raises:
+        SettingsError: on counts below 1 or an eta outside [0, 1].
+    """
+
+    steps: int = setting(50, "DDIM steps")
+    eta: float = setting(0.0, "DDIM's eta: 0 is deterministic, 1 is as random as DDPM")
+    seed: int = setting(0, "picture i starts from the noise of seed + i")
+    trajectory: bool = setting(False, "keep the predicted clean picture of every step")
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "steps must be at least 1", self.steps, "Try 50.")
+        require(0 <= self.eta <= 1, "eta must be in [0, 1]", self.eta, "Try 0.")
+        require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.ddim import SEEDS, sample
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
@@ -21,28 +22,9 @@ from creditline.errors import CreditlineError, DataError
 from creditline.files import write_file
 from creditline.manifest import NAME, Manifest, circumstances, claim
 from creditline.progress import Progress
-from creditline.settings import require, setting, to_dict
+from creditline.settings import require, to_dict
 
 TRAJECTORIES = "trajectories"
-
-
-@dataclass(frozen=True)
-class GenerateConfig:
-    """How pictures are generated.
-
-    Raises:
-        SettingsError: on counts below 1 or an eta outside [0, 1].
-    """
-
-    steps: int = setting(50, "DDIM steps")
-    eta: float = setting(0.0, "DDIM's eta: 0 is deterministic, 1 is as random as DDPM")
-    seed: int = setting(0, "picture i starts from the noise of seed + i")
-    trajectory: bool = setting(False, "keep the predicted clean picture of every step")
-
-    def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps must be at least 1", self.steps, "Try 50.")
-        require(0 <= self.eta <= 1, "eta must be in [0, 1]", self.eta, "Try 0.")
-        require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
 from creditline.errors import unknown
 from creditline.settings import require, setting
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from creditline.diffusion.process import Process
 
 OBJECTIVES = ("simple", "elbo", "square-norm", "average", "p-norm", "interpolation")
@@ -80,6 +79,8 @@ class Objective:
         Returns:
             Values of shape `(b,)`, in float32 or better.
         """
+        import torch
+
         if output.dtype in (torch.float16, torch.bfloat16):
             output, x0, noise = output.float(), x0.float(), noise.float()
         if self.space == "epsilon" or self.objective == "elbo":

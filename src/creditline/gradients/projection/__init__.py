@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from creditline.errors import unknown
-from creditline.gradients.parameters import Layer
 from creditline.gradients.projection.base import (
     PROJECTIONS,
     Block,
@@ -15,8 +13,11 @@ from creditline.gradients.projection.base import (
     Projector,
     lay_out,
 )
-from creditline.gradients.projection.count_sketch import CountSketch
-from creditline.gradients.projection.dense import Gaussian, Rademacher
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from creditline.gradients.parameters import Layer
 
 __all__ = ["Block", "Projection", "Projector", "build"]
 
@@ -34,6 +35,9 @@ def build(settings: Projection, layers: Sequence[Layer]) -> Projector:
     Raises:
         SettingsError: if the dimension does not fit the layers.
     """
+    from creditline.gradients.projection.count_sketch import CountSketch
+    from creditline.gradients.projection.dense import Gaussian, Rademacher
+
     kinds: dict[str, type[Projector]] = {
         "count-sketch": CountSketch,
         "gaussian": Gaussian,

@@ -11,14 +11,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from creditline.errors import unknown
-from creditline.gradients.parameters import Layer
 from creditline.settings import require, setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from creditline.gradients.parameters import Layer
 
 PROJECTIONS = ("count-sketch", "gaussian", "rademacher", "none")
 LAYOUTS = ("layers", "joint")
@@ -91,6 +92,8 @@ class Projector(ABC):
         Returns:
             Features, float32 of shape `(b, k)`.
         """
+        import torch
+
         if len(self.blocks) == 1 and len(gradients) > 1:
             gradients = [torch.cat(list(gradients), dim=1)]
         parts = [
