@@ -3,7 +3,8 @@
 #   make demo    train a small model on real icons, trace 16 generated ones, write a report
 #   make test    lint, types and tests
 #
-# TORCH chooses the PyTorch to install; on a GPU machine, for instance, `make demo TORCH=torch`.
+# TORCH chooses the PyTorch to install in a new environment (`make clean` removes the old one); on a
+# GPU machine, for instance, `make demo TORCH=torch`.
 
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
@@ -41,8 +42,8 @@ demo: $(VENV)/.demo  ## train, generate, index, trace, report (about 8 minutes o
 	$(BIN)/creditline demo --out runs/demo
 
 test: $(VENV)/.dev  ## lint, types and tests
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
 
