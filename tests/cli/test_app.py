@@ -60,7 +60,7 @@ def test_an_error_is_one_message_and_no_traceback(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_leaves_something_to_continue(model, data, tmp_path):
     out = tmp_path / "i"
-    options = ["--timesteps", "100", "--dim", "64", "--shard-rows", "1", "--workers", "1"]
+    options = ["--timesteps", "400", "--dim", "64", "--shard-rows", "1", "--workers", "1"]
     arguments = ["index", model, data, "--out", str(out), "--method", "trak", *options]
     process = subprocess.Popen([*CREDITLINE, *arguments], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
