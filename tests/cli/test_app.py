@@ -60,9 +60,15 @@ def test_an_error_is_one_message_and_no_traceback(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_leaves_something_to_continue(model, data, tmp_path):
     out = tmp_path / "i"
-    options = ["--timesteps", "400", "--dim", "64", "--shard-rows", "1", "--workers", "1"]
+    options = ["--timesteps", "200", "--dim", "64", "--shard-rows", "1", "--workers", "1"]
     arguments = ["index", model, data, "--out", str(out), "--method", "trak", *options]
-    process = subprocess.Popen([*CREDITLINE, *arguments], stderr=subprocess.PIPE, text=True)
+    # A test run in the background of a shell inherits that Ctrl-C is ignored; a terminal's does not.
+    process = subprocess.Popen(
+        [*CREDITLINE, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not list(out.glob("shards/*.json")) and process.poll() is None:
         assert time.monotonic() < deadline
