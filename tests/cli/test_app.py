@@ -62,7 +62,7 @@ def test_ctrl_c_leaves_something_to_continue(model, data, tmp_path):
     out = tmp_path / "i"
     options = ["--timesteps", "200", "--dim", "64", "--shard-rows", "1", "--workers", "1"]
     arguments = ["index", model, data, "--out", str(out), "--method", "trak", *options]
-    # A test run in the background of a shell inherits that Ctrl-C is ignored; a terminal's does not.
+    # Under nohup a test run inherits that Ctrl-C is ignored; a terminal's command does not.
     process = subprocess.Popen(
         [*CREDITLINE, *arguments],
         stderr=subprocess.PIPE,
