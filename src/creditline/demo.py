@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 PICTURES = 16
 TOP = 10
 TIMESTEPS, DIM = 5, 2048
-TRAIN_SECONDS = 240.0
+TRAIN_SECONDS = 200.0
 PLAN = "plan.json"
 
 
@@ -66,14 +66,14 @@ def run(
     """Train on icons, generate 16, index every training icon, trace, write a report.
 
     Interrupt it at any time; the same call continues. What is finished is not done again.
-    Training takes as many steps, up to the preset's, and as many threads as get furthest in four
-    minutes on this machine; a first try of a few steps decides, and the choice is kept in `out`.
+    Training takes as many steps, up to the preset's, and as many threads as get furthest in
+    `TRAIN_SECONDS` on this machine; a first try of a few steps decides, and the choice is kept.
 
     Args:
         out: folder for everything.
         workers: processes that index; one per core by default, one alone on a GPU.
         images: what `load_images` takes.
-        config: of the training; the preset `icons-16`, cut to four minutes, by default.
+        config: of the training; the preset `icons-16`, cut to what fits, by default.
         device: where the model is trained and differentiated.
         say: receives each line of text for the reader.
         settings: of D-TRAK, in place of 5 timesteps and dimension 2,048.
