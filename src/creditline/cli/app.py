@@ -5,16 +5,14 @@ Exit codes: 0 done; 1 the doctor found a fault; 2 something the user can mend; 1
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import click
 
 from creditline import __version__
-from creditline.errors import CreditlineError, unknown
+from creditline.cli.lazy import LazyGroup
+from creditline.errors import CreditlineError
 
-# name: (module, one line for the list). A module holds a click command named `command` and is
-# imported only when that command runs, because most of them need torch.
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("creditline.cli.train", "Train a small diffusion model on images."),
     "generate": ("creditline.cli.generate", "Generate pictures with a model."),
@@ -44,27 +42,8 @@ class Interrupted(Ending):
     exit_code = 130
 
 
-class Commands(click.Group):
-    """A group whose commands are imported on use and whose errors are one message."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        return import_module(COMMANDS[name][0]).command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise unknown("command", args[0], COMMANDS)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+class Commands(LazyGroup):
+    """The whole command line, whose errors are one message."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -81,7 +60,7 @@ class Commands(click.Group):
             raise Interrupted(f"interrupted.{hint}") from error
 
 
-@click.group(cls=Commands, context_settings={"max_content_width": 100})
+@click.group(cls=Commands, modules=COMMANDS, context_settings={"max_content_width": 100})
 @click.version_option(__version__, prog_name="creditline")
 def main() -> None:
     """Which training images, and whose, does a generated picture owe most to?

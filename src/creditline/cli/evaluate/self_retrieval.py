@@ -1,4 +1,4 @@
-"""`creditline evaluate`: a group of checks."""
+"""`creditline evaluate self-retrieval`."""
 
 from __future__ import annotations
 
@@ -11,21 +11,11 @@ from creditline.cli import images, models
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
-from creditline.evaluation.agreement import Agreement, agreement
 from creditline.evaluation.self_retrieval import Retrieval, SelfRetrieval, self_retrieval
 from creditline.settings import override
 
 
-@click.group(name="evaluate")
-def command() -> None:
-    """Check whether attributions tell the truth."""
-
-
-@command.command(
-    name="self-retrieval",
-    cls=SectionedCommand,
-    short_help="Does a training image come back as its own proponent?",
-)
+@click.command(name="self-retrieval", cls=SectionedCommand)
 @click.argument("model")
 @click.argument("data")
 @click.option("--out", required=True, help="folder for the indexes; an interrupted check continues")
@@ -33,7 +23,7 @@ def command() -> None:
 @models.model_options
 @images.image_options
 @settings_options(SelfRetrieval(), section="Check")
-def retrieval(model: str, data: str, out: str, **_: Any) -> None:
+def command(model: str, data: str, out: str, **_: Any) -> None:
     """Do training images of DATA, as queries, come back as their own top proponent?"""
     settings = override(SelfRetrieval(), given(SelfRetrieval()))
     results = self_retrieval(
@@ -41,24 +31,6 @@ def retrieval(model: str, data: str, out: str, **_: Any) -> None:
     )
     header = ["method", "own top proponent", "95 % interval", "planted in top 3", "median rank"]
     click.echo(table(header, map(_row, results), right=range(1, 5)))
-
-
-@command.command(
-    name="agreement",
-    cls=SectionedCommand,
-    short_help="How close do projected scores come to exact ones?",
-)
-@click.argument("model")
-@click.argument("data")
-@models.model_options
-@images.image_options
-@settings_options(Agreement(), section="Check")
-def comparison(model: str, data: str, **_: Any) -> None:
-    """How close do projected scores come to exact ones?"""
-    settings = override(Agreement(), given(Agreement()))
-    rows = agreement(models.load(model), images.load(data), settings)
-    cells = [[row.method, row.what, f"{row.value:.4g}"] for row in rows]
-    click.echo(table(["method", "comparison", "value"], cells, right=[2]))
 
 
 def _row(result: Retrieval) -> list[str]:

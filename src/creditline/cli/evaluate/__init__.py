@@ -1,0 +1,23 @@
+"""`creditline evaluate`: a group of checks, one module each."""
+
+from __future__ import annotations
+
+import click
+
+from creditline.cli.lazy import LazyGroup
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "self-retrieval": (
+        "creditline.cli.evaluate.self_retrieval",
+        "Does a training image come back as its own proponent?",
+    ),
+    "agreement": (
+        "creditline.cli.evaluate.agreement",
+        "How close do projected scores come to exact ones?",
+    ),
+}
+
+
+@click.group(name="evaluate", cls=LazyGroup, modules=COMMANDS)
+def command() -> None:
+    """Check whether attributions tell the truth."""

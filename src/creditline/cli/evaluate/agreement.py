@@ -1,0 +1,28 @@
+"""`creditline evaluate agreement`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from creditline.cli import images, models
+from creditline.cli.options import given, settings_options
+from creditline.cli.sections import SectionedCommand
+from creditline.cli.table import table
+from creditline.evaluation.agreement import Agreement, agreement
+from creditline.settings import override
+
+
+@click.command(name="agreement", cls=SectionedCommand)
+@click.argument("model")
+@click.argument("data")
+@models.model_options
+@images.image_options
+@settings_options(Agreement(), section="Check")
+def command(model: str, data: str, **_: Any) -> None:
+    """How close do projected scores come to exact ones?"""
+    settings = override(Agreement(), given(Agreement()))
+    rows = agreement(models.load(model), images.load(data), settings)
+    cells = [[row.method, row.what, f"{row.value:.4g}"] for row in rows]
+    click.echo(table(["method", "comparison", "value"], cells, right=[2]))
