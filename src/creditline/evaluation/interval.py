@@ -1,15 +1,22 @@
-"""Intervals for proportions."""
+"""Intervals: of a proportion, and of anything that can be computed again on a resample."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+import numpy as np
 
 from creditline.settings import require
 
 Z95 = 1.959963984540054
+RESAMPLES = 1000
+LEVEL = 0.95
+
+Interval = tuple[float, float]
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
+def wilson(successes: int, trials: int) -> Interval:
     """95 % interval of a proportion (Wilson, 1927), sensible near 0 and 1 where others are not.
 
     Raises:
@@ -20,3 +27,55 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     middle = (rate + z2 / 2) / (1 + z2)
     half = Z95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials)) / (1 + z2)
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def resample(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Positions drawn with replacement, int64 of shape `(resamples, n)`.
+
+    Equal arguments give equal draws, so two quantities that are resampled apart are paired.
+
+    Raises:
+        SettingsError: if there is nothing to draw from, or no resample.
+    """
+    require(n >= 1, "A bootstrap needs at least 1 observation", n, "Give more.")
+    require(resamples >= 1, "resamples must be at least 1", resamples, "Try 1000.")
+    return np.random.default_rng((seed, n)).integers(0, n, (resamples, n))
+
+
+def counts(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each of n observations is in each draw of `resample`; float64, `(resamples, n)`."""
+    drawn = resample(n, resamples, seed)
+    flat = drawn + n * np.arange(len(drawn))[:, None]
+    return np.bincount(flat.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+
+
+def percentile(distribution: np.ndarray, level: float = LEVEL) -> Interval:
+    """The middle `level` of a bootstrap distribution (Efron's percentile interval)."""
+    tail = 50 * (1 - level)
+    low, high = np.percentile(distribution, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def bootstrap(
+    values: np.ndarray,
+    statistic: Callable[..., np.ndarray] = np.mean,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval:
+    """Percentile interval of a statistic of independent observations.
+
+    Args:
+        values: shape `(n,)`, or `(n, ...)` with one observation per row.
+        statistic: `np.mean`, `np.median` or anything else that takes `axis=1`; with trailing axes
+            its result is averaged over them.
+        resamples: draws.
+        seed: of the draws; equal seeds pair the draws of samples of equal size.
+        level: share of the distribution inside.
+
+    Raises:
+        SettingsError: on no observation or no resample.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    results = statistic(values[resample(len(values), resamples, seed)], axis=1)
+    return percentile(results.reshape(resamples, -1).mean(1), level)
