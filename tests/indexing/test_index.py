@@ -232,3 +232,20 @@ def test_damaged_curvature_says_what_to_do(build, tiny_images):
     (index.path / "curvature-centred.safetensors").write_bytes(b"rubbish")
     with pytest.raises(CreditlineError, match="computed again"):
         cl.open_index(index.path, model=index._given).scores(tiny_images)
+
+
+def test_features_extracted_once_serve_every_method_and_damping(build, tiny_images):
+    index = build()
+    queries = tiny_images.subset([2, 9])
+    features = index.extract(queries)
+    for other in (index, index.using(ridge=Ridge(0.01)), index.using("gradient-dot")):
+        assert np.array_equal(other.scores(features), other.scores(queries))
+        assert other.trace(features, top=2).queries == other.trace(queries, top=2).queries
+
+
+def test_features_of_another_index_or_plan_are_refused(build, tiny_images):
+    index = build()
+    features = index.extract(tiny_images.subset([2]))
+    other = build("other", noise_seed=1)
+    with pytest.raises(IndexMismatchError, match="noise_seed: 0 on disk, 1 asked for"):
+        other.scores(features)

@@ -116,8 +116,9 @@ def self_retrieval(
         chosen = {"timesteps": settings.timesteps, "dim": settings.dim}
         method = override(methods.get(name)(), chosen)
         index = build_index(denoiser, indexed, method=method, out=Path(out) / name, workers=workers)
+        features = index.extract(queries)
         for other in sharing:
-            scores = index.using(other).scores(queries)
+            scores = index.using(other).scores(features)
             results.append(_judge(other, scores, rows, planted, len(pictures), indexed.ids))
     return results
 

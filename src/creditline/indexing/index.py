@@ -11,11 +11,12 @@ from typing import Any, Self
 import numpy as np
 
 from creditline import __version__, fingerprint, methods
+from creditline.curvature.spectrum import Spectrum
 from creditline.data.spec import ImageSpec
-from creditline.errors import CreditlineError, IndexMismatchError, SettingsError
+from creditline.errors import CreditlineError, IndexMismatchError, SettingsError, difference
 from creditline.files import write_file
 from creditline.indexing.build import Source
-from creditline.indexing.queries import Queries, gather
+from creditline.indexing.queries import Queries, QueryFeatures, gather
 from creditline.indexing.rank import Ranker
 from creditline.indexing.sources import described, load_source, method_of
 from creditline.indexing.spectra import fitted
@@ -70,6 +71,7 @@ class Index:
         self._given, self._encoder, self._device = models, encoder, device
         self._store = Store(self.path, self.models, self.dim)
         self._source: Source | None = None
+        self._spectra: dict[bool, list[Spectrum]] = {}  # shared by all that `using` returns
 
     def __len__(self) -> int:
         return self.n
@@ -116,7 +118,7 @@ class Index:
 
         Args:
             queries: paths, folders, Pillow images, arrays, tensors (floats in [-1, 1]), lists of
-                these, or an `ImageSet`.
+                these, an `ImageSet`, or what `extract` returned.
             top: proponents and opponents to return for each.
             method: score with another method on the same features; see `using`.
 
@@ -130,11 +132,11 @@ class Index:
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         if method is not None:
             return self.using(method).trace(queries, top=top)
-        prepared = self._prepare(queries)
+        prepared, features = self._features(queries)
         self._fit()
         ranker = Ranker(self._store, self.self_influence())
         traces: list[QueryTrace] = []
-        for positions, scores in self._score(prepared):
+        for positions, scores in self._score(features):
             for i, position in enumerate(positions):
                 for unit, row in enumerate(scores[i]):
                     suffix = self._unit_name(prepared, position, unit)
@@ -158,10 +160,10 @@ class Index:
         Returns:
             float64 of shape `(m, n)`, or `(m, t, n)` for a method that keeps timesteps.
         """
-        prepared = self._prepare(queries)
+        prepared, features = self._features(queries)
         self._fit()
         matrix: np.ndarray | None = None
-        for positions, scores in self._score(prepared):
+        for positions, scores in self._score(features):
             block = scores if self.method.keeps_timesteps else scores[:, 0]
             if matrix is None:
                 shape = (len(prepared.images), *block.shape[1:])
@@ -174,6 +176,16 @@ class Index:
         if matrix is None:
             raise SettingsError("There is no query to score. Give at least one picture.")
         return matrix
+
+    def extract(self, queries: Any) -> QueryFeatures:
+        """Features of queries, to be scored by several methods or dampings.
+
+        Args:
+            queries: as in `trace`.
+        """
+        prepared = self._prepare(queries)
+        values = np.concatenate([block for _, block in self._extract(prepared)])
+        return QueryFeatures(prepared, values, self._recipe())
 
     def self_influence(self) -> np.ndarray:
         """Score of every training image for itself, float64 of shape `(n,)`.
@@ -268,27 +280,56 @@ class Index:
         if hasattr(self.method, "features_"):
             return
         if isinstance(self.method, RidgeMethod):
-            self.method.fit(self, fitted(self.path, self, self.method.ridge.centre))
+            centre = self.method.ridge.centre
+            if centre not in self._spectra:
+                self._spectra[centre] = fitted(self.path, self, centre)
+            self.method.fit(self, self._spectra[centre])
         else:
             self.method.fit(self)
 
-    def _score(self, queries: Queries) -> Iterator[tuple[range, np.ndarray]]:
-        """Positions and scores of shape `(b, units, n)`, a few queries at a time."""
+    def _extract(self, queries: Queries) -> Iterator[tuple[range, np.ndarray]]:
+        """Positions and features of shape `(b, units, C, k)`, a few queries at a time."""
         source, m = self._load_source(), len(queries.images)
+        keep = self.method.keeps_timesteps
         with Progress("trace", m, "picture") as bar:
             for start in range(0, m, QUERY_BATCH):
                 positions = range(start, min(start + QUERY_BATCH, m))
-                features = source.extract(
-                    queries.images,
-                    positions,
-                    "query",
-                    [queries.trajectories[i] for i in positions],
-                    self.method.keeps_timesteps,
-                )
-                flat = features.reshape(-1, self.models, self.dim)
-                scores = self.method.attribute(flat)
-                yield positions, scores.reshape(len(positions), -1, self.n)
+                runs = [queries.trajectories[i] for i in positions]
+                yield positions, source.extract(queries.images, positions, "query", runs, keep)
                 bar.advance(len(positions))
+
+    def _features(self, queries: Any) -> tuple[Queries, Iterator[tuple[range, np.ndarray]]]:
+        """Queries that have been checked, and their features, extracted when asked for."""
+        if not isinstance(queries, QueryFeatures):
+            prepared = self._prepare(queries)
+            return prepared, self._extract(prepared)
+        lines = difference(dict(queries.recipe), self._recipe())
+        if lines:
+            raise IndexMismatchError(
+                "These query features were extracted for something else:\n"
+                + "\n".join(lines)
+                + "\nExtract them again with this index and method."
+            )
+        return queries.queries, queries.blocks(QUERY_BATCH)
+
+    def _recipe(self) -> dict[str, Any]:
+        """What decides a query's features."""
+        request, plan = self.manifest.request, self.method.query_plan
+        features = getattr(self.method, "features", None)
+        return {
+            "models": request["models"],
+            "features": {**request["features"], **(to_dict(features) if features else {})},
+            "query plan": to_dict(plan) if plan else None,
+            "timesteps kept": self.method.keeps_timesteps,
+        }
+
+    def _score(
+        self, features: Iterator[tuple[range, np.ndarray]]
+    ) -> Iterator[tuple[range, np.ndarray]]:
+        """Positions and scores of shape `(b, units, n)`, a few queries at a time."""
+        for positions, block in features:
+            scores = self.method.attribute(block.reshape(-1, self.models, self.dim))
+            yield positions, scores.reshape(len(positions), -1, self.n)
 
     def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
         run = queries.trajectories[position]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
@@ -31,6 +33,27 @@ class Queries:
     images: ImageSet
     trajectories: tuple[Trajectory | None, ...]
     details: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class QueryFeatures:
+    """Features of queries, computed once and scored by as many methods and dampings as wanted.
+
+    Attributes:
+        queries: the pictures.
+        values: float32 of shape `(m, units, C, k)`; units are 1, or t where timesteps are kept.
+        recipe: what decided them; an index refuses features made from another.
+    """
+
+    queries: Queries
+    values: np.ndarray
+    recipe: Mapping[str, Any]
+
+    def blocks(self, size: int) -> Iterator[tuple[range, np.ndarray]]:
+        """Positions and values, `size` queries at a time."""
+        for start in range(0, len(self.values), size):
+            positions = range(start, min(start + size, len(self.values)))
+            yield positions, self.values[start : start + size]
 
 
 def gather(source: Any, spec: ImageSpec, shape: tuple[int, int, int], runs: bool) -> Queries:
