@@ -66,9 +66,8 @@ def bootstrap(
     """Percentile interval of a statistic of independent observations.
 
     Args:
-        values: shape `(n,)`, or `(n, ...)` with one observation per row.
-        statistic: `np.mean`, `np.median` or anything else that takes `axis=1`; with trailing axes
-            its result is averaged over them.
+        values: shape `(n,)`.
+        statistic: `np.mean`, `np.median` or anything else that takes `axis=1`.
         resamples: draws.
         seed: of the draws; equal seeds pair the draws of samples of equal size.
         level: share of the distribution inside.
@@ -77,5 +76,4 @@ def bootstrap(
         SettingsError: on no observation or no resample.
     """
     values = np.asarray(values, dtype=np.float64)
-    results = statistic(values[resample(len(values), resamples, seed)], axis=1)
-    return percentile(results.reshape(resamples, -1).mean(1), level)
+    return percentile(statistic(values[resample(len(values), resamples, seed)], axis=1), level)

@@ -1,0 +1,128 @@
+"""The two arrays of a ground truth, checked: who was in each subset, and the losses that came out.
+
+masks   (M, n)      training image i is in subset j
+losses  (M, S, m)   loss of query q under the model trained on subset j with seed s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from creditline.errors import DataError
+
+MIN_SUBSETS = 8
+"""Ranks of fewer subsets say nothing: seven in the right order happen by chance."""
+
+
+def subset_masks(masks: Any, n: int | None = None) -> np.ndarray:
+    """Masks as booleans of shape `(M, n)`.
+
+    Args:
+        masks: booleans, or numbers that are all 0 or 1.
+        n: number of training images, where it is known.
+
+    Raises:
+        DataError: on another shape, other values or fewer than 8 subsets.
+    """
+    array = np.asarray(masks)
+    if array.ndim != 2:
+        raise DataError(
+            f"Masks have shape (subsets, training images); got {array.shape}. One row per subset, "
+            "1 where the image was in its training set."
+        )
+    if n is not None and array.shape[1] != n:
+        hint = " They look transposed." if array.shape[0] == n else ""
+        raise DataError(
+            f"Masks need one column for each of {n} training images; got shape {array.shape}."
+            f"{hint} Images are in the order of the index: that of their file names."
+        )
+    if array.dtype != np.bool_:
+        if array.dtype.kind not in "iuf" or not np.isin(array, (0, 1)).all():
+            raise DataError(
+                f"Masks hold only 0 and 1; got {array.dtype} values such as "
+                f"{_odd(array)!r}. Write 1 where the image was in the subset."
+            )
+        array = array.astype(np.bool_)
+    _require_enough(array)
+    return array
+
+
+def subset_losses(
+    losses: Any, subsets: int | None = None, query_names: Sequence[str] | None = None
+) -> np.ndarray:
+    """Losses as float64 of shape `(M, S, m)`, every one of them there and no query constant.
+
+    Args:
+        losses: shape `(M, m)` for one seed, or `(M, S, m)`.
+        subsets: M, where it is known.
+        query_names: of the m queries, for errors.
+
+    Raises:
+        DataError: on another shape, fewer than 8 subsets, losses that are missing or not finite,
+            or a query whose loss is the same under all subsets.
+    """
+    array = np.asarray(losses)
+    if array.ndim not in (2, 3) or array.dtype.kind not in "iuf":
+        raise DataError(
+            "Losses are numbers of shape (subsets, queries) or (subsets, seeds, queries); got "
+            f"{array.dtype} of shape {array.shape}."
+        )
+    array = array.astype(np.float64)
+    array = array[:, None, :] if array.ndim == 2 else array
+    if subsets is not None and len(array) != subsets:
+        raise DataError(
+            f"Losses need one row for each of {subsets} subsets; got shape {np.shape(losses)}. "
+            "Axes are (subsets, queries) or (subsets, seeds, queries)."
+        )
+    if not array.size:
+        raise DataError(f"There are no losses: their shape is {np.shape(losses)}.")
+    if query_names is not None and len(query_names) != array.shape[2]:
+        raise DataError(
+            f"Losses need one column for each of {len(query_names)} queries; got shape "
+            f"{np.shape(losses)}. Give every folder of queries, in the order of the columns."
+        )
+    _require_enough(array)
+    bad = ~np.isfinite(array)
+    if bad.any():
+        subset, seed, query = np.argwhere(bad)[0]
+        raise DataError(
+            f"{int(bad.any((1, 2)).sum())} of {len(array)} subsets have losses that are missing "
+            f"or not finite, first subset {subset}, seed {seed}, {_name(query, query_names)}. "
+            "Finish the retraining, or keep the complete subsets only."
+        )
+    flat = np.ptp(array.mean(1), axis=0) == 0
+    if flat.any():
+        query = int(np.argmax(flat))
+        raise DataError(
+            f"The loss of {_name(query, query_names)} is the same under all {len(array)} subsets "
+            f"({int(flat.sum())} such queries), so there is nothing to predict. Check that each "
+            "subset's own model was measured."
+        )
+    return array
+
+
+def complete(losses: np.ndarray) -> np.ndarray:
+    """Which subsets have every seed's loss of every query; bool of shape `(M,)`."""
+    return np.isfinite(losses).all(axis=tuple(range(1, np.ndim(losses))))
+
+
+def _require_enough(array: np.ndarray) -> None:
+    if len(array) < MIN_SUBSETS:
+        raise DataError(
+            f"{len(array)} subsets are too few to rank; at least {MIN_SUBSETS} are needed. "
+            "Retrain on more subsets: 64 are usual."
+        )
+
+
+def _odd(array: np.ndarray) -> Any:
+    """A value that is neither 0 nor 1."""
+    if array.dtype.kind not in "iuf":
+        return array.flat[0] if array.size else None
+    return array[~np.isin(array, (0, 1))][0].item()
+
+
+def _name(query: int, names: Sequence[str] | None) -> str:
+    return f"query {query}" if names is None else f"query {names[query]}"
