@@ -129,7 +129,7 @@ def test_training_lowers_the_loss(plain_config, tmp_path):
 
 def test_every_epoch_shows_each_image_once(labelled_images, tiny_config, tmp_path):
     run = train_module._Run(
-        labelled_images, tmp_path, tiny_config, train_module._fresh(tiny_config)
+        labelled_images, tmp_path, tiny_config, train_module.starting_network(tiny_config)
     )
     epochs = [np.concatenate([run._rows(3 * e + b) for b in range(3)]) for e in range(2)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
@@ -368,7 +368,7 @@ def test_images_may_stay_on_disk(tiny_images, plain_config, tmp_path, weights):
 
 def test_stratified_timesteps_are_spread_evenly(tiny_images, plain_config, tmp_path):
     config = replace(plain_config, stratified=True)
-    run = train_module._Run(tiny_images, tmp_path, config, train_module._fresh(config))
+    run = train_module._Run(tiny_images, tmp_path, config, train_module.starting_network(config))
     t = run._timesteps(50, torch.Generator().manual_seed(0))
     assert sorted((t // 20).tolist()) == list(range(50))
     assert t.tolist() != sorted(t.tolist())

@@ -27,6 +27,7 @@ from creditline.settings import override
     show_default=True,
     help=f"settings to start from: {', '.join(PRESETS)}",
 )
+@click.option("--base", help="trained model of the same network to start from  [default: none]")
 @click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
 @click.option("--overwrite", is_flag=True, help="replace a run with other settings")
 @device_option
@@ -36,6 +37,7 @@ def command(
     data: str,
     out: str,
     preset_name: str,
+    base: str | None,
     threads: int | None,
     overwrite: bool,
     device: str,
@@ -54,6 +56,7 @@ def command(
         images.load(data),
         Path(out),
         config,
+        base=base,
         device=device,
         threads=threads,
         overwrite=overwrite,

@@ -1,4 +1,4 @@
-"""Training a small diffusion model from scratch, interruptible and repeatable to the bit."""
+"""Training a small diffusion model, interruptible and repeatable to the bit."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from creditline.diffusion.ddim import sample
 from creditline.diffusion.denoiser import UNetDenoiser, check_labels, find_device
 from creditline.diffusion.log import TrainLog
 from creditline.diffusion.pipeline import save_pipeline
-from creditline.diffusion.process import DiscreteProcess
 from creditline.diffusion.schedule import learning_rate_at
+from creditline.diffusion.start import load_base, seed_for, starting_network
 from creditline.diffusion.state import NAME as STATE
 from creditline.diffusion.state import TrainState
 from creditline.errors import CreditlineError, ModelError, NumericsError
@@ -41,6 +41,7 @@ def train(
     out: str | Path,
     config: TrainConfig | None = None,
     *,
+    base: Any = None,
     device: str | torch.device = "cpu",
     threads: int | None = None,
     overwrite: bool = False,
@@ -55,6 +56,8 @@ def train(
         out: run folder. Receives `model/` (a diffusers pipeline), `checkpoints/`, `samples/`,
             `log.jsonl` and `manifest.json`.
         config: settings, such as those of `creditline.diffusion.presets`.
+        base: a trained model of the same network, anything that `load_model` takes, to start from
+            instead of fresh weights.
         device: where to train.
         threads: CPU threads; torch's own choice by default.
         overwrite: replace a run with other settings.
@@ -63,7 +66,7 @@ def train(
         The run folder, which `load_model` takes.
 
     Raises:
-        ModelError: if the images do not fit the network, or there is no such device.
+        ModelError: if the images or the base do not fit the network, or there is no such device.
         NumericsError: if the loss is not finite; the last good state is kept.
         CreditlineError: if `out` is taken, or the disk is full.
     """
@@ -74,13 +77,19 @@ def train(
         "config": to_dict(config),
         "images": {"fingerprint": pictures.fingerprint, "n": len(pictures)},
     }
-    manifest = Manifest("run", request, {"data_source": pictures.source, **circumstances()})
+    facts = {"data_source": pictures.source, **circumstances()}
+    start = None if base is None else load_base(base, config)
+    if start is not None:  # runs from fresh weights have no such entry
+        request["base"] = {"fingerprint": start.fingerprint}
+        facts["base_source"] = start.source
+    manifest = Manifest("run", request, facts)
     if not claim(manifest, folder, overwrite):
         before = torch.get_num_threads()
         torch.set_num_threads(threads or before)
         try:
             with torch.random.fork_rng([place] if place.type == "cuda" else []):
-                _Run(pictures, folder, config, _fresh(config).to(place)).finish()
+                network = starting_network(config, start).to(place)
+                _Run(pictures, folder, config, network).finish()
             replace(manifest, status="complete").write(folder)
         except (OSError, SafetensorError) as error:
             raise CreditlineError(
@@ -104,19 +113,6 @@ def _check(images: ImageSet, config: TrainConfig) -> None:
         )
     if config.unet.classes:
         check_labels(images.labels, config.unet.classes)
-
-
-def _fresh(config: TrainConfig) -> UNetDenoiser:
-    from diffusers import DDPMScheduler
-
-    torch.manual_seed(_seed(config, "weights"))
-    scheduler = DDPMScheduler(beta_schedule=config.beta_schedule, prediction_type=config.prediction)
-    return UNetDenoiser(config.unet.build(), DiscreteProcess.from_scheduler(scheduler))
-
-
-def _seed(config: TrainConfig, *what: object) -> int:
-    """A seed for torch from a hash; nearby steps and run seeds share nothing."""
-    return int(key64(*what, config.seed)[0] >> np.uint64(1))
 
 
 class _Run:
@@ -165,7 +161,7 @@ class _Run:
         step, device = state.step, denoiser.device
         rows = self._rows(step)
         # All randomness but dropout's is drawn on the CPU: it is the same whatever the device.
-        generator = torch.Generator().manual_seed(_seed(config, "noise", step))
+        generator = torch.Generator().manual_seed(seed_for(config, "noise", step))
         x0 = self.images.pixels(rows)
         if config.flip:
             mirrored = torch.rand(len(rows), generator=generator) < 0.5
@@ -175,7 +171,7 @@ class _Run:
         x0, noise, t = x0.to(device), noise.to(device), t.to(device)
         condition = {} if self.labels is None else {"class_labels": self.labels[rows].to(device)}
 
-        torch.manual_seed(_seed(config, "dropout", step))
+        torch.manual_seed(seed_for(config, "dropout", step))
         denoiser.module.train()
         output = denoiser.predict(denoiser.process.add_noise(x0, noise, t), t, condition)
         loss = torch.nn.functional.mse_loss(output, denoiser.process.target(x0, noise, t))
