@@ -48,10 +48,24 @@ _ORIGINS = [
         help="leave out unreadable images and list them",
     ),
     option("--limit", section=SECTION, type=int, help="only the first so many images"),
+    option("--sample", section=SECTION, type=int, help="only so many images, drawn at random"),
+    option(
+        "--sample-each",
+        section=SECTION,
+        help="draw so many of each: contributor or label",
+    ),
+    option(
+        "--sample-seed",
+        section=SECTION,
+        type=int,
+        default=0,
+        show_default=True,
+        help="seed of the draw",
+    ),
 ]
 _NAMES = [
     *("labels", "contributors", "contributor_column", "text_column", "label_column"),
-    *("skip_bad", "limit"),
+    *("skip_bad", "limit", "sample", "sample_each", "sample_seed"),
 ]
 
 

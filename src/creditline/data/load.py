@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from creditline.data.dataset import describe_dataset, is_dataset
+from creditline.data.draw import draw
 from creditline.data.files import Pictures, find
 from creditline.data.gather import gather
 from creditline.data.icons import describe_icons
@@ -40,6 +41,9 @@ def load_images(
     label_column: str = "label",
     skip_bad: bool = False,
     limit: int | None = None,
+    sample: int | None = None,
+    sample_each: str | None = None,
+    sample_seed: int = 0,
     memory: int = MEMORY_LIMIT,
 ) -> ImageSet:
     """Load pictures with whatever is known about them.
@@ -55,7 +59,7 @@ def load_images(
             a picture file, or a list of picture files;
             a Hugging Face `datasets.Dataset` with an image column;
             `"demo:icons"`, icons of 16x16 pixels by four artists;
-            an ImageSet, which is returned as it is.
+            an ImageSet, which is taken as it is.
             Folders and zip files may hold `metadata.csv`, `.jsonl` or `.parquet`, as Hugging
             Face's imagefolder has it: column `file_name` is relative to the metadata file.
         size, crop, center_crop, background, resample: as `ImageSpec`.
@@ -70,6 +74,8 @@ def load_images(
         skip_bad: leave out pictures that cannot be read or do not fit, metadata rows without a
             file and files without a row, and list them in `skipped`, instead of stopping.
         limit: load only the first so many pictures.
+        sample, sample_each, sample_seed: keep so many pictures drawn at random, of all together or
+            of each `"contributor"` or `"label"`; see `creditline.data.draw`.
         memory: bytes of prepared pixels to hold; beyond it pictures are decoded on demand.
 
     Raises:
@@ -83,9 +89,19 @@ def load_images(
             raise unknown(f"origin of {what}", origin, ORIGINS)
     require(limit is None or limit >= 1, "limit must be at least 1", limit, "Leave it out for all.")
     require(memory >= 0, "memory is a number of bytes", memory, "Use 0 to hold no pixels.")
+    require(
+        sample is not None or sample_each is None,
+        "sample_each needs a number to draw of each",
+        sample_each,
+        "Give sample too.",
+    )
+
+    def part(images: ImageSet) -> ImageSet:
+        return images if sample is None else draw(images, sample, sample_each, sample_seed)
+
     if isinstance(source, ImageSet):
         _fits(source, spec)
-        return source
+        return part(source)
 
     listing = _list(source, image_column, label_column, skip_bad)
     people = _contributors(listing, contributors, contributor_column)
@@ -110,7 +126,7 @@ def load_images(
     def pick(values: Sequence[Any]) -> list[Any]:
         return [values[i] for i in found.kept]
 
-    return ImageSet(
+    images = ImageSet(
         found.pixels,
         names=pick(listing.names),
         contributors=pick(people),
@@ -121,6 +137,7 @@ def load_images(
         source=listing.label,
         skipped=(*listing.left_out, *found.skipped),
     )
+    return part(images)
 
 
 def _list(source: Any, image_column: str | None, label_column: str, skip_bad: bool) -> Listing:
