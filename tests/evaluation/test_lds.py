@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose
 from scipy.stats import spearmanr
 
 from creditline.errors import DataError
-from creditline.evaluation.arrays import complete
 from creditline.evaluation.contributor_lds import contributor_lds
 from creditline.evaluation.correlation import spearman
 from creditline.evaluation.lds import difference, judge, lds, predicted
+from creditline.retraining.arrays import complete
 
 
 def test_the_truth_scores_one_and_its_negative_minus_one(world):

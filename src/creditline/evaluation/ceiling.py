@@ -22,9 +22,9 @@ from typing import Any, Self
 import numpy as np
 
 from creditline.errors import DataError
-from creditline.evaluation.arrays import subset_losses
 from creditline.evaluation.correlation import resampled_spearman, spearman
 from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, percentile
+from creditline.retraining.arrays import subset_losses
 
 
 @dataclass(frozen=True, eq=False)

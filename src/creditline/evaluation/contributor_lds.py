@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from creditline.errors import DataError
-from creditline.evaluation.arrays import subset_masks
 from creditline.evaluation.lds import LDS, lds
+from creditline.retraining.arrays import subset_masks
 
 
 def contributor_lds(

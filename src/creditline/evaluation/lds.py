@@ -17,9 +17,9 @@ from typing import Any, Self
 import numpy as np
 
 from creditline.errors import DataError
-from creditline.evaluation.arrays import MIN_SUBSETS, subset_losses, subset_masks
 from creditline.evaluation.correlation import resampled_spearman, spearman
 from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, percentile
+from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,15 +17,16 @@ MIN_SUBSETS = 8
 """Ranks of fewer subsets say nothing: seven in the right order happen by chance."""
 
 
-def subset_masks(masks: Any, n: int | None = None) -> np.ndarray:
+def subset_masks(masks: Any, n: int | None = None, least: int = MIN_SUBSETS) -> np.ndarray:
     """Masks as booleans of shape `(M, n)`.
 
     Args:
         masks: booleans, or numbers that are all 0 or 1.
         n: number of training images, where it is known.
+        least: fewest subsets that will do.
 
     Raises:
-        DataError: on another shape, other values or fewer than 8 subsets.
+        DataError: on another shape, other values or too few subsets.
     """
     array = np.asarray(masks)
     if array.ndim != 2:
@@ -46,12 +47,15 @@ def subset_masks(masks: Any, n: int | None = None) -> np.ndarray:
                 f"{_odd(array)!r}. Write 1 where the image was in the subset."
             )
         array = array.astype(np.bool_)
-    _require_enough(array)
+    _require_enough(array, least)
     return array
 
 
 def subset_losses(
-    losses: Any, subsets: int | None = None, query_names: Sequence[str] | None = None
+    losses: Any,
+    subsets: int | None = None,
+    query_names: Sequence[str] | None = None,
+    least: int = MIN_SUBSETS,
 ) -> np.ndarray:
     """Losses as float64 of shape `(M, S, m)`, every one of them there and no query constant.
 
@@ -59,9 +63,10 @@ def subset_losses(
         losses: shape `(M, m)` for one seed, or `(M, S, m)`.
         subsets: M, where it is known.
         query_names: of the m queries, for errors.
+        least: fewest subsets that will do.
 
     Raises:
-        DataError: on another shape, fewer than 8 subsets, losses that are missing or not finite,
+        DataError: on another shape, too few subsets, losses that are missing or not finite,
             or a query whose loss is the same under all subsets.
     """
     array = np.asarray(losses)
@@ -84,7 +89,7 @@ def subset_losses(
             f"Losses need one column for each of {len(query_names)} queries; got shape "
             f"{np.shape(losses)}. Give every folder of queries, in the order of the columns."
         )
-    _require_enough(array)
+    _require_enough(array, least)
     bad = ~np.isfinite(array)
     if bad.any():
         subset, seed, query = np.argwhere(bad)[0]
@@ -109,11 +114,11 @@ def complete(losses: np.ndarray) -> np.ndarray:
     return np.isfinite(losses).all(axis=tuple(range(1, np.ndim(losses))))
 
 
-def _require_enough(array: np.ndarray) -> None:
-    if len(array) < MIN_SUBSETS:
+def _require_enough(array: np.ndarray, least: int) -> None:
+    if len(array) < least:
         raise DataError(
-            f"{len(array)} subsets are too few to rank; at least {MIN_SUBSETS} are needed. "
-            "Retrain on more subsets: 64 are usual."
+            f"{len(array)} subsets are too few; at least {least} are needed. Retrain on more: 64 "
+            "are usual."
         )
 
 

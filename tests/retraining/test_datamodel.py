@@ -1,0 +1,63 @@
+"""Datamodels where the truth is linear, and where there is nothing to find."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from creditline.errors import SettingsError
+from creditline.retraining.datamodel import LassoDatamodel, RidgeDatamodel
+
+
+def case(n: int, M: int, noise: float = 0.0, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    effects = rng.normal(size=(4, n))
+    masks = rng.random((M, n)) < 0.5  # of unequal size, so that every effect can be told
+    losses = 2.0 - masks @ effects.T + noise * rng.normal(size=(M, 4))
+    return effects, masks, losses
+
+
+def test_a_linear_truth_is_recovered_exactly_without_penalty():
+    effects, masks, losses = case(n=10, M=40)
+    assert_allclose(RidgeDatamodel((1e-12,)).fit(masks, losses).attribute(), effects, atol=1e-8)
+    lasso = LassoDatamodel(ratios=(1e-6,)).fit(masks, losses).attribute()
+    assert_allclose(lasso, effects, atol=1e-2)
+
+
+@pytest.mark.parametrize("shape", [(10, 40), (60, 30)])
+def test_ridge_equals_its_formula(shape):
+    """Weights of every query under the penalty that was chosen for it."""
+    n, M = shape
+    _, masks, losses = case(n, M, noise=1.0)
+    model = RidgeDatamodel().fit(masks, losses)
+    a, b = masks - masks.mean(0), losses - losses.mean(0)
+    unit = (a**2).sum(1).mean()
+    for q in range(4):
+        kernel = a.T @ a + model.penalty_[q] * unit * np.eye(n)
+        assert_allclose(model.attribute()[q], -np.linalg.solve(kernel, a.T @ b[:, q]), rtol=1e-6)
+
+
+def test_the_penalty_follows_the_noise():
+    _, masks, losses = case(n=60, M=40)
+    clean = RidgeDatamodel().fit(masks, losses).penalty_
+    chance = np.random.default_rng(1).normal(size=losses.shape)
+    assert RidgeDatamodel().fit(masks, chance).penalty_.mean() > 10 * clean.mean()
+
+
+def test_lasso_keeps_few_where_few_matter():
+    masks = case(n=100, M=60)[1]
+    effects = np.zeros((4, 100))
+    effects[:, :3] = [5.0, -4.0, 3.0]
+    scores = LassoDatamodel().fit(masks, 1 - masks @ effects.T).attribute()
+    assert (np.abs(scores).argsort(1)[:, -3:] < 3).all()
+    assert (scores == 0).mean() > 0.5
+
+
+def test_bad_settings():
+    with pytest.raises(SettingsError, match="positive"):
+        RidgeDatamodel(penalties=(0.0,))
+    with pytest.raises(SettingsError, match="positive"):
+        LassoDatamodel(ratios=())
+    with pytest.raises(SettingsError, match="cv_folds"):
+        LassoDatamodel(cv_folds=1)
