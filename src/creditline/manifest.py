@@ -1,7 +1,7 @@
 """The manifest: what a folder of results was made from, and whether another request is the same.
 
-Training runs, generated pictures and indexes each keep one, so each can be interrupted, continued,
-refused and understood in the same way.
+Training runs, generated pictures, indexes and ground truths each keep one, so each can be
+interrupted, continued, refused and understood in the same way.
 """
 
 from __future__ import annotations
@@ -20,9 +20,21 @@ from creditline.files import ASIDE, write_file
 
 SCHEMA = 1
 NAME = "manifest.json"
-Kind = Literal["run", "pictures", "index"]
-COMMANDS = {"run": "train", "pictures": "generate", "index": "index"}
-NOUNS = {"run": "a training run", "pictures": "generated pictures", "index": "an index"}
+Kind = Literal["run", "pictures", "index", "ground-truth", "counterfactual"]
+COMMANDS = {
+    "run": "train",
+    "pictures": "generate",
+    "index": "index",
+    "ground-truth": "evaluate retrain",
+    "counterfactual": "evaluate counterfactual",
+}
+NOUNS = {
+    "run": "a training run",
+    "pictures": "generated pictures",
+    "index": "an index",
+    "ground-truth": "a ground truth",
+    "counterfactual": "a counterfactual",
+}
 
 
 @dataclass(frozen=True)

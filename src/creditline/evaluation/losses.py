@@ -1,0 +1,134 @@
+"""Losses of queries: the output of a trained model that attributions have to foretell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from creditline.errors import NumericsError
+from creditline.gradients.plan import NoisePlan
+from creditline.settings import require, setting
+
+if TYPE_CHECKING:
+    import torch
+
+    from creditline.data.image_set import ImageSet
+    from creditline.diffusion.denoiser import Denoiser
+
+BATCH = 128
+"""Evaluations at a time."""
+
+
+@dataclass(frozen=True)
+class LossPlan:
+    """Timesteps and noise at which the loss of a query is measured.
+
+    Raises:
+        SettingsError: on counts below 1 or a negative seed.
+    """
+
+    loss_timesteps: int = setting(50, "timesteps of the loss, evenly spaced, 0 not among them")
+    loss_draws: int = setting(2, "noise draws per timestep of the loss")
+    loss_seed: int = setting(0, "seed of the loss's noise")
+
+    def __post_init__(self) -> None:
+        for name in ("loss_timesteps", "loss_draws"):
+            value = getattr(self, name)
+            require(value >= 1, f"{name} must be at least 1", value, "Leave it at its default.")
+        require(self.loss_seed >= 0, "loss_seed must not be negative", self.loss_seed, "Try 0.")
+
+    def noise(self) -> NoisePlan:
+        """As a plan of evaluations: the end of each of `loss_timesteps` equal intervals."""
+        return NoisePlan(
+            timesteps=self.loss_timesteps,
+            include_zero=False,
+            draws=self.loss_draws,
+            noise_seed=self.loss_seed,
+        )
+
+
+def query_losses(
+    denoiser: Denoiser, images: ImageSet, plan: LossPlan, batch_size: int = BATCH
+) -> np.ndarray:
+    """The training loss of each query: squared error against the network's own target.
+
+    The noise is keyed by the query's content, so every model sees the same, and is independent of
+    the noise of every attribution method.
+
+    Args:
+        denoiser: a trained model; evaluated without dropout.
+        images: queries.
+        plan: timesteps and noise.
+        batch_size: evaluations at a time; changes no more than the last digits.
+
+    Returns:
+        Mean over elements, timesteps and draws, float64 of shape `(m,)`.
+
+    Raises:
+        ModelError: if the queries do not fit the model.
+        NumericsError: if a loss is not finite.
+        SettingsError: if the process has fewer timesteps than the plan asks for.
+    """
+    import torch
+
+    denoiser.check(images)
+    noise, per_query = plan.noise(), plan.loss_timesteps * plan.loss_draws
+    together = max(1, batch_size // per_query)  # queries whose evaluations are made at once
+    losses = np.empty(len(images))
+    with _evaluating(denoiser.module), torch.no_grad():
+        for start in range(0, len(images), together):
+            rows = range(start, min(start + together, len(images)))
+            errors = _errors(denoiser, images, rows, noise, batch_size)
+            losses[rows.start : rows.stop] = errors.reshape(len(rows), per_query).mean(1)
+    if not np.isfinite(losses).all():
+        worst = int(np.argmin(np.isfinite(losses)))
+        model = denoiser.source or type(denoiser.module).__name__
+        raise NumericsError(
+            f"The loss of query {images.names[worst]} is {losses[worst]} under the model {model}. "
+            "Train with a lower learning rate."
+        )
+    return losses
+
+
+def _errors(
+    denoiser: Denoiser, images: ImageSet, rows: range, plan: NoisePlan, batch_size: int
+) -> np.ndarray:
+    """Error of every evaluation of some queries, float64, query-major."""
+    import torch
+
+    from creditline.gradients.probe import expand
+
+    batch = denoiser.encode(images, rows)
+    # Under their own ids the queries would meet the noise that methods of that seed show them.
+    batch = replace(batch, ids=tuple(f"loss of {key}" for key in batch.ids))
+    probes = expand(denoiser, batch, plan, "query")
+    x0 = torch.cat([probe.x0 for probe in probes])
+    noise = torch.cat([probe.noise for probe in probes])
+    t = torch.cat([probe.t for probe in probes])
+    condition = {
+        name: torch.cat([probe.condition[name] for probe in probes]) for name in batch.condition
+    }
+    process, errors = denoiser.process, []
+    for part in torch.arange(len(t)).split(batch_size):
+        part = part.to(t.device)
+        clean, added, when = x0[part], noise[part], t[part]
+        given = {name: value[part] for name, value in condition.items()}
+        output = denoiser.predict(process.add_noise(clean, added, when), when, given)
+        error = output.double() - process.target(clean, added, when).double()
+        errors.append(error.square().flatten(1).mean(1).cpu())
+    return torch.cat(errors).numpy()
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Without dropout, and afterwards as before."""
+    before = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(before)
