@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from creditline.errors import DataError, SettingsError
+from creditline.errors import DataError
 
 WINDOW = 7
 SMALLEST = 3
@@ -45,7 +45,6 @@ def picture_distances(before: Any, after: Any, encoder: Any = None) -> PictureDi
 
     Raises:
         DataError: if shapes or types are others, or the pictures are smaller than 3 pixels.
-        SettingsError: if scikit-image is not installed.
         ModelError: if the encoder does not return one vector per picture.
     """
     a, b = _checked(before), _checked(after)
@@ -65,13 +64,8 @@ def picture_distances(before: Any, after: Any, encoder: Any = None) -> PictureDi
 
 def ssim(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Structural similarity of uint8 pictures `(b, H, W, 3)`, mean over pixels and channels."""
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise SettingsError(
-            "Structural similarity needs scikit-image. "
-            "Install it with: pip install 'creditline[evaluation]'."
-        ) from error
+    from skimage.metrics import structural_similarity
+
     side = min(WINDOW, *before.shape[1:3])
     window = side if side % 2 else side - 1
     return np.array(

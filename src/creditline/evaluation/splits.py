@@ -13,11 +13,11 @@ choose other images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 from creditline.errors import SettingsError, unknown
 from creditline.settings import require
@@ -45,7 +45,7 @@ def draw(
         int64 of shape `(size,)`.
 
     Raises:
-        SettingsError: if scikit-learn is not installed, or the sizes are impossible.
+        SettingsError: if the sizes are impossible.
     """
     require(pool >= 1, "A pool has at least 1 image", pool, "Give the recipe its data.")
     require(size > 0, "The size of a draw must be positive", size, "Draw 1 image or more.")
@@ -54,7 +54,9 @@ def draw(
         return positions
     classes = None if labels is None else np.asarray(labels)
     try:
-        drawn, _ = _splitter()(positions, train_size=size, random_state=state, stratify=classes)
+        drawn, _ = train_test_split(
+            positions, train_size=size, random_state=state, stratify=classes
+        )
     except ValueError as error:
         raise SettingsError(
             f"{size} of {pool} images cannot be drawn: {error} Use a larger scale."
@@ -121,16 +123,5 @@ def counterfactual_queries(generated: int, size: int, state: int) -> np.ndarray:
     """Which generated pictures the paper's counterfactual looks at, in the order drawn."""
     if size >= generated:
         return np.arange(generated)
-    _, drawn = _splitter()(np.arange(generated), test_size=size, random_state=state)
+    _, drawn = train_test_split(np.arange(generated), test_size=size, random_state=state)
     return np.asarray(drawn, dtype=np.int64)
-
-
-def _splitter() -> Callable[..., Any]:
-    try:
-        from sklearn.model_selection import train_test_split
-    except ImportError as error:
-        raise SettingsError(
-            "The paper's splits are scikit-learn's. "
-            "Install it with: pip install 'creditline[evaluation]'."
-        ) from error
-    return train_test_split
