@@ -71,7 +71,7 @@ def train(
         CreditlineError: if `out` is taken, or the disk is full.
     """
     config, pictures, folder = config or TrainConfig(), load_images(images), Path(out)
-    _check(pictures, config)
+    check_images(pictures, config)
     place = find_device(device)
     request = {
         "config": to_dict(config),
@@ -103,7 +103,12 @@ def train(
     return folder
 
 
-def _check(images: ImageSet, config: TrainConfig) -> None:
+def check_images(images: ImageSet, config: TrainConfig) -> None:
+    """Refuse images that do not fit the network that the settings train.
+
+    Raises:
+        ModelError: if their size is another, or the network's classes are not theirs.
+    """
     size, (height, width) = config.unet.resolution, images.shape[1:]
     if (height, width) != (size, size):
         raise ModelError(

@@ -215,7 +215,7 @@ class GroundTruth:
         Raises:
             IndexMismatchError: if they are not the images of the masks' columns.
         """
-        require_same("image", "index", ids, self.image_ids, self.image_names, self.masks.shape[1])
+        require_same("images", "index", ids, self.image_ids, self.image_names, self.masks.shape[1])
 
     def check_queries(self, ids: Sequence[str]) -> None:
         """Refuse queries other than those whose losses were measured.
@@ -227,7 +227,7 @@ class GroundTruth:
             IndexMismatchError: if they are others, or in another order.
         """
         n = self.losses.shape[2]
-        require_same("query", "list of queries", ids, self.query_ids, self.query_names, n)
+        require_same("queries", "list of queries", ids, self.query_ids, self.query_names, n)
 
 
 def about_images(images: ImageSet) -> dict[str, Any]:

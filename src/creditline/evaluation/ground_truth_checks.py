@@ -71,7 +71,7 @@ def require_same(
     """Refuse ids that are not the known ones in order; of unknown ones only the number counts.
 
     Args:
-        what: they are ids of.
+        what: they are ids of, in the plural.
         whole: what has them.
         ids: given.
         known: those of the ground truth; empty if it does not know them.
@@ -83,18 +83,18 @@ def require_same(
     """
     if len(ids) != n:
         raise IndexMismatchError(
-            f"The ground truth is of {n} {what}s where the {whole} has {len(ids)}. Use the same."
+            f"The ground truth is of {n} {what} where the {whole} has {len(ids)}. Use the same."
         )
     wrong = [i for i, (a, b) in enumerate(zip(ids, known, strict=False)) if a != b]
     if not wrong:
         return
     if sorted(ids) == sorted(known):
         raise IndexMismatchError(
-            f"The {whole} has the ground truth's {what}s in another order, from number {wrong[0]} "
+            f"The {whole} has the ground truth's {what} in another order, from number {wrong[0]} "
             "on. Load both in the same order, such as that of the file names."
         )
     raise IndexMismatchError(
-        f"{len(wrong)} {what}s of the {whole} are not those of the ground truth; the first is "
+        f"{len(wrong)} {what} of the {whole} are not those of the ground truth; the first is "
         f"number {wrong[0]}, {names[wrong[0]]} in the ground truth. Use the same pictures, "
         "prepared in the same way."
     )

@@ -7,6 +7,10 @@ import click
 from creditline.cli.lazy import LazyGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "retrain": (
+        "creditline.cli.evaluate.retrain",
+        "Retrain on subsets: the ground truth that attributions are judged by.",
+    ),
     "self-retrieval": (
         "creditline.cli.evaluate.self_retrieval",
         "Does a training image come back as its own proponent?",
