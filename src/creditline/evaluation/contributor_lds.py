@@ -1,4 +1,10 @@
-"""LDS of totals per contributor: is a method right about who matters, not only about what?"""
+"""LDS of totals per contributor: is a method right about who matters, not only about what?
+
+A subset is predicted from totals alone: each contributor's sum of scores, times the share of their
+images that is in the subset. Where subsets leave out whole contributors this is the sum of the
+totals of those who stay, hence plain LDS; where they draw images, differences between images of
+one contributor no longer count. Images without a contributor count together.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from creditline.errors import DataError
-from creditline.evaluation.lds import LDS, lds
+from creditline.evaluation.lds import LDS, judge, predicted
 from creditline.retraining.arrays import subset_masks
+
+ROUNDING = 1e-12
 
 
 def contributor_lds(
@@ -21,30 +29,46 @@ def contributor_lds(
 ) -> LDS:
     """LDS of a method's totals per contributor.
 
-    A subset is predicted from totals alone: each contributor's sum of scores, times the share of
-    their images that is in the subset. Where subsets leave out whole contributors this is the sum
-    of the totals of those who stay, hence plain LDS; where they draw images, differences between
-    images of one contributor no longer count.
-
     Args:
         scores, masks, losses: as `lds`.
-        contributors: of each training image; those without one count together.
+        contributors: of each training image.
         options: of `lds`.
 
     Raises:
-        DataError: as `lds`; if there is one contributor only, or every contributor has the same
-            share in all subsets, as when subsets were stratified by contributor.
+        DataError: as `lds`; if `told_apart` is False.
     """
-    scores = np.asarray(scores, dtype=np.float64)
-    checked = subset_masks(masks, len(contributors))
-    names, group = np.unique([c or "" for c in contributors], return_inverse=True)
-    belongs = np.eye(len(names))[group]  # (n, contributors)
-    sizes = belongs.sum(0)
-    shares = checked @ belongs / sizes
-    if len(names) < 2 or np.ptp(shares, axis=0).max() < 1e-12:
+    if not told_apart(masks, contributors):
         raise DataError(
-            f"Every subset holds the same share of each of {len(names)} contributors, so totals "
-            "predict the same of all. Use subsets that are not stratified by contributor, or "
-            "that leave contributors out."
+            f"Every subset holds the same share of each of {len(set(contributors))} contributors, "
+            "so totals predict the same of all. Use subsets that are not stratified by "
+            "contributor, or that leave contributors out."
         )
-    return lds((scores @ belongs / sizes)[:, group], checked, losses, **options)
+    return judge(contributor_outputs(scores, masks, contributors), losses, **options)
+
+
+def contributor_outputs(
+    scores: np.ndarray, masks: np.ndarray, contributors: Sequence[str | None]
+) -> np.ndarray:
+    """Output of each subset as predicted from totals, float64 of shape `(m, M)`."""
+    belongs = _membership(contributors)
+    means = np.asarray(scores, dtype=np.float64) @ belongs / belongs.sum(0)
+    return predicted(means @ belongs.T, masks)
+
+
+def told_apart(masks: np.ndarray, contributors: Sequence[str | None]) -> bool:
+    """Whether some contributor has a larger share in one subset than in another.
+
+    Raises:
+        DataError: if the masks are not of the contributors' images.
+    """
+    belongs = _membership(contributors)
+    if belongs.shape[1] < 2:
+        return False
+    shares = subset_masks(masks, len(contributors)) @ belongs / belongs.sum(0)
+    return bool(np.ptp(shares, axis=0).max() > ROUNDING)
+
+
+def _membership(contributors: Sequence[str | None]) -> np.ndarray:
+    """Which contributor each image is of, float64 of shape `(n, contributors)`."""
+    names, group = np.unique([c or "" for c in contributors], return_inverse=True)
+    return np.eye(len(names))[group]

@@ -21,6 +21,8 @@ from creditline.evaluation.correlation import resampled_spearman, spearman
 from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, percentile
 from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
 
+QUANTILES = (10, 25, 50, 75, 90)
+
 
 @dataclass(frozen=True, eq=False)
 class LDS:
@@ -70,6 +72,12 @@ class LDS:
         means = self.resampled.mean(1)
         return float(means.mean()), float(means.std())
 
+    @property
+    def quantiles(self) -> dict[int, float]:
+        """How the score is spread over queries: percent to value."""
+        values = np.percentile(self.per_query, QUANTILES)
+        return dict(zip(QUANTILES, values.tolist(), strict=True))
+
     def part(self, rows: Sequence[int] | slice) -> Self:
         """The score on some of the queries."""
         keep = rows if isinstance(rows, slice) else list(rows)
@@ -85,6 +93,7 @@ class LDS:
             "interval_over_subsets": list(self.interval),
             "interval_over_queries": list(self.query_interval),
             "bootstrap_mean_and_std": list(self.paper),
+            "quantiles": {str(k): v for k, v in self.quantiles.items()},
             "convergence": {str(k): float(v.mean()) for k, v in self.convergence.items()},
             "per_query": self.per_query.tolist(),
         }
