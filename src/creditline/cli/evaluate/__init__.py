@@ -11,6 +11,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "creditline.cli.evaluate.retrain",
         "Retrain on subsets: the ground truth that attributions are judged by.",
     ),
+    "lds": (
+        "creditline.cli.evaluate.lds",
+        "Do scores predict what happens when the model is retrained on subsets?",
+    ),
     "self-retrieval": (
         "creditline.cli.evaluate.self_retrieval",
         "Does a training image come back as its own proponent?",

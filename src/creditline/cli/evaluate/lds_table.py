@@ -16,7 +16,9 @@ LEGEND = (
     "training on it, mean over queries; intervals 95 %. Damping: default looks at no loss; "
     "cross-validated is chosen on other subsets and other queries than it is judged on; oracle is "
     "chosen on what it is judged on, an upper bound and no result. Of ceiling: as a share of what "
-    "a second set of trainings of the same size would score."
+    "a second set of trainings of the same size would score. Totals: predicted from sums per "
+    "contributor alone. %: quantiles over queries. M: from so many subsets at a time. Bootstrap: "
+    "mean and standard deviation over resampled subsets, the form of the D-TRAK paper's tables."
 )
 
 
@@ -33,7 +35,7 @@ def shown_part(part: Part, of: str) -> str:
     n = len(part.query_names)
     head = [f"{part.name}: {n:,} {'query' if n == 1 else 'queries'}, {of}", _bound(part.ceiling)]
     totals = any(entry.totals is not None for entry in part.entries)
-    header = ["method", "damping", "LDS", "over subsets", "over queries", "bootstrap", "of ceiling"]
+    header = ["method", "damping", "LDS", "over subsets", "over queries", "of ceiling"]
     if totals:
         header.append("totals")
     rows = [row for entry in part.entries for row in _rows(entry, part.ceiling, totals)]
@@ -53,7 +55,6 @@ def _bound(ceiling: Ceiling | None) -> str:
 
 def _rows(entry: Entry, ceiling: Ceiling | None, totals: bool) -> Iterator[list[str]]:
     for i, (choice, lds) in enumerate(entry.variants()):
-        mean, std = lds.paper
         share = None if ceiling is None else ceiling.share(lds.mean)
         row = [
             entry.title if i == 0 else "",
@@ -61,7 +62,6 @@ def _rows(entry: Entry, ceiling: Ceiling | None, totals: bool) -> Iterator[list[
             _percent(lds.mean),
             _interval(lds.interval),
             _interval(lds.query_interval),
-            f"{_percent(mean)} ± {_percent(std)}",
             "-" if share is None else f"{share:.0%}",
         ]
         if totals:
@@ -73,16 +73,19 @@ def _rows(entry: Entry, ceiling: Ceiling | None, totals: bool) -> Iterator[list[
 def _spread(part: Part) -> str:
     """Quantiles over queries, and the score from fewer subsets, at the methods' own settings."""
     scores = [(entry.title, entry.lds) for entry in part.entries]
-    percents = list(scores[0][1].quantiles)
+    percents = scores[0][1].quantiles
     sizes = sorted({size for _, lds in scores for size in lds.convergence})
-    header = ["queries at", *(f"{p} %" for p in percents), "mean from", *map(str, sizes)]
+    grown_from = [f"M={size}" for size in sizes]
+    header = ["own settings", *(f"{p} %" for p in percents), *grown_from, "bootstrap"]
 
     def row(title: str, lds: LDS) -> list[str]:
         grown = [
             _percent(float(lds.convergence[size].mean())) if size in lds.convergence else "-"
             for size in sizes
         ]
-        return [title, *map(_percent, lds.quantiles.values()), "", *grown]
+        mean, std = lds.paper
+        bootstrap = f"{_percent(mean)} ± {_percent(std)}"
+        return [title, *map(_percent, lds.quantiles.values()), *grown, bootstrap]
 
     return table(header, [row(*score) for score in scores], right=range(1, len(header)), indent=2)
 

@@ -1,0 +1,132 @@
+"""`creditline evaluate lds`: tables, JSON, a ground truth from outside, and refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from creditline.data.load import load_images
+from creditline.evaluation.ground_truth import GroundTruth
+
+QUICK = ("--resamples", "50", "--dampings", "0.01,1", "--splits", "3")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> list[str]:
+    """Two folders of queries."""
+    from creditline.data.image_set import ImageSet
+
+    made, rng = [], np.random.default_rng(3)
+    for name, count in (("validation", 3), ("generated", 2)):
+        pictures = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+        folder = tmp_path_factory.mktemp("queries") / name
+        made.append(str(ImageSet.from_images(pictures).save(folder)))
+    return made
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory) -> tuple[str, str]:
+    """Files of random masks of ten images and losses of five queries."""
+    folder, rng = tmp_path_factory.mktemp("arrays"), np.random.default_rng(4)
+    np.save(folder / "masks.npy", (rng.random((32, 10)) < 0.5).astype(np.uint8))
+    np.save(folder / "losses.npy", rng.normal(size=(32, 2, 5)).astype(np.float32))
+    return str(folder / "masks.npy"), str(folder / "losses.npy")
+
+
+@pytest.fixture
+def asked(index, folders, arrays) -> list[str]:
+    """The command with a ground truth from outside."""
+    queries = [word for folder in folders for word in ("--queries", folder)]
+    truth = ["--masks", arrays[0], "--losses", arrays[1]]
+    return ["evaluate", "lds", index, *queries, *truth, *QUICK]
+
+
+def test_table_and_json(run, asked, tmp_path):
+    out = tmp_path / "lds.json"
+    text = run(*asked, "--method", "trak", "--method", "datamodel", "--json", out).stdout
+    for line in (
+        "validation: 3 queries, 32 subsets of 10 images, 2 seeds each",
+        "generated: 2 queries",
+        "all queries: 5 queries",
+        "ceiling: seed to seed",
+        "TRAK",
+        "default 0.1",
+        "cross-validated",
+        "oracle",
+        "Datamodel (ridge)",
+        "Raw pixel (cosine)",
+        "Random",
+    ):
+        assert line in text
+    assert max(map(len, text.split("wrote")[0].splitlines())) <= 100
+    parts = json.loads(out.read_text())["parts"]
+    assert [part["name"] for part in parts] == ["validation", "generated", "all queries"]
+    trak = parts[0]["methods"][0]
+    assert len(trak["per_query"]) == 3
+    assert trak["dampings"]["oracle"]["lds"] >= trak["lds"]
+    assert "totals_per_contributor" in trak
+
+
+def test_arrays_and_the_folder_agree(run, asked, data, folders, arrays, tmp_path):
+    queries = [(Path(folder).name, load_images(folder)) for folder in folders]
+    truth = GroundTruth.from_arrays(*map(np.load, arrays), load_images(data), queries)
+    truth.write(tmp_path / "truth")
+    outside = asked.index("--masks")
+    inside = [*asked[:outside], "--ground-truth", tmp_path / "truth", *asked[outside + 4 :]]
+    results = []
+    for i, command in enumerate((asked, inside)):
+        run(*command, "--json", tmp_path / f"{i}.json")
+        results.append(json.loads((tmp_path / f"{i}.json").read_text())["parts"])
+    assert results[0] == results[1]
+
+
+def test_settings_reach_methods_and_judge(run, asked, tmp_path):
+    run(*asked, "--damping", "0.5", "--json", tmp_path / "lds.json")
+    values = json.loads((tmp_path / "lds.json").read_text())
+    assert values["settings"]["resamples"] == 50
+    dampings = values["parts"][0]["methods"][0]["dampings"]
+    assert dampings["default"]["damping"] == 0.5
+    assert set(dampings["curve"]) == {"0.01", "0.5", "1"}
+
+
+def test_ground_truth_is_one_or_the_other(refused, asked, tmp_path):
+    start = asked[: asked.index("--masks")]
+    for options, got in [
+        ([], "got neither"),
+        (["--masks", "m.npy"], "got --masks."),
+        (
+            ["--masks", "m.npy", "--losses", "l.npy", "--ground-truth", "g"],
+            "got --ground-truth and",
+        ),
+    ]:
+        assert got in refused(*start, *options)
+    assert "cannot be read" in refused(*start, "--masks", "none.npy", "--losses", "none.npy")
+
+
+def test_refusals(refused, asked, folders, arrays, tmp_path):
+    kept = tmp_path / "kept.json"
+    kept.write_text("mine")
+    assert "left as it is" in refused(*asked, "--json", kept)
+    assert kept.read_text() == "mine"
+    assert "Did you mean 'datamodel'" in refused(*asked, "--method", "datamodle")
+    assert "--damping is a setting of none" in refused(
+        *asked, "--method", "datamodel", "--damping", "1"
+    )
+    first = asked.index("--queries")
+    assert "5 queries" in refused(*asked[:first], *asked[first + 2 :])
+    assert "differentiates" in refused(*asked, "--method", "d-trak")
+
+
+def test_images_in_another_order(refused, asked, data, folders, arrays, tmp_path):
+    images = load_images(data)
+    queries = [(Path(folder).name, load_images(folder)) for folder in folders]
+    turned = images.subset(range(len(images) - 1, -1, -1))
+    GroundTruth.from_arrays(*map(np.load, arrays), turned, queries).write(tmp_path / "truth")
+    start = asked[: asked.index("--masks")]
+    assert "another order" in refused(*start, "--ground-truth", tmp_path / "truth")
+    shutil.rmtree(tmp_path / "truth")
+    assert "does not exist" in refused(*start, "--ground-truth", tmp_path / "truth")
