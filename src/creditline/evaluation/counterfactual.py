@@ -17,22 +17,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.load import load_model
 from creditline.evaluation.counterfactual_result import BEFORE, Change, CounterfactualResult
-from creditline.evaluation.draws import read_targets
 from creditline.evaluation.picture_distance import picture_distances
 from creditline.evaluation.removal import BASELINES, NOTHING, Removal, check_scores, plan
-from creditline.evaluation.retrained import Retrained
 from creditline.files import write_file
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.settings import require, setting, to_dict
+
+if TYPE_CHECKING:
+    from creditline.evaluation.retrained import Retrained
 
 RESULT, SHEET = "counterfactual.json", "before-and-after.png"
 
@@ -109,6 +109,10 @@ def counterfactual(
     Raises:
         CreditlineError: before long work, if anything does not fit (see `creditline.errors`).
     """
+    from creditline.diffusion.load import load_model
+    from creditline.evaluation.draws import read_targets
+    from creditline.evaluation.retrained import Retrained
+
     settings, folder, pictures = settings or Counterfactual(), Path(out), load_images(images)
     originals, draws = read_targets(targets, pictures)
     matrices = check_scores(scores, len(draws), len(pictures))

@@ -1,0 +1,61 @@
+"""How a model was trained, read from its run folder, so that it can be trained again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.load import load_model
+from creditline.errors import DataError, ModelError
+from creditline.manifest import Manifest
+from creditline.settings import from_dict
+
+
+def origin(run: str | Path, images: ImageSet, base: Any = None) -> tuple[TrainConfig, Any]:
+    """Settings of a run, and the model that it started from.
+
+    Args:
+        run: folder that `train` wrote.
+        images: what it is said to have been trained on.
+        base: the model that it started from, if it moved; by default it is loaded from where it
+            was.
+
+    Returns:
+        The settings, and a `Denoiser` or None.
+
+    Raises:
+        DataError: if the run had other images.
+        ModelError: if the run started from another base, or from one that is not there.
+        CreditlineError: if the folder is not a run.
+    """
+    manifest = Manifest.read(Path(run), "run")
+    request, facts = manifest.request, manifest.facts
+    if request["images"]["fingerprint"] != images.fingerprint:
+        raise DataError(
+            f"{run} was trained on {request['images']['n']:,} images from "
+            f"{facts.get('data_source')}, and these are {len(images):,} others from "
+            f"{images.source}. Give the same images, prepared with the same options and labels."
+        )
+    config = from_dict(TrainConfig, request["config"])
+    return config, _base(str(run), request.get("base"), facts.get("base_source"), base)
+
+
+def _base(
+    run: str, recorded: dict[str, Any] | None, source: str | None, given: Any
+) -> Denoiser | None:
+    if recorded is None:
+        if given is not None:
+            raise ModelError(f"{run} started from fresh weights. Leave base out (--base).")
+        return None
+    if given is None and source is None:
+        raise ModelError(f"{run} started from another model. Give it as base (--base).")
+    loaded = load_model(source if given is None else given)
+    if loaded.fingerprint != recorded["fingerprint"]:
+        raise ModelError(
+            f"{run} did not start from {loaded.source}, whose weights are others. Give the model "
+            "that it started from as base (--base)."
+        )
+    return loaded
