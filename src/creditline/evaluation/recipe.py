@@ -107,7 +107,7 @@ class Recipe:
             steps=steps,
             batch_size=min(self.batch_size, n),
             seed=seed,
-            checkpoint_every=max(1, steps // self.checkpoints),
+            checkpoint_every=math.ceil(steps / self.checkpoints),
             sample_every=0,
         )
 

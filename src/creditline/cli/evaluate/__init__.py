@@ -15,6 +15,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "creditline.cli.evaluate.lds",
         "Do scores predict what happens when the model is retrained on subsets?",
     ),
+    "counterfactual": (
+        "creditline.cli.evaluate.counterfactual",
+        "Do pictures change when their most influential images are left out?",
+    ),
+    "recipe": (
+        "creditline.cli.evaluate.recipe",
+        "The D-TRAK paper's experiments: settings, numbers, cost, run.",
+    ),
     "self-retrieval": (
         "creditline.cli.evaluate.self_retrieval",
         "Does a training image come back as its own proponent?",
