@@ -20,7 +20,7 @@ from creditline.methods import METHODS, get
 
 def by_hand(index, model, images, method="trak"):
     """Textbook TRAK from stored training features and fresh query features."""
-    source = GradientSource([model], index.method.features)
+    source = GradientSource([model], index.method.features, index.method.query_plan)
     query = source.extract(images, range(len(images)), "query")[:, 0, 0].astype(np.float64)
     phi = index.features()
     a, b = phi - phi.mean(0), query - phi.mean(0)
@@ -112,7 +112,7 @@ def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_ima
     for name in ("gradient-dot", "gradient-cosine", "relative-if", "renormalised-if", "tracin"):
         scores = index.using(name).scores(tiny_images)
         method = get(name)().fit(index.features())
-        source = GradientSource([tiny_model], index.method.features)
+        source = GradientSource([tiny_model], index.method.features, index.method.query_plan)
         query = source.extract(tiny_images, range(12), "query")[:, 0]
         assert_allclose(scores, method.attribute(query), rtol=1e-7, atol=1e-12)
         assert index.trace(tiny_images.subset([1]), method=name).method.name == name
@@ -249,3 +249,16 @@ def test_features_of_another_index_or_plan_are_refused(build, tiny_images):
     other = build("other", noise_seed=1)
     with pytest.raises(IndexMismatchError, match="noise_seed: 0 on disk, 1 asked for"):
         other.scores(features)
+
+
+def test_queries_are_seen_with_more_noise_than_the_index(build, tiny_images):
+    index = build()
+    assert index.method.query_plan.draws == 8
+    queries = tiny_images.subset([4])
+    parts = [index.using(query_draws=r).extract(queries).values for r in (1, 2, 8)]
+    assert not np.array_equal(parts[0], parts[1])
+    assert np.array_equal(index.extract(queries).values, parts[2])
+    shared = build("shared", shared_noise=True)
+    assert shared.method.query_plan.draws == 1
+    with pytest.raises(SettingsError, match="query_draws must be at least 1"):
+        index.using(query_draws=0).scores(queries)

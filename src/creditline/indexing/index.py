@@ -228,9 +228,11 @@ class Index:
         if isinstance(method, Method):
             return method
         cls = methods.get(method)
+        alike = cls.query_plan is type(self.method).query_plan
+        names = ["features", "ridge", "encoder", *(["query_draws"] if alike else [])]
         shared = {
             name: getattr(self.method, name)
-            for name in ("features", "ridge", "encoder")
+            for name in names
             if hasattr(self.method, name) and name in cls.__dataclass_fields__  # type: ignore[attr-defined]
         }
         if "features" in shared:

@@ -8,15 +8,14 @@ Seams: simple objective, no curvature.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
-from creditline.gradients.spec import FeatureSpec
-from creditline.methods.base import InnerProduct
+from creditline.methods.base import GradientMethod, InnerProduct
 
 
 @dataclass
-class GradientDot(InnerProduct):
+class GradientDot(InnerProduct, GradientMethod):
     """Inner product of loss gradients at the final model."""
 
     name: ClassVar = "gradient-dot"
@@ -24,9 +23,7 @@ class GradientDot(InnerProduct):
     paper: ClassVar = "Charpiat et al., NeurIPS 2019"
     formula: ClassVar = "⟨φ_q, φ_i⟩,  φ = P · mean_t ∇L_simple"
     needs: ClassVar = "a model; shares TRAK's index"
-    cost: ClassVar = "n·t backward passes; t per query"
-
-    features: FeatureSpec = field(default_factory=FeatureSpec)
+    cost: ClassVar = "n·t backward passes; 8·t per query"
 
 
 @dataclass
