@@ -39,6 +39,7 @@ TINY = replace(
     loss_timesteps=2,
     loss_draws=1,
     sampling_steps=2,
+    targets=1,
 )
 
 
@@ -118,6 +119,9 @@ def test_everything_in_one_folder(data, tmp_path):
     assert truth.losses.shape == (8, 1, 6)
     np.testing.assert_array_equal(truth.masks, images.masks)
     folders = RecipeFolders.of(out)
+    listed = folders.targets.read_text("utf-8").split()
+    assert all((folders.targets.parent / name).is_file() for name in listed)
+    assert len(listed) == 1
     stored = GroundTruth.read(folders.ground_truth)
     assert stored.digest() == truth.digest()
     assert len(checkpoints(folders.model)) == 3  # of 6 steps, every second

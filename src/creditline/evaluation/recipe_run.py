@@ -18,7 +18,8 @@ from creditline.evaluation.ground_truth import GroundTruth
 from creditline.evaluation.losses import LossPlan
 from creditline.evaluation.recipe import Recipe
 from creditline.evaluation.recipe_images import RecipeImages
-from creditline.files import ASIDE
+from creditline.evaluation.splits import counterfactual_queries
+from creditline.files import ASIDE, write_file
 
 SEED = 42
 """Of the model that is explained; those of the ground truth have 0, 1, 2."""
@@ -32,6 +33,7 @@ class RecipeFolders:
         images: training images, as every further command takes them.
         model: run folder of the model trained on all of them.
         validation, generated: queries.
+        targets: text file that lists the generated pictures of the counterfactual.
         ground_truth: losses of all queries under the models of all subsets.
     """
 
@@ -39,6 +41,7 @@ class RecipeFolders:
     model: Path
     validation: Path
     generated: Path
+    targets: Path
     ground_truth: Path
 
     @classmethod
@@ -50,6 +53,7 @@ class RecipeFolders:
             root / "model",
             queries / "validation",
             queries / "generated",
+            queries / "targets.txt",
             root / "ground-truth",
         )
 
@@ -86,6 +90,8 @@ def run(
     train(train_images, folders.model, recipe.config(seed=SEED), device=device, threads=threads)
     sampling = GenerateConfig(steps=recipe.sampling_steps, seed=0)
     generate(folders.model, recipe.generated, folders.generated, sampling, device=device)
+    if recipe.targets:
+        _list_targets(recipe, folders)
     return retrain(
         train_images,
         {"validation": validation, "generated": folders.generated},
@@ -98,6 +104,13 @@ def run(
         workers=workers,
         device=device,
     )
+
+
+def _list_targets(recipe: Recipe, folders: RecipeFolders) -> None:
+    drawn = counterfactual_queries(recipe.generated, recipe.targets, recipe.targets_state)
+    place = folders.generated.name
+    text = "".join(f"{place}/{i:05d}.png\n" for i in drawn)
+    write_file(folders.targets, lambda path: path.write_text(text, "utf-8"), overwrite=True)
 
 
 def _kept(images: ImageSet, folder: Path) -> ImageSet:

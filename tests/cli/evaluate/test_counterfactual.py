@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -51,8 +52,10 @@ def test_removes_by_every_index_and_continues(run, refused, data, made, tmp_path
 
 def test_methods_are_found_on_the_index_that_has_them(run, data, made, tmp_path):
     model, pictures, trak, pixels = made
+    listed = Path(pictures).parent / "targets.txt"
+    listed.write_text(f"{Path(pictures).name}/00001.png\n\n", "utf-8")
     text = run(
-        *("evaluate", "counterfactual", model, data, "--targets", f"{pictures}/00001.png"),
+        *("evaluate", "counterfactual", model, data, "--targets", listed),
         *("--out", tmp_path / "out", "--index", pixels, "--index", trak, "--removals", "1"),
         *("--method", "relative-if", "--baselines", "none", "--together", "--controls", "2"),
         *("--workers", "1"),

@@ -85,3 +85,4 @@ def test_runs_to_the_next_commands(run, small_recipe, tmp_path):
     assert "losses of 3 queries under 8 subsets x 1 models" in text
     assert f"creditline index {tmp_path}/out/model {tmp_path}/out/images --out INDEX" in text
     assert f"--ground-truth {tmp_path}/out/ground-truth" in text
+    assert f"--targets {tmp_path}/out/queries/targets.txt --removals 500,1000,2500" in text

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     "--targets",
     multiple=True,
     required=True,
-    help="folder of pictures that RUN's model generated, or pictures of one; repeat for several",
+    help="folder of pictures that RUN's model generated, pictures of one, or a .txt file beside it "
+    "that lists some, one path a line; repeat for several",
 )
 @click.option(
     "--index", "indexes", multiple=True, required=True, help="index of DATA; repeat for several"
@@ -85,11 +86,12 @@ def command(
 
     pictures = images.load(data)
     config, start = origin(run, pictures, base)
+    chosen = [path for place in targets for path in _listed(place)]
     opened = [_opened(api.open_index(path, device=device), pictures) for path in indexes]
     result = counterfactual(
         pictures,
-        list(targets),
-        scores(opened, names, list(targets)),
+        chosen,
+        scores(opened, names, chosen),
         Path(out),
         config=config,
         base=start,
@@ -104,6 +106,15 @@ def command(
     click.echo(
         f"{Path(out) / RESULT} holds every picture's numbers, {Path(out) / SHEET} shows some."
     )
+
+
+def _listed(path: str) -> list[str]:
+    """The pictures that a text file lists; anything else is itself one."""
+    file = Path(path)
+    if file.suffix.lower() != ".txt":
+        return [path]
+    lines = (line.strip() for line in file.read_text("utf-8").splitlines())
+    return [str(file.parent / line) for line in lines if line]
 
 
 def scores(indexes: Sequence[Index], names: Sequence[str], targets: Any) -> dict[str, np.ndarray]:

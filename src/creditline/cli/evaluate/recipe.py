@@ -197,3 +197,10 @@ def _run(chosen: Recipe, data: str, out: str, device: str, threads: int | None) 
         f"--queries {quote(str(folders.generated))} "
         f"--ground-truth {quote(str(folders.ground_truth))}"
     )
+    if chosen.targets:
+        sizes = ",".join(map(str, chosen.removals))
+        click.echo(
+            f"  creditline evaluate counterfactual {quote(str(folders.model))} "
+            f"{quote(str(folders.images))} --index INDEX --targets {quote(str(folders.targets))} "
+            f"--removals {sizes} --out COUNTERFACTUAL"
+        )
