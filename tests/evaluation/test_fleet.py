@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import select
+import signal
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +29,7 @@ from creditline.errors import (
     SettingsError,
 )
 from creditline.evaluation import fleet as module
+from creditline.evaluation import fleet_task
 from creditline.evaluation.fleet import Fleet, retrain
 from creditline.evaluation.ground_truth import GroundTruth
 from creditline.evaluation.losses import LossPlan, query_losses
@@ -125,13 +130,14 @@ def test_a_finished_task_is_never_run_again(fleet, monkeypatch, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that uses torch")
 def test_killed_again_and_again(fleet, tmp_path):
     """SIGKILL at random moments: within a training, a measurement, a write."""
-    whole = fleet("whole")
+    few = {"settings": replace(FLEET, seeds=1)}
+    whole = fleet("whole", **few)
     rng, kills = np.random.default_rng(0), 0
     context = multiprocessing.get_context("fork")
     while True:
-        process = context.Process(target=fleet, args=("killed",))
+        process = context.Process(target=fleet, args=("killed",), kwargs=few)
         process.start()
-        process.join(rng.uniform(0.05, 0.5))
+        process.join(rng.uniform(0.05, 0.4))
         if process.exitcode is not None:
             break
         process.kill()
@@ -144,8 +150,27 @@ def test_killed_again_and_again(fleet, tmp_path):
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {"manifest.json", *FILES}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that uses torch")
+def test_a_worker_ends_with_the_command_that_started_it():
+    reader, writer = os.pipe()
+    command = os.fork()
+    if command == 0:
+        if os.fork() == 0:  # the worker
+            fleet_task._end_with.__wrapped__(os.getppid())
+            os.write(writer, b"watching")
+        time.sleep(60)
+        os._exit(0)
+    os.close(writer)
+    assert os.read(reader, 8) == b"watching"
+    os.kill(command, signal.SIGKILL)
+    os.waitpid(command, 0)
+    assert select.select([reader], [], [], 20)[0], "the worker lives on"
+    assert os.read(reader, 1) == b""
+    os.close(reader)
+
+
 def test_the_number_of_workers_changes_nothing(fleet, tmp_path):
-    few = {"settings": replace(FLEET, seeds=1), "masks": np.eye(12, dtype=bool)[:3]}
+    few = {"settings": replace(FLEET, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
     fleet("one", **few)
     fleet("two", **few, workers=2)
     assert same_files(tmp_path / "one", tmp_path / "two")
@@ -176,6 +201,19 @@ def test_models_can_be_kept(fleet, queries, tmp_path):
     assert (
         query_losses(model, queries["validation"], FLEET.losses) == truth.losses[3, 0, :3]
     ).all()
+
+
+def test_models_kept_once_survive_growth_without_keeping(fleet, tmp_path):
+    def writing(images, seed, folder):
+        folder.mkdir(parents=True)
+        (folder / "model.txt").write_text("mine", "utf-8")
+        return Painter()(images, seed, folder)
+
+    few = replace(FLEET, seeds=1)
+    fleet(config=writing, settings=replace(few, keep_models=True))
+    fleet(config=writing, settings=replace(few, subsets=SubsetSpec(subsets=10)))
+    assert len(list((tmp_path / "truth" / "models").iterdir())) == 8
+    assert not (tmp_path / "truth" / "tasks").exists()
 
 
 def test_subsets_can_be_given(fleet, tmp_path):

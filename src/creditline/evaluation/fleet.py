@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,7 @@ def retrain(
     job = Job(pictures, groups, chosen, trainer, settings.losses, folder, device, keep)
     truth = replace(truth, losses=_train_all(job, truth, workers, limit_tasks))
     if truth.finished.all():
-        shutil.rmtree(folder / TASKS, ignore_errors=True)
-        if not keep:
-            shutil.rmtree(folder / MODELS, ignore_errors=True)
+        _tidy(folder, keep)
         replace(manifest, status="complete").write(folder)
     return truth
 
@@ -165,6 +164,16 @@ def _train_all(job: Job, truth: GroundTruth, workers: int, limit: int | None) ->
             "same command again to continue."
         ) from error
     return losses
+
+
+def _tidy(folder: Path, keep_models: bool) -> None:
+    """Remove what a finished ground truth does not need; models kept by an earlier call stay."""
+    for path in (folder / TASKS).glob("*.npy"):
+        if not keep_models:  # of a process killed between writing losses and removing the model
+            shutil.rmtree(folder / MODELS / path.stem, ignore_errors=True)
+    shutil.rmtree(folder / TASKS, ignore_errors=True)
+    with suppress(OSError):  # not empty, or never made
+        (folder / MODELS).rmdir()
 
 
 def _trainer(

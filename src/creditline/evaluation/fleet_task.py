@@ -139,12 +139,10 @@ def _quiet() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _end_with(parent: int) -> None:
-    """End this worker soon after the command that started it was killed.
+    """End this worker, a child of `parent`, soon after that was killed.
 
     Left alone it would go on training in a folder that the continued command trains in too.
     """
-    if os.getppid() != parent:
-        return
 
     def watch() -> None:
         while os.getppid() == parent:
