@@ -44,15 +44,15 @@ def test_the_three_scores(world):
 def test_chance_flatters_hindsight_but_not_cross_validation(world):
     """Many random predictors: the best looks good, and its held-out choice is worth nothing."""
     held, best = [], []
-    for seed in range(10):
-        w = world(m=8, seed=seed)
+    for seed in range(5):
+        w = world(m=8, n=10, seed=seed)
         rng = np.random.default_rng(seed)
         outputs = {float(d + 1): rng.normal(size=(8, 64)) for d in range(30)}
-        found = judge_dampings(outputs, w.losses, 1.0, DampingSearch(splits=10), resamples=2)
+        found = judge_dampings(outputs, w.losses, 1.0, DampingSearch(splits=5), resamples=2)
         held.append(found.cross_validated.mean)
         best.append(found.oracle.mean)
     assert np.mean(best) > 0.06
-    assert abs(np.mean(held)) < 0.03
+    assert abs(np.mean(held)) < 0.06
 
 
 def test_hindsight_prefers_the_default_among_equals(world):

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
-from creditline.evaluation.interval import bootstrap, counts, percentile, resample
+from creditline.evaluation.interval import bootstrap, counts, percentile, pivotal, resample
 
 
 def test_the_mean_of_normal_values():
@@ -50,6 +50,11 @@ def test_counts_count_the_draws():
 
 def test_percentile_of_a_uniform_grid():
     assert_allclose(percentile(np.linspace(0, 1, 1001)), [0.025, 0.975])
+
+
+def test_pivotal_turns_the_distribution_over():
+    assert_allclose(pivotal(np.linspace(0, 1, 1001), 0.8), [2 * 0.8 - 0.975, 2 * 0.8 - 0.025])
+    assert_allclose(pivotal(np.linspace(0, 1, 1001), 0.5), percentile(np.linspace(0, 1, 1001)))
 
 
 def test_nothing_to_resample():

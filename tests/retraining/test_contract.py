@@ -62,7 +62,7 @@ def test_seeds_are_averaged_and_order_does_not_matter(name, linear):
     assert_allclose(a, b, atol=1e-12)
     images = np.random.default_rng(1).permutation(12)
     c = get(name)().fit(masks[:, images], losses).attribute()
-    assert_allclose(c, a[:, images], rtol=1e-3, atol=1e-4)
+    assert_allclose(c, a[:, images], rtol=1e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", RETRAINING)

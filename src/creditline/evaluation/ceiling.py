@@ -23,7 +23,7 @@ import numpy as np
 
 from creditline.errors import DataError
 from creditline.evaluation.correlation import resampled_spearman, spearman
-from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, percentile
+from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, pivotal
 from creditline.retraining.arrays import subset_losses
 
 
@@ -55,8 +55,9 @@ class Ceiling:
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of `seed_to_seed` over other subsets."""
-        return percentile(self.resampled.mean(1))
+        """95 % interval of `seed_to_seed` over all possible subsets."""
+        low, high = pivotal(self.resampled.mean(1), self.seed_to_seed)
+        return max(-1.0, low), min(1.0, high)
 
     @property
     def query_interval(self) -> Interval:

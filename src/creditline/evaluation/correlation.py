@@ -11,8 +11,6 @@ from scipy.stats import rankdata
 
 DIGITS = 12
 """Values that agree to so many digits of the row's largest are ties: sums differ by rounding."""
-BLOCK = 2**24
-"""Numbers held at once while resamples are ranked."""
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -32,8 +30,7 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
     """Rank correlation of each pair of rows on every resample of the columns.
 
     A resample holds column j `counts[r, j]` times, so its ties get average ranks like any others.
-    The rank of a value is the number of draws below it plus half of (one plus the draws equal to
-    it): one matrix product of "is below" with the counts ranks all resamples, without sorting.
+    A row is sorted once: its ranks in each resample follow from a running sum of the counts.
 
     Args:
         a, b: shape `(m, M)`.
@@ -42,14 +39,16 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
     Returns:
         float64 of shape `(R, m)`.
     """
+    times = np.ascontiguousarray(counts.T)
     middle = (counts.sum(1) + 1) / 2  # the mean rank, whatever the ties
     result = np.empty((len(counts), len(a)))
-    step = max(1, BLOCK // counts.size)
-    for start in range(0, len(a), step):
-        rows = slice(start, start + step)
-        x, y = (_resampled_ranks(values[rows], counts) - middle[:, None] for values in (a, b))
-        xy, xx, yy = (np.einsum("qrj,rj->rq", product, counts) for product in (x * y, x * x, y * y))
-        result[:, rows] = _ratio(xy, xx, yy)
+    for q, rows in enumerate(zip(_settled(a), _settled(b), strict=True)):
+        x, y = (_resampled_ranks(row, times) - middle for row in rows)
+        weighted = x * times
+        xx = np.einsum("jr,jr->r", weighted, x)
+        xy = np.einsum("jr,jr->r", weighted, y)
+        np.multiply(y, y, out=y)
+        result[:, q] = _ratio(xy, xx, np.einsum("jr,jr->r", y, times))
     return result
 
 
@@ -58,13 +57,21 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
     return ranks - (values.shape[-1] + 1) / 2
 
 
-def _resampled_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average ranks of shape `(m, R, M)`."""
-    values = _settled(values)
-    below = (values[:, None, :] < values[:, :, None]) + 0.5 * (
-        values[:, None, :] == values[:, :, None]
-    )
-    return np.matmul(counts, below.transpose(0, 2, 1)) + 0.5
+def _resampled_ranks(row: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Average ranks of the columns of one row, `(M, R)`, when column j is there `times[j]` times.
+
+    All draws of one value share the mean of their ranks: the number of draws below it, plus half
+    of one more than its own. A loop over values, because numpy's running sums along the first
+    axis are many times slower.
+    """
+    ranks = np.empty_like(times)
+    below = np.zeros(times.shape[1])
+    order = np.argsort(row)
+    for group in np.split(order, np.flatnonzero(np.diff(row[order])) + 1):
+        draws = times[group[0]] if len(group) == 1 else times[group].sum(0)
+        ranks[group] = below + (draws + 1) / 2
+        below += draws
+    return ranks
 
 
 def _settled(values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from creditline.errors import DataError
 from creditline.evaluation.correlation import resampled_spearman, spearman
-from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, percentile
+from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, pivotal
 from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
 
 QUANTILES = (10, 25, 50, 75, 90)
@@ -55,8 +55,9 @@ class LDS:
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of the mean over other subsets, queries held: percentile bootstrap."""
-        return percentile(self.resampled.mean(1))
+        """95 % interval of the mean over all possible subsets, queries held: basic bootstrap."""
+        low, high = pivotal(self.resampled.mean(1), self.mean)
+        return max(-1.0, low), min(1.0, high)
 
     @property
     def query_interval(self) -> Interval:
@@ -105,7 +106,7 @@ class Difference:
 
     Attributes:
         mean: of the per-query differences.
-        interval: 95 % over other subsets, both methods judged on the same draws.
+        interval: 95 % over all subsets, both methods judged on the same draws.
         query_interval: 95 % over other queries.
     """
 
@@ -141,13 +142,8 @@ def lds(
         DataError: if shapes do not match, a score or loss is not finite, a query's loss is the
             same under all subsets, or there are fewer than 8 subsets.
     """
-    return judge(
-        predicted(scores, masks),
-        losses,
-        query_names=query_names,
-        resamples=resamples,
-        seed=seed,
-    )
+    outputs = predicted(scores, masks)
+    return judge(outputs, losses, query_names=query_names, resamples=resamples, seed=seed)
 
 
 def predicted(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -245,6 +241,6 @@ def difference(a: LDS, b: LDS) -> Difference:
     gain = a.per_query - b.per_query
     return Difference(
         mean=float(gain.mean()),
-        interval=percentile((a.resampled - b.resampled).mean(1)),
+        interval=pivotal((a.resampled - b.resampled).mean(1), float(gain.mean())),
         query_interval=bootstrap(gain, seed=a.seed),
     )

@@ -91,7 +91,7 @@ def _spread(part: Part) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+    return f"{100 * value:z.1f}"
 
 
 def _interval(interval: Interval) -> str:
