@@ -90,35 +90,26 @@ def test_another_training_is_refused(play):
         play(replace(TINY, steps=4))
 
 
-def test_steps_and_threads_follow_the_machine(tiny_images, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "cpu_count", lambda: 4)
-    speeds = {1: 0.5, 4: 0.2}
-    monkeypatch.setattr(demo, "_seconds_per_step", lambda c, p, d, n: speeds[n])
-    config, threads = demo._plan(tmp_path, tiny_images, "cpu")
-    assert (config.steps, threads) == (int(demo.TRAIN_SECONDS / 0.2), 4)
-    speeds.update({1: 0.01, 4: 0.02})
-    assert demo._plan(tmp_path, tiny_images, "cpu")[1] == 4, "the choice is kept"
+def test_steps_follow_the_machine(tiny_images, tmp_path, monkeypatch):
+    seconds = iter([0.5, 0.01, 1000.0])
+    monkeypatch.setattr(demo, "_seconds_per_step", lambda c, p, d: next(seconds))
+    assert demo._plan(tmp_path, tiny_images, "cpu").steps == int(demo.TRAIN_SECONDS / 0.5)
+    assert demo._plan(tmp_path, tiny_images, "cpu").steps == int(demo.TRAIN_SECONDS / 0.5), "kept"
     (tmp_path / demo.PLAN).unlink()
-    config, threads = demo._plan(tmp_path, tiny_images, "cpu")
-    assert (config.steps, threads) == (demo.preset("icons-16").steps, 1)
+    assert demo._plan(tmp_path, tiny_images, "cpu").steps == demo.preset("icons-16").steps
+    (tmp_path / demo.PLAN).unlink()
+    assert demo._plan(tmp_path, tiny_images, "cpu").steps == 100
 
 
 def test_a_step_is_timed_on_the_real_thing(tiny_images):
-    assert 0 < demo._seconds_per_step(TINY, tiny_images, "cpu", 1) < 5
+    assert 0 < demo._seconds_per_step(TINY, tiny_images, "cpu") < 5
 
 
-def test_training_uses_every_core(play, monkeypatch):
-    seen = {}
-    original = demo.train
-
-    def spy(*arguments, **named):
-        seen.update(named)
-        return original(*arguments, **named)
-
-    monkeypatch.setattr(demo, "train", spy)
-    monkeypatch.setattr(demo, "cpu_count", lambda: 3)
-    play()
-    assert seen["threads"] == 3
+def test_shows_as_many_icons_of_every_artist():
+    icons = demo._icons()
+    counts = {who: icons.contributors.count(who) for who in set(icons.contributors)}
+    assert len(counts) == 4
+    assert set(counts.values()) == {demo.ICONS_EACH}
 
 
 def test_credit_line_in_words():

@@ -134,6 +134,7 @@ class _Run:
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
+            fused=True,  # a tenth of a small network's step otherwise goes here
         )
         self.state = TrainState(denoiser.module, optimizer, config.ema)
 
