@@ -36,7 +36,7 @@ class DampingSearch:
     """Which dampings are tried, and how often subsets and queries are split."""
 
     dampings: tuple[float, ...] = setting(
-        (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+        (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
         "dampings to try, in the unit of the method's own",
     )
     splits: int = setting(20, "random halvings of subsets and queries in cross-validation")
