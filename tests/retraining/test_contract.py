@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import DataError, SettingsError
-from creditline.evaluation.lds import lds
+from creditline.evaluation.lds.score import lds
 from creditline.retraining import RETRAINING, get
 
 RANDOM = [name for name in RETRAINING if name != "leave-one-out"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from creditline.data.load import load_images
-from creditline.evaluation.ground_truth import GroundTruth
+from creditline.evaluation.truth.ground_truth import GroundTruth
 
 QUICK = ("--resamples", "50", "--dampings", "0.01,1", "--splits", "3")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from creditline.evaluation import recipes
+from creditline.evaluation.paper import recipes
 
 
 def test_a_recipe_is_described_with_the_authors_numbers(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from creditline.evaluation.ground_truth import GroundTruth
+from creditline.evaluation.truth.ground_truth import GroundTruth
 
 NETWORK = (
     *("--resolution", "8", "--channels", "4", "--attention", "none", "--groups", "4"),

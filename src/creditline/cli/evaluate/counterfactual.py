@@ -14,8 +14,8 @@ from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.errors import IndexMismatchError, SettingsError
-from creditline.evaluation.counterfactual import RESULT, SHEET, Counterfactual, counterfactual
-from creditline.evaluation.counterfactual_result import Estimate, Summary
+from creditline.evaluation.counterfactual.result import Estimate, Summary
+from creditline.evaluation.counterfactual.run import RESULT, SHEET, Counterfactual, counterfactual
 from creditline.settings import override
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def command(
     """
     settings = override(Counterfactual(), given(Counterfactual()))
     from creditline import api
-    from creditline.evaluation.origin import origin
+    from creditline.evaluation.counterfactual.origin import origin
     from creditline.similarity.encoder import load_encoder
 
     pictures = images.load(data)

@@ -15,12 +15,12 @@ from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.trace import FIXED
 from creditline.errors import SettingsError
-from creditline.evaluation.comparison import Contest
+from creditline.evaluation.lds.comparison import Contest
 from creditline.files import write_file
 from creditline.settings import override
 
 if TYPE_CHECKING:
-    from creditline.evaluation.ground_truth import GroundTruth
+    from creditline.evaluation.truth.ground_truth import GroundTruth
     from creditline.indexing.index import Index
     from creditline.methods.base import Method
 
@@ -82,8 +82,8 @@ def command(
         )
     contest = override(Contest(), given(Contest()))
     from creditline import api
-    from creditline.evaluation.contest import compare
-    from creditline.evaluation.query_sets import by_folder
+    from creditline.evaluation.lds.contest import compare
+    from creditline.evaluation.truth.query_sets import by_folder
 
     opened = api.open_index(index, model=[models.load(p) for p in paths] or None, device=device)
     found = compare(opened, truth, by_folder(queries), _chosen(opened, names), contest)
@@ -103,8 +103,8 @@ def _truth(folder: str | None, masks: str | None, losses: str | None) -> GroundT
             "The ground truth is either --ground-truth DIR, or --masks FILE and --losses FILE; got "
             f"{' and '.join(got) or 'neither'}."
         )
-    from creditline.evaluation.ground_truth import GroundTruth
-    from creditline.evaluation.ground_truth_files import read_array
+    from creditline.evaluation.truth.files import read_array
+    from creditline.evaluation.truth.ground_truth import GroundTruth
 
     if folder is not None:
         return GroundTruth.read(folder)

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterator
 
 from creditline.cli.table import WIDTH, table
-from creditline.evaluation.ceiling import Ceiling
-from creditline.evaluation.comparison import Comparison, Entry, Part
 from creditline.evaluation.interval import Interval
-from creditline.evaluation.lds import LDS
+from creditline.evaluation.lds.ceiling import Ceiling
+from creditline.evaluation.lds.comparison import Comparison, Entry, Part
+from creditline.evaluation.lds.score import LDS
 
 LEGEND = (
     "LDS: rank correlation in % between the sum of a subset's scores and the negative loss after "

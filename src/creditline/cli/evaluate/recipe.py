@@ -12,12 +12,12 @@ from creditline.cli import models
 from creditline.cli.sections import SectionedCommand, option
 from creditline.cli.table import facts, table
 from creditline.errors import SettingsError
-from creditline.evaluation.published import REMOVALS, Published, published
-from creditline.evaluation.recipe import Recipe
-from creditline.evaluation.recipes import RECIPES, recipe
+from creditline.evaluation.paper.published import REMOVALS, Published, published
+from creditline.evaluation.paper.recipe import Recipe
+from creditline.evaluation.paper.recipes import RECIPES, recipe
 
 if TYPE_CHECKING:
-    from creditline.evaluation.recipe_cost import Part, Speed
+    from creditline.evaluation.paper.cost import Part, Speed
 
 COST = "Cost"
 
@@ -146,7 +146,7 @@ def _lds(row: Published) -> list[str]:
 
 def _cost(chosen: Recipe, device: str, steps: int) -> str:
     """A table of every part's work, with hours where the network can be trained here."""
-    from creditline.evaluation.recipe_cost import measure, work
+    from creditline.evaluation.paper.cost import measure, work
 
     parts = work(chosen)
     speed = measure(chosen.config(), device, steps) if chosen.network else None
@@ -176,8 +176,8 @@ def _part(part: Part, speed: Speed | None) -> list[str]:
 
 
 def _run(chosen: Recipe, data: str, out: str, device: str, threads: int | None) -> None:
-    from creditline.evaluation.recipe_images import load
-    from creditline.evaluation.recipe_run import RecipeFolders, run
+    from creditline.evaluation.paper.images import load
+    from creditline.evaluation.paper.run import RecipeFolders, run
 
     images = load(chosen, data)
     truth = run(chosen, images, out, workers=models.workers(), device=device, threads=threads)

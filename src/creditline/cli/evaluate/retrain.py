@@ -14,8 +14,8 @@ from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.presets import PRESETS, preset
 from creditline.errors import SettingsError
-from creditline.evaluation.fleet import Fleet
-from creditline.evaluation.subsets import SubsetSpec
+from creditline.evaluation.truth.fleet import Fleet
+from creditline.evaluation.truth.subsets import SubsetSpec
 from creditline.settings import override
 
 
@@ -69,9 +69,9 @@ def command(
     settings = override(Fleet(), given(Fleet()))
     if masks is not None:
         _refuse_drawn()
-    from creditline.evaluation.fleet import retrain
-    from creditline.evaluation.ground_truth_files import read_array
-    from creditline.evaluation.query_sets import by_folder
+    from creditline.evaluation.truth.files import read_array
+    from creditline.evaluation.truth.fleet import retrain
+    from creditline.evaluation.truth.query_sets import by_folder
 
     truth = retrain(
         images.load(data),

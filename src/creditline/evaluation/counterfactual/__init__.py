@@ -1,0 +1,1 @@
+"""Counterfactual: leave images out, train again, draw the picture again."""

@@ -1,0 +1,1 @@
+"""LDS: how well scores foretell the ground truth of retraining."""

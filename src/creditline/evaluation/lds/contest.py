@@ -1,0 +1,147 @@
+"""Run a comparison: score all queries once by every method, then judge folder by folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from creditline import methods, retraining
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.data.spec import ImageSpec
+from creditline.errors import unknown
+from creditline.evaluation.lds.ceiling import ceiling
+from creditline.evaluation.lds.comparison import OVERALL, Comparison, Contest, Entry, Part
+from creditline.evaluation.lds.damping import judge_dampings
+from creditline.evaluation.lds.score import judge
+from creditline.evaluation.lds.scorer import Scored, Scorer
+from creditline.indexing.queries import gather
+from creditline.indexing.store import Store
+from creditline.methods.base import Method
+from creditline.progress import Progress
+from creditline.settings import from_dict, to_dict
+
+if TYPE_CHECKING:
+    from creditline.evaluation.truth.ground_truth import GroundTruth
+    from creditline.indexing.index import Index
+
+
+def compare(
+    index: Index,
+    truth: GroundTruth,
+    queries: Sequence[tuple[str, Any]],
+    names: Sequence[str | Method] = (),
+    contest: Contest | None = None,
+) -> Comparison:
+    """Judge methods by a ground truth.
+
+    Args:
+        index: of the model that was trained on all images.
+        truth: of the same images; subsets whose retraining is not finished are left out.
+        queries: name and pictures (what `Index.trace` takes) of every folder, in the order of the
+            losses.
+        names: methods by name or as instances: those that score the index's features, pixel
+            likeness, and those that learn from retrained models. Default: the index's own.
+        contest: how to judge.
+
+    Raises:
+        DataError, IndexMismatchError: if truth, index and queries do not fit together.
+        SettingsError: on an unknown method.
+    """
+    contest = contest or Contest()
+    _require_known(names)
+    store = Store(index.path, index.models, index.dim)
+    facts = store.facts()
+    truth.check_index(facts["id"])
+    folders = [(name, *_pictures(index, source)) for name, source in queries]
+    truth.check_queries([key for _, _, images in folders for key in images.ids])
+    truth = truth.complete_subsets()
+    truth.check_ranking()
+    known = truth.contributors or tuple(facts["contributor"])
+    scorer = Scorer(index, truth.masks, known, folders, store, contest)
+    scored = scorer.all(names or (index.method,), truth.losses)
+    bounds = _bounds(folders)
+    bound = None
+    query_names = [name for _, _, images in folders for name in images.names]
+    if truth.losses.shape[1] > 1:
+        bound = ceiling(
+            truth.losses,
+            query_names=query_names,
+            resamples=contest.resamples,
+            seed=contest.bootstrap_seed,
+        )
+    parts = []
+    with Progress("judge", len(bounds) * len(scored), "method") as bar:
+        for name, rows in bounds:
+            entries = []
+            for item in scored:
+                entries.append(_judged(item, truth.losses, rows, contest, query_names[rows]))
+                bar.advance()
+            part_ceiling = None if bound is None else bound.part(rows)
+            parts.append(Part(name, tuple(query_names[rows]), part_ceiling, tuple(entries)))
+    return Comparison(tuple(parts), _facts(index, truth, contest))
+
+
+def _judged(
+    item: Scored,
+    losses: np.ndarray,
+    rows: slice,
+    contest: Contest,
+    query_names: Sequence[str],
+) -> Entry:
+    """The entry of one method on some of the queries."""
+    if item.held_out is not None:
+        return Entry(item.name, item.title, item.held_out.part(rows))
+    options: Any = {
+        "query_names": query_names,
+        "resamples": contest.resamples,
+        "seed": contest.bootstrap_seed,
+    }
+    losses = losses[:, :, rows]
+    totals = None if item.totals is None else judge(item.totals[rows], losses, **options)
+    if item.default is None:
+        lds = judge(item.outputs[None][rows], losses, **options)
+        return Entry(item.name, item.title, lds, totals=totals)
+    outputs = {damping: values[rows] for damping, values in item.outputs.items()}
+    dampings = judge_dampings(outputs, losses, item.default, contest.search, **options)
+    return Entry(item.name, item.title, dampings.default, dampings, totals)
+
+
+def _require_known(names: Sequence[str | Method]) -> None:
+    """Refuse a name before the work that others need."""
+    for name in names:
+        if isinstance(name, str) and name not in {**methods.METHODS, **retraining.RETRAINING}:
+            raise unknown("method", name, [*methods.METHODS, *retraining.RETRAINING])
+
+
+def _pictures(index: Index, source: Any) -> tuple[Any, ImageSet]:
+    """What the index is to extract, and the same pictures as it prepares them."""
+    images = index.manifest.request["images"]
+    spec = from_dict(ImageSpec, images["spec"])
+    if isinstance(source, (str, Path)) and not Path(source).is_dir():  # such as part of a zip file
+        source = load_images(source, **to_dict(spec))
+    return source, gather(source, spec, tuple(images["shape"]), runs=False).images
+
+
+def _bounds(folders: Sequence[tuple[str, Any, ImageSet]]) -> list[tuple[str, slice]]:
+    """Name and rows of each folder, then of all together."""
+    bounds, start = [], 0
+    for name, _, images in folders:
+        bounds.append((name, slice(start, start + len(images))))
+        start += len(images)
+    return bounds if len(bounds) == 1 else [*bounds, (OVERALL, slice(0, start))]
+
+
+def _facts(index: Index, truth: GroundTruth, contest: Contest) -> dict[str, Any]:
+    subsets, seeds, _ = truth.losses.shape
+    return {
+        "index": str(index.path),
+        "ground_truth": truth.digest(),
+        "images": index.n,
+        "subsets": subsets,
+        "seeds": seeds,
+        "settings": to_dict(contest),
+    }

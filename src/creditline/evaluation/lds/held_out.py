@@ -1,0 +1,76 @@
+"""Judging methods that learn from retrained models: never on the subsets they learnt from.
+
+Subsets are dealt into folds. A method is fitted on all folds but one and predicts the outputs of
+that one; each fold is ranked by itself, because predictions from different fits have different
+offsets, and the correlations are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from creditline.evaluation.interval import RESAMPLES
+from creditline.evaluation.lds.score import LDS, judge, predicted
+from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
+from creditline.retraining.base import RetrainingMethod
+from creditline.settings import require
+
+FOLDS = 4
+
+
+def held_out_lds(
+    method: Callable[[], RetrainingMethod],
+    masks: np.ndarray,
+    losses: np.ndarray,
+    *,
+    folds: int | None = None,
+    query_names: Sequence[str] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> LDS:
+    """LDS of a retraining method on subsets that it has not seen.
+
+    Args:
+        method: makes an unfitted method: its class, or a function with settings of its own.
+        masks: shape `(M, n)`.
+        losses: shape `(M, m)` or `(M, S, m)`.
+        folds: how many; 4, or as many as leave 8 subsets in each.
+        query_names: of the queries, for errors.
+        resamples: bootstrap draws.
+        seed: of the draws and of the deal.
+
+    Raises:
+        SettingsError: if the folds would hold fewer than 8 subsets each.
+        DataError: as `lds` and as the method's `fit`.
+    """
+    masks = subset_masks(masks)
+    losses = subset_losses(losses, len(masks), query_names)
+    folds = min(FOLDS, len(masks) // MIN_SUBSETS) if folds is None else folds
+    require(
+        folds >= 2 and len(masks) // folds >= MIN_SUBSETS,
+        f"Folds are at least 2, with {MIN_SUBSETS} or more of {len(masks)} subsets in each",
+        folds,
+        f"Use fewer folds, or a ground truth of at least {2 * MIN_SUBSETS} subsets.",
+    )
+    groups = deal(len(masks), folds, seed)
+    outputs = np.empty((losses.shape[2], len(masks)))
+    for group in groups:
+        rest = np.setdiff1d(np.arange(len(masks)), group)
+        scores = method().fit(masks[rest], losses[rest]).attribute()
+        outputs[:, group] = predicted(scores, masks)[:, group]
+    return judge(
+        outputs,
+        losses,
+        query_names=query_names,
+        folds=groups,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def deal(n: int, parts: int, seed: int = 0) -> list[np.ndarray]:
+    """Positions 0 to n - 1 in random groups whose sizes differ by one at most, each ascending."""
+    order = np.random.default_rng((seed, n, parts)).permutation(n)
+    return [np.sort(order[i::parts]) for i in range(parts)]

@@ -1,0 +1,1 @@
+"""The D-TRAK paper's experiments: splits, settings, costs, the authors' numbers."""

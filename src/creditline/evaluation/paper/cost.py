@@ -1,0 +1,160 @@
+"""What a recipe costs: its amount of work, counted, times the speed of this machine, measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.denoiser import find_device
+from creditline.evaluation.paper.recipe import Recipe
+from creditline.settings import require
+
+OBJECTIVES = 2
+"""TRAK's loss and D-TRAK's square norm; the other gradient methods share the first."""
+
+REMOVAL_METHODS = 3
+"""TRAK, D-TRAK and random, as in the paper's counterfactual."""
+
+CPU_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a recipe's work.
+
+    Attributes:
+        name: in words.
+        models: trained.
+        steps: optimiser steps, of all of them together.
+        images: that these steps go through, of all of them together.
+        forwards: evaluations of the network.
+        gradients: gradients of one image at one noise level.
+    """
+
+    name: str
+    models: int = 0
+    steps: int = 0
+    images: int = 0
+    forwards: int = 0
+    gradients: int = 0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of one unit of each kind of work.
+
+    Attributes:
+        step: an optimiser's update.
+        image: one image through forward and backward pass.
+        forward: one evaluation without gradient.
+        device: where it was measured.
+        batch: images at a time.
+    """
+
+    step: float
+    image: float
+    forward: float
+    device: str
+    batch: int
+
+    def hours(self, part: Part) -> float:
+        """Hours of a part, one piece of work after the other."""
+        training = part.steps * self.step + part.images * self.image
+        return (training + part.gradients * self.image + part.forwards * self.forward) / 3600
+
+
+def work(recipe: Recipe) -> list[Part]:
+    """Everything the paper computed for an experiment, in order."""
+    queries = recipe.validation + recipe.generated
+    passes = 2 if recipe.guidance else 1  # guidance evaluates with and without the prompt
+    losses = recipe.loss_timesteps * recipe.loss_draws * queries
+    features = sum(recipe.timesteps) * (recipe.train_images + queries)
+    half, fleet = recipe.subset_images, recipe.subsets * recipe.seeds
+    sampling = recipe.sampling_steps * passes
+    parts = [
+        _training(recipe, "the model", 1, recipe.train_images),
+        Part("generated queries", forwards=recipe.generated * sampling),
+        _training(recipe, "ground truth: models", fleet, half),
+        Part("ground truth: losses", forwards=fleet * losses),
+        Part("features", gradients=features * (recipe.checkpoints - 1 + OBJECTIVES)),
+    ]
+    if recipe.datamodel_subsets:
+        subsets = recipe.datamodel_subsets
+        parts.append(_training(recipe, "datamodels: models", subsets, half))
+        parts.append(Part("datamodels: losses", forwards=subsets * losses))
+    if recipe.ensemble:  # its models are among the datamodels'
+        parts.append(Part("ensembles: features", gradients=features * recipe.ensemble * OBJECTIVES))
+    if recipe.targets:
+        models = REMOVAL_METHODS * recipe.targets
+        for k in recipe.removals_trained:
+            left = recipe.train_images - k
+            parts.append(_training(recipe, f"counterfactual, {k} removed", models, left))
+            parts.append(Part("counterfactual: pictures", forwards=models * sampling))
+    return parts
+
+
+def _training(recipe: Recipe, name: str, models: int, images: int) -> Part:
+    return Part(name, models, models * recipe.steps(images), models * recipe.epochs * images)
+
+
+def measure(
+    config: TrainConfig, device: str = "cpu", steps: int = 3, batch: int | None = None
+) -> Speed:
+    """Train a recipe's network for a few steps and take the time.
+
+    Args:
+        config: of the training.
+        device: where.
+        steps: timed, after one that is not.
+        batch: images at a time; by default the recipe's, on a CPU 2, where time per image hardly
+            depends on it.
+
+    Raises:
+        SettingsError: on fewer steps than 1.
+        ModelError: if there is no such device.
+    """
+    require(steps >= 1, "The speed is measured over at least 1 step", steps, "Try 3.")
+    place = find_device(device)
+    size = batch or (
+        min(CPU_BATCH, config.batch_size) if place.type == "cpu" else config.batch_size
+    )
+    side = config.unet.resolution
+    with torch.random.fork_rng([place] if place.type == "cuda" else []):
+        torch.manual_seed(0)
+        network = config.unet.build().to(place).train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate)
+        x = torch.randn(size, 3, side, side).to(place)
+        t = torch.randint(1000, (size,)).to(place)
+        more = {"class_labels": torch.zeros_like(t)} if config.unet.classes else {}
+
+        def passes() -> None:
+            loss = torch.nn.functional.mse_loss(network(x, t, **more).sample, x)
+            loss.backward()
+            loss.item()
+
+        def update() -> None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            optimizer.step()
+            next(network.parameters()).detach().sum().item()  # waits for the device
+
+        @torch.no_grad()
+        def forward() -> None:
+            network(x, t, **more).sample.sum().item()
+
+        spent = dict.fromkeys((passes, update, forward), 0.0)
+        for step in range(steps + 1):
+            optimizer.zero_grad()
+            for each in spent:
+                started = time.perf_counter()
+                each()
+                spent[each] += time.perf_counter() - started if step else 0.0
+    return Speed(
+        step=spent[update] / steps,
+        image=spent[passes] / steps / size,
+        forward=spent[forward] / steps / size,
+        device=str(place),
+        batch=size,
+    )

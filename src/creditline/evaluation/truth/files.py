@@ -1,0 +1,99 @@
+"""The files of a ground truth: two arrays for machines, two tables for people."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from creditline.errors import DataError
+from creditline.files import write_file
+
+if TYPE_CHECKING:
+    from creditline.evaluation.truth.ground_truth import GroundTruth
+
+IMAGES = ("id", "name", "contributor", "label")
+QUERIES = ("folder", "id", "name")
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write or replace a `.npy` file atomically."""
+    write_file(path, lambda draft: np.save(draft, array), overwrite=True)
+
+
+def write_tables(folder: Path, truth: GroundTruth) -> None:
+    """Write `images.csv` and `queries.csv`; what is not known is an empty cell."""
+    images = (truth.image_ids, truth.image_names, truth.contributors, truth.labels)
+    queries = (truth.query_folders, truth.query_ids, truth.query_names)
+    _write(folder / "images.csv", IMAGES, images, truth.masks.shape[1])
+    _write(folder / "queries.csv", QUERIES, queries, truth.losses.shape[2])
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read a `.npy` file.
+
+    Raises:
+        DataError: if it is missing or damaged.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path} cannot be read as an array ({error}). Give a .npy file that numpy.save wrote."
+        ) from error
+
+
+def read_tables(folder: Path) -> dict[str, tuple[Any, ...]]:
+    """The two tables as the fields of `GroundTruth`.
+
+    Raises:
+        DataError: if one is missing or damaged.
+    """
+    ids, names, people, labels = _read(folder / "images.csv", IMAGES)
+    folders, query_ids, query_names = _read(folder / "queries.csv", QUERIES)
+    try:
+        classes = [int(label) if label else None for label in labels]
+    except ValueError as error:
+        raise DataError(f"{folder / 'images.csv'}: labels are whole numbers ({error}).") from error
+    return {
+        "image_ids": _known(ids),
+        "image_names": _known(names),
+        "contributors": tuple(who or None for who in people) if any(ids) else (),
+        "labels": tuple(classes) if any(ids) else (),
+        "query_ids": _known(query_ids),
+        "query_names": _known(query_names),
+        "query_folders": _known(folders),
+    }
+
+
+def _known(cells: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cells) if any(cells) else ()
+
+
+def _write(
+    path: Path, header: Sequence[str], columns: Iterable[Sequence[object]], rows: int
+) -> None:
+    filled = [column or [""] * rows for column in columns]
+
+    def save(draft: Path) -> None:
+        with draft.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(header)
+            for row in zip(*filled, strict=True):
+                writer.writerow(["" if cell is None else cell for cell in row])
+
+    write_file(path, save, overwrite=True)
+
+
+def _read(path: Path, header: Sequence[str]) -> list[tuple[str, ...]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.reader(stream, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}). Restore it from a backup.") from error
+    if not rows or rows[0] != list(header) or any(len(row) != len(header) for row in rows):
+        raise DataError(f"{path} does not have the columns {', '.join(header)} in every row.")
+    return [tuple(column) for column in zip(*rows[1:], strict=True)] or [()] * len(header)

@@ -1,0 +1,152 @@
+"""One task of the fleet: train a model on a subset, measure the loss of every query."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.config import TrainConfig
+from creditline.errors import CreditlineError
+from creditline.evaluation.truth.files import write_array
+from creditline.evaluation.truth.losses import LossPlan, query_losses
+
+Task = tuple[int, int]
+"""Subset and seed."""
+
+Trainer = Callable[[ImageSet, int, Path], Any]
+"""From the images of a subset, a seed and a folder to anything that `load_model` takes. The folder
+may hold what an interrupted call of the same task left."""
+
+TASKS, MODELS = "tasks", "models"
+WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """The trainer that `TrainConfig` stands for: seed `s` trains with seed `config.seed + s`."""
+
+    config: TrainConfig
+    base: Any = None
+    device: str = "cpu"
+
+    def __call__(self, images: ImageSet, seed: int, folder: Path) -> Path:
+        from creditline.diffusion.train import train
+
+        config = replace(self.config, seed=self.config.seed + seed)
+        return train(images, folder, config, base=self.base, device=self.device, threads=1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all tasks share.
+
+    Attributes:
+        images: training images, all of them.
+        queries: whose losses are measured.
+        masks: bool of shape `(M, n)`.
+        trainer: makes a model.
+        plan: of the losses.
+        folder: of the ground truth.
+        device: where losses are measured.
+        keep_models: whether to leave the trained models there.
+        process: that started the job.
+    """
+
+    images: ImageSet
+    queries: tuple[ImageSet, ...]
+    masks: np.ndarray
+    trainer: Trainer
+    plan: LossPlan
+    folder: Path
+    device: str
+    keep_models: bool
+    process: int = field(default_factory=os.getpid)
+
+
+def name_of(task: Task) -> str:
+    """`"00012-1"` for subset 12, seed 1."""
+    return f"{task[0]:05d}-{task[1]}"
+
+
+def task_of(name: str) -> Task:
+    """The task that `name_of` named."""
+    subset, seed = name.split("-")
+    return int(subset), int(seed)
+
+
+def run_task(job: Job, task: Task) -> np.ndarray:
+    """Train one model and store the losses under it, float64 of shape `(m,)`.
+
+    Raises:
+        CreditlineError: whatever training and measuring raise, with the task's name.
+    """
+    from creditline.diffusion.load import load_model
+
+    if os.getpid() != job.process:
+        _end_with(job.process)
+    subset, seed = task
+    folder = job.folder / MODELS / name_of(task)
+    images = job.images.subset(np.flatnonzero(job.masks[subset]))
+    try:
+        with _one_thread(), _quiet():
+            model = load_model(job.trainer(images, seed, folder), device=job.device)
+            losses = np.concatenate([query_losses(model, q, job.plan) for q in job.queries])
+    except CreditlineError as error:
+        raise type(error)(f"Subset {subset}, seed {seed}: {error}") from error
+    write_array(job.folder / TASKS / f"{name_of(task)}.npy", losses)
+    if not job.keep_models:
+        shutil.rmtree(folder, ignore_errors=True)
+    return losses
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The order of additions must not depend on how many workers share the cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a bar for every training beside the one over all of them."""
+    before = os.environ.get("CREDITLINE_PROGRESS")
+    os.environ["CREDITLINE_PROGRESS"] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CREDITLINE_PROGRESS"]
+        else:
+            os.environ["CREDITLINE_PROGRESS"] = before
+
+
+@lru_cache(maxsize=1)
+def _end_with(parent: int) -> None:
+    """End this worker, a child of `parent`, soon after that was killed.
+
+    Left alone it would go on training in a folder that the continued command trains in too.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,90 @@
+"""Which images a counterfactual leaves out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from creditline.errors import SettingsError
+from creditline.evaluation.counterfactual.removal import (
+    BASELINES,
+    NOTHING,
+    OTHER_SEED,
+    at_random,
+    check_scores,
+    least,
+    plan,
+    top,
+)
+
+SCORES = {
+    "one": np.array([[3.0, -9.0, 1.0, 2.0, 0.0], [0.0, 1.0, 2.0, 3.0, -4.0]]),
+    "two": np.array([[0.0, 0.0, 0.0, 0.0, 5.0], [1.0, 1.0, 1.0, 1.0, 1.0]]),
+}
+IDS = ("a", "b")
+
+
+def rows(removals, rule, k):
+    return {r.targets: r.rows for r in removals if (r.rule, r.k) == (rule, k)}
+
+
+def test_top_takes_proponents_and_least_takes_neither_side():
+    scores = SCORES["one"][0]
+    assert top(scores, 2).tolist() == [0, 3]
+    assert least(scores, 2).tolist() == [4, 2]
+    assert top(np.zeros(4), 3).tolist() == [0, 1, 2]
+
+
+def test_random_removal_is_nested_and_its_own_for_each_target():
+    large, small = at_random(50, 20, 0, "a"), at_random(50, 5, 0, "a")
+    assert large[:5].tolist() == small.tolist()
+    assert len(set(large.tolist())) == 20
+    assert large.tolist() != at_random(50, 20, 0, "b").tolist()
+    assert large.tolist() != at_random(50, 20, 1, "a").tolist()
+
+
+def test_one_retraining_per_target_rule_and_k():
+    found = plan(SCORES, IDS, (1, 2), together=False, training_seed=7)
+    assert [(r.rule, r.k, r.targets, r.rows, r.seed) for r in found[:2]] == [
+        (NOTHING, 0, (0, 1), (), 7),
+        (OTHER_SEED, 0, (0, 1), (), 8),
+    ]
+    assert len(found) == 2 + 2 * 2 * 4
+    assert {r.seed for r in found[2:]} == {7}
+    assert rows(found, "one", 2) == {(0,): (0, 3), (1,): (2, 3)}
+    assert rows(found, "two", 1) == {(0,): (4,), (1,): (0,)}
+    assert rows(found, "least", 1) == {(0,): (4,), (1,): (0,)}  # by the first method
+
+
+def test_equal_removals_are_the_same_work():
+    found = plan(SCORES, IDS, (1,), together=False, training_seed=7)
+    keys = {(r.rule, r.targets): r.key for r in found}
+    assert keys["two", (0,)] == keys["least", (0,)]
+    assert keys["two", (0,)] != keys["one", (0,)]
+    assert keys[NOTHING, (0, 1)] != keys[OTHER_SEED, (0, 1)]
+
+
+def test_together_removes_the_union():
+    found = plan(SCORES, IDS, (2,), together=True, training_seed=7, baselines=())
+    assert rows(found, "one", 2) == {(0, 1): (0, 2, 3)}
+    assert rows(found, "two", 2) == {(0, 1): (0, 1, 4)}
+    with pytest.raises(SettingsError, match="all 5 training images"):
+        plan(SCORES, IDS, (4,), together=True, training_seed=7, baselines=())
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_something_is_removed_and_something_is_left(k):
+    with pytest.raises(SettingsError, match="leaves some of 5"):
+        plan(SCORES, IDS, (k,), together=False, training_seed=0)
+
+
+def test_scores_are_checked():
+    assert check_scores({"a": [[1, 2]]}, 1, 2)["a"].dtype == np.float64
+    for scores, message in (
+        ({}, "scores of a method"),
+        ({"a": np.zeros((2, 3))}, "1 targets for 2 training images"),
+        ({"a": np.array([[np.nan, 0]])}, "finite"),
+        *(({name: np.zeros((1, 2))}, "baselines") for name in BASELINES),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            check_scores(scores, 1, 2)

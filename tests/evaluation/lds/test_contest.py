@@ -1,0 +1,142 @@
+"""Comparisons on a tiny index against the same numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from numpy.testing import assert_allclose
+
+import creditline as cl
+from creditline.curvature.ridge import Ridge
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.process import DiscreteProcess
+from creditline.errors import DataError, IndexMismatchError, SettingsError
+from creditline.evaluation.lds.comparison import OVERALL, Contest
+from creditline.evaluation.lds.contest import compare
+from creditline.evaluation.lds.contributors import contributor_lds
+from creditline.evaluation.lds.damping import DampingSearch
+from creditline.evaluation.lds.held_out import held_out_lds
+from creditline.evaluation.lds.score import lds
+from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.methods.similarity import PixelCosine
+from creditline.retraining.datamodel import RidgeDatamodel
+
+QUICK = Contest(resamples=50, search=DampingSearch(dampings=(0.01, 1.0), splits=3))
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """A TRAK index of twelve images, two folders of queries and a random ground truth."""
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8,),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        norm_num_groups=4,
+        add_attention=False,
+    )
+    model = UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler()))
+    rng, folders = np.random.default_rng(1), []
+    images = ImageSet.from_images(
+        rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8),
+        contributors=[f"artist {i % 3}" for i in range(12)],
+    )
+    out = tmp_path_factory.mktemp("contest") / "index"
+    index = cl.index(model, images, method="trak", out=out, timesteps=2, dim=64)
+    for name, count in (("validation", 3), ("generated", 2)):
+        pictures = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+        folders.append((name, ImageSet.from_images(pictures)))
+    masks = rng.random((32, 12)) < 0.5
+    losses = rng.normal(size=(32, 2, 5))
+    truth = GroundTruth.from_arrays(masks, losses, images, folders)
+    return index, images, folders, truth
+
+
+def test_every_number_is_the_one_by_hand(case):
+    index, images, folders, truth = case
+    found = compare(index, truth, folders, ["trak", "gradient-cosine", "datamodel"], QUICK)
+    assert [part.name for part in found.parts] == ["validation", "generated", OVERALL]
+    names = [entry.name for entry in found.parts[0].entries]
+    assert names == ["trak", "gradient-cosine", "datamodel", "pixel-cosine", "random"]
+    scores = np.concatenate([index.scores(images) for _, images in folders])
+    part, rows = found.part("generated"), slice(3, 5)
+    losses = truth.losses[:, :, rows]
+    options = {"resamples": 50}
+    trak = part.entry("trak")
+    assert_allclose(trak.lds.per_query, lds(scores[rows], truth.masks, losses, **options).per_query)
+    totals = contributor_lds(scores[rows], truth.masks, losses, images.contributors, **options)
+    assert_allclose(trak.totals.per_query, totals.per_query)
+    small = index.using(ridge=Ridge(0.01))
+    by_hand = lds(small.scores(folders[1][1]), truth.masks, losses, **options)
+    assert trak.dampings.curve[0.01] == pytest.approx(by_hand.mean)
+    datamodel = held_out_lds(RidgeDatamodel, truth.masks, truth.losses, **options)
+    assert_allclose(part.entry("datamodel").lds.per_query, datamodel.per_query[rows])
+    pixels = [p.pixels().numpy().reshape(len(p), -1) for p in (images, folders[1][1])]
+    likeness = PixelCosine().fit(pixels[0]).attribute(pixels[1])
+    by_hand = lds(likeness, truth.masks, losses, **options)
+    assert_allclose(part.entry("pixel-cosine").lds.per_query, by_hand.per_query)
+
+
+def test_folders_together_are_all_queries(case):
+    index, _, folders, truth = case
+    found = compare(index, truth, folders, contest=QUICK)
+    for name in ("trak", "random"):
+        apart = [found.part(f).entry(name).lds.per_query for f in ("validation", "generated")]
+        assert_allclose(found.part(OVERALL).entry(name).lds.per_query, np.concatenate(apart))
+    assert found.part("validation").ceiling.per_query.shape == (3,)
+    values = json.loads(json.dumps(found.to_dict()))
+    assert (values["subsets"], values["seeds"], values["images"]) == (32, 2, 12)
+    assert set(values["parts"][2]["methods"][0]["dampings"]) == {
+        *("default", "cross_validated", "oracle", "curve")
+    }
+
+
+def test_unfinished_subsets_are_left_out(case):
+    index, images, folders, truth = case
+    partial = truth.losses.copy()
+    partial[20:, 1] = np.nan
+    found = compare(
+        index, GroundTruth.from_arrays(truth.masks, partial, images, folders), folders, (), QUICK
+    )
+    fewer = GroundTruth.from_arrays(truth.masks[:20], truth.losses[:20], images, folders)
+    same = compare(index, fewer, folders, contest=QUICK)
+    assert found.facts["subsets"] == 20
+    assert [p.to_dict() for p in found.parts] == [p.to_dict() for p in same.parts]
+
+
+def test_one_seed_has_no_ceiling_and_one_folder_no_overall(case):
+    index, images, folders, truth = case
+    one = GroundTruth.from_arrays(truth.masks, truth.losses[:, 0, :3], images, folders[:1])
+    (part,) = compare(index, one, folders[:1], contest=QUICK).parts
+    assert part.ceiling is None
+    assert part.to_dict()["ceiling"] is None
+
+
+def test_what_does_not_fit(case):
+    index, images, folders, truth = case
+    with pytest.raises(SettingsError, match="Did you mean 'datamodel'"):
+        compare(index, truth, folders, ["datamodell"], QUICK)
+    with pytest.raises(IndexMismatchError, match="5 queries"):
+        compare(index, truth, folders[:1], (), QUICK)
+    with pytest.raises(IndexMismatchError, match="another order"):
+        compare(index, truth, folders[::-1], (), QUICK)
+    turned = GroundTruth.from_arrays(
+        truth.masks, truth.losses, images.subset(range(11, -1, -1)), folders
+    )
+    with pytest.raises(IndexMismatchError, match="another order"):
+        compare(index, turned, folders, (), QUICK)
+    with pytest.raises(IndexMismatchError, match="12"):
+        compare(index, GroundTruth(truth.masks[:, :9], truth.losses), folders, (), QUICK)
+    with pytest.raises(DataError, match="at least 8"):
+        compare(index, GroundTruth(truth.masks[:7], truth.losses[:7]), folders, (), QUICK)
+    flat = truth.losses.copy()
+    flat[:, :, 4] = 2.0
+    with pytest.raises(DataError, match="every subset"):
+        compare(index, GroundTruth(truth.masks, flat), folders, (), QUICK)

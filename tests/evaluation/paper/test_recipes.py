@@ -1,0 +1,104 @@
+"""The paper's experiments as data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from creditline.diffusion.presets import preset
+from creditline.errors import SettingsError
+from creditline.evaluation.paper.published import REMOVALS, published
+from creditline.evaluation.paper.recipes import RECIPES, recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "full", "half"),
+    [
+        ("cifar2", 8000, 4000),
+        ("cifar10", 78_200, 39_200),
+        ("celeba", 8000, 4000),
+        ("artbench2", 7900, 4000),
+        ("artbench5", 19_600, 9800),
+    ],
+)
+def test_steps_are_the_papers(name, full, half):
+    chosen = recipe(name)
+    assert chosen.steps(chosen.train_images) == full
+    assert chosen.steps(chosen.subset_images) == half
+
+
+def test_the_presets_steps_and_checkpoints():
+    config = recipe("cifar2").config()
+    assert (config.steps, config.batch_size, config.checkpoint_every) == (8000, 128, 2000)
+    assert replace(config, sample_every=1000) == preset("cifar")
+    assert recipe("celeba").config(seed=3) == replace(
+        preset("celeba"), seed=3, sample_every=0, steps=8000
+    )
+    assert recipe("cifar10").config().checkpoint_every == 19_550
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_scaled_by_one_factor(name):
+    paper = recipe(name)
+    assert paper.scaled(1) is paper
+    small = paper.scaled(0.1)
+    assert small.train_images == round(0.1 * paper.train_images)
+    assert (small.validation, small.generated) == (100, 100)
+    assert (small.subsets, small.seeds, small.loss_timesteps) == (8, 2, 100)
+    assert (small.epochs, small.network, small.pool) == (paper.epochs, paper.network, paper.pool)
+    assert small.removals == tuple(k // 10 for k in paper.removals)
+    assert small.factor == 0.1
+    if paper.classes:
+        with pytest.raises(SettingsError, match="larger scale"):
+            paper.scaled(1e-6)
+
+
+@pytest.mark.parametrize("factor", [0, -1, 1.5])
+def test_impossible_scales_are_refused(factor):
+    with pytest.raises(SettingsError, match="scale must be"):
+        recipe("cifar2").scaled(factor)
+
+
+def test_another_network_keeps_the_epochs():
+    small = recipe("cifar2").scaled(0.01).using("small-32")
+    config = small.config()
+    assert config.unet == preset("small-32").unet
+    assert (config.batch_size, config.steps) == (32, 400)  # 50 images, 200 epochs of 2 batches
+    with pytest.raises(SettingsError, match="32 pixels"):
+        recipe("cifar2").using("small-16")
+    with pytest.raises(SettingsError, match="preset"):
+        recipe("cifar2").using("small-33")
+
+
+def test_what_cannot_be_trained_yet_says_so():
+    for name in ("artbench2", "artbench5"):
+        with pytest.raises(SettingsError, match="LoRA"):
+            recipe(name).config()
+    with pytest.raises(SettingsError, match="cifar2"):
+        recipe("cifar-2")
+
+
+def test_published_numbers_have_the_papers_order():
+    for name in RECIPES:
+        rows = published(name)
+        single = {(r.method, r.timesteps): r for r in rows if not r.ensemble}
+        for part in ("validation", "generated"):
+            ten, hundred = (
+                [getattr(single[method, t], part)[0] for method in ("trak", "d-trak")]
+                for t in (10, 100)
+            )
+            assert ten[0] < hundred[0] < ten[1] < hundred[1]
+        assert single["journey-trak", 10].validation is None
+    assert len(published()) == sum(len(published(name)) for name in RECIPES) == 182
+    assert published("cifar2")[0].validation == (7.77, 0.57)
+    with pytest.raises(SettingsError, match="cifar2"):
+        published("cifar3")
+
+
+def test_published_removals_have_the_papers_order():
+    for name, rows in REMOVALS.items():
+        assert recipe(name).removals_trained == (1000,)
+        assert [row.method for row in rows] == ["random", "trak", "d-trak"]
+        assert sorted(rows, key=lambda row: row.l2) == list(rows)
+        assert sorted(rows, key=lambda row: -row.cosine[0]) == list(rows)
