@@ -39,6 +39,15 @@ def test_seeds_decide_and_larger_draws_keep_smaller_ones(pictures):
     assert set(draw(pictures, 2).ids) < set(draw(pictures, 5).ids)
 
 
+def test_what_is_skipped_is_what_a_draw_of_so_many_takes(pictures):
+    first, rest = draw(pictures, 2, "label"), draw(pictures, 99, "label", skip=2)
+    assert sorted((*first.ids, *rest.ids)) == sorted(pictures.ids)
+    again = cl.load_images(pictures, sample=99, sample_each="label", sample_skip=2)
+    assert again.ids == rest.ids
+    with pytest.raises(DataError, match="Nothing is left of 8 pictures after the first 8"):
+        draw(pictures, 1, skip=8)
+
+
 def test_others_do_not_change_a_contributors_draw(pictures):
     alone = pictures.subset([i for i, p in enumerate(PEOPLE) if p == "ada"])
     mine = draw(pictures, 2, "contributor")

@@ -21,10 +21,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("creditline.cli.info", "Show what an index was made from."),
     "methods": ("creditline.cli.methods", "List the attribution methods."),
     "evaluate": ("creditline.cli.evaluate", "Check whether attributions tell the truth."),
+    "benchmark": ("creditline.cli.benchmark", "Judge every method by a ground truth that ships."),
     "demo": ("creditline.cli.demo", "Train on real icons, generate, trace, write a report."),
     "doctor": ("creditline.cli.doctor", "Examine a model before a long index; foretell its cost."),
 }
-RESUMABLE = ("train", "generate", "index", "evaluate", "demo")
+RESUMABLE = ("train", "generate", "index", "evaluate", "benchmark", "demo")
 
 
 class Ending(click.ClickException):

@@ -62,10 +62,18 @@ _ORIGINS = [
         show_default=True,
         help="seed of the draw",
     ),
+    option(
+        "--sample-skip",
+        section=SECTION,
+        type=int,
+        default=0,
+        show_default=True,
+        help="leave out what a draw of so many would take",
+    ),
 ]
 _NAMES = [
     *("labels", "contributors", "contributor_column", "text_column", "label_column"),
-    *("skip_bad", "limit", "sample", "sample_each", "sample_seed"),
+    *("skip_bad", "limit", "sample", "sample_each", "sample_seed", "sample_skip"),
 ]
 
 

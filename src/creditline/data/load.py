@@ -44,6 +44,7 @@ def load_images(
     sample: int | None = None,
     sample_each: str | None = None,
     sample_seed: int = 0,
+    sample_skip: int = 0,
     memory: int = MEMORY_LIMIT,
 ) -> ImageSet:
     """Load pictures with whatever is known about them.
@@ -74,8 +75,9 @@ def load_images(
         skip_bad: leave out pictures that cannot be read or do not fit, metadata rows without a
             file and files without a row, and list them in `skipped`, instead of stopping.
         limit: load only the first so many pictures.
-        sample, sample_each, sample_seed: keep so many pictures drawn at random, of all together or
-            of each `"contributor"` or `"label"`; see `creditline.data.draw`.
+        sample, sample_each, sample_seed, sample_skip: keep so many pictures drawn at random, of
+            all together or of each `"contributor"` or `"label"`, after those that a draw of
+            `sample_skip` would take; see `creditline.data.draw`.
         memory: bytes of prepared pixels to hold; beyond it pictures are decoded on demand.
 
     Raises:
@@ -97,7 +99,9 @@ def load_images(
     )
 
     def part(images: ImageSet) -> ImageSet:
-        return images if sample is None else draw(images, sample, sample_each, sample_seed)
+        if sample is None:
+            return images
+        return draw(images, sample, sample_each, sample_seed, sample_skip)
 
     if isinstance(source, ImageSet):
         _fits(source, spec)

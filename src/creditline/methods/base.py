@@ -23,6 +23,7 @@ from creditline.gradients.spec import FeatureSpec
 from creditline.settings import require, setting
 
 SourceKind = Literal["gradients", "pixels", "encoder"]
+QUERY_EVALUATIONS = 80
 
 
 class Method(ABC):
@@ -154,15 +155,19 @@ class GradientMethod(Method):
     """
 
     features: FeatureSpec = field(default_factory=FeatureSpec)
-    query_draws: int = setting(8, "noise draws at each timestep of a query, if more than `draws`")
+    query_draws: int | None = setting(
+        None, f"noise draws at each timestep of a query; none: up to {QUERY_EVALUATIONS} passes"
+    )
 
     @property
     def query_plan(self) -> NoisePlan:
         plan = self.features.plan
+        if self.query_draws is None:
+            # Shared noise is the same on both sides, draw by draw.
+            enough = 1 if plan.shared_noise else QUERY_EVALUATIONS // plan.timesteps
+            return replace(plan, draws=max(plan.draws, enough))
         require(self.query_draws >= 1, "query_draws must be at least 1", self.query_draws, "Try 8.")
-        # Shared noise is the same on both sides, draw by draw.
-        draws = plan.draws if plan.shared_noise else max(plan.draws, self.query_draws)
-        return replace(plan, draws=draws)
+        return replace(plan, draws=self.query_draws)
 
 
 @dataclass

@@ -26,7 +26,7 @@ class DTRAK(RidgeMethod):
     paper: ClassVar = "Zheng et al., ICLR 2024"
     formula: ClassVar = "φ_qᵀ (ΦᵀΦ + λI)⁻¹ φ_i,  φ = P · mean_t ∇‖ε_θ‖²"
     needs: ClassVar = "a model; several models for the ensemble"
-    cost: ClassVar = "n·t backward passes, k³ once; 8·t per query"
+    cost: ClassVar = "n·t backward passes, k³ once; max(t, 80) per query"
 
     features: FeatureSpec = field(
         default_factory=lambda: FeatureSpec(objective=Objective("square-norm"))

@@ -23,7 +23,7 @@ class GradientDot(InnerProduct, GradientMethod):
     paper: ClassVar = "Charpiat et al., NeurIPS 2019"
     formula: ClassVar = "⟨φ_q, φ_i⟩,  φ = P · mean_t ∇L_simple"
     needs: ClassVar = "a model; shares TRAK's index"
-    cost: ClassVar = "n·t backward passes; 8·t per query"
+    cost: ClassVar = "n·t backward passes; max(t, 80) per query"
 
 
 @dataclass

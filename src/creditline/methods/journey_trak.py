@@ -30,13 +30,13 @@ class JourneyTRAK(RidgeMethod):
     needs: ClassVar = "a model and pictures generated with their trajectory; shares TRAK's index"
     cost: ClassVar = "as TRAK; sampling steps × draws per query"
 
-    query_draws: int = setting(1, "noise draws at each step of the sampling run")
+    query_draws: int | None = setting(1, "noise draws at each step of the sampling run")
     per_timestep: bool = setting(False, "one ranking for each step instead of their average")
 
     @property
     def query_plan(self) -> NoisePlan:
         seed = self.features.plan.noise_seed
-        return NoisePlan(schedule="trajectory", draws=self.query_draws, noise_seed=seed)
+        return NoisePlan(schedule="trajectory", draws=self.query_draws or 1, noise_seed=seed)
 
     @property
     def keeps_timesteps(self) -> bool:

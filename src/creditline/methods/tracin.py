@@ -34,7 +34,7 @@ class TracInCP(GradientDot):
     paper: ClassVar = "Pruthi et al., NeurIPS 2020"
     formula: ClassVar = "Σ_c w_c ⟨φ_q^c, φ_i^c⟩"
     needs: ClassVar = "checkpoints of one training run"
-    cost: ClassVar = "C·n·t backward passes; C·8·t per query"
+    cost: ClassVar = "C·n·t backward passes; C·max(t, 80) per query"
 
     checkpoint_weights: Literal["equal", "learning-rate"] = setting(
         "equal", "weight of each checkpoint"
@@ -65,5 +65,5 @@ class GAS(GradientDot):
     paper: ClassVar = "Hammoudeh and Lowd, CCS 2022"
     formula: ClassVar = "mean_c cos(φ_q^c, φ_i^c)"
     needs: ClassVar = "checkpoints of one training run; shares TracInCP's index"
-    cost: ClassVar = "C·n·t backward passes; C·8·t per query"
+    cost: ClassVar = "C·n·t backward passes; C·max(t, 80) per query"
     cosine: ClassVar = True

@@ -24,4 +24,4 @@ class TRAK(RidgeMethod):
     paper: ClassVar = "Park et al., ICML 2023"
     formula: ClassVar = "φ_qᵀ (ΦᵀΦ + λI)⁻¹ φ_i,  φ = P · mean_t ∇L_simple"
     needs: ClassVar = "a model; several models for the ensemble"
-    cost: ClassVar = "n·t backward passes, k³ once; 8·t per query"
+    cost: ClassVar = "n·t backward passes, k³ once; max(t, 80) per query"

@@ -176,6 +176,29 @@ class GroundTruth:
             )
         return replace(self, masks=self.masks[rows], losses=self.losses[rows])
 
+    def of_folder(self, folder: str) -> GroundTruth:
+        """The same trainings, judged by the queries of one folder.
+
+        Raises:
+            DataError: if there are none of that name.
+        """
+        columns = [q for q, name in enumerate(self.query_folders) if name == folder]
+        if not columns:
+            known = ", ".join(dict.fromkeys(self.query_folders)) or "none"
+            raise DataError(f"The ground truth has no queries called {folder!r}; it has: {known}.")
+
+        def pick(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(values[q] for q in columns)
+
+        return replace(
+            self,
+            losses=self.losses[:, :, columns],
+            query_ids=pick(self.query_ids),
+            query_names=pick(self.query_names),
+            query_folders=pick(self.query_folders),
+            recipe={**self.recipe, "part": folder},
+        )
+
     def check_ranking(self) -> None:
         """Refuse what no rank correlation over subsets can be taken of.
 

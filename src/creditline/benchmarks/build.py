@@ -1,0 +1,121 @@
+"""Making a benchmark: models, generated pictures and the retrainings, resumable throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from creditline.benchmarks.benchmark import Benchmark
+from creditline.data.draw import draw
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.diffusion.sample import GenerateConfig, generate
+from creditline.diffusion.train import train
+from creditline.errors import DataError
+from creditline.evaluation.truth.fleet import retrain
+from creditline.evaluation.truth.ground_truth import GroundTruth
+
+VALIDATION, GENERATED = "validation", "generated"
+STEPS = 50
+
+
+def build(
+    benchmark: Benchmark,
+    out: str | Path,
+    *,
+    data: Any = None,
+    workers: int = 1,
+    limit_tasks: int | None = None,
+    device: str = "cpu",
+    say: Callable[[str], None] = print,
+) -> GroundTruth:
+    """Train, generate and retrain everything that the benchmark ships.
+
+    Stop it at any moment; the same call continues. Its folder then holds `base/` and `full/`
+    (training runs), `generated/` (pictures with their sampling runs) and `truth/`.
+
+    Args:
+        benchmark: what to make.
+        out: folder for everything.
+        data: the images, where the benchmark does not know them.
+        workers: processes of the retrainings.
+        limit_tasks: retrain at most so many models now.
+        device: where to train.
+        say: receives each line of text for the reader.
+
+    Raises:
+        DataError: if the images are missing or too few.
+        CreditlineError: what training and retraining raise.
+    """
+    folder = Path(out)
+    sets = image_sets(benchmark, data)
+    base: Path | None = None
+    if benchmark.base is not None:
+        base = folder / "base"
+        say(f"base: {len(sets['base'])} images, {benchmark.base.steps:,} steps")
+        train(sets["base"], base, benchmark.base, device=device, threads=1)
+    config = benchmark.config
+    say(f"full model: {len(sets['train'])} images, {config.steps:,} steps")
+    checkpoints = replace(config, checkpoint_every=config.steps // 4)
+    full = train(sets["train"], folder / "full", checkpoints, base=base, device=device, threads=1)
+    say(f"generate {benchmark.generated} pictures")
+    made = generate(
+        full,
+        benchmark.generated,
+        folder / GENERATED,
+        GenerateConfig(steps=STEPS, trajectory=True),
+        device=device,
+    )
+    fleet = benchmark.fleet
+    say(
+        f"retrain on {fleet.subsets.subsets} subsets with {fleet.seeds} seeds each, "
+        f"{benchmark.subset_config.steps:,} steps"
+    )
+    return retrain(
+        sets["train"],
+        [(VALIDATION, sets["validation"]), (GENERATED, made)],
+        folder / "truth",
+        config=benchmark.subset_config,
+        base=base,
+        settings=fleet,
+        workers=workers,
+        device=device,
+        limit_tasks=limit_tasks,
+    )
+
+
+def image_sets(benchmark: Benchmark, data: Any = None) -> dict[str, ImageSet]:
+    """The disjoint draws by name: train, validation and, with a base, base.
+
+    Raises:
+        DataError: if no images are given where the benchmark does not know them, or a group has
+            fewer than are to be drawn.
+    """
+    images = everything(benchmark, data)
+    sets = {
+        name: draw(images, part["count"], benchmark.each, skip=part["skip"])
+        for name, part in benchmark.draws().items()
+    }
+    groups = len(set(getattr(images, f"{benchmark.each}s")))
+    for name, each in (("train", benchmark.train), ("validation", benchmark.validation)):
+        if len(sets[name]) != each * groups:
+            raise DataError(
+                f"{benchmark.name} draws {each} {name} images of each {benchmark.each}; the "
+                f"{len(images)} images of {images.source} yield {len(sets[name])} instead of "
+                f"{each * groups}. Give {benchmark.wanted or 'all of them'}."
+            )
+    return sets
+
+
+def everything(benchmark: Benchmark, data: Any = None) -> ImageSet:
+    """All images that a benchmark draws from.
+
+    Raises:
+        DataError: if none are given where the benchmark does not know them.
+    """
+    source = benchmark.source if data is None else data
+    if source is None:
+        raise DataError(f"{benchmark.name} needs images: --data with {benchmark.wanted}.")
+    return load_images(source, **benchmark.options)

@@ -1,0 +1,86 @@
+"""Results of a benchmark as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from creditline.benchmarks.run import Result
+from creditline.evaluation.lds.comparison import OVERALL
+
+HEADER = (
+    *("method", "T", "default", "95 % interval", "cross-validated", "oracle"),
+    *("of ceiling", "CPU s per image"),
+)
+BASELINES = ("pixel-cosine", "random")
+
+
+def page(results: Sequence[Result]) -> str:
+    """One table per set of queries.
+
+    Columns: mean LDS in % at the default damping, its 95 % interval over subsets, at the damping
+    chosen on other subsets and queries, at the best one in hindsight; the default as a share of
+    what a second fleet of the same size would score; CPU seconds that a training image costs.
+    """
+    parts: dict[str, list[tuple[Result, dict[str, Any]]]] = {}
+    for result in results:
+        for part in result.comparison["parts"]:
+            name, _, _ = part["name"].partition(",")
+            if name == OVERALL:
+                continue
+            parts.setdefault(name, []).append((result, part))
+    return "\n\n".join(_table(name, found) for name, found in parts.items())
+
+
+def _table(name: str, found: Sequence[tuple[Result, dict[str, Any]]]) -> str:
+    part, facts = found[0][1], found[0][0].comparison
+    rows: dict[tuple[str, str], list[str]] = {}
+    for result, other in found:
+        for entry in other["methods"]:
+            once = entry["method"] in BASELINES or ("dampings" not in entry and _learnt(entry))
+            t = "" if once else str(result.timesteps)
+            seconds = "" if once else f"{result.seconds:.3f}"
+            rows.setdefault((entry["method"], t), _row(entry, t, seconds))
+    lines = [HEADER, ("---", "--:", "--:", "---", "--:", "--:", "--:", "--:")]
+    body = [*lines, *sorted(rows.values(), key=lambda row: -float(row[2]))]
+    head = (
+        f"**{name}**: {len(part['queries'])} queries, {facts['subsets']} subsets, "
+        f"{facts['seeds']} seeds{_ceiling(part['ceiling'])}"
+    )
+    return "\n".join([head, "", *("| " + " | ".join(row) + " |" for row in body)])
+
+
+def _learnt(entry: dict[str, Any]) -> bool:
+    from creditline.retraining import RETRAINING
+
+    return entry["method"] in RETRAINING
+
+
+def _ceiling(ceiling: dict[str, Any] | None) -> str:
+    if ceiling is None:
+        return ""
+    low, high = ceiling["interval_over_subsets"]
+    return (
+        f"; ceiling: seed to seed {_percent(ceiling['seed_to_seed'])} % ({_percent(low)} to "
+        f"{_percent(high)}), fleet to fleet {_percent(ceiling['fleet_to_fleet'])} %"
+    )
+
+
+def _row(entry: dict[str, Any], timesteps: str, seconds: str) -> list[str]:
+    low, high = entry["interval_over_subsets"]
+    dampings, share = entry.get("dampings") or {}, entry.get("share_of_ceiling")
+    held_out, oracle = dampings.get("cross_validated"), dampings.get("oracle")
+    return [
+        entry["title"],
+        timesteps,
+        _percent(entry["lds"]),
+        f"{_percent(low)} to {_percent(high)}",
+        "" if held_out is None else _percent(held_out["lds"]),
+        "" if oracle is None else f"{_percent(oracle['lds'])} at {oracle['damping']:g}",
+        "" if share is None else f"{100 * share:.0f} %",
+        seconds,
+    ]
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:z.1f}"

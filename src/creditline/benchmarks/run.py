@@ -1,0 +1,153 @@
+"""Running a benchmark: index, score, judge; every method, at every number of timesteps."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from creditline import methods
+from creditline.api import index as build_index
+from creditline.benchmarks.build import GENERATED, STEPS, VALIDATION
+from creditline.benchmarks.shipped import Shipped, digest
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.diffusion.load import load_model
+from creditline.diffusion.sample import GenerateConfig, generate
+from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.contest import compare
+from creditline.evaluation.truth.ground_truth import FEWEST
+from creditline.files import write_file
+from creditline.fingerprint import of_json
+from creditline.gradients.source import GradientSource
+from creditline.indexing.index import Index
+from creditline.settings import override, require, to_dict
+
+SHARING = (
+    ("d-trak", ("d-trak",)),
+    ("trak", ("trak", "relative-if", "renormalised-if", "gradient-dot", "gradient-cosine")),
+    ("tracin", ("tracin", "gas")),
+)
+"""Methods by the index that they share."""
+ALONG = "journey-trak"
+TIMED = 8
+LEARNT = ("empirical-influence", "datamodel", "datamodel-lasso")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Methods on one index, judged.
+
+    Attributes:
+        timesteps: per training image.
+        seconds: CPU seconds of extraction per training image.
+        comparison: as `Comparison.to_dict`; parts are validation and generated queries.
+    """
+
+    timesteps: int
+    seconds: float
+    comparison: dict[str, Any]
+
+
+def run(
+    shipped: Shipped,
+    out: str | Path,
+    *,
+    data: Any = None,
+    timesteps: Sequence[int] = (10, 100),
+    workers: int = 1,
+    contest: Contest | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Result]:
+    """Judge every method by the benchmark's ground truth.
+
+    Stop it at any moment; the same call continues.
+
+    Args:
+        shipped: the benchmark's files.
+        out: folder for indexes and results.
+        data: images, where the benchmark does not know them.
+        timesteps: per training image, each with indexes of its own.
+        workers: processes that extract.
+        contest: how to judge.
+        say: receives each line of text for the reader.
+
+    Returns:
+        One result per index and number of timesteps.
+
+    Raises:
+        DataError: if the images are not the benchmark's.
+        SettingsError: without any timesteps.
+    """
+    require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10,100.")
+    folder, contest = Path(out), contest or Contest()
+    train, validation = shipped.images(data)
+    truth, key = shipped.truth(), digest(shipped)
+    generated = load_images(shipped.generated)
+    complete = int(truth.finished.all(1).sum())
+    learns = complete >= 2 * FEWEST
+    if not learns:
+        say(f"{', '.join(LEARNT)} need {2 * FEWEST} finished subsets to learn from; {complete} are")
+    results = []
+    for t in timesteps:
+        for first, names in SHARING:
+            asked = {"timesteps": t, "judged by": key, "contest": to_dict(contest)}
+            path = folder / f"{first}-{t}-{of_json([*asked.values(), first])[:12]}.json"
+            if not path.is_file():
+                say(f"{first} at {t} timesteps")
+                index, seconds = _index(shipped, first, t, train, folder, workers)
+                chosen = [
+                    *names,
+                    *(LEARNT if learns and (t, first) == (timesteps[0], "trak") else ()),
+                ]
+                queries = [(VALIDATION, validation), (GENERATED, generated)]
+                found = compare(index, truth, queries, chosen, contest).to_dict()
+                if first == "trak":
+                    found["parts"] += _along(shipped, index, folder, contest, say)
+                text = json.dumps({**asked, "seconds": seconds, "comparison": found}, indent=1)
+                folder.mkdir(parents=True, exist_ok=True)
+                write_file(path, lambda p, text=text: p.write_text(text, "utf-8"))  # type: ignore[misc]
+            kept = json.loads(path.read_text("utf-8"))
+            results.append(Result(t, kept["seconds"], kept["comparison"]))
+    return results
+
+
+def _index(
+    shipped: Shipped, first: str, timesteps: int, images: ImageSet, folder: Path, workers: int
+) -> tuple[Index, float]:
+    """The index, and the CPU seconds that one more of its images takes on one thread."""
+    paths = shipped.checkpoints if first == "tracin" else (shipped.model,)
+    models = [load_model(str(path)) for path in paths]
+    method: Any = override(methods.get(first)(), {"timesteps": timesteps})
+    index = build_index(
+        models, images, method=method, out=folder / f"index-{first}-{timesteps}", workers=workers
+    )
+    source = GradientSource(models, method.features)
+    source.extract(images, range(1))  # the first one pays for what later ones find ready
+    before = time.process_time()
+    source.extract(images, range(TIMED))
+    return index, (time.process_time() - before) / TIMED
+
+
+def _along(
+    shipped: Shipped, index: Index, folder: Path, contest: Contest, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Journey-TRAK on the generated queries, whose sampling runs are drawn once more.
+
+    Runs do not ship. Where this machine does not draw the very same pictures, there is nothing to
+    judge by, which is said.
+    """
+    count = shipped.benchmark.generated
+    again = generate(
+        shipped.model, count, folder / "sampled", GenerateConfig(steps=STEPS, trajectory=True)
+    )
+    shown = load_images(shipped.generated)
+    if load_images(again).ids != shown.ids:
+        say(f"{ALONG} is left out: this machine draws other pictures from the same seeds")
+        return []
+    truth = shipped.truth().of_folder(GENERATED)
+    found = compare(index, truth, [(GENERATED, str(again))], [ALONG], contest)
+    return [{**part, "name": f"{part['name']}, {ALONG}"} for part in found.to_dict()["parts"]]

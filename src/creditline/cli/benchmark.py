@@ -1,0 +1,106 @@
+"""`creditline benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from creditline.benchmarks import get
+from creditline.cli import models
+from creditline.cli.options import given, settings_options
+from creditline.cli.sections import SectionedCommand
+from creditline.errors import SettingsError
+from creditline.evaluation.lds.comparison import Contest
+from creditline.files import write_file
+from creditline.settings import override
+
+
+@click.command(name="benchmark", cls=SectionedCommand)
+@click.argument("name")
+@click.option("--data", help="the images, where the benchmark does not know them")
+@click.option("--out", help="folder for indexes and results  [default: runs/benchmark-NAME]")
+@click.option("--timesteps", default="10,100", show_default=True, help="per training image")
+@click.option("--markdown", metavar="FILE", help="write the tables")
+@click.option("--build", "build_in", metavar="DIR", help="make the ground truth instead, in DIR")
+@click.option("--pack", metavar="DIR", help="with --build: copy what ships into DIR")
+@click.option("--from", "packed", metavar="DIR", help="files that --pack wrote, not the shipped")
+@click.option("--limit-tasks", type=int, help="with --build: train at most so many models now")
+@models.workers_option
+@models.device_option
+@settings_options(Contest(), section="Judging")
+def command(
+    name: str,
+    data: str | None,
+    out: str | None,
+    timesteps: str,
+    markdown: str | None,
+    build_in: str | None,
+    pack: str | None,
+    packed: str | None,
+    limit_tasks: int | None,
+    device: str,
+    **_: Any,
+) -> None:
+    """Judge every method on a benchmark whose ground truth ships: no retraining.
+
+    NAME is icons or cifar2-small. Interrupt it at any time; the same command continues.
+    """
+    benchmark = get(name)
+    if build_in is None and (pack is not None or limit_tasks is not None):
+        raise SettingsError("--pack and --limit-tasks go with --build DIR.")
+    if build_in is not None:
+        _build(benchmark, build_in, data, pack, limit_tasks, device)
+        return
+    from creditline.benchmarks.page import page
+    from creditline.benchmarks.run import run
+    from creditline.benchmarks.shipped import find
+
+    results = run(
+        find(benchmark, packed),
+        Path(out or f"runs/benchmark-{name}"),
+        data=data,
+        timesteps=_numbers(timesteps),
+        workers=models.workers(),
+        contest=override(Contest(), given(Contest())),
+        say=lambda line: click.echo(line, err=True),
+    )
+    text = page(results)
+    click.echo(text)
+    if markdown is not None:
+        write_file(Path(markdown), lambda p: p.write_text(text + "\n", "utf-8"), overwrite=True)
+
+
+def _build(
+    benchmark: Any,
+    folder: str,
+    data: str | None,
+    target: str | None,
+    limit_tasks: int | None,
+    device: str,
+) -> None:
+    from creditline.benchmarks.build import build
+    from creditline.benchmarks.shipped import pack
+
+    truth = build(
+        benchmark,
+        folder,
+        data=data,
+        workers=models.workers(),
+        limit_tasks=limit_tasks,
+        device=device,
+        say=click.echo,
+    )
+    click.echo(f"{int(truth.finished.sum())} of {truth.finished.size} models trained")
+    if target is not None:
+        click.echo(f"packed into {pack(benchmark, folder, target, data).folder}")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SettingsError(
+            f"--timesteps is whole numbers with commas between; got {text!r}. Try 10,100."
+        ) from None

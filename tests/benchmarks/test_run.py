@@ -1,0 +1,118 @@
+"""A tiny benchmark made, packed, run, and run again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import creditline as cl
+from creditline.benchmarks import BENCHMARKS, get
+from creditline.benchmarks import build as building
+from creditline.benchmarks.page import page
+from creditline.benchmarks.run import run
+from creditline.benchmarks.shipped import find, pack
+from creditline.diffusion.config import TrainConfig, UNetConfig
+from creditline.errors import CreditlineError, DataError, SettingsError
+from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.truth.fleet import Fleet
+from creditline.evaluation.truth.losses import LossPlan
+from creditline.evaluation.truth.subsets import SubsetSpec
+
+CONFIG = TrainConfig(unet=UNetConfig(8, (8,), groups=4), steps=8, batch_size=4, learning_rate=0.02)
+TINY = replace(
+    BENCHMARKS["icons"],
+    train=4,
+    validation=2,
+    generated=2,
+    config=CONFIG,
+    base=replace(CONFIG, steps=4),
+    fleet=Fleet(
+        SubsetSpec(subsets=16, stratify="contributor"),
+        LossPlan(loss_timesteps=2, loss_draws=1),
+        seeds=2,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Twenty by each of two people; enough for training, validation and a base."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    return cl.ImageSet.from_images(pixels, contributors=["ada", "bob"] * 20)
+
+
+@pytest.fixture(scope="module")
+def shipped(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark")
+    truth = building.build(TINY, folder / "built", data=pictures, say=lambda _: None)
+    assert truth.finished.all()
+    return pack(TINY, folder / "built", folder / "packed", pictures)
+
+
+def test_draws_are_disjoint_and_use_everything(pictures):
+    sets = building.image_sets(TINY, pictures)
+    assert [len(sets[name]) for name in ("train", "validation", "base")] == [8, 4, 28]
+    assert len({key for images in sets.values() for key in images.ids}) == 40
+
+
+def test_subsets_are_trained_with_as_many_passes():
+    assert TINY.subset_config.steps == 4
+    assert replace(TINY.subset_config, steps=8) == TINY.config
+
+
+def test_every_method_is_judged_once_and_kept(shipped, pictures, tmp_path):
+    said = []
+    options = {"data": pictures, "timesteps": (2,), "contest": Contest(resamples=10)}
+    results = run(shipped, tmp_path / "out", say=said.append, **options)
+    judged = [
+        (part["name"], entry["method"])
+        for result in results
+        for part in result.comparison["parts"]
+        for entry in part["methods"]
+    ]
+    for name in ("d-trak", "trak", "relative-if", "gas", "datamodel", "empirical-influence"):
+        assert judged.count(("validation", name)) == 1, name
+        assert judged.count(("generated", name)) == 1, name
+    assert judged.count(("generated, journey-trak", "journey-trak")) == 1
+    assert all(result.seconds > 0 for result in results)
+    text = page(results)
+    assert text.count("| D-TRAK | 2 |") == 2
+    assert text.count("| Journey-TRAK | 2 |") == 1
+    before = len(said)
+    again = run(shipped, tmp_path / "out", say=said.append, **options)
+    assert [r.comparison for r in again] == [r.comparison for r in results]
+    assert len(said) == before, "nothing is done again"
+
+
+def test_what_ships_is_small_and_without_training_images(shipped):
+    assert find(TINY, shipped.folder) == shipped
+    names = {p.relative_to(shipped.folder).parts[0] for p in shipped.folder.rglob("*")}
+    assert names == {"benchmark.json", "model", "checkpoint", "generated", "truth"}
+    assert len(list(shipped.folder.rglob("*.png"))) == TINY.generated
+    assert not list(shipped.folder.rglob("trajectories"))
+
+
+def test_images_are_found_by_content_in_any_order(shipped, pictures):
+    train, validation = shipped.images(pictures.subset(range(39, -1, -1)))
+    ids = json.loads((shipped.folder / "benchmark.json").read_text())
+    assert list(train.ids) == ids["train"]
+    assert list(validation.ids) == ids["validation"]
+
+
+def test_wrong_images_and_missing_files(shipped, pictures, tmp_path):
+    others = cl.ImageSet.from_images(255 - pictures.array(), contributors=pictures.contributors)
+    with pytest.raises(DataError, match="8 of the benchmark's 8 images are not in"):
+        shipped.images(others)
+    with pytest.raises(DataError, match="needs images: --data with CIFAR-10"):
+        building.image_sets(get("cifar2-small"))
+    with pytest.raises(DataError, match="draws 2 validation images of each contributor"):
+        building.image_sets(replace(TINY, base=None), pictures.subset(range(10)))
+    with pytest.raises(SettingsError, match="Did you mean 'icons'"):
+        get("icon")
+    with pytest.raises(CreditlineError, match="holds no benchmark"):
+        find(TINY, tmp_path)
+    with pytest.raises(CreditlineError, match="has no model yet"):
+        pack(TINY, tmp_path, tmp_path / "packed", pictures)
