@@ -7,7 +7,6 @@ for a predictor that says the same of every subset has predicted nothing.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 DIGITS = 12
 """Values that agree to so many digits of the row's largest are ties: sums differ by rounding."""
@@ -53,6 +52,8 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
 
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata  # a second to import, which `--help` need not wait for
+
     ranks = rankdata(_settled(values), axis=-1)
     return ranks - (values.shape[-1] + 1) / 2
 
