@@ -92,7 +92,7 @@ BENCHMARKS = {
             train=50,
             validation=15,
             generated=60,
-            config=_config(steps=1200),
+            config=_config(steps=3200),
             fleet=_fleet("contributor"),
         ),
         Benchmark(
@@ -106,8 +106,8 @@ BENCHMARKS = {
             train=200,
             validation=30,
             generated=60,
-            config=_config(steps=1600, learning_rate=2e-3, flip=True),
-            base=_config(steps=12_000, flip=True, ema=0.999),
+            config=_config(steps=3200, learning_rate=2e-3, flip=True),
+            base=_config(steps=20_000, flip=True),
             fleet=_fleet("label"),
         ),
     )

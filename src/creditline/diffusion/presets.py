@@ -12,7 +12,8 @@ predicted image at fixed noise levels, the others are common sense:
   what it misses is divided by the little signal left: after 22,000 icons its guess of the image was
   worse than the mean icon, and its pictures were blotches. Their velocity it learns at once.
 - A cosine noise schedule; few of the linear schedule's levels leave anything of small pictures.
-- Many small steps: batches of 32 at a high rate, on a thin network. 5e-3 beat 2e-3 at every level.
+- Many small steps at a high rate, on a thin network. In the time of 3,200 steps of 32 icons, 5,200
+  of 16 made visibly crisper ones; 5e-3 beat 2e-3 at every noise level.
 - Averaged weights.
 """
 
@@ -58,7 +59,14 @@ def _thin(resolution: int) -> UNetConfig:
 
 PRESETS: dict[str, TrainConfig] = {
     # 687,347 parameters; about 7 minutes on one core
-    "icons-16": _small(_thin(16), 3200, checkpoint_every=800),
+    "icons-16": _small(
+        _thin(16),
+        5200,
+        batch_size=16,
+        learning_rate=4e-3,
+        ema=0.999,
+        checkpoint_every=1300,
+    ),
     # 2,736,099 parameters; about an hour
     "small-16": _small(
         UNetConfig(16, (32, 64, 128), (2,), zero_init=True),

@@ -149,9 +149,7 @@ class GradientMethod(Method):
     """Methods on gradients of a model.
 
     Queries are few and training images many, so a query can afford more noise than the index:
-    its own noise is half of what separates an image from its own entry. With one draw at ten
-    timesteps a tenth of 5,793 icons did not come back first from their own index, with sixteen
-    draws two in a hundred (docs/measurements.md).
+    its own noise is half of what separates an image from its own entry (docs/measurements.md).
     """
 
     features: FeatureSpec = field(default_factory=FeatureSpec)
