@@ -113,6 +113,7 @@ def other(name: str, value: Any) -> Any:
         "groups": 4,
         "head_dim": 16,
         "resolution": 32,
+        "query_draws": 3,
     }
     if name in names:
         return names[name]
