@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import time
 
 import pytest
 
+from creditline import executor
 from creditline.errors import SettingsError
 from creditline.executor import run
 
@@ -89,3 +92,21 @@ def test_an_error_keeps_its_kind_and_message(workers):
 def test_the_number_of_workers_is_checked(workers):
     with pytest.raises(SettingsError, match=f"at least 1; got {workers}"):
         list(run(shifted, None, [1], workers=workers))
+
+
+def test_a_worker_ends_with_the_command_that_started_it():
+    reader, writer = os.pipe()
+    command = os.fork()
+    if command == 0:
+        if os.fork() == 0:  # the worker
+            executor._end_with.__wrapped__(os.getppid())
+            os.write(writer, b"watching")
+        time.sleep(60)
+        os._exit(0)
+    os.close(writer)
+    assert os.read(reader, 8) == b"watching"
+    os.kill(command, signal.SIGKILL)
+    os.waitpid(command, 0)
+    assert select.select([reader], [], [], 20)[0], "the worker lives on"
+    assert os.read(reader, 1) == b""
+    os.close(reader)

@@ -7,14 +7,19 @@ committed is never run again, which is what makes a job resumable.
 
 from __future__ import annotations
 
+import os
 import pickle
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from creditline.settings import require
+
+WATCH_SECONDS = 0.5
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -71,5 +76,21 @@ def _load(path: str) -> tuple[Callable[..., Any], Any]:
 
 
 def _call(path: str, i: int, task: Any) -> tuple[int, Any]:
+    _end_with(os.getppid())
     function, shared = _load(path)
     return i, function(shared, task)
+
+
+@lru_cache(maxsize=1)
+def _end_with(parent: int) -> None:
+    """End this worker, a child of `parent`, soon after that was killed.
+
+    Left alone it would go on writing to a folder that the continued command writes to as well.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import select
-import signal
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +25,6 @@ from creditline.errors import (
     SettingsError,
 )
 from creditline.evaluation.truth import fleet as module
-from creditline.evaluation.truth import task as fleet_task
 from creditline.evaluation.truth.fleet import Fleet, retrain
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan, query_losses
@@ -151,24 +146,6 @@ def test_killed_again_and_again(fleet, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that uses torch")
-def test_a_worker_ends_with_the_command_that_started_it():
-    reader, writer = os.pipe()
-    command = os.fork()
-    if command == 0:
-        if os.fork() == 0:  # the worker
-            fleet_task._end_with.__wrapped__(os.getppid())
-            os.write(writer, b"watching")
-        time.sleep(60)
-        os._exit(0)
-    os.close(writer)
-    assert os.read(reader, 8) == b"watching"
-    os.kill(command, signal.SIGKILL)
-    os.waitpid(command, 0)
-    assert select.select([reader], [], [], 20)[0], "the worker lives on"
-    assert os.read(reader, 1) == b""
-    os.close(reader)
-
-
 def test_the_number_of_workers_changes_nothing(fleet, tmp_path):
     few = {"settings": replace(FLEET, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
     fleet("one", **few)

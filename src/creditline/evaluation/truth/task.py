@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +26,6 @@ Trainer = Callable[[ImageSet, int, Path], Any]
 may hold what an interrupted call of the same task left."""
 
 TASKS, MODELS = "tasks", "models"
-WATCH_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,6 @@ class Job:
         folder: of the ground truth.
         device: where losses are measured.
         keep_models: whether to leave the trained models there.
-        process: that started the job.
     """
 
     images: ImageSet
@@ -71,7 +66,6 @@ class Job:
     folder: Path
     device: str
     keep_models: bool
-    process: int = field(default_factory=os.getpid)
 
 
 def name_of(task: Task) -> str:
@@ -93,8 +87,6 @@ def run_task(job: Job, task: Task) -> np.ndarray:
     """
     from creditline.diffusion.load import load_model
 
-    if os.getpid() != job.process:
-        _end_with(job.process)
     subset, seed = task
     folder = job.folder / MODELS / name_of(task)
     images = job.images.subset(np.flatnonzero(job.masks[subset]))
@@ -135,18 +127,3 @@ def _quiet() -> Iterator[None]:
             del os.environ["CREDITLINE_PROGRESS"]
         else:
             os.environ["CREDITLINE_PROGRESS"] = before
-
-
-@lru_cache(maxsize=1)
-def _end_with(parent: int) -> None:
-    """End this worker, a child of `parent`, soon after that was killed.
-
-    Left alone it would go on training in a folder that the continued command trains in too.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCH_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
