@@ -19,11 +19,11 @@ from creditline.diffusion.load import load_model
 from creditline.diffusion.sample import GenerateConfig, generate
 from creditline.evaluation.lds.comparison import Contest
 from creditline.evaluation.lds.contest import compare
-from creditline.evaluation.truth.ground_truth import FEWEST
 from creditline.files import write_file
 from creditline.fingerprint import of_json
 from creditline.gradients.source import GradientSource
 from creditline.indexing.index import Index
+from creditline.retraining.arrays import MIN_SUBSETS
 from creditline.settings import override, require, to_dict
 
 SHARING = (
@@ -88,9 +88,10 @@ def run(
     truth, key = shipped.truth(), digest(shipped)
     generated = load_images(shipped.generated)
     complete = int(truth.finished.all(1).sum())
-    learns = complete >= 2 * FEWEST
+    learns = complete >= 2 * MIN_SUBSETS
     if not learns:
-        say(f"{', '.join(LEARNT)} need {2 * FEWEST} finished subsets to learn from; {complete} are")
+        few = f"{2 * MIN_SUBSETS} finished subsets to learn from; there are {complete}"
+        say(f"{', '.join(LEARNT)} need {few}")
     results = []
     for t in timesteps:
         for first, names in SHARING:

@@ -26,7 +26,7 @@ def subset_masks(masks: Any, n: int | None = None, least: int = MIN_SUBSETS) -> 
         least: fewest subsets that will do.
 
     Raises:
-        DataError: on another shape, other values or too few subsets.
+        DataError: on another shape, other values, or too few subsets.
     """
     array = np.asarray(masks)
     if array.ndim != 2:
@@ -51,6 +51,53 @@ def subset_masks(masks: Any, n: int | None = None, least: int = MIN_SUBSETS) -> 
     return array
 
 
+def trainable_masks(masks: Any, n: int | None = None) -> np.ndarray:
+    """Masks of any number of subsets that models can be trained on.
+
+    Raises:
+        DataError: as `subset_masks`, and on a subset without an image.
+    """
+    array = subset_masks(masks, n, least=1)
+    empty = np.flatnonzero(~array.any(1))
+    if len(empty):
+        raise DataError(f"Subset {empty[0]} holds no image. Remove its row.")
+    return array
+
+
+def loss_array(losses: Any, subsets: int | None = None) -> np.ndarray:
+    """Losses as float64 of shape `(M, S, m)`; NaN where one is not measured yet.
+
+    Args:
+        losses: shape `(M, m)` for one seed, or `(M, S, m)`.
+        subsets: M, where it is known.
+
+    Raises:
+        DataError: on another shape or type, another number of subsets, or an infinite value.
+    """
+    given = np.asarray(losses)
+    if given.ndim not in (2, 3) or given.dtype.kind not in "iuf":
+        raise DataError(
+            "Losses are numbers of shape (subsets, queries) or (subsets, seeds, queries); got "
+            f"{given.dtype} of shape {given.shape}."
+        )
+    if not given.size:
+        raise DataError(f"There are no losses: their shape is {given.shape}.")
+    array = given.astype(np.float64)
+    array = array[:, None, :] if array.ndim == 2 else array
+    if subsets is not None and len(array) != subsets:
+        hint = " Their axes may be in another order." if subsets in given.shape else ""
+        raise DataError(
+            f"Losses need one row for each of {subsets} subsets; got shape {given.shape}.{hint} "
+            "Axes are (subsets, queries) or (subsets, seeds, queries)."
+        )
+    if np.isinf(array).any():
+        j, s, q = np.argwhere(np.isinf(array))[0]
+        raise DataError(
+            f"The loss of query {q} in subset {j}, seed {s} is infinite. Train that model again."
+        )
+    return array
+
+
 def subset_losses(
     losses: Any,
     subsets: int | None = None,
@@ -60,42 +107,27 @@ def subset_losses(
     """Losses as float64 of shape `(M, S, m)`, every one of them there and no query constant.
 
     Args:
-        losses: shape `(M, m)` for one seed, or `(M, S, m)`.
-        subsets: M, where it is known.
+        losses, subsets: as `loss_array`.
         query_names: of the m queries, for errors.
         least: fewest subsets that will do.
 
     Raises:
-        DataError: on another shape, too few subsets, losses that are missing or not finite,
-            or a query whose loss is the same under all subsets.
+        DataError: as `loss_array`, and on too few subsets, losses that are missing, or a query
+            whose loss is the same under all subsets.
     """
-    array = np.asarray(losses)
-    if array.ndim not in (2, 3) or array.dtype.kind not in "iuf":
-        raise DataError(
-            "Losses are numbers of shape (subsets, queries) or (subsets, seeds, queries); got "
-            f"{array.dtype} of shape {array.shape}."
-        )
-    array = array.astype(np.float64)
-    array = array[:, None, :] if array.ndim == 2 else array
-    if subsets is not None and len(array) != subsets:
-        raise DataError(
-            f"Losses need one row for each of {subsets} subsets; got shape {np.shape(losses)}. "
-            "Axes are (subsets, queries) or (subsets, seeds, queries)."
-        )
-    if not array.size:
-        raise DataError(f"There are no losses: their shape is {np.shape(losses)}.")
+    array = loss_array(losses, subsets)
     if query_names is not None and len(query_names) != array.shape[2]:
         raise DataError(
             f"Losses need one column for each of {len(query_names)} queries; got shape "
             f"{np.shape(losses)}. Give every folder of queries, in the order of the columns."
         )
     _require_enough(array, least)
-    bad = ~np.isfinite(array)
-    if bad.any():
-        subset, seed, query = np.argwhere(bad)[0]
+    missing = np.isnan(array)
+    if missing.any():
+        subset, seed, query = np.argwhere(missing)[0]
         raise DataError(
-            f"{int(bad.any((1, 2)).sum())} of {len(array)} subsets have losses that are missing "
-            f"or not finite, first subset {subset}, seed {seed}, {_name(query, query_names)}. "
+            f"{int(missing.any((1, 2)).sum())} of {len(array)} subsets have losses that are "
+            f"missing, first subset {subset}, seed {seed}, {_name(query, query_names)}. "
             "Finish the retraining, or keep the complete subsets only."
         )
     flat = np.ptp(array.mean(1), axis=0) == 0

@@ -44,7 +44,7 @@ def test_subsets_of_ones_own(run, refused, command, tmp_path):
     assert "--masks gives the subsets and --subsets says how to draw them" in message
     assert "under 2 subsets" in run(*command, *NETWORK, "--masks", masks).stdout
     np.save(masks, np.eye(9, dtype=np.uint8))
-    assert "masks are of 9 images" in refused(*command, "--masks", masks, *NETWORK)
+    assert "each of 10 training images" in refused(*command, "--masks", masks, *NETWORK)
     masks.write_bytes(b"1,0,1")
     assert "cannot be read as an array" in refused(*command, "--masks", masks, *NETWORK)
 

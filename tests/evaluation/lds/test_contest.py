@@ -138,5 +138,5 @@ def test_what_does_not_fit(case):
         compare(index, GroundTruth(truth.masks[:7], truth.losses[:7]), folders, (), QUICK)
     flat = truth.losses.copy()
     flat[:, :, 4] = 2.0
-    with pytest.raises(DataError, match="every subset"):
+    with pytest.raises(DataError, match="same under all"):
         compare(index, GroundTruth(truth.masks, flat), folders, (), QUICK)

@@ -200,7 +200,7 @@ def test_subsets_can_be_given(fleet, tmp_path):
     assert truth.recipe["subsets"]["scheme"] == "given"
     with pytest.raises(IndexMismatchError, match=r"subsets\.masks"):
         fleet(config=painter, masks=1 - masks)
-    with pytest.raises(DataError, match=r"masks are of 11 images .* there are 12"):
+    with pytest.raises(DataError, match=r"each of 12 training images; got shape .3, 11"):
         fleet("other", painter, masks=masks[:, :11])
     people = replace(FLEET, subsets=SubsetSpec(scheme="leave-one-contributor-out"))
     assert fleet("people", painter, people).masks.shape == (3, 12)

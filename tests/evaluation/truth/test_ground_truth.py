@@ -104,19 +104,19 @@ def test_what_is_finished_can_be_used(truth, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m, x: (m[0], x), "one row per subset.*shape \\(6,\\)"),
-        (lambda m, x: (m * 2, x), "1 where a subset contains an image"),
-        (lambda m, x: (m.astype(str), x), "type <U5"),
+        (lambda m, x: (m[0], x), "got \\(6,\\). One row per subset"),
+        (lambda m, x: (m * 2, x), "only 0 and 1; got int64"),
+        (lambda m, x: (m.astype(str), x), "only 0 and 1; got <U5"),
         (lambda m, x: (m & (np.arange(M) != 4)[:, None], x), "Subset 4 holds no image"),
-        (lambda m, x: (m[:9], x), "masks are of 9 subsets, the losses of 10"),
-        (lambda m, x: (m, x.transpose(1, 0, 2)), "losses of 2 .*another order"),
+        (lambda m, x: (m[:9], x), "each of 9 subsets; got shape \\(10, 2, 4"),
+        (lambda m, x: (m, x.transpose(1, 0, 2)), "each of 10 subsets.*another order"),
         (lambda m, x: (m, x[0, 0]), r"\(subsets, queries\) or .*\(4,\)"),
         (lambda m, x: (m, x.astype(str)), "Losses are numbers"),
         (lambda m, x: (m, x / (x != x[2, 1, 3])), "query 3 in subset 2, seed 1 is infinite"),
         (lambda m, x: (m[:7], x[:7]), "at least 8 of them; 7 of 7"),
         (
             lambda m, x: (m, x * (np.arange(Q) != 3)),
-            r"query 3 \(generated/00000.png\) is 0 in ever",
+            r"query 3 \(generated/00000.png\) is the same under all 10 subsets",
         ),
     ],
 )
@@ -164,3 +164,22 @@ def test_damaged_folders_are_refused(truth, tmp_path):
     (folder / "queries.csv").write_text("\n".join(rows[:-1]) + "\n", "utf-8")
     with pytest.raises(DataError, match="query_ids has 3 entries"):
         GroundTruth.read(folder)
+
+
+def test_the_part_of_one_folder():
+    losses = np.random.default_rng(1).random((8, 2, 3))
+    masks = np.random.default_rng(2).random((8, 5)) < 0.5
+    masks[:, 0] = True
+    truth = GroundTruth(
+        masks,
+        losses,
+        query_ids=("a", "b", "c"),
+        query_names=("1", "2", "3"),
+        query_folders=("validation", "generated", "validation"),
+    )
+    part = truth.of_folder("validation")
+    assert np.array_equal(part.losses, losses[:, :, [0, 2]])
+    assert part.query_names == ("1", "3")
+    assert part.digest() != truth.digest()
+    with pytest.raises(DataError, match="called 'test'; it has: validation, generated"):
+        truth.of_folder("test")

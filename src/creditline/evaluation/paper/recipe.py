@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.presets import preset
 from creditline.errors import SettingsError
+from creditline.retraining.arrays import MIN_SUBSETS
 from creditline.settings import require
-
-FEWEST_SUBSETS = 8
-"""Below it a rank correlation over subsets says nothing."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class Recipe:
             train_images=part(self.train_images, 2),
             validation=part(self.validation),
             generated=part(self.generated),
-            subsets=part(self.subsets, FEWEST_SUBSETS),
+            subsets=part(self.subsets, MIN_SUBSETS),
             seeds=part(self.seeds, 2),
             loss_timesteps=part(self.loss_timesteps, 10),
             loss_draws=part(self.loss_draws),

@@ -20,7 +20,6 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.errors import CreditlineError, DataError, IndexMismatchError
-from creditline.evaluation.truth.checks import as_masks
 from creditline.evaluation.truth.files import read_array, write_array
 from creditline.evaluation.truth.ground_truth import GroundTruth, about_images, about_queries
 from creditline.evaluation.truth.losses import LossPlan
@@ -39,6 +38,7 @@ from creditline.evaluation.truth.task import (
 )
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.progress import Progress
+from creditline.retraining.arrays import trainable_masks
 from creditline.settings import require, setting
 
 LOSSES = "losses.npy"
@@ -119,8 +119,8 @@ def retrain(
     pictures, folder = load_images(images), Path(out)
     named = query_sets(queries, pictures)
     trainer = _trainer(config, base, device, pictures, named)
-    spec = settings.subsets if masks is None else None
-    chosen = draw(settings.subsets, pictures) if masks is None else _given(masks, len(pictures))
+    n, spec = len(pictures), settings.subsets if masks is None else None
+    chosen = draw(settings.subsets, pictures) if masks is None else trainable_masks(masks, n)
     recipe = recipe_of(pictures, named, trainer, spec, chosen, settings.losses)
 
     shape = (len(chosen), settings.seeds, sum(len(group) for _, group in named))
@@ -197,16 +197,6 @@ def _trainer(
         check_images(group, config)
     quiet = replace(config, checkpoint_every=0, sample_every=0)
     return Retraining(quiet, None if base is None else load_base(base, config), device)
-
-
-def _given(masks: Any, n: int) -> np.ndarray:
-    chosen = as_masks(np.asarray(masks))
-    if chosen.shape[1] != n:
-        raise DataError(
-            f"The masks are of {chosen.shape[1]} images (shape {chosen.shape}) and there are {n}. "
-            "Give one row per subset and one column per image, in the order of the images."
-        )
-    return chosen
 
 
 def _known(folder: Path, shape: tuple[int, int, int]) -> np.ndarray:

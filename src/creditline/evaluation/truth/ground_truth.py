@@ -15,20 +15,18 @@ import numpy as np
 
 from creditline import fingerprint
 from creditline.errors import DataError
-from creditline.evaluation.truth.checks import as_losses, as_masks, require_same
 from creditline.evaluation.truth.files import (
     read_array,
     read_tables,
     write_array,
     write_tables,
 )
+from creditline.evaluation.truth.same import require_same
 from creditline.manifest import Manifest, circumstances, claim
+from creditline.retraining.arrays import MIN_SUBSETS, loss_array, subset_losses, trainable_masks
 
 if TYPE_CHECKING:
     from creditline.data.image_set import ImageSet
-
-FEWEST = 8
-"""Subsets without which a rank correlation says nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ class GroundTruth:
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "masks", as_masks(self.masks))
-        object.__setattr__(self, "losses", as_losses(self.losses, len(self.masks)))
+        object.__setattr__(self, "masks", trainable_masks(self.masks))
+        object.__setattr__(self, "losses", loss_array(self.losses, len(self.masks)))
         if not self.recipe:
             object.__setattr__(self, "recipe", {"arrays": self._arrays()})
         counts = {"images": self.masks.shape[1], "queries": self.losses.shape[2]}
@@ -207,27 +205,19 @@ class GroundTruth:
                 in all of them.
         """
         done = self.losses[self.finished.all(1)]
-        if len(done) < FEWEST:
+        if len(done) < MIN_SUBSETS:
             raise DataError(
-                f"A rank correlation over subsets needs at least {FEWEST} of them; {len(done)} of "
-                f"{len(self.losses)} are finished with all seeds. Train more subsets."
+                f"A rank correlation over subsets needs at least {MIN_SUBSETS} of them; "
+                f"{len(done)} of {len(self.losses)} are finished with all seeds. Train more."
             )
-        means = done.mean(1)
-        constant = np.flatnonzero((means == means[0]).all(0))
-        if len(constant):
-            q = int(constant[0])
-            raise DataError(
-                f"The loss of {self.query(q)} is {means[0, q]:.6g} in every subset, so nothing "
-                f"can be correlated with it ({len(constant)} such of {means.shape[1]} queries). "
-                "Leave these queries out, or look for what went wrong in training."
-            )
+        subset_losses(done, query_names=[self.query(q) for q in range(done.shape[2])])
 
     def query(self, q: int) -> str:
-        """Query `q` in words, for messages."""
+        """Number of query `q`, and its name where it has one, for messages."""
         if not self.query_names:
-            return f"query {q}"
+            return str(q)
         folder = self.query_folders[q] if self.query_folders else ""
-        return f"query {q} ({folder + '/' if folder else ''}{self.query_names[q]})"
+        return f"{q} ({folder + '/' if folder else ''}{self.query_names[q]})"
 
     def check_index(self, ids: Sequence[str]) -> None:
         """Refuse an index of other images, or of the same in another order.
