@@ -17,7 +17,7 @@ from creditline.cli.sections import SectionedCommand
 def command(out: str, device: str, **_: Any) -> None:
     """Train a small model on real icons by four artists, generate 16 and trace them back.
 
-    Everything from training to the report, in about 8 minutes on two cores. Interrupt it at any
+    Everything from training to the report, in about 7 minutes on two cores. Interrupt it at any
     time; the same command continues.
     """
     from creditline import demo

@@ -238,10 +238,12 @@ class Index:
         if "features" in shared:
             default = cls().features.objective  # type: ignore[attr-defined]
             if shared["features"].objective != default:
+                lines = difference(to_dict(shared["features"].objective), to_dict(default))
                 raise IndexMismatchError(
-                    f"{cls.title} differentiates {to_dict(default)}; this index holds gradients of "
-                    f"{to_dict(shared['features'].objective)}. Build an index with "
-                    f"--method {cls.name}, or pass an instance with the settings you mean."
+                    f"{cls.title} differentiates another objective than this index holds:\n"
+                    + "\n".join(lines)
+                    + f"\nBuild an index with --method {cls.name}, or pass an instance with the "
+                    "settings you mean."
                 )
         return cls(**shared)
 
@@ -254,9 +256,9 @@ class Index:
             )
         if getattr(mine, "features", None) != getattr(other, "features", None):
             raise IndexMismatchError(
-                f"{other.title} was given other feature settings than the index holds: "
-                f"{to_dict(getattr(mine, 'features'))}. "  # noqa: B009
-                "Take them from index.method.features."
+                f"{other.title} was given other feature settings than the index holds:\n"
+                + "\n".join(difference(*(to_dict(m.features) for m in (mine, other))))  # type: ignore[attr-defined]
+                + "\nTake them from index.method.features."
             )
 
     def _prepare(self, queries: Any) -> Queries:
