@@ -13,7 +13,7 @@ from creditline.benchmarks import BENCHMARKS, get
 from creditline.benchmarks import build as building
 from creditline.benchmarks.page import page
 from creditline.benchmarks.run import run
-from creditline.benchmarks.shipped import find, pack
+from creditline.benchmarks.shipped import find, pack, unpack
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.lds.comparison import Contest
@@ -90,9 +90,25 @@ def test_every_method_is_judged_once_and_kept(shipped, pictures, tmp_path):
 def test_what_ships_is_small_and_without_training_images(shipped):
     assert find(TINY, shipped.folder) == shipped
     names = {p.relative_to(shipped.folder).parts[0] for p in shipped.folder.rglob("*")}
-    assert names == {"benchmark.json", "model", "checkpoint", "generated", "truth"}
+    assert names == {"benchmark.json", "base", "full", "generated", "truth"}
     assert len(list(shipped.folder.rglob("*.png"))) == TINY.generated
     assert not list(shipped.folder.rglob("trajectories"))
+    assert not [p for p in shipped.folder.rglob("*.json") if "built" in p.read_text("utf-8")]
+
+
+def test_building_goes_on_from_what_ships(shipped, pictures, tmp_path, monkeypatch):
+    truth = shipped.truth()
+    losses = truth.losses.copy()
+    losses[3, 1] = np.nan
+    partial = pack(TINY, shipped.folder, tmp_path / "partial", pictures)
+    np.save(partial.folder / "truth" / "losses.npy", losses)
+    unpack(partial, tmp_path / "again")
+    monkeypatch.setattr("creditline.diffusion.train._Run", lambda *a: pytest.fail("trained again"))
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        building.build(TINY, tmp_path / "again", data=pictures, say=lambda _: None)
+    monkeypatch.undo()
+    again = building.build(TINY, tmp_path / "again", data=pictures, say=lambda _: None)
+    assert np.array_equal(again.losses, truth.losses)
 
 
 def test_images_are_found_by_content_in_any_order(shipped, pictures):
@@ -114,5 +130,5 @@ def test_wrong_images_and_missing_files(shipped, pictures, tmp_path):
         get("icon")
     with pytest.raises(CreditlineError, match="holds no benchmark"):
         find(TINY, tmp_path)
-    with pytest.raises(CreditlineError, match="has no model yet"):
+    with pytest.raises(CreditlineError, match="has no full/model yet"):
         pack(TINY, tmp_path, tmp_path / "packed", pictures)

@@ -1,12 +1,14 @@
-"""The files of a benchmark as they ship: models, generated pictures, ground truth, image ids.
+"""The files of a benchmark as they ship: a part of the folder that `build` makes.
 
-    benchmark.json   ids of the training and validation images, which are found by content
-    model/           the model trained on all training images, a diffusers pipeline
-    checkpoint/      the same model half-way, for methods over checkpoints
-    generated/       pictures that the model drew, with their record
-    truth/           masks, losses, tables: see `creditline.evaluation.truth`
+    benchmark.json      ids of the training and validation images, which are found by content
+    full/model          the model trained on all training images, a diffusers pipeline
+    full/checkpoints/   the same model half-way, for methods over checkpoints
+    base/model          what every training started from, where that is not chance
+    generated/          pictures that the model drew, with their record
+    truth/              masks, losses, tables: see `creditline.evaluation.truth`
 
-The images themselves do not ship: they belong to others.
+Copied back, they are a folder that `build` continues. The images themselves do not ship: they
+belong to others.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from creditline.fingerprint import of_json
 from creditline.manifest import NAME as MANIFEST
 
 IDS = "benchmark.json"
+LEFT_OUT = ("trajectories", "tasks", "models")  # sampling runs and unfinished retrainings
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,12 @@ class Shipped:
 
     @property
     def model(self) -> Path:
-        return self.folder / "model"
+        return self.folder / "full" / "model"
 
     @property
     def checkpoints(self) -> tuple[Path, Path]:
         """Half-way and at the end of training."""
-        return self.folder / "checkpoint", self.model
+        return self.folder / _half_way(self.benchmark), self.model
 
     @property
     def generated(self) -> Path:
@@ -95,38 +98,47 @@ def pack(benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = N
     Args:
         benchmark: which.
         built: the folder of `build`.
-        out: folder to write; what it held of this benchmark is replaced.
+        out: folder to write; what it held is replaced.
         data: as `build`.
 
     Raises:
         CreditlineError: if something is not there yet.
     """
     source, target = Path(built), Path(out)
-    steps = benchmark.config.steps // 4 * 2
-    parts = {
-        "model": source / "full" / "model",
-        "checkpoint": source / "full" / "checkpoints" / f"step-{steps:06d}",
-        GENERATED: source / GENERATED,
-        "truth": source / "truth",
-    }
-    for what, path in parts.items():
-        if not path.is_dir():
-            raise CreditlineError(f"{built} has no {what} yet ({path}). Finish building first.")
+    parts = ["full/model", _half_way(benchmark), GENERATED, "truth"]
+    parts += [] if benchmark.base is None else ["base/model"]
+    for part in parts:
+        if not (source / part).is_dir():
+            raise CreditlineError(f"{built} has no {part} yet. Finish building first.")
     sets = image_sets(benchmark, data)
-    target.mkdir(parents=True, exist_ok=True)
-    for name, path in parts.items():
-        shutil.rmtree(target / name, ignore_errors=True)
-        if name in ("model", "checkpoint"):
-            shutil.copytree(path, target / name)
-            continue
-        (target / name).mkdir()
-        for file in sorted(path.iterdir()):
-            if file.suffix in (".png", ".npy", ".csv") or file.name == MANIFEST:
-                shutil.copyfile(file, target / name / file.name)
+    shutil.rmtree(target, ignore_errors=True)
+    for part in parts:
+        shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    for run in ("full", "base")[: 1 if benchmark.base is None else 2]:
+        shutil.copyfile(source / run / MANIFEST, target / run / MANIFEST)
+    for path in target.rglob(MANIFEST):
+        _forget_places(path)
     ids = {"train": sets["train"].ids, VALIDATION: sets[VALIDATION].ids}
     text = json.dumps({"name": benchmark.name, **ids}, indent=1)
     (target / IDS).write_text(text + "\n", "utf-8")
     return Shipped(benchmark, target)
+
+
+def unpack(shipped: Shipped, out: str | Path) -> None:
+    """Lay the files out where `build` looks for them, unless something is there already."""
+    if not Path(out).exists():
+        shutil.copytree(shipped.folder, out, ignore=shutil.ignore_patterns(IDS))
+
+
+def _half_way(benchmark: Benchmark) -> str:
+    return f"full/checkpoints/step-{benchmark.config.steps // 4 * 2:06d}"
+
+
+def _forget_places(path: Path) -> None:
+    """Drop from a manifest where things lay on the machine that made them."""
+    values = json.loads(path.read_text("utf-8"))
+    facts = {key: v for key, v in values.get("facts", {}).items() if not key.endswith("_source")}
+    path.write_text(json.dumps({**values, "facts": facts}, indent=2) + "\n", "utf-8")
 
 
 def digest(shipped: Shipped) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from creditline.benchmarks import get
 from creditline.cli import models
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
-from creditline.errors import SettingsError
+from creditline.errors import CreditlineError, SettingsError
 from creditline.evaluation.lds.comparison import Contest
 from creditline.files import write_file
 from creditline.settings import override
@@ -45,13 +46,14 @@ def command(
 ) -> None:
     """Judge every method on a benchmark whose ground truth ships: no retraining.
 
-    NAME is icons or cifar2-small. Interrupt it at any time; the same command continues.
+    NAME is icons or cifar2-small. Interrupt it at any time; the same command continues. --build
+    goes on from what ships, where retrainings are missing there.
     """
     benchmark = get(name)
     if build_in is None and (pack is not None or limit_tasks is not None):
         raise SettingsError("--pack and --limit-tasks go with --build DIR.")
     if build_in is not None:
-        _build(benchmark, build_in, data, pack, limit_tasks, device)
+        _build(benchmark, build_in, data, pack, limit_tasks, device, packed)
         return
     from creditline.benchmarks.page import page
     from creditline.benchmarks.run import run
@@ -79,10 +81,13 @@ def _build(
     target: str | None,
     limit_tasks: int | None,
     device: str,
+    packed: str | None,
 ) -> None:
     from creditline.benchmarks.build import build
-    from creditline.benchmarks.shipped import pack
+    from creditline.benchmarks.shipped import find, pack, unpack
 
+    with suppress(CreditlineError):  # nothing ships yet
+        unpack(find(benchmark, packed), folder)
     truth = build(
         benchmark,
         folder,

@@ -254,10 +254,11 @@ class Index:
                 f"{other.title} needs {other.source}; this index holds {mine.source}. "
                 f"Build one with --method {other.name}."
             )
-        if getattr(mine, "features", None) != getattr(other, "features", None):
+        held, given = (getattr(m, "features", None) for m in (mine, other))
+        if held != given:
             raise IndexMismatchError(
                 f"{other.title} was given other feature settings than the index holds:\n"
-                + "\n".join(difference(*(to_dict(m.features) for m in (mine, other))))  # type: ignore[attr-defined]
+                + "\n".join(difference(to_dict(held), to_dict(given)))
                 + "\nTake them from index.method.features."
             )
 
