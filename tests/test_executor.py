@@ -10,7 +10,7 @@ import time
 import pytest
 
 from creditline import executor
-from creditline.errors import SettingsError
+from creditline.errors import CreditlineError, SettingsError
 from creditline.executor import run
 
 
@@ -110,3 +110,12 @@ def test_a_worker_ends_with_the_command_that_started_it():
     assert select.select([reader], [], [], 20)[0], "the worker lives on"
     assert os.read(reader, 1) == b""
     os.close(reader)
+
+
+def dying(shared, task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_a_clear_error():
+    with pytest.raises(CreditlineError, match="most likely for want of memory"):
+        list(run(dying, None, range(4), workers=2))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from creditline import methods
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
+from creditline.errors import SettingsError
 from creditline.indexing.build import build
 from creditline.indexing.index import Index
 from creditline.indexing.sources import facts_of, make_source, request_of
@@ -56,6 +58,13 @@ def index(
     if isinstance(encoder, str):
         settings["encoder"], encoder = encoder, None
     recipe = override(recipe, settings)
+    if encoder is not None:
+        if not hasattr(recipe, "encoder"):
+            raise SettingsError(
+                f"{recipe.title} uses no encoder, and one was given. Leave it out, or choose "
+                "encoder-dot or encoder-cosine."
+            )
+        recipe = replace(recipe, encoder=encoder)  # type: ignore[type-var]  # named in the request
     pictures = load_images(images)
     listed = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     needed = recipe.source == "gradients"

@@ -13,10 +13,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from creditline.errors import CreditlineError
 from creditline.settings import require
 
 WATCH_SECONDS = 0.5
@@ -42,6 +45,7 @@ def run(
 
     Raises:
         SettingsError: if `workers` is below 1.
+        CreditlineError: if a worker was killed.
     """
     require(workers >= 1, "The number of workers must be at least 1", workers, "Use 1 or more.")
     if workers == 1 or len(tasks) <= 1:
@@ -63,8 +67,31 @@ def _run_processes(
         with parallel_config(backend="loky", inner_max_num_threads=1):
             pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
             calls = (delayed(_call)(str(path), i, task) for i, task in enumerate(tasks))
-            for i, result in pool(calls):
-                yield tasks[i], result
+            try:
+                for i, result in pool(calls):
+                    yield tasks[i], result
+            except BrokenExecutor as error:
+                raise CreditlineError(
+                    "A worker process was killed, most likely for want of memory. What is finished "
+                    "is safe; run the same again with fewer workers."
+                ) from error
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One CPU thread, so that a feature has the same bits whoever computes it.
+
+    Sums are split among threads, so their number changes rounding; parallel work is done by
+    processes instead.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)

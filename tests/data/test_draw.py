@@ -66,7 +66,7 @@ def test_what_cannot_be_drawn(pictures):
         draw(pictures, 0)
     with pytest.raises(SettingsError, match="contributor"):
         draw(pictures, 2, "contributer")
-    with pytest.raises(SettingsError, match="Give sample too"):
+    with pytest.raises(SettingsError, match="Give sample, the number"):
         cl.load_images(pictures, sample_each="label")
     unknown = cl.ImageSet.from_images(pictures.array(), contributors=[None, *PEOPLE[1:]])
     with pytest.raises(DataError, match="1 of 8 pictures have no contributor"):

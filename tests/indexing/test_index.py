@@ -87,8 +87,14 @@ def test_trace_ranks_by_score(build, tiny_images):
         assert Image.open(__import__("io").BytesIO(query.proponents[0].image)).size == (8, 8)
 
 
-def test_top_larger_than_the_index_gives_all(build, tiny_images):
-    assert len(build().trace(tiny_images.subset([0]), top=99)[0].proponents) == 12
+def test_a_large_top_gives_all_and_the_sign_tells_the_ends_apart(build, tiny_images, tmp_path):
+    index, queries = build(), tiny_images.subset([0])
+    (query,), (scores,) = index.trace(queries, top=99), index.scores(queries)
+    assert {h.row for h in query.proponents} == set(np.flatnonzero(scores > 0))
+    assert {h.row for h in query.opponents} == set(np.flatnonzero(scores < 0))
+    likeness = cl.index(None, tiny_images, method="pixel-cosine", out=tmp_path / "pixels")
+    (query,) = likeness.trace(queries, top=99)
+    assert len(query.proponents) == len(query.opponents) == 12, "no sign without a cause"
 
 
 def test_with_shared_noise_training_images_retrieve_themselves(build, tiny_images):
@@ -136,7 +142,7 @@ def test_methods_that_need_other_features_are_refused(build):
     spec = dataclasses.replace(index.method.features, parameters="*attn*")
     with pytest.raises(IndexMismatchError, match="other feature settings"):
         index.using(get("trak")(features=spec))
-    with pytest.raises(SettingsError, match="no setting 'rigde'"):
+    with pytest.raises(SettingsError, match="Unknown setting 'rigde'"):
         index.using(rigde=Ridge())
 
 
@@ -253,12 +259,69 @@ def test_features_of_another_index_or_plan_are_refused(build, tiny_images):
 
 def test_queries_are_seen_with_more_noise_than_the_index(build, tiny_images):
     index = build()
-    assert index.method.query_plan.draws == 80 // 3
+    assert index.method.query_plan.draws == 27
     queries = tiny_images.subset([4])
-    parts = [index.using(query_draws=r).extract(queries).values for r in (1, 2, 26)]
+    parts = [index.using(query_draws=r).extract(queries).values for r in (1, 2, 27)]
     assert not np.array_equal(parts[0], parts[1])
     assert np.array_equal(index.extract(queries).values, parts[2])
     shared = build("shared", shared_noise=True)
     assert shared.method.query_plan.draws == 1
     with pytest.raises(SettingsError, match="query_draws must be at least 1"):
         index.using(query_draws=0).scores(queries)
+
+
+def test_a_setting_of_the_method_changes_by_name(build, tiny_images):
+    index, queries = build(), tiny_images.subset([1])
+    by_name = index.using(damping=0.01).scores(queries)
+    assert np.array_equal(by_name, index.using(ridge=Ridge(0.01)).scores(queries))
+
+
+def test_other_contributors_make_another_index(build, tiny_images):
+    build()
+    renamed = cl.ImageSet.from_images(tiny_images.array(), contributors=["somebody"] * 12)
+    with pytest.raises(IndexMismatchError, match="described"):
+        build(images=renamed)
+    facts = build(images=renamed, overwrite=True).trace(tiny_images.subset([0]), top=1)
+    assert facts[0].proponents[0].contributor == "somebody"
+
+
+def test_another_encoder_is_another_index_and_only_encoders_take_one(build, tiny_images, tmp_path):
+    def first(pictures):
+        return np.stack([np.asarray(p.resize((4, 4)), dtype=float).ravel() for p in pictures])
+
+    def second(pictures):
+        return -first(pictures)
+
+    out = tmp_path / "encoded"
+    cl.index(None, tiny_images, method="encoder-dot", out=out, encoder=first)
+    with pytest.raises(IndexMismatchError, match="first' on disk"):
+        cl.index(None, tiny_images, method="encoder-dot", out=out, encoder=second)
+    with pytest.raises(SettingsError, match="D-TRAK uses no encoder"):
+        build("wrong", method="d-trak", encoder=first)
+
+
+def test_named_classes_of_queries_are_those_of_the_training_images():
+    from creditline.indexing.queries import gather
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    horse = cl.ImageSet.from_images(pixels, labels=[0, 0], label_names=["horse"])
+    found = gather(horse, horse.spec, (3, 4, 4), runs=False, classes=["automobile", "horse"])
+    assert found.images.labels == (1, 1)
+    assert found.images.ids == horse.ids
+    with pytest.raises(DataError, match="called horse; the classes of the training images have"):
+        gather(horse, horse.spec, (3, 4, 4), runs=False, classes=["cat", "dog"])
+    with pytest.raises(DataError, match="have no names"):
+        gather(horse, horse.spec, (3, 4, 4), runs=False)
+
+
+def test_leftovers_of_a_kill_among_the_shards_do_no_harm(build, tiny_images, monkeypatch):
+    from creditline.indexing.store import Store
+
+    original = Store.clear_shards
+
+    def littered(store):
+        (store.folder / "shards" / ".creditline-left").mkdir()
+        original(store)
+
+    monkeypatch.setattr(Store, "clear_shards", littered)
+    assert not (build().path / "shards").exists()

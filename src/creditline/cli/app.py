@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the doctor found a fault; 2 something the user can mend; 1
 
 from __future__ import annotations
 
+from errno import ENOSPC
 from typing import Any
 
 import click
@@ -25,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("creditline.cli.demo", "Train on real icons, generate, trace, write a report."),
     "doctor": ("creditline.cli.doctor", "Examine a model before a long index; foretell its cost."),
 }
-RESUMABLE = ("train", "generate", "index", "evaluate", "benchmark", "demo")
+RESUMABLE = ("train", "generate", "index", "benchmark", "demo")
 
 
 class Ending(click.ClickException):
@@ -52,12 +53,15 @@ class Commands(LazyGroup):
         except CreditlineError as error:
             raise Ending(str(error)) from error
         except OSError as error:
-            if error.filename is None:  # not about a file the user named, such as a closed pipe
+            if error.filename is None and error.errno != ENOSPC:  # such as a closed pipe
                 raise
-            raise Ending(f"{error.strerror}: {error.filename}") from error
+            about = "" if error.filename is None else f": {error.filename}"
+            raise Ending(f"{error.strerror}{about}") from error
         except KeyboardInterrupt as error:
             again = ctx.invoked_subcommand in RESUMABLE
             hint = " The same command continues where it stopped." if again else ""
+            if ctx.invoked_subcommand == "evaluate":
+                hint = " Models and indexes that are finished are kept for the same command."
             raise Interrupted(f"interrupted.{hint}") from error
 
 

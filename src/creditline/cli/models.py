@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from creditline.diffusion.denoiser import Denoiser
+    from creditline.indexing.index import Index
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +48,23 @@ def load(source: str) -> Denoiser:
         scheduler=values["scheduler"],
         allow_pickle=values["allow_pickle"],
     )
+
+
+def opened(index: str, paths: Sequence[str]) -> Index:
+    """The index at a path, with its model loaded as the current command's options say.
+
+    Args:
+        index: its folder.
+        paths: where its models are now; empty if they did not move.
+    """
+    from creditline import api
+
+    values = click.get_current_context().params
+    if not paths and (values["scheduler"] or values["allow_pickle"]):
+        recorded = api.open_index(index).manifest.facts["model_sources"]
+        paths = [path for path in recorded if path is not None]
+    listed = [load(path) for path in paths]
+    return api.open_index(index, model=listed or None, device=values["device"])
 
 
 def workers() -> int:

@@ -50,7 +50,6 @@ def command(
     overwrite: bool,
     method: str | None,
     paths: tuple[str, ...],
-    device: str,
     **values: Any,
 ) -> None:
     """Trace each PICTURE (a file or a folder of them) to the training images in INDEX.
@@ -59,9 +58,7 @@ def command(
     """
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
-    from creditline import api
-
-    opened = api.open_index(index, model=[models.load(p) for p in paths] or None, device=device)
+    opened = models.opened(index, paths)
     if method is not None:
         opened = opened.using(method)
     changes = given(*EVERY)

@@ -108,9 +108,10 @@ def find(path: str | os.PathLike[str]) -> Folder | Archive | Pictures:
     Raises:
         DataError: if nothing is there, or it is neither folder, zip file nor picture.
     """
-    place = Path(path).expanduser()
     try:
-        return _find(place)
+        return _find(Path(path).expanduser())
+    except RuntimeError as error:  # the home of a user who does not exist
+        raise DataError(f"{path} cannot be found: {error}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
 

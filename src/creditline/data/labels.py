@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -38,7 +39,9 @@ def class_indices(
                 f"Column {column!r} mixes numbers with names ({some(others)}). "
                 "Use class numbers from 0 on, or a name for every class."
             )
-        wrong = sorted({v for v in numeric if float(v) < 0 or float(v) != int(float(v))})
+        wrong = sorted(
+            {v for v in numeric if not math.isfinite(float(v)) or float(v) < 0 or float(v) % 1}
+        )
         if wrong:
             raise DataError(
                 f"Column {column!r} holds {some(wrong)}, which are no class labels. Use whole "

@@ -92,10 +92,10 @@ def load_images(
     require(limit is None or limit >= 1, "limit must be at least 1", limit, "Leave it out for all.")
     require(memory >= 0, "memory is a number of bytes", memory, "Use 0 to hold no pixels.")
     require(
-        sample is not None or sample_each is None,
-        "sample_each needs a number to draw of each",
-        sample_each,
-        "Give sample too.",
+        sample is not None or (sample_each is None and sample_skip == 0),
+        "sample_each and sample_skip are of a draw",
+        (sample_each, sample_skip),
+        "Give sample, the number to draw, too.",
     )
 
     def part(images: ImageSet) -> ImageSet:

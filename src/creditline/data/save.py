@@ -38,7 +38,9 @@ def save(images: ImageSet, folder: str | Path) -> Path:
     }
     # Without any value a column would come back as one of empty strings.
     table = {key: values for key, values in fields.items() if any(v is not None for v in values)}
-    table |= images.columns
+    # A column that was read under another name must not come back as what it is called.
+    taken = {*fields, "file_name"}
+    table |= {key: values for key, values in images.columns.items() if key not in taken}
     files = _file_names(images.names)
     with (root / "metadata.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)

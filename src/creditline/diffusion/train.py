@@ -29,7 +29,7 @@ from creditline.fingerprint import key64
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.progress import Progress
 from creditline.report.sheet import sheet
-from creditline.settings import to_dict
+from creditline.settings import require, to_dict
 
 SAVE_SECONDS = 30.0
 SAVE_SHARE = 20.0  # large states take seconds to write: at most a twentieth of the time
@@ -72,6 +72,7 @@ def train(
     """
     config, pictures, folder = config or TrainConfig(), load_images(images), Path(out)
     check_images(pictures, config)
+    require(threads is None or threads >= 1, "threads must be at least 1", threads, "Try 1.")
     place = find_device(device)
     request = {
         "config": to_dict(config),

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from creditline.errors import unknown
+from creditline.errors import SettingsError, unknown
 from creditline.fingerprint import key64
 from creditline.settings import require, setting
 
@@ -90,13 +90,10 @@ class NoisePlan:
         if self.schedule == "random":
             key = key64("timesteps", self.noise_seed, role, "" if self.shared_noise else image_id)
             return np.random.Generator(np.random.Philox(key=key)).integers(first, n_timesteps, t)
-        require(
-            False,
-            "A trajectory plan takes its timesteps from a recorded trajectory",
-            self.schedule,
-            "Generate with the trajectory kept and pass it with the query.",
+        raise SettingsError(
+            "A trajectory plan takes its timesteps from a recorded trajectory, and none was given. "
+            "Generate with the trajectory kept and pass it with the query."
         )
-        raise unknown("timestep schedule", self.schedule, SCHEDULES)
 
     def noise(
         self, steps: Sequence[int] | np.ndarray, shape: tuple[int, ...], role: Role, image_id: str

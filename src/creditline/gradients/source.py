@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import ModelError
-from creditline.gradients.engine import AutogradEngine
+from creditline.executor import one_thread
+from creditline.gradients.engine import AutogradEngine, GradientEngine
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.gradients.probe import Probe, Trajectory, expand
@@ -98,7 +98,7 @@ class GradientSource:
         return np.stack(per_model, axis=2)
 
     def _project(
-        self, engine: AutogradEngine, probes: Sequence[Probe], per_timestep: bool
+        self, engine: GradientEngine, probes: Sequence[Probe], per_timestep: bool
     ) -> np.ndarray:
         """Features of shape `(b, units, k)` from one model."""
         features: list[Tensor] = []
@@ -109,18 +109,3 @@ class GradientSource:
             projected = self.projector.project(stacked)
             features.append(projected.view(len(group), -1, self.dim).cpu())
         return torch.cat(features).numpy()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One CPU thread, so that a feature has the same bits whoever computes it.
-
-    Sums are split among threads, so their number changes rounding; parallel work is done by
-    processes instead.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

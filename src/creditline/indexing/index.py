@@ -13,7 +13,13 @@ import numpy as np
 from creditline import __version__, fingerprint, methods
 from creditline.curvature.spectrum import Spectrum
 from creditline.data.spec import ImageSpec
-from creditline.errors import CreditlineError, IndexMismatchError, SettingsError, difference
+from creditline.errors import (
+    CreditlineError,
+    DataError,
+    IndexMismatchError,
+    SettingsError,
+    difference,
+)
 from creditline.files import write_file
 from creditline.indexing.build import Source
 from creditline.indexing.queries import Queries, QueryFeatures, gather
@@ -24,7 +30,7 @@ from creditline.indexing.store import Store
 from creditline.manifest import Manifest
 from creditline.methods.base import Method, RidgeMethod
 from creditline.progress import Progress
-from creditline.settings import from_dict, require, to_dict
+from creditline.settings import from_dict, override, require, to_dict
 from creditline.trace import MethodCard, QueryTrace, Trace
 
 QUERY_BATCH = 16
@@ -92,22 +98,17 @@ class Index:
 
         Args:
             method: name or instance; it must be fitted on the features that are stored.
-            settings: fields of the method to change, such as `ridge=Ridge(0.01)`.
+            settings: settings of the method to change, by name, such as `damping=0.01`.
 
         Raises:
             IndexMismatchError: if the method needs other features, naming them.
             SettingsError: on an unknown method or setting.
         """
         chosen = self._choose(method) if method is not None else self.method
-        known = {f.name for f in dataclasses.fields(chosen)}  # type: ignore[arg-type]
-        for name in settings:
-            if name not in known:
-                raise SettingsError(
-                    f"{chosen.title} has no setting {name!r}. It has: {', '.join(sorted(known))}."
-                )
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.method = dataclasses.replace(chosen, **settings)  # type: ignore[type-var]
+        # A copy without what `fit` learned.
+        other.method = dataclasses.replace(override(chosen, settings))  # type: ignore[type-var]
         self._require_features(other.method)
         if other.method.query_plan != self.method.query_plan:
             other._source = None
@@ -119,7 +120,8 @@ class Index:
         Args:
             queries: paths, folders, Pillow images, arrays, tensors (floats in [-1, 1]), lists of
                 these, an `ImageSet`, or what `extract` returned.
-            top: proponents and opponents to return for each.
+            top: proponents and opponents to return for each, fewer where fewer scores have that
+                sign.
             method: score with another method on the same features; see `using`.
 
         Returns:
@@ -134,7 +136,7 @@ class Index:
             return self.using(method).trace(queries, top=top)
         prepared, features = self._features(queries)
         self._fit()
-        ranker = Ranker(self._store, self.self_influence())
+        ranker = Ranker(self._store, self.self_influence(), self.method.causal)
         traces: list[QueryTrace] = []
         for positions, scores in self._score(features):
             for i, position in enumerate(positions):
@@ -197,7 +199,7 @@ class Index:
         if not path.is_file():
             self._fit()
             values = self.method.self_influence()
-            write_file(path, lambda aside: np.save(aside, values))
+            write_file(path, lambda aside: np.save(aside, values), overwrite=True)
         return np.load(path)
 
     def card(self) -> MethodCard:
@@ -270,7 +272,14 @@ class Index:
             from_dict(ImageSpec, images["spec"]),
             tuple(images["shape"]),
             runs=plan is not None and plan.schedule == "trajectory",
+            classes=self.manifest.facts.get("label_names"),
         )
+        lengths = {len(run.timesteps) for run in prepared.trajectories if run is not None}
+        if self.method.keeps_timesteps and len(lengths) > 1:
+            raise DataError(
+                f"Scores at single timesteps need sampling runs of one length; these have "
+                f"{', '.join(map(str, sorted(lengths)))} steps. Trace the pictures apart."
+            )
         self._load_source().check(prepared.images)
         return prepared
 

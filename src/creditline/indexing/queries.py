@@ -56,7 +56,13 @@ class QueryFeatures:
             yield positions, self.values[start : start + size]
 
 
-def gather(source: Any, spec: ImageSpec, shape: tuple[int, int, int], runs: bool) -> Queries:
+def gather(
+    source: Any,
+    spec: ImageSpec,
+    shape: tuple[int, int, int],
+    runs: bool,
+    classes: Sequence[str] | None = None,
+) -> Queries:
     """Prepare queries.
 
     Args:
@@ -65,9 +71,11 @@ def gather(source: Any, spec: ImageSpec, shape: tuple[int, int, int], runs: bool
         spec: how the training images were prepared.
         shape: `(C, H, W)` of the training images.
         runs: read sampling trajectories too.
+        classes: names of the training images' classes, in order, where they have names.
 
     Raises:
-        DataError: if nothing is there, or a picture does not come out in `shape`.
+        DataError: if nothing is there, a picture does not come out in `shape`, or has a class
+            that the training images do not know.
     """
     origins: list[Path | None]
     if isinstance(source, ImageSet):
@@ -84,7 +92,7 @@ def gather(source: Any, spec: ImageSpec, shape: tuple[int, int, int], runs: bool
             f"The index is of images of shape {shape}; the queries have {images.shape}. Generate "
             "them with the indexed model, or prepare them to that size first."
         )
-    return _with_records(images, origins, runs)
+    return _with_records(_numbered(images, classes), origins, runs)
 
 
 def _prepared(load: Callable[[ImageSpec], T], spec: ImageSpec, shape: tuple[int, int, int]) -> T:
@@ -101,6 +109,23 @@ def _prepared(load: Callable[[ImageSpec], T], spec: ImageSpec, shape: tuple[int,
         if spec.size is None:
             raise
         return load(spec)
+
+
+def _numbered(images: ImageSet, classes: Sequence[str] | None) -> ImageSet:
+    """Class numbers as in training: named classes were numbered among the queries alone."""
+    names = images.label_names
+    if names is None or (classes is not None and list(names) == list(classes)):
+        return images
+    strangers = sorted(set(names) - set(classes or ()))
+    if classes is None or strangers:
+        known = "no names" if classes is None else f"the names {', '.join(classes)}"
+        raise DataError(
+            f"The queries' classes are called {', '.join(strangers or names)}; the classes of the "
+            f"training images have {known}. Use those, or class numbers."
+        )
+    return _relabelled(
+        images, [x if x is None else classes.index(names[x]) for x in images.labels], classes
+    )
 
 
 def _all_paths(source: Any) -> bool:
@@ -158,7 +183,13 @@ def _labelled(images: ImageSet, details: Sequence[Mapping[str, Any]]) -> ImageSe
         detail.get("label") if label is None else label
         for label, detail in zip(images.labels, details, strict=True)
     ]
-    if list(images.labels) == labels:
+    return _relabelled(images, labels, images.label_names)
+
+
+def _relabelled(
+    images: ImageSet, labels: Sequence[int | None], names: Sequence[str] | None
+) -> ImageSet:
+    if list(images.labels) == list(labels):
         return images
     return ImageSet.from_images(
         images.array(),
@@ -166,6 +197,8 @@ def _labelled(images: ImageSet, details: Sequence[Mapping[str, Any]]) -> ImageSe
         contributors=images.contributors,
         texts=images.texts,
         labels=labels,
-        spec=images.spec,
+        label_names=names,
+        # Prepared already: nothing is cut out of the middle once more.
+        spec=replace(images.spec, center_crop=None),
         source=images.source,
     )

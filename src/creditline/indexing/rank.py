@@ -19,10 +19,13 @@ class Ranker:
     Args:
         store: the index's table.
         self_influence: score of each training image for itself, shape `(n,)`.
+        causal: whether the sign of a score means something: then only positive ones are
+            proponents and only negative ones opponents.
     """
 
-    def __init__(self, store: Store, self_influence: np.ndarray) -> None:
+    def __init__(self, store: Store, self_influence: np.ndarray, causal: bool = True) -> None:
         self.store = store
+        self.causal = causal
         self.facts = store.facts()
         self.self_influence = self_influence
         labels = self.facts["label"]
@@ -37,13 +40,15 @@ class Ranker:
 
         Args:
             scores: of every training image, shape `(n,)`.
-            top: hits at each end.
+            top: hits at each end, at most.
             queries: all queries.
             position: of this one.
             suffix: appended to its name, such as a timestep.
         """
         order = strongest(scores, top)
         reverse = strongest(-scores, top)
+        if self.causal:
+            order, reverse = order[scores[order] > 0], reverse[scores[reverse] < 0]
         mean, std = float(scores.mean()), float(scores.std())
         images = queries.images
         return QueryTrace(

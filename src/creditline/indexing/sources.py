@@ -10,6 +10,7 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import learning_rate, load_model
 from creditline.errors import IndexMismatchError, SettingsError
+from creditline.fingerprint import of_json
 from creditline.gradients.source import GradientSource
 from creditline.indexing.build import Source
 from creditline.manifest import Manifest, circumstances
@@ -65,6 +66,8 @@ def request_of(
             "n": len(images),
             "shape": list(images.shape),
             "spec": to_dict(images.spec),
+            # Stored with every image, and no part of the fingerprint.
+            "described": of_json([images.names, images.contributors, dict(images.columns)]),
         },
         "models": [
             {"fingerprint": m.fingerprint, "learning_rate": learning_rate(m.source)} for m in used
@@ -86,6 +89,7 @@ def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> di
         "data_source": images.source,
         "duplicates": [list(group) for group in images.duplicates()],
         "skipped": [list(pair) for pair in images.skipped],
+        "label_names": None if images.label_names is None else list(images.label_names),
         "parameters": source.parameters if isinstance(source, GradientSource) else 0,
         "blocks": [[b.name, b.size, b.start, b.rows] for b in blocks],
         **circumstances(),
@@ -101,7 +105,7 @@ def method_of(request: Mapping[str, Any]) -> Method:
 def described(method: Method) -> dict[str, Any]:
     """Settings of a method as JSON values; a callable is named."""
     return {
-        key: getattr(value, "__qualname__", repr(value)) if callable(value) else value
+        key: getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
         for key, value in to_dict(method).items()
     }
 

@@ -45,5 +45,6 @@ def fitted(folder: Path, features: Features, centre: bool) -> list[Spectrum]:
             spectra.append(Spectrum.fit(features, c, centre))
             bar.advance()
     tensors = {f"{c}.{key}": a for c, s in enumerate(spectra) for key, a in s.arrays().items()}
-    write_file(path, lambda aside: save_file(tensors, aside))
+    # Two first traces at once find the same.
+    write_file(path, lambda aside: save_file(tensors, aside), overwrite=True)
     return spectra

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -116,10 +117,7 @@ class Store:
 
     def clear_shards(self) -> None:
         """Remove the declarations once the manifest says the index is complete."""
-        for path in (self.folder / SHARDS).glob("*.json"):
-            path.unlink()
-        if (self.folder / SHARDS).is_dir():
-            (self.folder / SHARDS).rmdir()
+        shutil.rmtree(self.folder / SHARDS, ignore_errors=True)
 
     def _remove_orphans(self) -> None:
         """Delete data files that killed processes left behind."""

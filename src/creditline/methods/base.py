@@ -154,7 +154,7 @@ class GradientMethod(Method):
 
     features: FeatureSpec = field(default_factory=FeatureSpec)
     query_draws: int | None = setting(
-        None, f"noise draws at each timestep of a query; none: up to {QUERY_EVALUATIONS} passes"
+        None, f"noise draws at each timestep of a query; none: {QUERY_EVALUATIONS} passes or more"
     )
 
     @property
@@ -162,7 +162,7 @@ class GradientMethod(Method):
         plan = self.features.plan
         if self.query_draws is None:
             # Shared noise is the same on both sides, draw by draw.
-            enough = 1 if plan.shared_noise else QUERY_EVALUATIONS // plan.timesteps
+            enough = 1 if plan.shared_noise else -(-QUERY_EVALUATIONS // plan.timesteps)
             return replace(plan, draws=max(plan.draws, enough))
         require(self.query_draws >= 1, "query_draws must be at least 1", self.query_draws, "Try 8.")
         return replace(plan, draws=self.query_draws)

@@ -11,7 +11,7 @@ noise each; the original scores single timesteps with many noises and random tra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from creditline.gradients.plan import NoisePlan
@@ -35,8 +35,8 @@ class JourneyTRAK(RidgeMethod):
 
     @property
     def query_plan(self) -> NoisePlan:
-        seed = self.features.plan.noise_seed
-        return NoisePlan(schedule="trajectory", draws=self.query_draws or 1, noise_seed=seed)
+        plan = self.features.plan
+        return replace(plan, schedule="trajectory", draws=self.query_draws or plan.draws)
 
     @property
     def keeps_timesteps(self) -> bool:

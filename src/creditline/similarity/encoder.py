@@ -11,6 +11,7 @@ from PIL import Image
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import ModelError, SettingsError
+from creditline.executor import one_thread
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
 
@@ -53,7 +54,8 @@ class EncoderSource:
         return self._embed([images.image(i) for i in indices])[:, None, None, :]
 
     def _embed(self, pictures: list[Image.Image]) -> np.ndarray:
-        output = self.encoder(pictures)
+        with one_thread():
+            output = self.encoder(pictures)
         if isinstance(output, torch.Tensor):
             output = output.detach().float().cpu().numpy()
         array = np.asarray(output, dtype=np.float32)
