@@ -193,6 +193,29 @@ def test_models_kept_once_survive_growth_without_keeping(fleet, tmp_path):
     assert not (tmp_path / "truth" / "tasks").exists()
 
 
+def test_models_kept_by_an_interrupted_call_survive_one_without_keeping(fleet, tmp_path):
+    def writing(images, seed, folder):
+        folder.mkdir(parents=True)
+        (folder / "model.txt").write_text("mine", "utf-8")
+        return Painter()(images, seed, folder)
+
+    few = replace(FLEET, seeds=1)
+    fleet(config=writing, settings=replace(few, keep_models=True), limit_tasks=3)
+    fleet(config=writing, settings=few)
+    kept = sorted(p.name for p in (tmp_path / "truth" / "models").iterdir())
+    assert kept == [f"{j:05d}-0" for j in range(3)]
+
+
+@pytest.mark.parametrize("limit", [3, None])
+def test_queries_in_another_order_are_refused(fleet, tiny_images, queries, tmp_path, limit):
+    fleet(config=Painter(), limit_tasks=limit)
+    before = (tmp_path / "truth" / "queries.csv").read_bytes()
+    turned = dict(reversed(queries.items()))
+    with pytest.raises(IndexMismatchError, match=r"validation, generated; .* generated, val"):
+        retrain(tiny_images, turned, tmp_path / "truth", config=Painter(), settings=FLEET)
+    assert (tmp_path / "truth" / "queries.csv").read_bytes() == before
+
+
 def test_subsets_can_be_given(fleet, tmp_path):
     painter, masks = Painter(), np.eye(12, dtype=int)[:3]
     truth = fleet(config=painter, masks=masks)
@@ -284,6 +307,8 @@ def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
         Fleet(seeds=0)
     with pytest.raises(SettingsError, match="limit_tasks must be at least 1; got 0"):
         fleet(limit_tasks=0)
+    with pytest.raises(SettingsError, match="1000 timesteps has room for 1000; got 1001"):
+        fleet(settings=replace(FLEET, losses=LossPlan(1001, 1)))
     with pytest.raises(SettingsError, match="workers must be at least 1; got 0"):
         fleet(workers=0)
     with pytest.raises(SettingsError, match="starts from what it likes"):

@@ -42,6 +42,10 @@ from creditline.retraining.arrays import trainable_masks
 from creditline.settings import require, setting
 
 LOSSES = "losses.npy"
+KEPT = "models_kept"
+"""Among the facts: whether a call so far asked to keep its models."""
+TIMESTEPS = 1000
+"""Of the process of every model that is trained by `TrainConfig`."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,11 @@ def retrain(
 
     Raises:
         DataError: if images, queries and masks do not fit together.
-        IndexMismatchError: if `out` holds a ground truth made from something else, or a larger
-            one.
+        IndexMismatchError: if `out` holds a ground truth made from something else, of the queries
+            in another order, or a larger one.
         CreditlineError: if `out` is taken or the disk is full; what training raises.
-        SettingsError: if settings contradict each other.
+        SettingsError: if settings contradict each other, or losses are to be measured at more
+            timesteps than the process has.
     """
     settings = settings or Fleet()
     require(
@@ -122,26 +127,32 @@ def retrain(
     n, spec = len(pictures), settings.subsets if masks is None else None
     chosen = draw(settings.subsets, pictures) if masks is None else trainable_masks(masks, n)
     recipe = recipe_of(pictures, named, trainer, spec, chosen, settings.losses)
+    if isinstance(config, TrainConfig):  # the process of another trainer's models is not known yet
+        settings.losses.noise().grid(TIMESTEPS, "query", "")
 
     shape = (len(chosen), settings.seeds, sum(len(group) for _, group in named))
     facts = {"data_source": pictures.source, "device": device, **circumstances()}
     claim(Manifest("ground-truth", recipe, facts), folder, overwrite)
     manifest = Manifest.read(folder, "ground-truth")
+    _require_order(list(manifest.request["queries"]), [name for name, _ in named], folder)
     losses = _known(folder, shape)
     truth = GroundTruth(
         chosen, losses, **about_images(pictures), **about_queries(named), recipe=recipe
     )
     if manifest.status == "complete" and truth.finished.all():
         return truth
-    manifest = replace(manifest, facts={**manifest.facts, **truth.counts()}, status="building")
+    keep = settings.keep_models
+    kept = keep or bool(manifest.facts.get(KEPT))
+    manifest = replace(
+        manifest, facts={**manifest.facts, **truth.counts(), KEPT: kept}, status="building"
+    )
     manifest.write(folder)
     truth.write_files(folder)
     groups = tuple(group for _, group in named)
-    keep = settings.keep_models
     job = Job(pictures, groups, chosen, trainer, settings.losses, folder, device, keep)
     truth = replace(truth, losses=_train_all(job, truth, workers, limit_tasks))
     if truth.finished.all():
-        _tidy(folder, keep)
+        _tidy(folder, kept)
         replace(manifest, status="complete").write(folder)
     return truth
 
@@ -166,10 +177,10 @@ def _train_all(job: Job, truth: GroundTruth, workers: int, limit: int | None) ->
     return losses
 
 
-def _tidy(folder: Path, keep_models: bool) -> None:
+def _tidy(folder: Path, kept: bool) -> None:
     """Remove what a finished ground truth does not need; models kept by an earlier call stay."""
     for path in (folder / TASKS).glob("*.npy"):
-        if not keep_models:  # of a process killed between writing losses and removing the model
+        if not kept:  # of a process killed between writing losses and removing the model
             shutil.rmtree(folder / MODELS / path.stem, ignore_errors=True)
     shutil.rmtree(folder / TASKS, ignore_errors=True)
     with suppress(OSError):  # not empty, or never made
@@ -197,6 +208,21 @@ def _trainer(
         check_images(group, config)
     quiet = replace(config, checkpoint_every=0, sample_every=0)
     return Retraining(quiet, None if base is None else load_base(base, config), device)
+
+
+def _require_order(before: list[str], now: list[str], folder: Path) -> None:
+    """Refuse queries in another order: losses are stored by position, and manifests that differ in
+    order only count as equal.
+
+    Raises:
+        IndexMismatchError: naming both orders.
+    """
+    if before != now:
+        raise IndexMismatchError(
+            f"{folder} holds losses of the queries in the order {', '.join(before)}; they were "
+            f"given in the order {', '.join(now)}. Give them in the first order, or name another "
+            "--out."
+        )
 
 
 def _known(folder: Path, shape: tuple[int, int, int]) -> np.ndarray:

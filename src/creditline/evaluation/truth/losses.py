@@ -31,7 +31,7 @@ class LossPlan:
         SettingsError: on counts below 1 or a negative seed.
     """
 
-    loss_timesteps: int = setting(50, "timesteps of the loss, evenly spaced, 0 not among them")
+    loss_timesteps: int = setting(50, "timesteps of the loss, at the ends of equal intervals")
     loss_draws: int = setting(2, "noise draws per timestep of the loss")
     loss_seed: int = setting(0, "seed of the loss's noise")
 
