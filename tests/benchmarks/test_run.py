@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import creditline as cl
 from creditline.benchmarks import BENCHMARKS, get
 from creditline.benchmarks import build as building
+from creditline.benchmarks import run as running
 from creditline.benchmarks.page import page
-from creditline.benchmarks.run import run
+from creditline.benchmarks.run import _learnt, run
 from creditline.benchmarks.shipped import find, pack, unpack
+from creditline.cli.benchmark import command
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.lds.comparison import Contest
@@ -96,6 +99,75 @@ def test_what_ships_is_small_and_without_training_images(shipped):
     assert not [p for p in shipped.folder.rglob("*.json") if "built" in p.read_text("utf-8")]
 
 
+def test_packing_deletes_nothing_but_a_benchmark(shipped, pictures, tmp_path):
+    built = shipped.folder.parent / "built"
+    for target in (built, built / "full", built.parent):
+        with pytest.raises(SettingsError, match="packed beside what was built"):
+            pack(TINY, built, target, pictures)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years", "utf-8")
+    with pytest.raises(SettingsError, match="holds no benchmark"):
+        pack(TINY, built, mine, pictures)
+    assert (mine / "thesis.txt").is_file()
+    assert (built / "full" / "model").is_dir()
+    (mine / "thesis.txt").unlink()
+    pack(TINY, built, mine, pictures)
+    pack(TINY, built, mine, pictures)
+
+
+def test_unpacking_fills_an_empty_folder_whole_or_not_at_all(shipped, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def broken(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("creditline.benchmarks.shipped.os.replace", broken)
+        with pytest.raises(KeyboardInterrupt):
+            unpack(shipped, out)
+    assert not list(tmp_path.iterdir())
+    out.mkdir()
+    unpack(shipped, out)
+    assert (out / "truth" / "masks.npy").is_file()
+    (out / "truth" / "masks.npy").unlink()
+    unpack(shipped, out)
+    assert not (out / "truth" / "masks.npy").exists(), "what is there is left alone"
+
+
+def test_what_cannot_learn_is_left_out(shipped):
+    said, truth = [], shipped.truth()
+    fair = np.random.default_rng(0).random(truth.masks.shape) < 0.5
+    learnt = _learnt(replace(truth, masks=fair), Contest(), said.append)
+    assert learnt == ("empirical-influence", "datamodel", "datamodel-lasso")
+    assert not said
+    fair[:, 3] = np.arange(len(fair)) == 5  # in no subset of the fit that leaves that one out
+    learnt = _learnt(replace(truth, masks=fair), Contest(), said.append)
+    assert learnt == ("datamodel", "datamodel-lasso")
+    assert "some image is in all or none of the subsets to learn from; 16 are finished" in said[0]
+
+
+def test_a_kept_result_knows_its_methods_and_the_device_reaches_models(
+    shipped, pictures, tmp_path, monkeypatch
+):
+    devices = []
+    original = running.load_model
+
+    def loading(source, device="cpu"):
+        devices.append(device)
+        return original(source)
+
+    monkeypatch.setattr(running, "load_model", loading)
+    monkeypatch.setattr(running, "_along", lambda *_: [])
+    monkeypatch.setattr(running, "SHARING", (("trak", ("trak",)),))
+    options = {"data": pictures, "contest": Contest(resamples=10), "say": lambda _: None}
+    run(shipped, tmp_path, timesteps=(1, 2), device="cpu:0", **options)
+    assert devices == ["cpu:0"] * 2
+    (only,) = run(shipped, tmp_path, timesteps=(2,), **options)
+    judged = {entry["method"] for entry in only.comparison["parts"][0]["methods"]}
+    assert "datamodel" in judged, "the result of 2 timesteps after 1 holds no learnt method"
+
+
 def test_building_goes_on_from_what_ships(shipped, pictures, tmp_path, monkeypatch):
     truth = shipped.truth()
     losses = truth.losses.copy()
@@ -132,3 +204,17 @@ def test_wrong_images_and_missing_files(shipped, pictures, tmp_path):
         find(TINY, tmp_path)
     with pytest.raises(CreditlineError, match="has no full/model yet"):
         pack(TINY, tmp_path, tmp_path / "packed", pictures)
+
+
+def test_options_of_the_command_that_do_nothing_are_refused(tmp_path):
+    def refused(*words):
+        result = CliRunner().invoke(command, ["icons", *words])
+        assert isinstance(result.exception, CreditlineError)
+        return str(result.exception)
+
+    build = ("--build", str(tmp_path / "built"))
+    assert "--out and --timesteps with --build" in refused(*build, "--out", "a", "--timesteps", "3")
+    assert "--markdown with --build" in refused(*build, "--markdown", "a")
+    assert "--resamples with --build" in refused(*build, "--resamples", "9")
+    assert "holds no benchmark" in refused(*build, "--from", str(tmp_path / "mistyped"))
+    assert not (tmp_path / "built").exists()

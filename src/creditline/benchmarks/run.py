@@ -19,6 +19,8 @@ from creditline.diffusion.load import load_model
 from creditline.diffusion.sample import GenerateConfig, generate
 from creditline.evaluation.lds.comparison import Contest
 from creditline.evaluation.lds.contest import compare
+from creditline.evaluation.lds.held_out import blind
+from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.files import write_file
 from creditline.fingerprint import of_json
 from creditline.gradients.source import GradientSource
@@ -34,7 +36,8 @@ SHARING = (
 """Methods by the index that they share."""
 ALONG = "journey-trak"
 TIMED = 8
-LEARNT = ("empirical-influence", "datamodel", "datamodel-lasso")
+EMPIRICAL = "empirical-influence"
+LEARNT = (EMPIRICAL, "datamodel", "datamodel-lasso")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def run(
     data: Any = None,
     timesteps: Sequence[int] = (10, 100),
     workers: int = 1,
+    device: str = "cpu",
     contest: Contest | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Result]:
@@ -72,6 +76,7 @@ def run(
         data: images, where the benchmark does not know them.
         timesteps: per training image, each with indexes of its own.
         workers: processes that extract.
+        device: where models run.
         contest: how to judge.
         say: receives each line of text for the reader.
 
@@ -87,27 +92,25 @@ def run(
     train, validation = shipped.images(data)
     truth, key = shipped.truth(), digest(shipped)
     generated = load_images(shipped.generated)
-    complete = int(truth.finished.all(1).sum())
-    learns = complete >= 2 * MIN_SUBSETS
-    if not learns:
-        few = f"{2 * MIN_SUBSETS} finished subsets to learn from; there are {complete}"
-        say(f"{', '.join(LEARNT)} need {few}")
+    learnt = _learnt(truth, contest, say)
     results = []
     for t in timesteps:
         for first, names in SHARING:
-            asked = {"timesteps": t, "judged by": key, "contest": to_dict(contest)}
+            chosen = [*names, *(learnt if (t, first) == (timesteps[0], "trak") else ())]
+            asked = {
+                "timesteps": t,
+                "methods": chosen,
+                "judged by": key,
+                "contest": to_dict(contest),
+            }
             path = folder / f"{first}-{t}-{of_json([*asked.values(), first])[:12]}.json"
             if not path.is_file():
                 say(f"{first} at {t} timesteps")
-                index, seconds = _index(shipped, first, t, train, folder, workers)
-                chosen = [
-                    *names,
-                    *(LEARNT if learns and (t, first) == (timesteps[0], "trak") else ()),
-                ]
+                index, seconds = _index(shipped, first, t, train, folder, workers, device)
                 queries = [(VALIDATION, validation), (GENERATED, generated)]
                 found = compare(index, truth, queries, chosen, contest).to_dict()
                 if first == "trak":
-                    found["parts"] += _along(shipped, index, folder, contest, say)
+                    found["parts"] += _along(shipped, index, folder, device, contest, say)
                 text = json.dumps({**asked, "seconds": seconds, "comparison": found}, indent=1)
                 folder.mkdir(parents=True, exist_ok=True)
                 write_file(path, lambda p, text=text: p.write_text(text, "utf-8"))  # type: ignore[misc]
@@ -116,15 +119,42 @@ def run(
     return results
 
 
+def _learnt(truth: GroundTruth, contest: Contest, say: Callable[[str], None]) -> tuple[str, ...]:
+    """The methods that can learn from what is finished of the ground truth."""
+    done = truth.masks[truth.finished.all(1)]
+    if len(done) < 2 * MIN_SUBSETS:
+        few = f"{2 * MIN_SUBSETS} finished subsets to learn from; there are {len(done)}"
+        say(f"{', '.join(LEARNT)} need {few}")
+        return ()
+    if not blind(done, contest.bootstrap_seed):
+        return LEARNT
+    say(
+        f"{EMPIRICAL} is left out: some image is in all or none of the subsets to learn from; "
+        f"{len(done)} are finished"
+    )
+    return tuple(name for name in LEARNT if name != EMPIRICAL)
+
+
 def _index(
-    shipped: Shipped, first: str, timesteps: int, images: ImageSet, folder: Path, workers: int
+    shipped: Shipped,
+    first: str,
+    timesteps: int,
+    images: ImageSet,
+    folder: Path,
+    workers: int,
+    device: str,
 ) -> tuple[Index, float]:
     """The index, and the CPU seconds that one more of its images takes on one thread."""
     paths = shipped.checkpoints if first == "tracin" else (shipped.model,)
-    models = [load_model(str(path)) for path in paths]
+    models = [load_model(str(path), device=device) for path in paths]
     method: Any = override(methods.get(first)(), {"timesteps": timesteps})
     index = build_index(
-        models, images, method=method, out=folder / f"index-{first}-{timesteps}", workers=workers
+        models,
+        images,
+        method=method,
+        out=folder / f"index-{first}-{timesteps}",
+        workers=workers,
+        device=device,
     )
     source = GradientSource(models, method.features)
     source.extract(images, range(1))  # the first one pays for what later ones find ready
@@ -134,7 +164,12 @@ def _index(
 
 
 def _along(
-    shipped: Shipped, index: Index, folder: Path, contest: Contest, say: Callable[[str], None]
+    shipped: Shipped,
+    index: Index,
+    folder: Path,
+    device: str,
+    contest: Contest,
+    say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Journey-TRAK on the generated queries, whose sampling runs are drawn once more.
 
@@ -143,7 +178,11 @@ def _along(
     """
     count = shipped.benchmark.generated
     again = generate(
-        shipped.model, count, folder / "sampled", GenerateConfig(steps=STEPS, trajectory=True)
+        shipped.model,
+        count,
+        folder / "sampled",
+        GenerateConfig(steps=STEPS, trajectory=True),
+        device=device,
     )
     shown = load_images(shipped.generated)
     if load_images(again).ids != shown.ids:

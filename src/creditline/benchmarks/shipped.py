@@ -14,7 +14,9 @@ belong to others.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -24,8 +26,9 @@ from typing import Any
 from creditline.benchmarks.benchmark import Benchmark
 from creditline.benchmarks.build import GENERATED, VALIDATION, everything, image_sets
 from creditline.data.image_set import ImageSet
-from creditline.errors import CreditlineError, DataError
+from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.files import ASIDE
 from creditline.fingerprint import of_json
 from creditline.manifest import NAME as MANIFEST
 
@@ -98,11 +101,12 @@ def pack(benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = N
     Args:
         benchmark: which.
         built: the folder of `build`.
-        out: folder to write; what it held is replaced.
+        out: folder to write; the benchmark that it held is replaced.
         data: as `build`.
 
     Raises:
         CreditlineError: if something is not there yet.
+        SettingsError: if `out` holds something else than a benchmark, or `built`, or lies in it.
     """
     source, target = Path(built), Path(out)
     parts = ["full/model", _half_way(benchmark), GENERATED, "truth"]
@@ -110,6 +114,7 @@ def pack(benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = N
     for part in parts:
         if not (source / part).is_dir():
             raise CreditlineError(f"{built} has no {part} yet. Finish building first.")
+    _require_replaceable(source, target)
     sets = image_sets(benchmark, data)
     shutil.rmtree(target, ignore_errors=True)
     for part in parts:
@@ -125,9 +130,37 @@ def pack(benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = N
 
 
 def unpack(shipped: Shipped, out: str | Path) -> None:
-    """Lay the files out where `build` looks for them, unless something is there already."""
-    if not Path(out).exists():
-        shutil.copytree(shipped.folder, out, ignore=shutil.ignore_patterns(IDS))
+    """Lay the files out where `build` looks for them, unless something is there already.
+
+    All or nothing: half of a ground truth would be taken for one that was begun.
+    """
+    target = Path(out)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=target.parent) as aside:
+        draft = Path(aside) / "unpacked"
+        shutil.copytree(shipped.folder, draft, ignore=shutil.ignore_patterns(IDS))
+        if target.exists():  # an empty folder, which only some systems replace
+            target.rmdir()
+        os.replace(draft, target)
+
+
+def _require_replaceable(source: Path, target: Path) -> None:
+    """Refuse to delete what is no benchmark, or what is about to be copied."""
+    a, b = source.resolve(), target.resolve()
+    if a == b or a in b.parents or b in a.parents:
+        raise SettingsError(
+            f"A benchmark is packed beside what was built; {source} was to be packed into "
+            f"{target}. Name another folder to pack into (--pack)."
+        )
+    if target.is_dir() and any(target.iterdir()) and not (target / IDS).is_file():
+        raise SettingsError(
+            f"{target} is not empty and holds no benchmark, which packing would replace; it was "
+            "left as it is. Name an empty folder, or one that --pack wrote (--pack)."
+        )
+    if target.exists() and not target.is_dir():
+        raise SettingsError(f"{target} is a file. Name a folder to pack into (--pack).")
 
 
 def _half_way(benchmark: Benchmark) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import click
 
 from creditline.benchmarks import get
 from creditline.cli import models
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import flag, given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.errors import CreditlineError, SettingsError
 from creditline.evaluation.lds.comparison import Contest
@@ -22,7 +22,7 @@ from creditline.settings import override
 @click.argument("name")
 @click.option("--data", help="the images, where the benchmark does not know them")
 @click.option("--out", help="folder for indexes and results  [default: runs/benchmark-NAME]")
-@click.option("--timesteps", default="10,100", show_default=True, help="per training image")
+@click.option("--timesteps", help="per training image  [default: 10,100]")
 @click.option("--markdown", metavar="FILE", help="write the tables")
 @click.option("--build", "build_in", metavar="DIR", help="make the ground truth instead, in DIR")
 @click.option("--pack", metavar="DIR", help="with --build: copy what ships into DIR")
@@ -35,7 +35,7 @@ def command(
     name: str,
     data: str | None,
     out: str | None,
-    timesteps: str,
+    timesteps: str | None,
     markdown: str | None,
     build_in: str | None,
     pack: str | None,
@@ -53,6 +53,14 @@ def command(
     if build_in is None and (pack is not None or limit_tasks is not None):
         raise SettingsError("--pack and --limit-tasks go with --build DIR.")
     if build_in is not None:
+        judging = {"--out": out, "--timesteps": timesteps, "--markdown": markdown}
+        idle = [option for option, value in judging.items() if value is not None]
+        idle += [flag(setting) for setting in given(Contest())]
+        if idle:
+            raise SettingsError(
+                f"{' and '.join(idle)} with --build DIR would do nothing: building judges no "
+                "method. Leave it out, or run the benchmark afterwards."
+            )
         _build(benchmark, build_in, data, pack, limit_tasks, device, packed)
         return
     from creditline.benchmarks.page import page
@@ -63,8 +71,9 @@ def command(
         find(benchmark, packed),
         Path(out or f"runs/benchmark-{name}"),
         data=data,
-        timesteps=_numbers(timesteps),
+        timesteps=_numbers("10,100" if timesteps is None else timesteps),
         workers=models.workers(),
+        device=device,
         contest=override(Contest(), given(Contest())),
         say=lambda line: click.echo(line, err=True),
     )
@@ -86,7 +95,8 @@ def _build(
     from creditline.benchmarks.build import build
     from creditline.benchmarks.shipped import find, pack, unpack
 
-    with suppress(CreditlineError):  # nothing ships yet
+    # Nothing may ship yet; files that were named have to be there.
+    with suppress(CreditlineError) if packed is None else nullcontext():
         unpack(find(benchmark, packed), folder)
     truth = build(
         benchmark,

@@ -47,7 +47,7 @@ def held_out_lds(
     """
     masks = subset_masks(masks)
     losses = subset_losses(losses, len(masks), query_names)
-    folds = min(FOLDS, len(masks) // MIN_SUBSETS) if folds is None else folds
+    folds = usual_folds(len(masks)) if folds is None else folds
     require(
         folds >= 2 and len(masks) // folds >= MIN_SUBSETS,
         f"Folds are at least 2, with {MIN_SUBSETS} or more of {len(masks)} subsets in each",
@@ -68,6 +68,27 @@ def held_out_lds(
         resamples=resamples,
         seed=seed,
     )
+
+
+def usual_folds(subsets: int) -> int:
+    """4, or as many as leave 8 subsets in each."""
+    return min(FOLDS, subsets // MIN_SUBSETS)
+
+
+def blind(masks: np.ndarray, seed: int = 0) -> bool:
+    """Whether some image is in all or in none of the subsets that a fold of `held_out_lds` fits.
+
+    Empirical influence cannot learn there: one side of its difference is empty.
+
+    Args:
+        masks: bool of shape `(M, n)`, of at least 16 subsets.
+        seed: as given to `held_out_lds`.
+    """
+    for group in deal(len(masks), usual_folds(len(masks)), seed):
+        fitted = np.delete(masks, group, axis=0)
+        if (fitted.all(0) | ~fitted.any(0)).any():
+            return True
+    return False
 
 
 def deal(n: int, parts: int, seed: int = 0) -> list[np.ndarray]:
