@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from creditline.data.image_set import ImageSet
+from creditline.data.spec import ImageSpec
 from creditline.errors import SettingsError
+from creditline.evaluation.agreement import Agreement
 from creditline.evaluation.interval import wilson
 from creditline.evaluation.self_retrieval import SelfRetrieval, _judge, plant, self_retrieval
 
@@ -19,6 +22,22 @@ def test_near_duplicates_are_near_and_not_equal(tiny_images):
     assert 0 < np.abs(change).max() <= 8
     assert not set(planted.ids[12:]) & set(tiny_images.ids)
     assert planted.contributors[12] == tiny_images.contributors[2]
+
+
+def test_prepared_pictures_are_not_prepared_again():
+    """Cut to 8x8 already, they would be refused or cut once more."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3), dtype=np.uint8)
+    images = ImageSet.from_images(pixels, spec=ImageSpec(size=16, center_crop=8))
+    planted = plant(images, np.array([1]), 8, np.random.default_rng(0))
+    assert planted.ids[:4] == images.ids
+
+
+def test_negative_settings_are_refused():
+    for name in ("noise", "seed"):
+        with pytest.raises(SettingsError, match=f"{name} must not be negative; got -1"):
+            SelfRetrieval(**{name: -1})
+    with pytest.raises(SettingsError, match="seed must not be negative; got -1"):
+        Agreement(seed=-1)
 
 
 def test_ranks():

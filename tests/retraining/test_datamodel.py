@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from creditline.errors import SettingsError
+from creditline.errors import DataError, SettingsError
 from creditline.retraining.datamodel import LassoDatamodel, RidgeDatamodel
 
 
@@ -52,6 +52,13 @@ def test_lasso_keeps_few_where_few_matter():
     scores = LassoDatamodel().fit(masks, 1 - masks @ effects.T).attribute()
     assert (np.abs(scores).argsort(1)[:, -3:] < 3).all()
     assert (scores == 0).mean() > 0.5
+
+
+def test_equal_subsets_teach_nothing():
+    _, _, losses = case(n=6, M=10)
+    for method in (RidgeDatamodel(), LassoDatamodel()):
+        with pytest.raises(DataError, match="All subsets hold the same images"):
+            method.fit(np.ones((10, 6), bool), losses)
 
 
 def test_bad_settings():

@@ -45,6 +45,7 @@ class Agreement:
     def __post_init__(self) -> None:
         require(self.train >= 8, "train must be at least 8", self.train, "Try 300.")
         require(self.queries >= 1, "queries must be at least 1", self.queries, "Try 30.")
+        require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ pixels survives as likeness in gradients.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class SelfRetrieval:
             self.planted,
             "Try 20.",
         )
+        require(self.noise >= 0, "noise must not be negative", self.noise, "Try 8.")
+        require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def plant(
         names=[*images.names, *(f"planted/{images.names[int(r)]}" for r in rows)],
         contributors=[*images.contributors, *(images.contributors[int(r)] for r in rows)],
         labels=[*images.labels, *(images.labels[int(r)] for r in rows)],
-        spec=images.spec,
+        spec=replace(images.spec, center_crop=None),  # cut already; once more would shrink them
         source=f"{images.source} with {len(rows)} planted near-duplicates",
     )
 

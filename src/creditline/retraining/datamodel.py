@@ -18,6 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from creditline.errors import DataError
 from creditline.retraining.base import RetrainingMethod
 from creditline.settings import require, setting
 
@@ -48,6 +49,7 @@ class RidgeDatamodel(RetrainingMethod):
     def learn(self, masks: np.ndarray, losses: np.ndarray) -> np.ndarray:
         from sklearn.linear_model import RidgeCV
 
+        _require_different(masks)
         unit = float(((masks - masks.mean(0)) ** 2).sum(1).mean())
         alphas = np.array(self.penalties) * unit
         # Losses in units of their own spread: the choice must not depend on their scale.
@@ -84,6 +86,7 @@ class LassoDatamodel(RetrainingMethod):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LassoCV
 
+        _require_different(masks)
         inputs = np.asfortranarray(masks, dtype=np.float64)
         centred = inputs - inputs.mean(0)
         scores = np.empty((losses.shape[1], masks.shape[1]))
@@ -103,6 +106,14 @@ class LassoDatamodel(RetrainingMethod):
                 model.fit(inputs, target)
             scores[q] = -model.coef_ * spread
         return scores
+
+
+def _require_different(masks: np.ndarray) -> None:
+    if (masks == masks[0]).all():
+        raise DataError(
+            "All subsets hold the same images, so nothing can be learnt. Give masks of subsets "
+            "that differ."
+        )
 
 
 def _require_positive(values: tuple[float, ...]) -> None:

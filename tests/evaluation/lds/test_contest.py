@@ -123,6 +123,16 @@ def test_what_does_not_fit(case):
     index, images, folders, truth = case
     with pytest.raises(SettingsError, match="Did you mean 'datamodel'"):
         compare(index, truth, folders, ["datamodell"], QUICK)
+    with pytest.raises(SettingsError, match="cannot be judged on held-out subsets"):
+        compare(index, truth, folders, ["leave-one-out"], QUICK)
+    few = truth.losses.copy()
+    few[5:] = np.nan
+    with pytest.raises(DataError, match="5 of 32 are finished"):
+        compare(index, GroundTruth(truth.masks, few), folders, (), QUICK)
+    with pytest.raises(SettingsError, match="bootstrap_seed must not be negative; got -1"):
+        Contest(bootstrap_seed=-1)
+    with pytest.raises(SettingsError, match="split_seed must not be negative; got -1"):
+        DampingSearch(split_seed=-1)
     with pytest.raises(IndexMismatchError, match="5 queries"):
         compare(index, truth, folders[:1], (), QUICK)
     with pytest.raises(IndexMismatchError, match="another order"):

@@ -30,6 +30,8 @@ class Contest:
 
     def __post_init__(self) -> None:
         require(self.resamples >= 2, "resamples must be at least 2", self.resamples, "Try 1000.")
+        seed = self.bootstrap_seed
+        require(seed >= 0, "bootstrap_seed must not be negative", seed, "Try 0.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,8 @@ from creditline.indexing.queries import gather
 from creditline.indexing.store import Store
 from creditline.methods.base import Method
 from creditline.progress import Progress
-from creditline.settings import from_dict, to_dict
+from creditline.retraining.leave_one_out import LeaveOneOut
+from creditline.settings import from_dict, require, to_dict
 
 if TYPE_CHECKING:
     from creditline.evaluation.truth.ground_truth import GroundTruth
@@ -49,7 +50,7 @@ def compare(
 
     Raises:
         DataError, IndexMismatchError: if truth, index and queries do not fit together.
-        SettingsError: on an unknown method.
+        SettingsError: on an unknown method, or leave-one-out, of which nothing can be held out.
     """
     contest = contest or Contest()
     _require_known(names)
@@ -58,8 +59,8 @@ def compare(
     truth.check_index(facts["id"])
     folders = [(name, *_pictures(index, source)) for name, source in queries]
     truth.check_queries([key for _, _, images in folders for key in images.ids])
+    truth.check_ranking()  # before unfinished subsets are gone from its message
     truth = truth.complete_subsets()
-    truth.check_ranking()
     known = truth.contributors or tuple(facts["contributor"])
     scorer = Scorer(index, truth.masks, known, folders, store, contest)
     scored = scorer.all(names or (index.method,), truth.losses)
@@ -113,6 +114,13 @@ def _judged(
 def _require_known(names: Sequence[str | Method]) -> None:
     """Refuse a name before the work that others need."""
     for name in names:
+        require(
+            name != LeaveOneOut.name,
+            "What is left out once cannot be judged on held-out subsets, which are those that "
+            "leave it out",
+            str(name),
+            "Judge empirical-influence or a datamodel on random subsets instead.",
+        )
         if isinstance(name, str) and name not in {**methods.METHODS, **retraining.RETRAINING}:
             raise unknown("method", name, [*methods.METHODS, *retraining.RETRAINING])
 

@@ -50,6 +50,7 @@ class DampingSearch:
             "Leave them out for the default grid.",
         )
         require(self.splits >= 1, "splits must be at least 1", self.splits, "Try 20.")
+        require(self.split_seed >= 0, "split_seed must not be negative", self.split_seed, "Try 0.")
 
 
 @dataclass(frozen=True, eq=False)
