@@ -141,11 +141,6 @@ def subset_losses(
     return array
 
 
-def complete(losses: np.ndarray) -> np.ndarray:
-    """Which subsets have every seed's loss of every query; bool of shape `(M,)`."""
-    return np.isfinite(losses).all(axis=tuple(range(1, np.ndim(losses))))
-
-
 def _require_enough(array: np.ndarray, least: int) -> None:
     if len(array) < least:
         raise DataError(

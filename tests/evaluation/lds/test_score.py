@@ -13,7 +13,7 @@ from creditline.errors import DataError
 from creditline.evaluation.lds.contributors import contributor_lds
 from creditline.evaluation.lds.correlation import spearman
 from creditline.evaluation.lds.score import difference, judge, lds, predicted
-from creditline.retraining.arrays import complete
+from creditline.evaluation.truth.ground_truth import GroundTruth
 
 
 def test_the_truth_scores_one_and_its_negative_minus_one(world):
@@ -202,7 +202,7 @@ def test_losses_that_do_not_fit(world):
     ]:
         with pytest.raises(DataError, match=message):
             lds(w.effects, w.masks, losses, query_names=names)
-    keep = complete(missing)
+    keep = GroundTruth(w.masks, missing).finished.all(1)
     assert keep.sum() == 63
     assert not keep[9]
     assert_allclose(lds(w.effects, w.masks[keep], missing[keep]).per_query, 1.0)

@@ -108,7 +108,7 @@ def _truth(folder: str | None, masks: str | None, losses: str | None) -> GroundT
 
     if folder is not None:
         return GroundTruth.read(folder)
-    return GroundTruth(read_array(Path(str(masks))), read_array(Path(str(losses))))
+    return GroundTruth.from_arrays(read_array(Path(str(masks))), read_array(Path(str(losses))))
 
 
 def _chosen(index: Index, names: tuple[str, ...]) -> list[str | Method]:

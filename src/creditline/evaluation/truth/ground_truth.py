@@ -86,7 +86,7 @@ class GroundTruth:
         images: ImageSet | None = None,
         queries: Sequence[tuple[str, ImageSet]] = (),
     ) -> GroundTruth:
-        """A ground truth that was made elsewhere, complete and fit to judge a ranking.
+        """A ground truth that was made elsewhere, with enough finished subsets to judge a ranking.
 
         Args:
             masks: 0 and 1, or bool, of shape `(M, n)`.
