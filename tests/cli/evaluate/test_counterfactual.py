@@ -78,6 +78,18 @@ def test_refuses_before_any_training(refused, data, made, tmp_path):
     assert "Unknown method" in refused(*chosen, "--method", "d-trakk")
     assert "leaves some of 10 images" in refused(*chosen, "--removals", "10")
     assert "How 0000" in refused(*start, "--targets", data, "--index", trak)
+    assert "threads must be at least 1; got 0" in refused(*chosen, "--threads", "0")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_and_indexes_of_another_model_are_refused(
+    refused, data, made, index, pictures, tmp_path
+):
+    """`index` and `pictures` are of the tests' other model."""
+    model, mine, trak, _ = made
+    start = ["evaluate", "counterfactual", model, data, "--out", tmp_path / "out"]
+    assert "another model than RUN" in refused(*start, "--targets", mine, "--index", index)
+    assert "drawn by another model" in refused(*start, "--targets", pictures, "--index", trak)
     assert not (tmp_path / "out").exists()
 
 

@@ -81,19 +81,22 @@ def command(
     """
     settings = override(Counterfactual(), given(Counterfactual()))
     from creditline import api
+    from creditline.diffusion.load import load_model
     from creditline.evaluation.counterfactual.origin import origin
     from creditline.similarity.encoder import load_encoder
 
     pictures = images.load(data)
     config, start = origin(run, pictures, base)
     chosen = [path for place in targets for path in _listed(place)]
-    opened = [_opened(api.open_index(path, device=device), pictures) for path in indexes]
+    model = load_model(run).fingerprint
+    opened = [_opened(api.open_index(path, device=device), pictures, model) for path in indexes]
     result = counterfactual(
         pictures,
         chosen,
         scores(opened, names, chosen),
         Path(out),
         config=config,
+        model=model,
         base=start,
         settings=settings,
         encoder=None if encoder is None else load_encoder(encoder, device),
@@ -145,13 +148,20 @@ def _holding(indexes: Sequence[Index], name: str) -> Index:
     raise refusals[0]
 
 
-def _opened(index: Index, pictures: ImageSet) -> Index:
+def _opened(index: Index, pictures: ImageSet, model: str) -> Index:
+    """The index, if it is of these pictures and, where it is of models, of this one too."""
     known = index.manifest.request["images"]
     if known["fingerprint"] != pictures.fingerprint:
         raise IndexMismatchError(
             f"{index.path} is of {known['n']:,} images that are not those of {pictures.source} "
             f"({len(pictures):,}), or in another order. Give the data that was indexed, with the "
             "same options."
+        )
+    models = [known["fingerprint"] for known in index.manifest.request["models"]]
+    if models and model not in models:  # pixels and embeddings are of no model
+        raise IndexMismatchError(
+            f"{index.path} is of another model than RUN, so its scores say nothing of what "
+            "RUN's model learnt. Give an index of RUN."
         )
     return index
 

@@ -50,16 +50,17 @@ class Draws:
         return replace(self, seeds=tuple(range(first, first + count)), labels=repeated)
 
 
-def read_targets(source: Any, images: ImageSet) -> tuple[ImageSet, Draws]:
+def read_targets(source: Any, images: ImageSet, model: str | None = None) -> tuple[ImageSet, Draws]:
     """Pictures as they were drawn, and how.
 
     Args:
         source: a folder that `creditline generate` wrote, or pictures of one.
         images: the training images, whose shape the pictures have.
+        model: fingerprint of the model that is said to have drawn them; None: not checked.
 
     Raises:
-        DataError: if a picture is missing or of another shape, comes without its seed, or was drawn
-            in another way than the others.
+        DataError: if a picture is missing or of another shape, comes without its seed, was drawn in
+            another way than the others, or by another model.
     """
     found = gather(source, images.spec, images.shape, runs=False)
     for name, detail in zip(found.images.names, found.details, strict=True):
@@ -68,6 +69,17 @@ def read_targets(source: Any, images: ImageSet) -> tuple[ImageSet, Draws]:
                 f"How {name} was drawn is not known. Targets are pictures in a folder that "
                 "`creditline generate` wrote, beside its manifest.json."
             )
+    others = [
+        name
+        for name, detail in zip(found.images.names, found.details, strict=True)
+        if model is not None and detail["model"] != model
+    ]
+    if others:
+        raise DataError(
+            f"{len(others)} of {len(found.images)} targets, first {others[0]}, were drawn by "
+            "another model than the run's, so a difference would be that of two models. Generate "
+            "them with the run itself."
+        )
     ways = {(detail["steps"], detail["eta"]) for detail in found.details}
     if len(ways) > 1:
         raise DataError(

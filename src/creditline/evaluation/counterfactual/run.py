@@ -83,6 +83,7 @@ def counterfactual(
     out: str | Path,
     *,
     config: TrainConfig,
+    model: str | None = None,
     base: Any = None,
     settings: Counterfactual | None = None,
     encoder: Any = None,
@@ -103,6 +104,8 @@ def counterfactual(
         out: folder; receives the pictures of every retraining, `counterfactual.json` and
             `before-and-after.png`.
         config: settings with which the model was trained.
+        model: fingerprint of the trained model, which must have drawn the targets; None: not
+            checked.
         base: model from which its training started, if any.
         settings: see `Counterfactual`.
         encoder: takes a list of pictures, returns `(b, k)`; adds the cosine of its embeddings.
@@ -119,8 +122,9 @@ def counterfactual(
     from creditline.evaluation.counterfactual.draws import read_targets
     from creditline.evaluation.counterfactual.retrained import Retrained
 
+    require(threads >= 1, "The number of threads must be at least 1", threads, "Use 1 or more.")
     settings, folder, pictures = settings or Counterfactual(), Path(out), load_images(images)
-    originals, draws = read_targets(targets, pictures)
+    originals, draws = read_targets(targets, pictures, model)
     matrices = check_scores(scores, len(draws), len(pictures))
     together = settings.together and settings.controls > 0
     removals = plan(
