@@ -18,10 +18,10 @@ from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import DataError, IndexMismatchError, SettingsError
 from creditline.evaluation.lds.comparison import OVERALL, Contest
 from creditline.evaluation.lds.contest import compare
-from creditline.evaluation.lds.contributors import contributor_lds
+from creditline.evaluation.lds.contributors import contributor_outputs
 from creditline.evaluation.lds.damping import DampingSearch
 from creditline.evaluation.lds.held_out import held_out_lds
-from creditline.evaluation.lds.score import lds
+from creditline.evaluation.lds.score import judge, lds
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.methods.similarity import PixelCosine
 from creditline.retraining.datamodel import RidgeDatamodel
@@ -71,7 +71,9 @@ def test_every_number_is_the_one_by_hand(case):
     options = {"resamples": 50}
     trak = part.entry("trak")
     assert_allclose(trak.lds.per_query, lds(scores[rows], truth.masks, losses, **options).per_query)
-    totals = contributor_lds(scores[rows], truth.masks, losses, images.contributors, **options)
+    totals = judge(
+        contributor_outputs(scores[rows], truth.masks, images.contributors), losses, **options
+    )
     assert_allclose(trak.totals.per_query, totals.per_query)
     small = index.using(ridge=Ridge(0.01))
     by_hand = lds(small.scores(folders[1][1]), truth.masks, losses, **options)

@@ -9,41 +9,13 @@ one contributor no longer count. Images without a contributor count together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from creditline.errors import DataError
-from creditline.evaluation.lds.score import LDS, judge, predicted
+from creditline.evaluation.lds.score import predicted
 from creditline.retraining.arrays import subset_masks
 
 ROUNDING = 1e-12
-
-
-def contributor_lds(
-    scores: np.ndarray,
-    masks: np.ndarray,
-    losses: np.ndarray,
-    contributors: Sequence[str | None],
-    **options: Any,
-) -> LDS:
-    """LDS of a method's totals per contributor.
-
-    Args:
-        scores, masks, losses: as `lds`.
-        contributors: of each training image.
-        options: of `lds`.
-
-    Raises:
-        DataError: as `lds`; if `told_apart` is False.
-    """
-    if not told_apart(masks, contributors):
-        raise DataError(
-            f"Every subset holds the same share of each of {len(set(contributors))} contributors, "
-            "so totals predict the same of all. Use subsets that are not stratified by "
-            "contributor, or that leave contributors out."
-        )
-    return judge(contributor_outputs(scores, masks, contributors), losses, **options)
 
 
 def contributor_outputs(
