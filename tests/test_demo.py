@@ -49,7 +49,7 @@ def test_makes_a_report_and_says_everything(play, tmp_path):
     assert made.disk == held
     for query in made.trace:
         assert f"{query.name}: artist" in said
-        assert len(query.proponents) == demo.TOP
+        assert 0 < len(query.proponents) <= demo.TOP
 
 
 def test_again_does_nothing_again(play, tmp_path):

@@ -114,14 +114,15 @@ def _prepared(load: Callable[[ImageSpec], T], spec: ImageSpec, shape: tuple[int,
 def _numbered(images: ImageSet, classes: Sequence[str] | None) -> ImageSet:
     """Class numbers as in training: named classes were numbered among the queries alone."""
     names = images.label_names
-    if names is None or (classes is not None and list(names) == list(classes)):
+    if names is None:
         return images
-    strangers = sorted(set(names) - set(classes or ()))
-    if classes is None or strangers:
-        known = "no names" if classes is None else f"the names {', '.join(classes)}"
+    if classes is None:  # names that mean nothing here; a conditional model asks for numbers
+        return _relabelled(images, [None] * len(images), None)
+    strangers = sorted(set(names) - set(classes))
+    if strangers:
         raise DataError(
-            f"The queries' classes are called {', '.join(strangers or names)}; the classes of the "
-            f"training images have {known}. Use those, or class numbers."
+            f"The queries' classes are called {', '.join(strangers)}; those of the training images "
+            f"are {', '.join(classes)}. Use these, or class numbers."
         )
     return _relabelled(
         images, [x if x is None else classes.index(names[x]) for x in images.labels], classes

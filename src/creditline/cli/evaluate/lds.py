@@ -64,7 +64,6 @@ def command(
     json_path: str | None,
     overwrite: bool,
     paths: tuple[str, ...],
-    device: str,
     **_: Any,
 ) -> None:
     """Do the scores of INDEX predict what happens when the model is retrained on subsets?
@@ -81,11 +80,10 @@ def command(
             "--overwrite."
         )
     contest = override(Contest(), given(Contest()))
-    from creditline import api
     from creditline.evaluation.lds.contest import compare
     from creditline.evaluation.truth.query_sets import by_folder
 
-    opened = api.open_index(index, model=[models.load(p) for p in paths] or None, device=device)
+    opened = models.opened(index, paths)
     found = compare(opened, truth, by_folder(queries), _chosen(opened, names), contest)
     click.echo(shown(found))
     if target is not None:

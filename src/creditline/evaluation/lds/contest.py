@@ -131,7 +131,13 @@ def _pictures(index: Index, source: Any) -> tuple[Any, ImageSet]:
     spec = from_dict(ImageSpec, images["spec"])
     if isinstance(source, (str, Path)) and not Path(source).is_dir():  # such as part of a zip file
         source = load_images(source, **to_dict(spec))
-    return source, gather(source, spec, tuple(images["shape"]), runs=False).images
+    return source, gather(
+        source,
+        spec,
+        tuple(images["shape"]),
+        runs=False,
+        classes=index.manifest.facts.get("label_names"),
+    ).images
 
 
 def _bounds(folders: Sequence[tuple[str, Any, ImageSet]]) -> list[tuple[str, slice]]:

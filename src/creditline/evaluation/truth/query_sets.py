@@ -57,7 +57,8 @@ def _load(source: Any, images: ImageSet) -> ImageSet:
     else:
         from creditline.indexing.queries import gather
 
-        loaded = gather(source, images.spec, images.shape, runs=False).images
+        classes = images.label_names
+        loaded = gather(source, images.spec, images.shape, runs=False, classes=classes).images
     if loaded.shape != images.shape:
         raise DataError(
             f"The training images have shape {images.shape}, the queries {loaded.source} have "

@@ -17,6 +17,7 @@ from creditline.diffusion.config import TrainConfig
 from creditline.errors import CreditlineError
 from creditline.evaluation.truth.files import write_array
 from creditline.evaluation.truth.losses import LossPlan, query_losses
+from creditline.executor import one_thread
 
 Task = tuple[int, int]
 """Subset and seed."""
@@ -91,7 +92,7 @@ def run_task(job: Job, task: Task) -> np.ndarray:
     folder = job.folder / MODELS / name_of(task)
     images = job.images.subset(np.flatnonzero(job.masks[subset]))
     try:
-        with _one_thread(), _quiet():
+        with one_thread(), _quiet():
             model = load_model(job.trainer(images, seed, folder), device=job.device)
             losses = np.concatenate([query_losses(model, q, job.plan) for q in job.queries])
     except CreditlineError as error:
@@ -100,19 +101,6 @@ def run_task(job: Job, task: Task) -> np.ndarray:
     if not job.keep_models:
         shutil.rmtree(folder, ignore_errors=True)
     return losses
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The order of additions must not depend on how many workers share the cores."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
