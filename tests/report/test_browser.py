@@ -55,12 +55,15 @@ def look(page: str, width: int, folder: Path) -> dict:
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
     command += ["--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
     command += ["--enable-logging=stderr", "--virtual-time-budget=20000", "--dump-dom"]
-    done = subprocess.run(
-        [*command, watch.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    seen = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return {**json.loads(html.unescape(seen.group(1))), "console": console}
+    for _ in range(4):  # on a busy machine virtual time can run out before the frame is there
+        done = subprocess.run(
+            [*command, watch.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        )
+        seen = re.search(r'<pre id="seen">(.+?)</pre>', done.stdout, re.DOTALL)
+        if seen:
+            console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+            return {**json.loads(html.unescape(seen.group(1))), "console": console}
+    raise AssertionError(f"The page never loaded: {done.stderr[-500:]}")
 
 
 @pytest.mark.parametrize("width", [390, 1200])
