@@ -94,6 +94,7 @@ def test_the_number_of_workers_is_checked(workers):
         list(run(shifted, None, [1], workers=workers))
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_a_worker_ends_with_the_command_that_started_it():
     reader, writer = os.pipe()
     command = os.fork()

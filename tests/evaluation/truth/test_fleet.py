@@ -145,7 +145,6 @@ def test_killed_again_and_again(fleet, tmp_path):
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {"manifest.json", *FILES}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that uses torch")
 def test_the_number_of_workers_changes_nothing(fleet, tmp_path):
     few = {"settings": replace(FLEET, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
     fleet("one", **few)
