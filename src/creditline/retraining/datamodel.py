@@ -23,7 +23,7 @@ from creditline.retraining.base import RetrainingMethod
 from creditline.settings import require, setting
 
 TOLERANCE = 1e-3
-"""Of lasso fits: ten times that of scikit-learn, whose last digits rank no image differently."""
+"""Of lasso fits: ten times that of scikit-learn, for speed."""
 
 
 @dataclass
