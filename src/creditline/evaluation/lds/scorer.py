@@ -103,13 +103,15 @@ class Scorer:
 
         if not isinstance(method, RidgeMethod):
             return self._plain(method.name, method.title, scores(index))
-        ridge = method.ridge
+        ridge, own = method.ridge, scores(index)
 
         def scores_at(damping: float) -> np.ndarray:
+            if damping == ridge.damping:
+                return own
             return scores(index.using(ridge=dataclasses.replace(ridge, damping=damping)))
 
         outputs = outputs_by_damping(scores_at, self.masks, ridge.damping, self.contest.search)
-        totals = self._totals(scores(index))
+        totals = self._totals(own)
         return Scored(method.name, method.title, outputs, ridge.damping, totals=totals)
 
     def retrained(self, cls: type[RetrainingMethod], losses: np.ndarray) -> Scored:
