@@ -90,6 +90,29 @@ def test_every_method_is_judged_once_and_kept(shipped, pictures, tmp_path):
     assert len(said) == before, "nothing is done again"
 
 
+def test_an_ensemble_trains_its_further_models_once(shipped, pictures, tmp_path):
+    said = []
+    options = {"data": pictures, "timesteps": (2,), "contest": Contest(resamples=10)}
+    alone = run(shipped, tmp_path / "out", say=said.append, **options)
+    results = run(shipped, tmp_path / "out", ensemble=2, say=said.append, **options)
+    assert [r.models for r in results] == [1, 1, 1, 2, 2]
+    assert [r.comparison for r in results[:3]] == [r.comparison for r in alone]
+    assert said.count("model 2 of 2: 8 steps") == 2, "one announcement per index"
+    trained = tmp_path / "out" / "ensemble" / "seed-1"
+    made = json.loads((trained / "manifest.json").read_text("utf-8"))
+    assert made["request"]["config"]["seed"] == 1
+    assert made["request"]["base"], "it starts from the same base"
+    for lone, joint in zip(alone[:2], results[3:], strict=True):
+        a, b = (r.comparison["parts"][0]["methods"][0] for r in (lone, joint))
+        assert a["method"] == b["method"]
+        assert a["per_query"] != b["per_query"]
+    text = page(results)
+    assert text.count("| D-TRAK, 2 models | 2 |") == 2
+    assert text.count("| Random |") == 2
+    with pytest.raises(SettingsError, match="ensemble must be at least 1"):
+        run(shipped, tmp_path / "out", ensemble=0, **options)
+
+
 def test_what_ships_is_small_and_without_training_images(shipped):
     assert find(TINY, shipped.folder) == shipped
     names = {p.relative_to(shipped.folder).parts[0] for p in shipped.folder.rglob("*")}

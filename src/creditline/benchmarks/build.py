@@ -56,10 +56,8 @@ def build(
         base = folder / "base"
         say(f"base: {len(sets['base'])} images, {benchmark.base.steps:,} steps")
         train(sets["base"], base, benchmark.base, device=device, threads=1)
-    config = benchmark.config
-    say(f"full model: {len(sets['train'])} images, {config.steps:,} steps")
-    checkpoints = replace(config, checkpoint_every=config.steps // 4)
-    full = train(sets["train"], folder / "full", checkpoints, base=base, device=device, threads=1)
+    say(f"full model: {len(sets['train'])} images, {benchmark.config.steps:,} steps")
+    full = full_model(benchmark, sets["train"], folder / "full", base, device=device)
     say(f"generate {benchmark.generated} pictures")
     made = generate(
         full,
@@ -84,6 +82,23 @@ def build(
         device=device,
         limit_tasks=limit_tasks,
     )
+
+
+def full_model(
+    benchmark: Benchmark,
+    images: ImageSet,
+    out: str | Path,
+    base: Path | None,
+    *,
+    seed: int | None = None,
+    device: str = "cpu",
+) -> Path:
+    """Train on all training images; with another seed, one more model for an ensemble."""
+    config = benchmark.config
+    checkpoints = replace(
+        config, checkpoint_every=config.steps // 4, seed=config.seed if seed is None else seed
+    )
+    return train(images, out, checkpoints, base=base, device=device, threads=1)
 
 
 def image_sets(benchmark: Benchmark, data: Any = None) -> dict[str, ImageSet]:

@@ -34,13 +34,16 @@ def page(results: Sequence[Result]) -> str:
 
 def _table(name: str, found: Sequence[tuple[Result, dict[str, Any]]]) -> str:
     part, facts = found[0][1], found[0][0].comparison
-    rows: dict[tuple[str, str], list[str]] = {}
+    rows: dict[tuple[str, str, int], list[str]] = {}
     for result, other in found:
         for entry in other["methods"]:
             once = entry["method"] in BASELINES or ("dampings" not in entry and _learnt(entry))
             t = "" if once else str(result.timesteps)
             seconds = "" if once else f"{result.seconds:.3f}"
-            rows.setdefault((entry["method"], t), _row(entry, t, seconds))
+            row = _row(entry, t, seconds)
+            if result.models > 1 and not once:
+                row[0] = f"{row[0]}, {result.models} models"
+            rows.setdefault((entry["method"], t, 1 if once else result.models), row)
     lines = [HEADER, ("---", "--:", "--:", "---", "--:", "--:", "--:", "--:")]
     body = [*lines, *sorted(rows.values(), key=lambda row: -float(row[2]))]
     head = (

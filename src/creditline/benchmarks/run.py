@@ -11,7 +11,7 @@ from typing import Any
 
 from creditline import methods
 from creditline.api import index as build_index
-from creditline.benchmarks.build import GENERATED, STEPS, VALIDATION
+from creditline.benchmarks.build import GENERATED, STEPS, VALIDATION, full_model
 from creditline.benchmarks.shipped import Shipped, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
@@ -34,6 +34,7 @@ SHARING = (
     ("tracin", ("tracin", "gas")),
 )
 """Methods by the index that they share."""
+ENSEMBLED = ("d-trak", "trak")
 ALONG = "journey-trak"
 TIMED = 8
 EMPIRICAL = "empirical-influence"
@@ -46,11 +47,13 @@ class Result:
 
     Attributes:
         timesteps: per training image.
+        models: how many models trained on everything were indexed.
         seconds: CPU seconds of extraction per training image.
         comparison: as `Comparison.to_dict`; parts are validation and generated queries.
     """
 
     timesteps: int
+    models: int
     seconds: float
     comparison: dict[str, Any]
 
@@ -61,6 +64,7 @@ def run(
     *,
     data: Any = None,
     timesteps: Sequence[int] = (10, 100),
+    ensemble: int = 1,
     workers: int = 1,
     device: str = "cpu",
     contest: Contest | None = None,
@@ -75,6 +79,8 @@ def run(
         out: folder for indexes and results.
         data: images, where the benchmark does not know them.
         timesteps: per training image, each with indexes of its own.
+        ensemble: models of the D-TRAK and TRAK that are judged beside those of one model. All but
+            the first are trained here, in `out`, from the seeds that follow.
         workers: processes that extract.
         device: where models run.
         contest: how to judge.
@@ -85,37 +91,42 @@ def run(
 
     Raises:
         DataError: if the images are not the benchmark's.
-        SettingsError: without any timesteps.
+        SettingsError: without any timesteps, or without a model.
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10,100.")
+    require(ensemble >= 1, "ensemble must be at least 1", ensemble, "Try 3.")
     folder, contest = Path(out), contest or Contest()
     train, validation = shipped.images(data)
     truth, key = shipped.truth(), digest(shipped)
     generated = load_images(shipped.generated)
     learnt = _learnt(truth, contest, say)
+    ensembles = [(name, (name,), ensemble) for name in ENSEMBLED if ensemble > 1]
     results = []
     for t in timesteps:
-        for first, names in SHARING:
-            chosen = [*names, *(learnt if (t, first) == (timesteps[0], "trak") else ())]
+        for first, names, models in [*((*shared, 1) for shared in SHARING), *ensembles]:
+            once = (t, first, models) == (timesteps[0], "trak", 1)
+            chosen = [*names, *(learnt if once else ())]
             asked = {
                 "timesteps": t,
+                "models": models,
                 "methods": chosen,
                 "judged by": key,
                 "contest": to_dict(contest),
             }
             path = folder / f"{first}-{t}-{of_json([*asked.values(), first])[:12]}.json"
             if not path.is_file():
-                say(f"{first} at {t} timesteps")
-                index, seconds = _index(shipped, first, t, train, folder, workers, device)
+                say(f"{first} at {t} timesteps" + (f", {models} models" if models > 1 else ""))
+                paths = _models(shipped, first, models, train, folder, device, say)
+                index, seconds = _index(paths, first, t, train, folder, workers, device)
                 queries = [(VALIDATION, validation), (GENERATED, generated)]
                 found = compare(index, truth, queries, chosen, contest).to_dict()
-                if first == "trak":
+                if (first, models) == ("trak", 1):
                     found["parts"] += _along(shipped, index, folder, device, contest, say)
                 text = json.dumps({**asked, "seconds": seconds, "comparison": found}, indent=1)
                 folder.mkdir(parents=True, exist_ok=True)
                 write_file(path, lambda p, text=text: p.write_text(text, "utf-8"))  # type: ignore[misc]
             kept = json.loads(path.read_text("utf-8"))
-            results.append(Result(t, kept["seconds"], kept["comparison"]))
+            results.append(Result(t, models, kept["seconds"], kept["comparison"]))
     return results
 
 
@@ -135,8 +146,35 @@ def _learnt(truth: GroundTruth, contest: Contest, say: Callable[[str], None]) ->
     return tuple(name for name in LEARNT if name != EMPIRICAL)
 
 
-def _index(
+def _models(
     shipped: Shipped,
+    first: str,
+    count: int,
+    images: ImageSet,
+    folder: Path,
+    device: str,
+    say: Callable[[str], None],
+) -> list[Path]:
+    """What is indexed: checkpoints, the model, or the model and further ones."""
+    if first == "tracin":
+        return list(shipped.checkpoints)
+    paths, first_seed = [shipped.model], shipped.benchmark.config.seed
+    for seed in range(first_seed + 1, first_seed + count):
+        say(f"model {len(paths) + 1} of {count}: {shipped.benchmark.config.steps:,} steps")
+        run = full_model(
+            shipped.benchmark,
+            images,
+            folder / "ensemble" / f"seed-{seed}",
+            shipped.base,
+            seed=seed,
+            device=device,
+        )
+        paths.append(run / "model")
+    return paths
+
+
+def _index(
+    paths: Sequence[Path],
     first: str,
     timesteps: int,
     images: ImageSet,
@@ -145,14 +183,13 @@ def _index(
     device: str,
 ) -> tuple[Index, float]:
     """The index, and the CPU seconds that one more of its images takes on one thread."""
-    paths = shipped.checkpoints if first == "tracin" else (shipped.model,)
     models = [load_model(str(path), device=device) for path in paths]
     method: Any = override(methods.get(first)(), {"timesteps": timesteps})
     index = build_index(
         models,
         images,
         method=method,
-        out=folder / f"index-{first}-{timesteps}",
+        out=folder / f"index-{first}-{timesteps}-{len(paths)}",
         workers=workers,
         device=device,
     )

@@ -58,6 +58,11 @@ class Shipped:
         return self.folder / _half_way(self.benchmark), self.model
 
     @property
+    def base(self) -> Path | None:
+        """What every training started from."""
+        return None if self.benchmark.base is None else self.folder / "base"
+
+    @property
     def generated(self) -> Path:
         return self.folder / GENERATED
 

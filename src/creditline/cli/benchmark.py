@@ -23,6 +23,9 @@ from creditline.settings import override
 @click.option("--data", help="the images, where the benchmark does not know them")
 @click.option("--out", help="folder for indexes and results  [default: runs/benchmark-NAME]")
 @click.option("--timesteps", help="per training image  [default: 10,100]")
+@click.option(
+    "--ensemble", type=int, help="judge D-TRAK and TRAK of so many models as well: trains"
+)
 @click.option("--markdown", metavar="FILE", help="write the tables")
 @click.option("--build", "build_in", metavar="DIR", help="make the ground truth instead, in DIR")
 @click.option("--pack", metavar="DIR", help="with --build: copy what ships into DIR")
@@ -36,6 +39,7 @@ def command(
     data: str | None,
     out: str | None,
     timesteps: str | None,
+    ensemble: int | None,
     markdown: str | None,
     build_in: str | None,
     pack: str | None,
@@ -53,7 +57,12 @@ def command(
     if build_in is None and (pack is not None or limit_tasks is not None):
         raise SettingsError("--pack and --limit-tasks go with --build DIR.")
     if build_in is not None:
-        judging = {"--out": out, "--timesteps": timesteps, "--markdown": markdown}
+        judging = {
+            "--out": out,
+            "--timesteps": timesteps,
+            "--ensemble": ensemble,
+            "--markdown": markdown,
+        }
         idle = [option for option, value in judging.items() if value is not None]
         idle += [flag(setting) for setting in given(Contest())]
         if idle:
@@ -72,6 +81,7 @@ def command(
         Path(out or f"runs/benchmark-{name}"),
         data=data,
         timesteps=_numbers("10,100" if timesteps is None else timesteps),
+        ensemble=1 if ensemble is None else ensemble,
         workers=models.workers(),
         device=device,
         contest=override(Contest(), given(Contest())),
