@@ -106,7 +106,7 @@ BENCHMARKS = {
             train=200,
             validation=30,
             generated=60,
-            config=_config(steps=3200, learning_rate=2e-3, flip=True),
+            config=_config(steps=2000, learning_rate=2e-3, flip=True),
             base=_config(steps=20_000, flip=True),
             fleet=_fleet("label"),
         ),
