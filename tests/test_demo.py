@@ -10,7 +10,8 @@ from creditline import demo
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.diffusion.train import _Run
 from creditline.errors import CreditlineError
-from creditline.trace import QueryTrace, Total
+from creditline.totals import Total
+from creditline.trace import QueryTrace
 
 TINY = TrainConfig(unet=UNetConfig(8, (8,), groups=4), steps=3, batch_size=4)
 SMALL = {"timesteps": 2, "dim": 64}

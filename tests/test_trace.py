@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from creditline.errors import CreditlineError, DataError, SettingsError
-from creditline.trace import Hit, MethodCard, QueryTrace, Trace, tally
+from creditline.totals import tally
+from creditline.trace import Hit, MethodCard, QueryTrace, Trace
 
 
 def make_trace(queries=2, top=3, name="train/{:03d}.png", text=None, causal=True) -> Trace:
@@ -62,43 +63,6 @@ def test_a_frame_has_one_row_per_query_and_hit():
     assert list(first["row"]) == [hit.row for hit in trace[1].proponents]
     assert (frame["sign"] == np.sign(frame["score"])).all()
     assert (frame.loc[frame["list"] == "opponents", "sign"] == -1).all()
-
-
-def test_totals_add_up_to_the_scores_of_all_training_images():
-    rng = np.random.default_rng(0)
-    scores = rng.normal(size=50)
-    groups = [("a", "b", None)[i] for i in rng.integers(0, 3, 50)]
-    totals = tally(scores, groups, shown=[0, 1, 2, 3])
-    assert sum(total.n for total in totals) == 50
-    assert sum(total.top for total in totals) == 4
-    assert sum(total.score for total in totals) == pytest.approx(scores.sum())
-    assert sum(total.positive for total in totals) == pytest.approx(scores[scores > 0].sum())
-    assert sum(total.share for total in totals) == pytest.approx(1)
-    assert [total.share for total in totals] == sorted((t.share for t in totals), reverse=True)
-    for total in totals:
-        mine = np.array([group == total.name for group in groups])
-        assert total.score == pytest.approx(scores[mine].sum())
-        assert total.n == mine.sum()
-
-
-def test_totals_do_not_depend_on_the_order_of_images():
-    rng = np.random.default_rng(1)
-    scores, groups = rng.normal(size=30), [f"artist {i}" for i in rng.integers(0, 4, 30)]
-    order = rng.permutation(30)
-    straight = tally(scores, groups, [])
-    shuffled = tally(scores[order], [groups[i] for i in order], [])
-    assert [t.name for t in straight] == [t.name for t in shuffled]
-    assert [t.score for t in straight] == pytest.approx([t.score for t in shuffled])
-
-
-def test_without_positive_scores_every_share_is_zero():
-    totals = tally(np.array([-1.0, -2.0, 0.0]), ["a", "b", "b"], shown=[])
-    assert {total.share for total in totals} == {0.0}
-
-
-def test_groups_must_match_scores():
-    with pytest.raises(SettingsError, match="3 scores"):
-        tally(np.zeros(3), ["a", "b"], [])
 
 
 def test_by_lists_every_group_of_every_query():

@@ -23,6 +23,10 @@ class Features(Protocol):
     dim: int
     learning_rates: tuple[float | None, ...]
 
+    @property
+    def errors(self) -> Features | None:
+        """As many rows of the same dimension, a sample of each feature's error; None: not known."""
+
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Pairs `(start, rows)`, rows float64 of shape `(b, k)`, in order."""
 
@@ -33,18 +37,30 @@ class ArrayFeatures:
     Args:
         array: shape `(n, k)` or `(n, C, k)`.
         learning_rates: one per model, for TracIn's weights.
+        errors: of the features, in the array's shape.
 
     Raises:
-        SettingsError: if the array has another number of axes, or no rows.
+        SettingsError: if the array has another number of axes, or no rows, or the errors have
+            another shape.
     """
 
     def __init__(
-        self, array: np.ndarray, learning_rates: tuple[float | None, ...] | None = None
+        self,
+        array: np.ndarray,
+        learning_rates: tuple[float | None, ...] | None = None,
+        errors: np.ndarray | None = None,
     ) -> None:
         self._array = per_model(array)
         self.n, self.models, self.dim = self._array.shape
         require(self.n > 0, "Features need at least one row", self.n, "Give training features.")
         self.learning_rates = learning_rates or (None,) * self.models
+        require(
+            errors is None or np.shape(errors) == np.shape(array),
+            f"Errors have the shape of the features, {np.shape(array)}",
+            None if errors is None else np.shape(errors),
+            "Extract both with the same settings.",
+        )
+        self.errors = None if errors is None else ArrayFeatures(errors)
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, self.n, CHUNK_ROWS):
@@ -92,6 +108,15 @@ def centred(
         yield start, rows if mean is None else rows - mean
 
 
-def norms(features: Features, model: int) -> np.ndarray:
-    """Euclidean norms of one model's features, float64 of shape `(n,)`."""
-    return np.concatenate([np.linalg.norm(rows, axis=1) for _, rows in features.chunks(model)])
+def norms(features: Features, model: int, mean: np.ndarray | None = None) -> np.ndarray:
+    """Euclidean norms of one model's features, less `mean`, float64 of shape `(n,)`."""
+    chunks = centred(features, model, mean)
+    return np.concatenate([np.linalg.norm(rows, axis=1) for _, rows in chunks])
+
+
+def mean(features: Features, model: int) -> np.ndarray:
+    """Mean of one model's features, float64 of shape `(k,)`."""
+    total = np.zeros(features.dim)
+    for _, rows in features.chunks(model):
+        total += rows.sum(0) / features.n
+    return total

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,14 @@ import numpy as np
 from creditline.errors import DataError, unknown
 from creditline.files import write_file
 from creditline.settings import require, to_dict
+from creditline.totals import Total
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = "creditline-trace-1"
+FORMAT = "creditline-trace-2"
+FLOOR = 2.0
+"""Standard errors that a score has to be from 0 to count as more than noise."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Hit:
         z: (score - mean) / std over all training images of this query; 0 where std is 0.
         image: PNG bytes.
         self_influence: the image's score with itself as the query, where the method has one.
+        error: standard error of the score, from the noise of its features, where known.
     """
 
     row: int
@@ -79,27 +83,12 @@ class Hit:
     z: float
     image: bytes = field(repr=False)
     self_influence: float | None = None
+    error: float | None = None
 
-
-@dataclass(frozen=True)
-class Total:
-    """The scores of one group's training images (a contributor's, say), summed for one query.
-
-    Args:
-        name: the group; None gathers the images of which no group is known.
-        n: its images in the training set.
-        score: plain sum over them, so opponents count against proponents.
-        positive: sum of the positive scores alone.
-        share: `positive` as a part of all groups' positive scores, in [0, 1]; 0 when there is none.
-        top: how many of the query's shown proponents are of this group.
-    """
-
-    name: str | None
-    n: int
-    score: float
-    positive: float
-    share: float
-    top: int
+    @property
+    def above(self) -> bool | None:
+        """Whether the score is further from 0 than `FLOOR` standard errors; None: not known."""
+        return None if self.error is None else abs(self.score) > FLOOR * self.error
 
 
 @dataclass(frozen=True)
@@ -112,6 +101,8 @@ class QueryTrace:
         proponents, opponents: strongest first; highest scores and lowest scores.
         totals: by column of the metadata ("contributor", "label"), largest share first.
         mean, std: of the scores over all training images. n_positive: how many are above 0.
+        n_above: how many are above `FLOOR` times their standard error. reliability: expected
+            correlation with the scores of fresh noise. Both None where the noise is not known.
         details: what is known of how it was made, such as seed and steps.
     """
 
@@ -125,6 +116,8 @@ class QueryTrace:
     mean: float
     std: float
     n_positive: int
+    n_above: int | None = None
+    reliability: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -203,7 +196,7 @@ class Trace:
     def overall(self, column: str = "contributor") -> tuple[Total, ...]:
         """Totals over all queries, largest share first.
 
-        `score`, `positive` and `top` are sums over the queries; `share` is the mean of the queries'
+        `score`, `credit` and `top` are sums over the queries; `share` is the mean of the queries'
         shares, because scores of different queries have different scales and a sum would be ruled
         by the loudest.
 
@@ -220,8 +213,9 @@ class Trace:
                 name=name,
                 n=parts[0].n,
                 score=sum(part.score for part in parts),
-                positive=sum(part.positive for part in parts),
+                credit=sum(part.credit for part in parts),
                 share=sum(part.share for part in parts) / len(self.queries),
+                share_error=_mean_error([part.share_error for part in parts]),
                 top=sum(part.top for part in parts),
             )
             for name, parts in groups.items()
@@ -299,51 +293,13 @@ class Trace:
             raise unknown("column to total by", column, self.columns)
 
 
-def tally(
-    scores: np.ndarray, groups: Sequence[Hashable | None], shown: Sequence[int]
-) -> tuple[Total, ...]:
-    """Sum one query's scores over groups of training images, largest share first.
+def _mean_error(errors: Sequence[float | None]) -> float | None:
+    """Standard error of a mean at most; None where one is not known.
 
-    Args:
-        scores: [n], one per training image.
-        groups: [n], the group of each; None where unknown.
-        shown: rows of the proponents that will be shown.
-
-    Raises:
-        SettingsError: if the lengths differ.
+    The noise of the training images is in all queries, so it does not average out.
     """
-    require(
-        len(scores) == len(groups),
-        f"{len(scores)} scores need as many groups",
-        len(groups),
-        "Pass one group (or None) per training image.",
-    )
-    scores = np.asarray(scores, dtype=np.float64)
-    position = {name: i for i, name in enumerate(dict.fromkeys(groups))}
-    member = np.array([position[name] for name in groups], dtype=np.int64)
-    k = len(position)
-    positive = np.bincount(member, np.maximum(scores, 0.0), k)
-    whole = float(positive.sum())
-    parts = zip(
-        position,
-        np.bincount(member, minlength=k),
-        np.bincount(member, scores, k),
-        positive,
-        np.bincount(member[list(shown)], minlength=k),
-        strict=True,
-    )
-    totals = [
-        Total(
-            name=None if name is None else str(name),
-            n=int(n),
-            score=float(score),
-            positive=float(part),
-            share=float(part) / whole if whole > 0 else 0.0,
-            top=int(top),
-        )
-        for name, n, score, part, top in parts
-    ]
-    return tuple(sorted(totals, key=lambda total: (-total.share, -total.score)))
+    known = [error for error in errors if error is not None]
+    return sum(known) / len(known) if len(known) == len(errors) else None
 
 
 def _encode(value: object) -> object:

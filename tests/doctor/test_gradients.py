@@ -35,8 +35,8 @@ def test_coupling_by_hand_is_found(make, examine):
 def test_a_wrong_engine_fails(make, examine, monkeypatch):
     original = AutogradEngine.gradient
 
-    def doubled(self, probe, per_timestep=False):
-        return [2 * layer for layer in original(self, probe, per_timestep)]
+    def doubled(self, probe, parts="whole"):
+        return [2 * layer for layer in original(self, probe, parts)]
 
     monkeypatch.setattr(AutogradEngine, "gradient", doubled)
     diagnosis = examine(make())

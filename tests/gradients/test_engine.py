@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 
-from creditline.errors import DataError, NumericsError
+from creditline.errors import DataError, NumericsError, SettingsError
 from creditline.gradients.engine import AutogradEngine
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import select
@@ -93,14 +94,14 @@ def test_other_images_in_the_call_do_not_change_a_feature(tiny_model, tiny_image
 
 def test_gradients_of_timesteps_average_to_the_whole(tiny_model, tiny_images):
     probe = probes(tiny_model, tiny_images)[0]
-    apart = flat(engine(tiny_model).gradient(probe, per_timestep=True))
+    apart = flat(engine(tiny_model).gradient(probe, parts="timesteps"))
     assert apart.shape[0] == PLAN.timesteps
     assert_near(apart.mean(0, keepdim=True), flat(engine(tiny_model).gradient(probe)))
 
 
 def test_unit_timesteps(tiny_model, tiny_images):
     probe = probes(tiny_model, tiny_images)[0]
-    units = flat(engine(tiny_model, normalise="timestep").gradient(probe, per_timestep=True))
+    units = flat(engine(tiny_model, normalise="timestep").gradient(probe, parts="timesteps"))
     torch.testing.assert_close(
         units.norm(dim=1), torch.ones(PLAN.timesteps, dtype=torch.float64), rtol=1e-5, atol=0
     )
@@ -162,7 +163,60 @@ def test_trajectory_probe(tiny_model, tiny_images):
     (probe,) = expand(tiny_model, batch, plan, "query", [run])
     assert probe.t.tolist() == [900, 900, 500, 500, 0, 0]
     assert not probe.x0.any()
-    gradient = engine(tiny_model).gradient(probe, per_timestep=True)
+    gradient = engine(tiny_model).gradient(probe, parts="timesteps")
     assert gradient[0].shape[0] == 3
     with pytest.raises(DataError, match="sampling run"):
         expand(tiny_model, batch, plan, "query", [None])
+
+
+@pytest.mark.parametrize(("timesteps", "draws"), [(6, 1), (5, 1), (3, 2), (4, 3)])
+def test_halves_share_no_noise_and_average_to_the_whole(tiny_model, tiny_images, timesteps, draws):
+    plan = NoisePlan(timesteps=timesteps, draws=draws)
+    batch = tiny_model.encode(tiny_images, [0])
+    (probe,) = expand(tiny_model, batch, plan, "train")
+    first, second = probe.halves()
+    assert sorted([*first.tolist(), *second.tolist()]) == list(range(timesteps * draws))
+    assert 0 <= len(first) - len(second) <= 1
+    if draws % 2 == 0:
+        assert torch.equal(probe.t[first].unique(), probe.t[second].unique())
+    halves = flat(engine(tiny_model).gradient(probe, parts="halves"))
+    whole = flat(engine(tiny_model).gradient(probe))
+    assert halves.shape == (2, whole.shape[1])
+    sizes = torch.tensor([len(first), len(second)])[:, None]
+    assert_allclose((halves * sizes).sum(0) / len(probe.t), whole[0], rtol=1e-4, atol=1e-6)
+
+
+def test_halves_of_normalised_timesteps_average_to_the_whole(tiny_model, tiny_images):
+    plan = NoisePlan(timesteps=4, draws=2)
+    (probe,) = expand(tiny_model, tiny_model.encode(tiny_images, [0]), plan, "train")
+    unit = engine(tiny_model, normalise="timestep")
+    halves = flat(unit.gradient(probe, parts="halves"))
+    apart = flat(unit.gradient(probe, parts="timesteps"))
+    assert_allclose(halves[0], apart[::2].mean(0), rtol=1e-5, atol=1e-7)
+    assert_allclose(halves.mean(0), flat(unit.gradient(probe))[0], rtol=1e-4, atol=1e-6)
+
+
+def test_one_evaluation_has_no_halves(tiny_model, tiny_images):
+    plan = NoisePlan(timesteps=1)
+    (probe,) = expand(tiny_model, tiny_model.encode(tiny_images, [0]), plan, "train")
+    with pytest.raises(SettingsError, match="two evaluations of an image"):
+        probe.halves()
+
+
+@pytest.mark.parametrize("normalise", ["none", "timestep"])
+def test_the_stated_error_is_that_of_fresh_noise(tiny_model, tiny_images, normalise):
+    """Mean square of the error's sample against the spread of features over seeds."""
+    found = []
+    for seed in range(24):
+        plan = NoisePlan(timesteps=2, draws=4, noise_seed=seed)
+        if normalise == "timestep":
+            plan = NoisePlan("random", timesteps=8, noise_seed=seed)
+        spec = FeatureSpec(plan=plan, projection=Projection("none"), normalise=normalise)
+        source = GradientSource([tiny_model], spec)
+        found.append(source.extract(tiny_images, range(3), parts="halves")[:, :, 0])
+    values = np.stack(found).astype(np.float64)
+    spread = values[:, :, 0].var(axis=0, ddof=1).sum(-1)
+    stated = (values[:, :, 1] ** 2).mean(0).sum(-1)
+    assert_allclose(stated / spread, 1, atol=0.35)
+    exact = GradientSource([tiny_model], spec).extract(tiny_images, range(3))
+    assert_allclose(values[-1, :, 0], exact[:, 0, 0], rtol=1e-3, atol=1e-5)

@@ -21,7 +21,8 @@ from creditline.methods import METHODS, get
 def by_hand(index, model, images, method="trak"):
     """Textbook TRAK from stored training features and fresh query features."""
     source = GradientSource([model], index.method.features, index.method.query_plan)
-    query = source.extract(images, range(len(images)), "query")[:, 0, 0].astype(np.float64)
+    found = source.extract(images, range(len(images)), "query", parts="halves")
+    query = found[:, 0, 0].astype(np.float64)
     phi = index.features()
     a, b = phi - phi.mean(0), query - phi.mean(0)
     damping = 0.1 * np.square(a).sum() / min(a.shape)
@@ -104,13 +105,13 @@ def test_with_shared_noise_training_images_retrieve_themselves(build, tiny_image
     assert_allclose(np.diag(index.scores(tiny_images)), index.self_influence(), rtol=2e-3)
 
 
-def test_self_influence_is_kept_and_positive(build, monkeypatch):
+def test_self_influence_is_kept_and_positive(build, tiny_model, monkeypatch):
     index = build()
     first = index.self_influence()
     assert first.shape == (12,)
     assert (first > 0).all()
     monkeypatch.setattr(type(index.method), "self_influence", lambda self: pytest.fail("kept"))
-    assert np.array_equal(first, cl.open_index(index.path, model=index._given).self_influence())
+    assert np.array_equal(first, cl.open_index(index.path, model=tiny_model).self_influence())
 
 
 def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_images):
@@ -119,7 +120,7 @@ def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_ima
         scores = index.using(name).scores(tiny_images)
         method = get(name)().fit(index.features())
         source = GradientSource([tiny_model], index.method.features, index.method.query_plan)
-        query = source.extract(tiny_images, range(12), "query")[:, 0]
+        query = source.extract(tiny_images, range(12), "query", parts="halves")[:, 0]
         assert_allclose(scores, method.attribute(query), rtol=1e-7, atol=1e-12)
         assert index.trace(tiny_images.subset([1]), method=name).method.name == name
 
@@ -232,12 +233,12 @@ def test_an_index_refuses_other_weights(build, tiny_folder, tiny_images):
         cl.open_index(build("memory").path).trace(tiny_images)
 
 
-def test_damaged_curvature_says_what_to_do(build, tiny_images):
+def test_damaged_curvature_says_what_to_do(build, tiny_model, tiny_images):
     index = build()
     index.scores(tiny_images)
     (index.path / "curvature-centred.safetensors").write_bytes(b"rubbish")
     with pytest.raises(CreditlineError, match="computed again"):
-        cl.open_index(index.path, model=index._given).scores(tiny_images)
+        cl.open_index(index.path, model=tiny_model).scores(tiny_images)
 
 
 def test_features_extracted_once_serve_every_method_and_damping(build, tiny_images):
@@ -324,3 +325,54 @@ def test_leftovers_of_a_kill_among_the_shards_do_no_harm(build, tiny_images, mon
 
     monkeypatch.setattr(Store, "clear_shards", littered)
     assert not (build().path / "shards").exists()
+
+
+def test_scores_take_the_method_s_shape_and_ranks_do_not(build, tiny_images):
+    index = build()
+    features = index.extract(tiny_images)
+    plain = index.scores(features)
+    rectified = index.using(shape="rectified")
+    assert np.array_equal(rectified.scores(features), np.maximum(plain, 0))
+    assert (plain < 0).any()
+    floor = index.using(shape="threshold", threshold_unit="error", threshold=2)
+    noise = index.noise(features)
+    expected = np.maximum(plain - 2 * noise.error, 0)
+    assert_allclose(floor.scores(features), expected, rtol=1e-9, atol=1e-12)
+    traces = zip(index.trace(features), floor.trace(features), expected, strict=True)
+    for one, other, row in traces:
+        assert [hit.row for hit in one.proponents] == [hit.row for hit in other.proponents]
+        assert [hit.score for hit in one.opponents] == [hit.score for hit in other.opponents]
+        credit = sum(total.credit for total in other.totals["contributor"])
+        assert credit == pytest.approx(row.sum())
+    assert floor.trace(features).settings["method"]["score_shape"]["shape"] == "threshold"
+
+
+def test_traces_know_their_noise(build, tiny_images):
+    index = build()
+    features = index.extract(tiny_images)
+    noise, scores = index.noise(features), index.scores(features)
+    traces = index.trace(features, top=12)
+    for row, trace in enumerate(traces):
+        above = (scores[row] > 2 * noise.error[row]).sum()
+        assert trace.n_above == above == sum(hit.above for hit in trace.proponents)
+        assert 0 <= trace.reliability <= 1
+        for hit in trace.proponents:
+            assert hit.error == pytest.approx(noise.error[row, hit.row])
+        assert all(total.share_error > 0 for total in trace.totals["contributor"] if total.share)
+
+
+def test_without_halves_there_is_no_error(build, tiny_images):
+    bare = build(halves=False, name="bare")
+    assert bare.errors is None
+    trace = bare.trace(tiny_images)[0]
+    assert trace.n_above is trace.reliability is trace.proponents[0].error is None
+    with pytest.raises(SettingsError, match="and the index have none"):
+        bare.noise(bare.extract(tiny_images))
+    with pytest.raises(SettingsError, match="two or more evaluations"):
+        bare.using(shape="threshold", threshold_unit="error").scores(tiny_images)
+
+
+def test_halves_cost_no_feature_its_value(build, tiny_images):
+    halved, whole = build(), build(halves=False, name="whole")
+    assert_allclose(halved.features(), whole.features(), rtol=2e-2, atol=1e-4)
+    assert_allclose(halved.scores(tiny_images), whole.scores(tiny_images), rtol=0.05, atol=1e-2)

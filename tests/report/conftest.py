@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from creditline.trace import Hit, MethodCard, QueryTrace, Trace, tally
+from creditline.totals import tally
+from creditline.trace import Hit, MethodCard, QueryTrace, Trace
 
 OWES = MethodCard("d-trak", "D-TRAK", "Zheng et al., ICLR 2024", "τ = φᵀ (ΦᵀΦ + λI)⁻¹ φ", True)
 LOOKS = MethodCard("pixel-cosine", "Pixels, cosine", "none", "cos(q, i)", False)

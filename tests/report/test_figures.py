@@ -18,7 +18,7 @@ from creditline.report.figures import (
     signed,
     size,
 )
-from creditline.trace import Total
+from creditline.totals import Total
 
 SCORES = st.lists(st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-9), min_size=1)
 

@@ -16,7 +16,8 @@ from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
 from creditline.errors import SettingsError
 from creditline.gradients.spec import FeatureSpec
-from creditline.trace import Hit, QueryTrace, Total, Trace
+from creditline.totals import Total
+from creditline.trace import Hit, QueryTrace, Trace
 
 # What an index fixes; everything else can change from query to query.
 FIXED = [*leaves(FeatureSpec()), "encoder"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from creditline.errors import NumericsError
 from creditline.features import Features, centred, dots
+from creditline.features import mean as feature_mean
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,7 @@ class Spectrum:
         """
         n, k = features.n, features.dim
         space = space or ("primal" if k <= n else "dual")
-        mean = np.zeros(k)
-        if centre:
-            for _, rows in features.chunks(model):
-                mean += rows.sum(0) / n
+        mean = feature_mean(features, model) if centre else np.zeros(k)
         kernel = (_covariance if space == "primal" else _gram)(features, model, mean)
         if not np.isfinite(kernel).all():
             raise NumericsError(
@@ -87,6 +85,23 @@ class Spectrum:
             return dots(features, model, weights @ self.vectors.T, self.mean)
         inner = dots(features, model, query, self.mean)
         return ((inner @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
+
+    def weights(
+        self, features: Features, model: int, rows: np.ndarray, damping: float
+    ) -> np.ndarray:
+        """`(Phi^T Phi + damping I)^-1` times each row, float64 of shape `(m, k)`.
+
+        What `scores` multiplies training features with, for rows that are not among them. The
+        rows are taken as they are; nothing is subtracted.
+        """
+        if self.space == "primal":
+            return ((rows @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
+        inner = dots(features, model, rows, self.mean) @ self.vectors
+        coefficients = (inner / (self.eigenvalues + damping)) @ self.vectors.T
+        spanned = np.zeros_like(rows)
+        for start, block in centred(features, model, self.mean):
+            spanned += coefficients[:, start : start + len(block)] @ block
+        return (rows - spanned) / damping
 
     def energies(self, features: Features, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Squared coordinates of training features along the eigenvectors, chunk by chunk.

@@ -14,15 +14,15 @@ from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer, differentiable
 from creditline.gradients.probe import Probe
 
+Parts = Literal["whole", "timesteps", "halves"]
+"""Whether an image has one gradient, one for each timestep, or one for each half of its noise."""
+
 
 class GradientEngine(Protocol):
     """Anything that yields exact gradients of a probe."""
 
-    def gradient(self, probe: Probe, per_timestep: bool = False) -> list[Tensor]:
-        """Gradients in every layer, each of shape `(units, d_l)`.
-
-        `units` is 1, or the number of timesteps when they are kept apart.
-        """
+    def gradient(self, probe: Probe, parts: Parts = "whole") -> list[Tensor]:
+        """Gradients in every layer, each of shape `(units, d_l)`: 1, t or 2 units."""
 
 
 class AutogradEngine:
@@ -55,29 +55,37 @@ class AutogradEngine:
         self.normalise = normalise
         self.microbatch = microbatch
 
-    def gradient(self, probe: Probe, per_timestep: bool = False) -> list[Tensor]:
+    def gradient(self, probe: Probe, parts: Parts = "whole") -> list[Tensor]:
         """Gradients of one probe.
 
         Args:
             probe: `u = t * r` evaluations of an image.
-            per_timestep: keep the gradients of the timesteps apart.
+            parts: what to keep apart. Halves are those of `Probe.halves`; where each timestep is
+                normalised, every other timestep.
 
         Returns:
-            One float32 tensor of shape `(units, d_l)` per layer; units is 1 or `t`.
+            One float32 tensor of shape `(units, d_l)` per layer; units is 1, `t` or 2.
 
         Raises:
             NumericsError: if a gradient is not finite, or is zero where it must be normalised.
+            SettingsError: if halves are asked for and there is but one evaluation.
         """
         u, r = len(probe.t), probe.draws
-        apart = per_timestep or self.normalise == "timestep"
-        spans = [(i, i + r) for i in range(0, u, r)] if apart else [(0, u)]
+        apart = parts == "timesteps" or self.normalise == "timestep"
+        groups = [torch.arange(u)]
+        if apart:
+            groups = [torch.arange(i, i + r) for i in range(0, u, r)]
+        elif parts == "halves":
+            groups = list(probe.halves())
         with differentiable(self.denoiser.module, self.layers) as parameters:
-            units = [self._mean_gradient(probe, parameters, *span) for span in spans]
+            units = [self._mean_gradient(probe, parameters, group) for group in groups]
         if self.normalise == "timestep":
             units = [self._unit(unit, probe, i * r) for i, unit in enumerate(units)]
-        stacked = [torch.stack(parts) for parts in zip(*units, strict=True)]
-        if apart and not per_timestep:
+        stacked = [torch.stack(layer) for layer in zip(*units, strict=True)]
+        if apart and parts == "whole":
             stacked = [layer.mean(0, keepdim=True) for layer in stacked]
+        elif apart and parts == "halves":
+            stacked = [torch.stack([x[::2].mean(0), x[1::2].mean(0)]) for x in stacked]
         for layer, values in zip(self.layers, stacked, strict=True):
             if not torch.isfinite(values).all():
                 raise NumericsError(
@@ -88,18 +96,17 @@ class AutogradEngine:
         return stacked
 
     def _mean_gradient(
-        self, probe: Probe, parameters: list[list[Tensor]], start: int, stop: int
+        self, probe: Probe, parameters: list[list[Tensor]], group: Tensor
     ) -> list[Tensor]:
-        """Gradient of the mean objective over evaluations `start:stop`, flat per layer."""
+        """Gradient of the mean objective over some evaluations, flat per layer."""
         total: list[Tensor] | None = None
-        for low in range(start, stop, self.microbatch):
-            part = slice(low, min(low + self.microbatch, stop))
+        for part in group.to(probe.t.device).split(self.microbatch):
             flat = self._sum_gradient(probe, parameters, part)
             total = flat if total is None else [a + b for a, b in zip(total, flat, strict=True)]
-        return [layer / (stop - start) for layer in total or []]
+        return [layer / len(group) for layer in total or []]
 
     def _sum_gradient(
-        self, probe: Probe, parameters: list[list[Tensor]], part: slice
+        self, probe: Probe, parameters: list[list[Tensor]], part: Tensor
     ) -> list[Tensor]:
         denoiser, x0, noise, t = self.denoiser, probe.x0[part], probe.noise[part], probe.t[part]
         condition = {name: value[part] for name, value in probe.condition.items()}

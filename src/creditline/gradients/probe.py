@@ -12,6 +12,7 @@ from torch import Tensor
 from creditline.diffusion.denoiser import Batch, Denoiser
 from creditline.errors import DataError
 from creditline.gradients.plan import NoisePlan, Role
+from creditline.settings import require
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,26 @@ class Probe:
     noise: Tensor
     condition: dict[str, Tensor]
     draws: int
+
+    def halves(self) -> tuple[Tensor, Tensor]:
+        """Positions of the evaluations in two halves that share no noise.
+
+        A chequerboard over timesteps and draws: with an even number of draws both halves see every
+        timestep equally often, with one draw they take turns.
+
+        Raises:
+            SettingsError: with a single evaluation.
+        """
+        u = len(self.t)
+        require(
+            u >= 2,
+            "Two halves of the noise need two evaluations of an image",
+            u,
+            "Ask for more timesteps or draws, or for no halves (halves=False, --no-halves).",
+        )
+        places = torch.arange(u)
+        black = (places // self.draws + places % self.draws) % 2 == 0
+        return places[black], places[~black]
 
 
 def expand(

@@ -12,7 +12,7 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import ModelError
 from creditline.executor import one_thread
-from creditline.gradients.engine import AutogradEngine, GradientEngine
+from creditline.gradients.engine import AutogradEngine, GradientEngine, Parts
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.gradients.probe import Probe, Trajectory, expand
@@ -32,6 +32,7 @@ class GradientSource:
     Attributes:
         dim: feature dimension k.
         models: number of models C.
+        halves: whether features come with the error that their noise leaves.
 
     Raises:
         ModelError: if the models differ in their parameters.
@@ -57,6 +58,7 @@ class GradientSource:
         self.projector = build(spec.projection, self.layers)
         self.dim = self.projector.dim
         self.models = len(self.denoisers)
+        self.halves = spec.has_halves
         self.parameters = sum(layer.size for layer in self.layers)
 
     def check(self, images: ImageSet) -> None:
@@ -71,7 +73,7 @@ class GradientSource:
         indices: Sequence[int],
         role: Role = "train",
         trajectories: Sequence[Trajectory | None] | None = None,
-        per_timestep: bool = False,
+        parts: Parts = "whole",
     ) -> np.ndarray:
         """Features of some images.
 
@@ -80,7 +82,9 @@ class GradientSource:
             indices: positions in it.
             role: side of the attribution; decides plan and noise.
             trajectories: sampling runs of those positions, for a `trajectory` plan.
-            per_timestep: keep timesteps apart.
+            parts: one feature of each image, one of each timestep, or two: the feature, and what
+                the halves of its noise differ by, scaled to be as large as the error that noise
+                leaves in the feature.
 
         Returns:
             float32 of shape `(b, units, C, k)`.
@@ -94,18 +98,44 @@ class GradientSource:
                 )
                 batch = denoiser.encode(images, indices)
                 probes = expand(denoiser, batch, plan, role, trajectories)
-                per_model.append(self._project(engine, probes, per_timestep))
+                per_model.append(self._project(engine, probes, parts))
         return np.stack(per_model, axis=2)
 
-    def _project(
-        self, engine: GradientEngine, probes: Sequence[Probe], per_timestep: bool
-    ) -> np.ndarray:
+    def _project(self, engine: GradientEngine, probes: Sequence[Probe], parts: Parts) -> np.ndarray:
         """Features of shape `(b, units, k)` from one model."""
         features: list[Tensor] = []
         for start in range(0, len(probes), self.projector.batch):
             group = probes[start : start + self.projector.batch]
-            gradients = [engine.gradient(probe, per_timestep) for probe in group]
+            gradients = [engine.gradient(probe, parts) for probe in group]
             stacked = [torch.cat(layer) for layer in zip(*gradients, strict=True)]
             projected = self.projector.project(stacked)
             features.append(projected.view(len(group), -1, self.dim).cpu())
-        return torch.cat(features).numpy()
+        found = torch.cat(features).numpy()
+        if parts != "halves":
+            return found
+        return _mean_and_error(found, np.array([self._sizes(probe) for probe in probes]))
+
+    def _sizes(self, probe: Probe) -> tuple[int, int]:
+        """How many independent parts each half averages."""
+        if self.spec.normalise == "timestep":
+            t = len(probe.t) // probe.draws
+            return -(-t // 2), t // 2
+        first, second = probe.halves()
+        return len(first), len(second)
+
+
+def _mean_and_error(halves: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The mean over all evaluations, and a sample of its error.
+
+    With `a` and `b` evaluations in the halves and variance `v` of each, the mean's variance is
+    `v / (a + b)`, the difference's `v (1/a + 1/b)`.
+
+    Args:
+        halves: shape `(b, 2, k)`.
+        sizes: evaluations of either half, shape `(b, 2)`.
+    """
+    first, second, whole = sizes[:, :1], sizes[:, 1:], sizes.sum(1, keepdims=True)
+    a, b = halves[:, 0], halves[:, 1]
+    mean = (first * a + second * b) / whole
+    error = (a - b) * np.sqrt(first * second) / whole
+    return np.stack([mean, error], axis=1).astype(np.float32)

@@ -35,7 +35,19 @@ class FeatureSpec:
     normalise: Literal["none", "timestep"] = setting(
         "none", "give the gradient of each timestep unit norm before averaging"
     )
+    halves: bool = setting(
+        True, "keep what two halves of the noise differ by: without it no score has an error"
+    )
 
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS:
             raise unknown("normalisation", self.normalise, NORMALISATIONS)
+
+    @property
+    def has_halves(self) -> bool:
+        """Whether the noise of an image is kept in two halves; one evaluation has none."""
+        return self.halves and self.halvable(self.plan.timesteps, self.plan.draws)
+
+    def halvable(self, timesteps: int, draws: int) -> bool:
+        """Whether so many evaluations of an image can be parted into two halves."""
+        return timesteps * (1 if self.normalise == "timestep" else draws) >= 2

@@ -13,6 +13,7 @@ import numpy as np
 from creditline import executor
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError
+from creditline.gradients.engine import Parts
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
 from creditline.indexing.store import Store
@@ -29,6 +30,7 @@ class Source(Protocol):
 
     dim: int
     models: int
+    halves: bool
 
     def check(self, images: ImageSet) -> None:
         """Raise before long work if the images do not fit."""
@@ -39,7 +41,7 @@ class Source(Protocol):
         indices: Sequence[int],
         role: Role = "train",
         trajectories: Sequence[Trajectory | None] | None = None,
-        per_timestep: bool = False,
+        parts: Parts = "whole",
     ) -> np.ndarray:
         """Features, float32 of shape `(b, units, C, k)`."""
 
@@ -84,7 +86,7 @@ def build(
     manifest = Manifest("index", request, facts)
     if claim(manifest, folder, overwrite):
         return
-    store = Store(folder, source.models, source.dim)
+    store = Store(folder, source.models, source.dim, source.halves)
     starts = range(0, len(images), shard_rows)
     shards = [Shard(i, s, min(s + shard_rows, len(images))) for i, s in enumerate(starts)]
     finished = store.finished()
@@ -107,7 +109,8 @@ def build(
 
 
 def _require_space(folder: Path, source: Source, images: int) -> None:
-    needed = int(images * (source.models * source.dim * 2 + BYTES_PER_IMAGE) * MARGIN)
+    numbers = source.models * source.dim * (1 + source.halves)
+    needed = int(images * (numbers * 2 + BYTES_PER_IMAGE) * MARGIN)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise CreditlineError(
@@ -119,5 +122,5 @@ def _require_space(folder: Path, source: Source, images: int) -> None:
 def _extract_shard(shared: tuple[Source, ImageSet, Store], shard: Shard) -> None:
     source, images, store = shared
     indices = range(shard.start, shard.stop)
-    features = source.extract(images, indices)
-    store.write_shard(shard.number, images, indices, features[:, 0])
+    features = source.extract(images, indices, parts="halves" if source.halves else "whole")
+    store.write_shard(shard.number, images, indices, features)

@@ -12,28 +12,26 @@ import numpy as np
 
 from creditline import __version__, fingerprint, methods
 from creditline.curvature.spectrum import Spectrum
-from creditline.data.spec import ImageSpec
 from creditline.errors import (
     CreditlineError,
-    DataError,
     IndexMismatchError,
     SettingsError,
     difference,
 )
+from creditline.features import Features
 from creditline.files import write_file
-from creditline.indexing.build import Source
-from creditline.indexing.queries import Queries, QueryFeatures, gather
+from creditline.indexing.extractor import QUERY_BATCH, Extractor
+from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures
 from creditline.indexing.rank import Ranker
-from creditline.indexing.sources import described, load_source, method_of
+from creditline.indexing.sources import described, method_of
 from creditline.indexing.spectra import fitted
-from creditline.indexing.store import Store
+from creditline.indexing.store import Store, StoredErrors
 from creditline.manifest import Manifest
 from creditline.methods.base import Method, RidgeMethod
-from creditline.progress import Progress
-from creditline.settings import from_dict, override, require, to_dict
+from creditline.methods.noise import ScoreNoise
+from creditline.methods.shape import ScoreShape
+from creditline.settings import override, require, to_dict
 from creditline.trace import MethodCard, QueryTrace, Trace
-
-QUERY_BATCH = 16
 
 
 class Index:
@@ -53,6 +51,7 @@ class Index:
         models: number of models C.
         dim: feature dimension k.
         learning_rates: of each model's checkpoint, or None.
+        errors: table of the features' errors; None where their noise was not halved.
 
     Raises:
         CreditlineError: if the folder is no index, or is not complete.
@@ -74,9 +73,10 @@ class Index:
         self.dim: int = request["features"]["dim"]
         self.learning_rates = tuple(m.get("learning_rate") for m in request["models"])
         self.method = method_of(request)
-        self._given, self._encoder, self._device = models, encoder, device
-        self._store = Store(self.path, self.models, self.dim)
-        self._source: Source | None = None
+        self._extractor = Extractor(self.manifest, models, encoder, device)
+        halves: bool = request["features"]["halves"]
+        self._store = Store(self.path, self.models, self.dim, halves)
+        self.errors: Features | None = StoredErrors(self._store, self.n) if halves else None
         self._spectra: dict[bool, list[Spectrum]] = {}  # shared by all that `using` returns
 
     def __len__(self) -> int:
@@ -110,8 +110,6 @@ class Index:
         # A copy without what `fit` learned.
         other.method = dataclasses.replace(override(chosen, settings))  # type: ignore[type-var]
         self._require_features(other.method)
-        if other.method.query_plan != self.method.query_plan:
-            other._source = None
         return other
 
     def trace(self, queries: Any, *, top: int = 20, method: str | Method | None = None) -> Trace:
@@ -136,13 +134,15 @@ class Index:
             return self.using(method).trace(queries, top=top)
         prepared, features = self._features(queries)
         self._fit()
-        ranker = Ranker(self._store, self.self_influence(), self.method.causal)
+        ranker = Ranker(self._store, self.self_influence(), self.method.causal, self.shape)
         traces: list[QueryTrace] = []
-        for positions, scores in self._score(features):
-            for i, position in enumerate(positions):
+        for block in features:
+            scores, noise = self._scores(block), self._noise(block)
+            for i, position in enumerate(block.positions):
                 for unit, row in enumerate(scores[i]):
                     suffix = self._unit_name(prepared, position, unit)
-                    traces.append(ranker.rank(row, top, prepared, position, suffix))
+                    floor = None if noise is None else noise.of(i)
+                    traces.append(ranker.rank(row, floor, top, prepared, position, suffix))
         return Trace(
             method=self.card(),
             settings=self._settings(),
@@ -153,7 +153,7 @@ class Index:
         )
 
     def scores(self, queries: Any, *, out: str | Path | None = None) -> np.ndarray:
-        """The whole score matrix, on request.
+        """The whole score matrix, on request, in the method's shape (`ScoreShape`).
 
         Args:
             queries: as in `trace`.
@@ -165,16 +165,18 @@ class Index:
         prepared, features = self._features(queries)
         self._fit()
         matrix: np.ndarray | None = None
-        for positions, scores in self._score(features):
-            block = scores if self.method.keeps_timesteps else scores[:, 0]
+        for block in features:
+            scores = self._shaped(block)
+            if not self.method.keeps_timesteps:
+                scores = scores[:, 0]
             if matrix is None:
-                shape = (len(prepared.images), *block.shape[1:])
+                shape = (len(prepared.images), *scores.shape[1:])
                 matrix = (
                     np.empty(shape)
                     if out is None
                     else np.lib.format.open_memmap(out, "w+", np.float64, shape)
                 )
-            matrix[positions.start : positions.stop] = block
+            matrix[block.positions.start : block.positions.stop] = scores
         if matrix is None:
             raise SettingsError("There is no query to score. Give at least one picture.")
         return matrix
@@ -185,9 +187,34 @@ class Index:
         Args:
             queries: as in `trace`.
         """
-        prepared = self._prepare(queries)
-        values = np.concatenate([block for _, block in self._extract(prepared)])
-        return QueryFeatures(prepared, values, self._recipe())
+        prepared = self._extractor.prepare(queries, self.method)
+        blocks = list(self._extractor.extract(prepared, self.method))
+        values = np.concatenate([block.values for block in blocks])
+        errors = [block.errors for block in blocks if block.errors is not None]
+        together = np.concatenate(errors) if errors else None
+        return QueryFeatures(prepared, values, together, self._extractor.recipe(self.method))
+
+    def noise(self, features: QueryFeatures) -> ScoreNoise:
+        """How much noise there is in the scores of queries.
+
+        Args:
+            features: what `extract` returned.
+
+        Raises:
+            SettingsError: if the index's or the queries' noise has no halves.
+        """
+        _, blocks = self._features(features)
+        self._fit()
+        parts = [self._noise(block) for block in blocks]
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts) or not parts:
+            raise SettingsError(
+                "The error of a score needs two halves of the noise on both sides, and "
+                f"{'the index' if self.errors is None else 'these queries'} have none. Index with "
+                "two or more evaluations of an image (timesteps x draws), without --no-halves, "
+                "and keep no timesteps apart."
+            )
+        return ScoreNoise.stacked(found)
 
     def self_influence(self) -> np.ndarray:
         """Score of every training image for itself, float64 of shape `(n,)`.
@@ -231,7 +258,7 @@ class Index:
             return method
         cls = methods.get(method)
         alike = cls.query_plan is type(self.method).query_plan
-        names = ["features", "ridge", "encoder", *(["query_draws"] if alike else [])]
+        names = ["features", "ridge", "encoder", "score_shape", *(["query_draws"] if alike else [])]
         shared = {
             name: getattr(self.method, name)
             for name in names
@@ -264,32 +291,6 @@ class Index:
                 + "\nTake them from index.method.features."
             )
 
-    def _prepare(self, queries: Any) -> Queries:
-        images = self.manifest.request["images"]
-        plan = self.method.query_plan
-        prepared = gather(
-            queries,
-            from_dict(ImageSpec, images["spec"]),
-            tuple(images["shape"]),
-            runs=plan is not None and plan.schedule == "trajectory",
-            classes=self.manifest.facts.get("label_names"),
-        )
-        lengths = {len(run.timesteps) for run in prepared.trajectories if run is not None}
-        if self.method.keeps_timesteps and len(lengths) > 1:
-            raise DataError(
-                f"Scores at single timesteps need sampling runs of one length; these have "
-                f"{', '.join(map(str, sorted(lengths)))} steps. Trace the pictures apart."
-            )
-        self._load_source().check(prepared.images)
-        return prepared
-
-    def _load_source(self) -> Source:
-        if self._source is None:
-            self._source = load_source(
-                self.manifest, self.method, self._given, self._encoder, self._device
-            )
-        return self._source
-
     def _fit(self) -> None:
         if hasattr(self.method, "features_"):
             return
@@ -301,23 +302,17 @@ class Index:
         else:
             self.method.fit(self)
 
-    def _extract(self, queries: Queries) -> Iterator[tuple[range, np.ndarray]]:
-        """Positions and features of shape `(b, units, C, k)`, a few queries at a time."""
-        source, m = self._load_source(), len(queries.images)
-        keep = self.method.keeps_timesteps
-        with Progress("trace", m, "picture") as bar:
-            for start in range(0, m, QUERY_BATCH):
-                positions = range(start, min(start + QUERY_BATCH, m))
-                runs = [queries.trajectories[i] for i in positions]
-                yield positions, source.extract(queries.images, positions, "query", runs, keep)
-                bar.advance(len(positions))
+    @property
+    def shape(self) -> ScoreShape:
+        """Of the scores that count for shares and that `scores` returns."""
+        return getattr(self.method, "score_shape", ScoreShape())
 
-    def _features(self, queries: Any) -> tuple[Queries, Iterator[tuple[range, np.ndarray]]]:
+    def _features(self, queries: Any) -> tuple[Queries, Iterator[FeatureBlock]]:
         """Queries that have been checked, and their features, extracted when asked for."""
         if not isinstance(queries, QueryFeatures):
-            prepared = self._prepare(queries)
-            return prepared, self._extract(prepared)
-        lines = difference(dict(queries.recipe), self._recipe())
+            prepared = self._extractor.prepare(queries, self.method)
+            return prepared, self._extractor.extract(prepared, self.method)
+        lines = difference(dict(queries.recipe), self._extractor.recipe(self.method))
         if lines:
             raise IndexMismatchError(
                 "These query features were extracted for something else:\n"
@@ -326,24 +321,22 @@ class Index:
             )
         return queries.queries, queries.blocks(QUERY_BATCH)
 
-    def _recipe(self) -> dict[str, Any]:
-        """What decides a query's features."""
-        request, plan = self.manifest.request, self.method.query_plan
-        features = getattr(self.method, "features", None)
-        return {
-            "models": request["models"],
-            "features": {**request["features"], **(to_dict(features) if features else {})},
-            "query plan": to_dict(plan) if plan else None,
-            "timesteps kept": self.method.keeps_timesteps,
-        }
+    def _scores(self, block: FeatureBlock) -> np.ndarray:
+        """Plain scores of shape `(b, units, n)`."""
+        scores = self.method.attribute(block.values.reshape(-1, self.models, self.dim))
+        return scores.reshape(len(block.positions), -1, self.n)
 
-    def _score(
-        self, features: Iterator[tuple[range, np.ndarray]]
-    ) -> Iterator[tuple[range, np.ndarray]]:
-        """Positions and scores of shape `(b, units, n)`, a few queries at a time."""
-        for positions, block in features:
-            scores = self.method.attribute(block.reshape(-1, self.models, self.dim))
-            yield positions, scores.reshape(len(positions), -1, self.n)
+    def _noise(self, block: FeatureBlock) -> ScoreNoise | None:
+        """Their noise, where both sides' noise has halves."""
+        if self.errors is None or block.errors is None:
+            return None
+        return self.method.noise(block.values[:, 0], block.errors)
+
+    def _shaped(self, block: FeatureBlock) -> np.ndarray:
+        """Scores in the method's shape, `(b, units, n)`."""
+        noise = self._noise(block) if self.shape.needs_error else None
+        error = None if noise is None else noise.error[:, None]
+        return self.shape.apply(self._scores(block), error)
 
     def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
         run = queries.trajectories[position]

@@ -36,24 +36,37 @@ class Queries:
 
 
 @dataclass(frozen=True)
+class FeatureBlock:
+    """Features of some queries; values and errors as in `QueryFeatures`."""
+
+    positions: range
+    values: np.ndarray
+    errors: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class QueryFeatures:
     """Features of queries, computed once and scored by as many methods and dampings as wanted.
 
     Attributes:
         queries: the pictures.
         values: float32 of shape `(m, units, C, k)`; units are 1, or t where timesteps are kept.
+        errors: float32 of shape `(m, C, k)`, see `GradientSource.extract`; None where the noise
+            has no halves.
         recipe: what decided them; an index refuses features made from another.
     """
 
     queries: Queries
     values: np.ndarray
+    errors: np.ndarray | None
     recipe: Mapping[str, Any]
 
-    def blocks(self, size: int) -> Iterator[tuple[range, np.ndarray]]:
-        """Positions and values, `size` queries at a time."""
+    def blocks(self, size: int) -> Iterator[FeatureBlock]:
+        """`size` queries at a time."""
         for start in range(0, len(self.values), size):
-            positions = range(start, min(start + size, len(self.values)))
-            yield positions, self.values[start : start + size]
+            part = slice(start, min(start + size, len(self.values)))
+            errors = None if self.errors is None else self.errors[part]
+            yield FeatureBlock(range(start, part.stop), self.values[part], errors)
 
 
 def gather(

@@ -8,7 +8,10 @@ import numpy as np
 
 from creditline.indexing.queries import Queries
 from creditline.indexing.store import Store, png
-from creditline.trace import Hit, QueryTrace, tally
+from creditline.methods.noise import ScoreNoise
+from creditline.methods.shape import ScoreShape
+from creditline.totals import tally
+from creditline.trace import FLOOR, Hit, QueryTrace
 
 PICTURE = 512
 
@@ -21,9 +24,17 @@ class Ranker:
         self_influence: score of each training image for itself, shape `(n,)`.
         causal: whether the sign of a score means something: then only positive ones are
             proponents and only negative ones opponents.
+        shape: of the scores that totals are made of.
     """
 
-    def __init__(self, store: Store, self_influence: np.ndarray, causal: bool = True) -> None:
+    def __init__(
+        self,
+        store: Store,
+        self_influence: np.ndarray,
+        causal: bool = True,
+        shape: ScoreShape | None = None,
+    ) -> None:
+        self.shape = shape or ScoreShape()
         self.store = store
         self.causal = causal
         self.facts = store.facts()
@@ -34,12 +45,19 @@ class Ranker:
             self.groups["label"] = [None if x is None else str(x) for x in labels]
 
     def rank(
-        self, scores: np.ndarray, top: int, queries: Queries, position: int, suffix: str = ""
+        self,
+        scores: np.ndarray,
+        noise: ScoreNoise | None,
+        top: int,
+        queries: Queries,
+        position: int,
+        suffix: str = "",
     ) -> QueryTrace:
         """The two ends of one query's ranking.
 
         Args:
             scores: of every training image, shape `(n,)`.
+            noise: of these scores, where known.
             top: hits at each end, at most.
             queries: all queries.
             position: of this one.
@@ -51,25 +69,33 @@ class Ranker:
             order, reverse = order[scores[order] > 0], reverse[scores[reverse] < 0]
         mean, std = float(scores.mean()), float(scores.std())
         images = queries.images
+        error = None if noise is None else noise.error[0]
         return QueryTrace(
             id=images.ids[position],
             name=images.names[position] + suffix,
             text=images.texts[position],
             image=png(images.image(position), PICTURE),
-            proponents=self._hits(order, scores, mean, std),
-            opponents=self._hits(reverse, scores, mean, std),
+            proponents=self._hits(order, scores, error, mean, std),
+            opponents=self._hits(reverse, scores, error, mean, std),
             totals={
-                column: tally(scores, groups, order.tolist())
+                column: tally(scores, groups, order.tolist(), self.shape, noise)
                 for column, groups in self.groups.items()
             },
             mean=mean,
             std=std,
             n_positive=int((scores > 0).sum()),
+            n_above=None if error is None else int((scores > FLOOR * error).sum()),
+            reliability=None if noise is None else float(noise.reliability(scores[None])[0]),
             details=queries.details[position],
         )
 
     def _hits(
-        self, rows: Sequence[int] | np.ndarray, scores: np.ndarray, mean: float, std: float
+        self,
+        rows: Sequence[int] | np.ndarray,
+        scores: np.ndarray,
+        error: np.ndarray | None,
+        mean: float,
+        std: float,
     ) -> tuple[Hit, ...]:
         facts, rows = self.facts, [int(row) for row in rows]
         pictures = self.store.pictures(rows)
@@ -86,6 +112,7 @@ class Ranker:
                 z=(float(scores[row]) - mean) / std if std > 0 else 0.0,
                 image=picture,
                 self_influence=float(self.self_influence[row]),
+                error=None if error is None else float(error[row]),
             )
             for rank, (row, picture) in enumerate(zip(rows, pictures, strict=True), start=1)
         )

@@ -76,6 +76,7 @@ def request_of(
             "kind": method.source,
             "models": source.models,
             "dim": source.dim,
+            "halves": source.halves,
             "shard_rows": shard_rows,
         },
     }

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,20 +22,22 @@ from PIL import Image
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, NumericsError
-from creditline.features import CHUNK_ROWS
+from creditline.features import CHUNK_ROWS, Features
 from creditline.files import write_file
 
 TABLE = "images.lance"
 SHARDS = "shards"
 THUMBNAIL = 128
+KINDS = ("feature", "error")
 FACTS = ("id", "name", "contributor", "text", "label", "columns")
 
 
-def schema(models: int, dim: int) -> pa.Schema:
+def schema(models: int, dim: int, halves: bool) -> pa.Schema:
     """Columns of the table: facts, a picture, and per model a unit feature and its norm.
 
-    Features are stored in half precision after division by their norm, so that neither overflow
-    nor underflow depends on the objective's scale.
+    With halves, the same of the feature's error (`GradientSource.extract`). Features are stored in
+    half precision after division by their norm, so that neither overflow nor underflow depends on
+    the objective's scale.
     """
     fields = [
         pa.field("row", pa.int64()),
@@ -48,8 +50,9 @@ def schema(models: int, dim: int) -> pa.Schema:
         pa.field("picture", pa.binary()),
     ]
     for c in range(models):
-        fields.append(pa.field(f"feature_{c}", pa.list_(pa.float16(), dim)))
-        fields.append(pa.field(f"norm_{c}", pa.float64()))
+        for name in KINDS[: 1 + halves]:
+            fields.append(pa.field(f"{name}_{c}", pa.list_(pa.float16(), dim)))
+            fields.append(pa.field(f"{name}_norm_{c}", pa.float64()))
     return pa.schema(fields)
 
 
@@ -60,12 +63,14 @@ class Store:
         folder: the index.
         models: models C per image.
         dim: feature dimension k.
+        halves: whether errors are kept beside the features.
     """
 
-    def __init__(self, folder: Path, models: int, dim: int) -> None:
+    def __init__(self, folder: Path, models: int, dim: int, halves: bool) -> None:
         self.folder = folder
         self.models = models
         self.dim = dim
+        self.halves = halves
         self._uri = str(folder / TABLE)
         self._dataset: Any = None
 
@@ -87,7 +92,8 @@ class Store:
             number: of the shard.
             images: the training set.
             indices: positions that form the shard.
-            features: float32 of shape `(b, C, k)`.
+            features: float32 of shape `(b, units, C, k)`: the features, and with halves their
+                errors.
 
         Raises:
             NumericsError: if a feature is not finite; the image is named.
@@ -111,7 +117,9 @@ class Store:
             for path in paths
             for declared in json.loads(path.read_text())
         ]
-        operation = lance.LanceOperation.Overwrite(schema(self.models, self.dim), fragments)
+        operation = lance.LanceOperation.Overwrite(
+            schema(self.models, self.dim, self.halves), fragments
+        )
         lance.LanceDataset.commit(self._uri, operation)
         self._remove_orphans()
 
@@ -140,12 +148,14 @@ class Store:
             ],
             "picture": [png(images.image(i)) for i in indices],
         }
+        names = [images.names[i] for i in indices]
         for c in range(self.models):
-            unit, norm = normalise(features[:, c], [images.names[i] for i in indices])
-            flat = pa.array(unit.reshape(-1))
-            columns[f"feature_{c}"] = pa.FixedSizeListArray.from_arrays(flat, self.dim)
-            columns[f"norm_{c}"] = norm
-        return pa.table(columns, schema=schema(self.models, self.dim))
+            for unit, kind in enumerate(KINDS[: 1 + self.halves]):
+                rows, norm = normalise(features[:, unit, c], names)
+                flat = pa.array(rows.reshape(-1))
+                columns[f"{kind}_{c}"] = pa.FixedSizeListArray.from_arrays(flat, self.dim)
+                columns[f"{kind}_norm_{c}"] = norm
+        return pa.table(columns, schema=schema(self.models, self.dim, self.halves))
 
     # Reading
 
@@ -183,9 +193,11 @@ class Store:
                 digest.update(f"{name}={column.to_pylist()!r};".encode())
         return digest.hexdigest()
 
-    def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Features of one model, float64, about 1,024 rows at a time, in row order."""
-        names = [f"feature_{model}", f"norm_{model}"]
+    def chunks(
+        self, model: int, kind: Literal["feature", "error"] = "feature"
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Features of one model, or their errors: float64, about 1,024 rows at a time, in order."""
+        names = [f"{kind}_{model}", f"{kind}_norm_{model}"]
         start, held, count = 0, [], 0
         batches = self._open().to_batches(columns=names, batch_size=CHUNK_ROWS)
         for batch in batches:
@@ -198,6 +210,21 @@ class Store:
                 start, held, count = start + count, [], 0
         if held:
             yield start, np.concatenate(held)
+
+
+class StoredErrors:
+    """The errors of a store's features, as a feature table (see `Features`)."""
+
+    errors: Features | None = None
+
+    def __init__(self, store: Store, n: int) -> None:
+        self.store, self.n = store, n
+        self.models, self.dim = store.models, store.dim
+        self.learning_rates: tuple[float | None, ...] = (None,) * store.models
+
+    def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Errors of one model's features, chunk by chunk."""
+        return self.store.chunks(model, "error")
 
 
 def normalise(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

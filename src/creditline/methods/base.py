@@ -17,9 +17,11 @@ import numpy as np
 from creditline.curvature.ridge import Ridge
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import SettingsError
-from creditline.features import ArrayFeatures, Features, dots, norms, per_model
+from creditline.features import ArrayFeatures, Features, dots, mean, norms, per_model
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
+from creditline.methods.noise import ScoreNoise
+from creditline.methods.shape import ScoreShape
 from creditline.settings import require, setting
 
 SourceKind = Literal["gradients", "pixels", "encoder"]
@@ -85,6 +87,29 @@ class Method(ABC):
         weights = self.model_weights()
         return sum(weights[c] * self.model_scores(c, query[:, c]) for c in range(table.models))
 
+    def noise(self, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
+        """How much noise there is in the scores of queries.
+
+        Args:
+            query: as `attribute`.
+            errors: of the query features, in their shape; see `GradientSource.extract`.
+
+        Raises:
+            SettingsError: if the training features have no errors, or the method's have no noise.
+        """
+        require(
+            self.query_plan is not None,
+            "Only scores from random noise have an error",
+            self.name,
+            "Ask for none, or use a gradient method.",
+        )
+        query = per_model(query).astype(np.float64)
+        errors = per_model(errors).astype(np.float64)
+        parts = [
+            self.model_noise(c, query[:, c], errors[:, c]) for c in range(self._errors().models)
+        ]
+        return ScoreNoise.mean(parts, self.model_weights())
+
     def self_influence(self) -> np.ndarray:
         """Score of every training image for itself, float64 of shape `(n,)`."""
         weights = self.model_weights()
@@ -112,6 +137,24 @@ class Method(ABC):
     @abstractmethod
     def model_self_scores(self, model: int) -> np.ndarray:
         """Self-influence under one model, shape `(n,)`."""
+
+    @abstractmethod
+    def model_noise(self, model: int, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
+        """Noise of the scores under one model, query features and errors of shape `(m, k)`."""
+
+    def _without(self, errors: np.ndarray, common: np.ndarray) -> np.ndarray:
+        """Errors of queries without what their halves differ by for another reason than noise."""
+        return errors
+
+    def _errors(self) -> Features:
+        errors = self._fitted().errors
+        if errors is None:
+            raise SettingsError(
+                "The error of a score needs training features with the two halves of their noise; "
+                "these have none. Build the index from two or more evaluations of an image "
+                "(timesteps x draws), without --no-halves."
+            )
+        return errors
 
     def _fitted(self) -> Features:
         if not hasattr(self, "features_"):
@@ -143,6 +186,22 @@ class InnerProduct(Method):
         table = self._fitted()
         return np.ones(table.n) if self.cosine else norms(table, model) ** 2
 
+    def model_noise(self, model: int, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
+        table, train_errors = self._fitted(), self._errors()
+        common = mean(train_errors, model)
+        from_query = dots(table, model, self._without(errors, common))
+        from_train = dots(train_errors, model, query, common)
+        scale = 1.0 / self.norms_[model] if self.cosine else np.ones(table.n)
+        if self.cosine:
+            length = _positive(np.linalg.norm(query, axis=1))[:, None]
+            from_query, from_train = from_query / length * scale, from_train / length * scale
+        return ScoreNoise(
+            from_query,
+            from_train,
+            (norms(table, model) * scale) ** 2,
+            (norms(train_errors, model, common) * scale) ** 2,
+        )
+
 
 @dataclass
 class GradientMethod(Method):
@@ -156,6 +215,7 @@ class GradientMethod(Method):
     query_draws: int | None = setting(
         None, f"noise draws at each timestep of a query; none: {QUERY_EVALUATIONS} passes or more"
     )
+    score_shape: ScoreShape = field(default_factory=ScoreShape)
 
     @property
     def query_plan(self) -> NoisePlan:
@@ -166,6 +226,19 @@ class GradientMethod(Method):
             return replace(plan, draws=max(plan.draws, enough))
         require(self.query_draws >= 1, "query_draws must be at least 1", self.query_draws, "Try 8.")
         return replace(plan, draws=self.query_draws)
+
+    @property
+    def alternates(self) -> bool:
+        """Whether the halves of queries and images see different timesteps, in the same turns."""
+        train, query = self.features.plan, self.query_plan
+        if (train.schedule, train.timesteps) != (query.schedule, query.timesteps):
+            return False
+        apart = self.features.normalise == "timestep"
+        return apart or (train.draws % 2 == 1 and query.draws % 2 == 1)
+
+    def _without(self, errors: np.ndarray, common: np.ndarray) -> np.ndarray:
+        # What all training images' halves differ by is due to their timesteps, not to noise.
+        return errors - common if self.alternates else errors
 
 
 @dataclass
@@ -193,6 +266,21 @@ class RidgeMethod(GradientMethod):
     def model_self_scores(self, model: int) -> np.ndarray:
         leverage = self.spectra_[model].quadratic(self._fitted(), model, self.damping_[model], 1)
         return leverage * self.column_scale_[model]
+
+    def model_noise(self, model: int, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
+        table, spectrum, damping = self._fitted(), self.spectra_[model], self.damping_[model]
+        train_errors = self._errors()
+        scale, common = self.column_scale_[model], mean(train_errors, model)
+        # Scores subtract the training mean, which a difference does not contain.
+        alone = self._without(errors, common) + spectrum.mean
+        from_query = spectrum.scores(table, model, alone, damping)
+        weights = spectrum.weights(table, model, query - spectrum.mean, damping)
+        return ScoreNoise(
+            from_query * scale,
+            dots(train_errors, model, weights, common) * scale,
+            spectrum.quadratic(table, model, damping, 1) * scale**2,
+            (norms(train_errors, model, common) * scale) ** 2,
+        )
 
     def column_scale(self, model: int) -> np.ndarray | float:
         """Factor of each training image, shape `(n,)`, or one for all."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from creditline.errors import DataError
-from creditline.trace import QueryTrace, Total
+from creditline.totals import Total
+from creditline.trace import QueryTrace
 
 SMALL = 96  # a picture whose longer side is below this many pixels is shown as squares, not blurred
 SHOWN_GROUPS = 12
@@ -169,7 +170,7 @@ def group_table(
             name=f"{len(rest):,} others",
             n=sum(total.n for total in rest),
             score=sum(total.score for total in rest),
-            positive=sum(total.positive for total in rest),
+            credit=sum(total.credit for total in rest),
             share=sum(total.share for total in rest),
             top=sum(total.top for total in rest),
         )

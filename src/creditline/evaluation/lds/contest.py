@@ -54,7 +54,7 @@ def compare(
     """
     contest = contest or Contest()
     _require_known(names)
-    store = Store(index.path, index.models, index.dim)
+    store = Store(index.path, index.models, index.dim, index.errors is not None)
     facts = store.facts()
     truth.check_index(facts["id"])
     folders = [(name, *_pictures(index, source)) for name, source in queries]
