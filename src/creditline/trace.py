@@ -34,7 +34,8 @@ class MethodCard:
     """What a reader has to know about the method behind the scores.
 
     `causal` is True where a score estimates what training did to the query's loss, and False where
-    it only says that two pictures look alike.
+    it only says that two pictures look alike. `shape` is what shares are made of: a function of
+    the score s, of which what is below 0 counts as 0.
     """
 
     name: str
@@ -42,6 +43,7 @@ class MethodCard:
     paper: str
     formula: str
     causal: bool = True
+    shape: str = "s"
 
     @property
     def meaning(self) -> str:

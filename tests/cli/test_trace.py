@@ -16,7 +16,7 @@ def test_prints_proponents_totals_and_meaning(run, index, pictures):
     assert "00001.png (seed 1, " in text
     assert text.count("proponent") == 2 + 1, "a table for each picture, and the meaning"
     assert "artist 1" in text
-    assert "share of positive" in text
+    assert "share of credit" in text
     assert text.count("opponent") == 2 + 1
     assert "All 2 pictures" in text
     assert "in top 4 each" in text
@@ -30,7 +30,7 @@ def test_prints_proponents_totals_and_meaning(run, index, pictures):
 def test_one_picture_has_no_overall_totals(run, index, pictures):
     text = run("trace", index, f"{pictures}/00000.png").stdout
     assert "All 1" not in text
-    assert text.count("share of positive") == 1
+    assert text.count("share of credit") == 1
 
 
 def test_a_training_image_is_traced_to_itself(run, index, data):

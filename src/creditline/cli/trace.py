@@ -97,15 +97,21 @@ def _ranking(query: QueryTrace, causal: bool) -> str:
     last = query.opponents[:SHOWN_OPPONENTS]
     rows = list(map(_row, query.proponents[:SHOWN]))
     if last:
-        rows += [["", opposite, "", "", ""], *map(_row, last)]
-    header = ["", first, "contributor", "score", "z"]
-    if not any(hit.contributor for hit in (*query.proponents, *last)):
-        header, *rows = ([*row[:2], *row[3:]] for row in [header, *rows])
-    return table(header, rows, right=[0, len(header) - 2, len(header) - 1], indent=2)
+        rows += [["", opposite, "", "", "", ""], *map(_row, last)]
+    header = ["", first, "contributor", "score", "error", "z"]
+    hits = (*query.proponents, *last)
+    known = {"contributor": any(h.contributor for h in hits), "error": query.n_above is not None}
+    shown = [i for i, name in enumerate(header) if known.get(name, True)]
+    header, *rows = ([row[i] for i in shown] for row in [header, *rows])
+    right = [i for i, name in enumerate(header) if name in ("", "score", "error", "z")]
+    return table(header, rows, right=right, indent=2)
 
 
 def _row(hit: Hit) -> list[str]:
-    return [str(hit.rank), hit.name, hit.contributor or "-", f"{hit.score:+.4g}", f"{hit.z:+.1f}"]
+    error = "" if hit.error is None else f"{hit.error:.2g}"
+    error += "" if hit.above is not False else " (noise)"
+    who = hit.contributor or "-"
+    return [str(hit.rank), hit.name, who, f"{hit.score:+.4g}", error, f"{hit.z:+.1f}"]
 
 
 def _totals(column: str, totals: Sequence[Total], shown: str) -> str:
@@ -113,17 +119,27 @@ def _totals(column: str, totals: Sequence[Total], shown: str) -> str:
     if all(total.name is None for total in totals):
         return ""
     rows = [
-        [t.name or "(unknown)", f"{t.n:,}", f"{t.score:+.3g}", f"{t.share:.0%}", str(t.top)]
+        [t.name or "(unknown)", f"{t.n:,}", f"{t.score:+.3g}", _share(t), str(t.top)]
         for t in totals[:SHOWN]
     ]
-    header = [column, "images", "sum of scores", "share of positive", shown]
+    header = [column, "images", "sum of scores", "share of credit", shown]
     more = f"\n  ... and {len(totals) - SHOWN} more" if len(totals) > SHOWN else ""
     return table(header, rows, right=range(1, 5), indent=2) + more
 
 
+def _share(total: Total) -> str:
+    if total.share_interval is None:
+        return f"{total.share:.0%}"
+    low, high = total.share_interval
+    return f"{total.share:.0%} ({low:.0%} to {high:.0%})"
+
+
 def _described(query: QueryTrace) -> str:
     seed = f"seed {query.details['seed']}, " if "seed" in query.details else ""
-    return f"{seed}{query.n_positive:,} training images score above 0"
+    text = f"{seed}{query.n_positive:,} training images score above 0"
+    if query.n_above is None or query.reliability is None:
+        return text
+    return f"{text}, {query.n_above:,} above their noise; reliability {query.reliability:.2f}"
 
 
 def _require_free(targets: Mapping[str, str], overwrite: bool) -> None:

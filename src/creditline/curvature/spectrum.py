@@ -86,23 +86,6 @@ class Spectrum:
         inner = dots(features, model, query, self.mean)
         return ((inner @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
 
-    def weights(
-        self, features: Features, model: int, rows: np.ndarray, damping: float
-    ) -> np.ndarray:
-        """`(Phi^T Phi + damping I)^-1` times each row, float64 of shape `(m, k)`.
-
-        What `scores` multiplies training features with, for rows that are not among them. The
-        rows are taken as they are; nothing is subtracted.
-        """
-        if self.space == "primal":
-            return ((rows @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
-        inner = dots(features, model, rows, self.mean) @ self.vectors
-        coefficients = (inner / (self.eigenvalues + damping)) @ self.vectors.T
-        spanned = np.zeros_like(rows)
-        for start, block in centred(features, model, self.mean):
-            spanned += coefficients[:, start : start + len(block)] @ block
-        return (rows - spanned) / damping
-
     def energies(self, features: Features, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Squared coordinates of training features along the eigenvectors, chunk by chunk.
 

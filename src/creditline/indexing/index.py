@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +31,8 @@ from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreShape
 from creditline.settings import override, require, to_dict
 from creditline.trace import MethodCard, QueryTrace, Trace
+
+HALVES = ("first-half", "second-half")
 
 
 class Index:
@@ -77,7 +78,9 @@ class Index:
         halves: bool = request["features"]["halves"]
         self._store = Store(self.path, self.models, self.dim, halves)
         self.errors: Features | None = StoredErrors(self._store, self.n) if halves else None
-        self._spectra: dict[bool, list[Spectrum]] = {}  # shared by all that `using` returns
+        self._spectra: dict[
+            tuple[bool, str], list[Spectrum]
+        ] = {}  # shared by all that `using` returns
 
     def __len__(self) -> int:
         return self.n
@@ -107,8 +110,7 @@ class Index:
         chosen = self._choose(method) if method is not None else self.method
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
-        # A copy without what `fit` learned.
-        other.method = dataclasses.replace(override(chosen, settings))  # type: ignore[type-var]
+        other.method = override(chosen, settings).unfitted()
         self._require_features(other.method)
         return other
 
@@ -232,7 +234,7 @@ class Index:
     def card(self) -> MethodCard:
         """What a reader must know about the method."""
         m = self.method
-        return MethodCard(m.name, m.title, m.paper, m.formula, m.causal)
+        return MethodCard(m.name, m.title, m.paper, m.formula, m.causal, str(self.shape))
 
     def digest(self) -> str:
         """Hash of all stored facts, pictures, features and norms, in row order."""
@@ -292,15 +294,24 @@ class Index:
             )
 
     def _fit(self) -> None:
-        if hasattr(self.method, "features_"):
-            return
-        if isinstance(self.method, RidgeMethod):
-            centre = self.method.ridge.centre
-            if centre not in self._spectra:
-                self._spectra[centre] = fitted(self.path, self, centre)
-            self.method.fit(self, self._spectra[centre])
-        else:
-            self.method.fit(self)
+        if not hasattr(self.method, "features_"):
+            self._fit_on(self.method, self)
+
+    def _fit_halves(self) -> None:
+        """Fit the method on each half of the noise, with spectra that are kept like the whole's."""
+        if not hasattr(self.method, "halves_"):
+            halves = []
+            for part, table in zip(HALVES, self.method.half_features(), strict=True):
+                halves.append(self._fit_on(self.method.unfitted(), table, part))
+            self.method.halves_ = tuple(halves)
+
+    def _fit_on(self, method: Method, features: Features, part: str = "") -> Method:
+        if not isinstance(method, RidgeMethod):
+            return method.fit(features)
+        key = method.ridge.centre, part
+        if key not in self._spectra:
+            self._spectra[key] = fitted(self.path, features, *key)
+        return method.fit(features, self._spectra[key])
 
     @property
     def shape(self) -> ScoreShape:
@@ -330,6 +341,7 @@ class Index:
         """Their noise, where both sides' noise has halves."""
         if self.errors is None or block.errors is None:
             return None
+        self._fit_halves()
         return self.method.noise(block.values[:, 0], block.errors)
 
     def _shaped(self, block: FeatureBlock) -> np.ndarray:

@@ -14,18 +14,20 @@ from creditline.files import write_file
 from creditline.progress import Progress
 
 
-def fitted(folder: Path, features: Features, centre: bool) -> list[Spectrum]:
+def fitted(folder: Path, features: Features, centre: bool, part: str = "") -> list[Spectrum]:
     """One spectrum per model, from `folder` when it is there, computed and stored otherwise.
 
     Args:
         folder: the index.
         features: its feature table.
         centre: whether the mean feature is removed.
+        part: which half of the noise they are of, if not the whole.
 
     Raises:
         CreditlineError: if the stored file is damaged.
     """
-    path = folder / f"curvature-{'centred' if centre else 'raw'}.safetensors"
+    kind = "centred" if centre else "raw"
+    path = folder / f"curvature-{kind}{part and '-'}{part}.safetensors"
     if path.is_file():
         try:
             stored = load_file(path)

@@ -20,7 +20,7 @@ from creditline.errors import SettingsError
 from creditline.features import ArrayFeatures, Features, dots, mean, norms, per_model
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
-from creditline.methods.noise import ScoreNoise
+from creditline.methods.noise import HalfFeatures, ScoreNoise
 from creditline.methods.shape import ScoreShape
 from creditline.settings import require, setting
 
@@ -52,6 +52,7 @@ class Method(ABC):
     source: ClassVar[SourceKind] = "gradients"
 
     features_: Features
+    halves_: tuple[Self, ...]
 
     def fit(self, train: Features | np.ndarray) -> Self:
         """Learn from training features.
@@ -87,6 +88,36 @@ class Method(ABC):
         weights = self.model_weights()
         return sum(weights[c] * self.model_scores(c, query[:, c]) for c in range(table.models))
 
+    def fit_halves(self) -> Self:
+        """Fit a copy on each half of the training images' noise, which `noise` compares.
+
+        Raises:
+            SettingsError: if the training features come without errors, or have no noise.
+        """
+        self.halves_ = tuple(self.unfitted().fit(half) for half in self.half_features())
+        return self
+
+    def half_features(self) -> tuple[HalfFeatures, HalfFeatures]:
+        """The training features by either half of their noise.
+
+        Raises:
+            SettingsError: as `fit_halves`.
+        """
+        require(
+            self.query_plan is not None,
+            "Only scores from random noise have an error",
+            self.name,
+            "Ask for none, or use a gradient method.",
+        )
+        table = self._fitted()
+        if table.errors is None:
+            raise SettingsError(
+                "The error of a score needs training features with the two halves of their noise; "
+                "these have none. Build the index from two or more evaluations of an image "
+                "(timesteps x draws), without --no-halves."
+            )
+        return HalfFeatures(table, table.errors, 1), HalfFeatures(table, table.errors, -1)
+
     def noise(self, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
         """How much noise there is in the scores of queries.
 
@@ -95,20 +126,23 @@ class Method(ABC):
             errors: of the query features, in their shape; see `GradientSource.extract`.
 
         Raises:
-            SettingsError: if the training features have no errors, or the method's have no noise.
+            SettingsError: as `fit_halves`.
         """
-        require(
-            self.query_plan is not None,
-            "Only scores from random noise have an error",
-            self.name,
-            "Ask for none, or use a gradient method.",
-        )
-        query = per_model(query).astype(np.float64)
-        errors = per_model(errors).astype(np.float64)
-        parts = [
-            self.model_noise(c, query[:, c], errors[:, c]) for c in range(self._errors().models)
-        ]
-        return ScoreNoise.mean(parts, self.model_weights())
+        if not hasattr(self, "halves_"):
+            self.fit_halves()
+        query, errors = per_model(query), per_model(errors) - self.common_error()
+        both = self.attribute(np.concatenate([query + errors, query - errors]))
+        first, second = (half.attribute(query) for half in self.halves_)
+        m = len(query)
+        return ScoreNoise((both[:m] - both[m:]) / 2, (first - second) / 2)
+
+    def common_error(self) -> np.ndarray | float:
+        """What the halves of queries differ by for another reason than noise, `(C, k)` or 0."""
+        return 0.0
+
+    def unfitted(self) -> Self:
+        """A copy without what `fit` learned."""
+        return replace(self)  # type: ignore[type-var]
 
     def self_influence(self) -> np.ndarray:
         """Score of every training image for itself, float64 of shape `(n,)`."""
@@ -137,24 +171,6 @@ class Method(ABC):
     @abstractmethod
     def model_self_scores(self, model: int) -> np.ndarray:
         """Self-influence under one model, shape `(n,)`."""
-
-    @abstractmethod
-    def model_noise(self, model: int, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
-        """Noise of the scores under one model, query features and errors of shape `(m, k)`."""
-
-    def _without(self, errors: np.ndarray, common: np.ndarray) -> np.ndarray:
-        """Errors of queries without what their halves differ by for another reason than noise."""
-        return errors
-
-    def _errors(self) -> Features:
-        errors = self._fitted().errors
-        if errors is None:
-            raise SettingsError(
-                "The error of a score needs training features with the two halves of their noise; "
-                "these have none. Build the index from two or more evaluations of an image "
-                "(timesteps x draws), without --no-halves."
-            )
-        return errors
 
     def _fitted(self) -> Features:
         if not hasattr(self, "features_"):
@@ -185,22 +201,6 @@ class InnerProduct(Method):
     def model_self_scores(self, model: int) -> np.ndarray:
         table = self._fitted()
         return np.ones(table.n) if self.cosine else norms(table, model) ** 2
-
-    def model_noise(self, model: int, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
-        table, train_errors = self._fitted(), self._errors()
-        common = mean(train_errors, model)
-        from_query = dots(table, model, self._without(errors, common))
-        from_train = dots(train_errors, model, query, common)
-        scale = 1.0 / self.norms_[model] if self.cosine else np.ones(table.n)
-        if self.cosine:
-            length = _positive(np.linalg.norm(query, axis=1))[:, None]
-            from_query, from_train = from_query / length * scale, from_train / length * scale
-        return ScoreNoise(
-            from_query,
-            from_train,
-            (norms(table, model) * scale) ** 2,
-            (norms(train_errors, model, common) * scale) ** 2,
-        )
 
 
 @dataclass
@@ -236,9 +236,11 @@ class GradientMethod(Method):
         apart = self.features.normalise == "timestep"
         return apart or (train.draws % 2 == 1 and query.draws % 2 == 1)
 
-    def _without(self, errors: np.ndarray, common: np.ndarray) -> np.ndarray:
-        # What all training images' halves differ by is due to their timesteps, not to noise.
-        return errors - common if self.alternates else errors
+    def common_error(self) -> np.ndarray | float:
+        table = self._fitted().errors
+        if table is None or not self.alternates:
+            return 0.0
+        return np.stack([mean(table, c) for c in range(table.models)])
 
 
 @dataclass
@@ -266,21 +268,6 @@ class RidgeMethod(GradientMethod):
     def model_self_scores(self, model: int) -> np.ndarray:
         leverage = self.spectra_[model].quadratic(self._fitted(), model, self.damping_[model], 1)
         return leverage * self.column_scale_[model]
-
-    def model_noise(self, model: int, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
-        table, spectrum, damping = self._fitted(), self.spectra_[model], self.damping_[model]
-        train_errors = self._errors()
-        scale, common = self.column_scale_[model], mean(train_errors, model)
-        # Scores subtract the training mean, which a difference does not contain.
-        alone = self._without(errors, common) + spectrum.mean
-        from_query = spectrum.scores(table, model, alone, damping)
-        weights = spectrum.weights(table, model, query - spectrum.mean, damping)
-        return ScoreNoise(
-            from_query * scale,
-            dots(train_errors, model, weights, common) * scale,
-            spectrum.quadratic(table, model, damping, 1) * scale**2,
-            (norms(train_errors, model, common) * scale) ** 2,
-        )
 
     def column_scale(self, model: int) -> np.ndarray | float:
         """Factor of each training image, shape `(n,)`, or one for all."""

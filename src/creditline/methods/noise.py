@@ -1,55 +1,87 @@
 """Noise floor: how much of a score the random noise of its features alone could make.
 
-A feature is a mean over timesteps and noises, so it has an error, and with it every score. The two
-halves of an image's noise give one sample of that error (`GradientSource.extract`): `e` of a
-query, `f` of a training image. With the curvature `M` held, a score is bilinear, and
+A feature is a mean over timesteps and noises, so it has an error, and with it every score. Two
+halves of an image's noise that share nothing give one sample of that error
+(`GradientSource.extract`): `e` of a query, `f` of a training image. A sample of a score's own error
+is half the difference between what it would be with the error added and with it subtracted,
 
-    (phi_q + e)^T M (phi_i + f)  =  score + e^T M phi_i + phi_q^T M f + e^T M f
+    from the query's noise      (s(q + e) - s(q - e)) / 2,              s fitted on Phi
+    from the training images'   (s(q; Phi + F) - s(q; Phi - F)) / 2,    s fitted on each half
 
-is the score of the first halves, with minus signs that of the second. Their half difference, the
-two middle terms, is a sample of the score's own error. One sample says little about one score, but
-a query has n of them. Over images the variance of the first term follows `phi_i^T M phi_i`, that of
-the second `|f_i|^2`; the two factors are estimated for each query from all n samples.
+The method is fitted on each half anew. With the curvature of the whole held instead, the noise of
+features that are many more than the images would seem far larger than it is: the kernel damps the
+noise that it has seen itself, and not that of the halves.
+
+One sample says little about one score, but a query has n of them, of much the same size for all
+images (docs/benchmarks.md): a query's standard error is their root mean square.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from creditline.features import Features, mean
+
+
+class HalfFeatures:
+    """Features as one half of the noise alone gives them: with their errors added or subtracted.
+
+    What all errors have in common is due to the halves' timesteps, not to noise, and left out.
+
+    Args:
+        features: a table with errors.
+        errors: the same.
+        sign: 1 or -1.
+    """
+
+    errors: Features | None = None
+
+    def __init__(self, features: Features, errors: Features, sign: int) -> None:
+        self.n, self.models, self.dim = features.n, features.models, features.dim
+        self.learning_rates = features.learning_rates
+        self._features, self._errors, self._sign = features, errors, sign
+        self._common: dict[int, np.ndarray] = {}
+
+    def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The half's features, chunk by chunk."""
+        if model not in self._common:
+            self._common[model] = mean(self._errors, model)
+        common = self._common[model]
+        pairs = zip(self._features.chunks(model), self._errors.chunks(model), strict=True)
+        for (start, rows), (_, errors) in pairs:
+            yield start, rows + self._sign * (errors - common)
 
 
 @dataclass(frozen=True)
 class ScoreNoise:
-    """Samples of the error of scores, shape `(m, n)` each, and how it varies over images.
+    """Samples of the error of scores, shape `(m, n)` each.
 
     Attributes:
         from_query: what the query's noise does to each score.
-        from_train: what the training image's noise does.
-        query_scale, train_scale: variance of either, up to a factor for each query, shape `(n,)`.
+        from_train: what the training images' noise does.
     """
 
     from_query: np.ndarray
     from_train: np.ndarray
-    query_scale: np.ndarray
-    train_scale: np.ndarray
 
     @property
     def sample(self) -> np.ndarray:
-        """Half the difference between the scores of the two halves, `(m, n)`."""
+        """About half the difference between the scores of the two halves, `(m, n)`."""
         return self.from_query + self.from_train
 
     @property
     def error(self) -> np.ndarray:
         """Standard error of every score, `(m, n)`."""
-        variance = _spread(self.from_query, self.query_scale)
-        return np.sqrt(variance + self.train_error**2)
+        variance = _mean_square(self.from_query) + _mean_square(self.from_train)
+        return np.broadcast_to(np.sqrt(variance), self.from_query.shape)
 
     @property
     def train_error(self) -> np.ndarray:
-        """The part of it that is the training image's own, `(m, n)`."""
-        return np.sqrt(_spread(self.from_train, self.train_scale))
+        """The part of it that is the training images', `(m, n)`."""
+        return np.broadcast_to(np.sqrt(_mean_square(self.from_train)), self.from_train.shape)
 
     def reliability(self, scores: np.ndarray) -> np.ndarray:
         """Expected correlation of each query's scores with those of fresh noise, shape `(m,)`.
@@ -64,41 +96,20 @@ class ScoreNoise:
     def of(self, query: int) -> ScoreNoise:
         """Of one query, `(1, n)`."""
         part = slice(query, query + 1)
-        return replace(self, from_query=self.from_query[part], from_train=self.from_train[part])
+        return ScoreNoise(self.from_query[part], self.from_train[part])
 
     @classmethod
     def stacked(cls, blocks: Sequence[ScoreNoise]) -> ScoreNoise:
         """Of all queries of several blocks."""
-        return replace(
-            blocks[0],
-            from_query=np.concatenate([block.from_query for block in blocks]),
-            from_train=np.concatenate([block.from_train for block in blocks]),
-        )
-
-    @classmethod
-    def mean(cls, parts: Sequence[ScoreNoise], weights: np.ndarray) -> ScoreNoise:
-        """Of a weighted sum over models, which see the same noise."""
-
-        def total(name: str) -> np.ndarray:
-            return sum(w * getattr(part, name) for w, part in zip(weights, parts, strict=True))
-
         return cls(
-            total("from_query"),
-            total("from_train"),
-            # Scales have no unit; each model's counts by its share.
-            np.sum([_relative(part.query_scale) for part in parts], axis=0),
-            np.sum([_relative(part.train_scale) for part in parts], axis=0),
+            np.concatenate([block.from_query for block in blocks]),
+            np.concatenate([block.from_train for block in blocks]),
         )
 
 
-def _spread(samples: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Variances proportional to `scale` with the samples' mean square, `(m, n)`."""
-    return (samples**2).mean(1, keepdims=True) * _relative(scale)
-
-
-def _relative(scale: np.ndarray) -> np.ndarray:
-    mean = scale.mean()
-    return scale / mean if mean > 0 else np.ones_like(scale)
+def _mean_square(samples: np.ndarray) -> np.ndarray:
+    """Over the images of each query, `(m, 1)`."""
+    return (samples**2).mean(1, keepdims=True)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

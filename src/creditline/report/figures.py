@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from creditline.errors import DataError
 from creditline.totals import Total
-from creditline.trace import QueryTrace
+from creditline.trace import FLOOR, Hit, QueryTrace
 
 SMALL = 96  # a picture whose longer side is below this many pixels is shown as squares, not blurred
 SHOWN_GROUPS = 12
@@ -39,6 +39,12 @@ def percent(share: float) -> str:
     if 0 < share < 0.005:
         return "under 1 %"
     return f"{100 * share:.0f} %"
+
+
+def between(interval: tuple[float, float]) -> str:
+    """An interval of shares in whole percents."""
+    low, high = interval
+    return f"{100 * low:.0f} to {100 * high:.0f} %"
 
 
 def signed(value: float, decimals: int) -> str:
@@ -107,6 +113,12 @@ class Axis:
         extent = 100 / (self.high - self.low)
         return round((min(value, 0.0) - self.low) * extent, 1), round(abs(value) * extent, 1)
 
+    def span(self, low: float, high: float) -> tuple[float, float]:
+        """(left, width) in percent of what is between two values, cut at the axis's ends."""
+        extent = 100 / (self.high - self.low)
+        low, high = max(low, self.low), min(high, self.high)
+        return round((low - self.low) * extent, 1), round(max(high - low, 0.0) * extent, 1)
+
     def number(self, value: float) -> str:
         """The value with its sign and as many decimals as give the axis three digits."""
         exponent = math.floor(math.log10(max(-self.low, self.high)))
@@ -115,10 +127,20 @@ class Axis:
         power = str(exponent).translate(_SUPERSCRIPTS)
         return f"{signed(value / 10.0**exponent, 2)}×10{power}"
 
+    def error(self, value: float) -> str:
+        """A standard error with as many decimals."""
+        return "± " + self.number(abs(value)).lstrip("+")
+
 
 def query_axis(query: QueryTrace) -> Axis:
     """The scale of all scores shown for one query."""
     return Axis.over(hit.score for hit in (*query.proponents, *query.opponents))
+
+
+def whisker(axis: Axis, hit: Hit) -> tuple[float, float]:
+    """(left, width) in percent of all that is within `FLOOR` standard errors of a score."""
+    reach = FLOOR * (hit.error or 0.0)
+    return axis.span(hit.score - reach, hit.score + reach)
 
 
 @dataclass(frozen=True)
@@ -134,6 +156,7 @@ class GroupRow:
     score: float
     top: int
     color: str
+    interval: tuple[float, float] | None = None
 
     @property
     def per_image(self) -> str:
@@ -194,4 +217,5 @@ def _row(total: Total, n_train: int, color: str, gathered: bool = False) -> Grou
         score=total.score,
         top=total.top,
         color=color,
+        interval=total.share_interval,
     )

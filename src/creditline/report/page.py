@@ -61,6 +61,7 @@ def _environment() -> Environment:
         clean=figures.clean,
         shorten=figures.shorten,
         percent=figures.percent,
+        between=figures.between,
         uri=figures.data_uri,
         flat=lambda values: list(_flat(values)),
     )
@@ -91,6 +92,7 @@ def _context(trace: Trace) -> dict[str, Any]:
         "dimensions": figures.size,
         "size_class": lambda png: "s{}x{}".format(*figures.size(png)),
         "axis": figures.query_axis,
+        "whisker": figures.whisker,
         "table": table,
         "strip": strip,
         "others": strip and any(total.name not in colors[strip] for total in overall[strip]),

@@ -66,8 +66,10 @@ OWES = Words(
         (
             "What a share is",
             "All scores above zero of one contributor's images, as a part of all scores above "
-            "zero. The sum beside it counts the scores below zero as well, so a contributor can "
-            "have a large share and a sum near nothing.",
+            "zero, after the shape that is named at the end of this page. Shares add up to one; "
+            "what stands in brackets is their range for fresh noise. The sum beside it counts the "
+            "scores below zero as well, so a contributor can have a large share and a sum near "
+            "nothing.",
         ),
     ),
     limits=(
@@ -92,6 +94,13 @@ OWES = Words(
             "Duplicates divide",
             "Copies and near-copies in the training set share the credit that one of them would "
             "have had alone.",
+        ),
+        (
+            "Above the noise is not above doubt",
+            "Scores are computed from random noise. Where the error this leaves is known, a thin "
+            "line reaches two standard errors either way, and what could be nothing but noise is "
+            "grey. It says what the same computation would find again, "
+            "not what another training run or another method would.",
         ),
         *_COMMON,
     ),
@@ -171,6 +180,11 @@ def credit_line(trace: Trace, position: int) -> str:
     query = trace.queries[position]
     if not query.proponents or (trace.method.causal and query.proponents[0].score <= 0):
         return "No training image scores above zero for this picture."
+    if query.n_above == 0:
+        return (
+            "No training image stands above the noise of this picture's scores, so nobody can be "
+            "named. More timesteps or noise draws would lower it."
+        )
     hit = query.proponents[0]
     number = query_axis(query).number(hit.score)
     first = f"{words_for(trace).verb} {hit_phrase(hit)} ({number}, {distance(hit.z)})"
@@ -214,7 +228,13 @@ def evidence(trace: Trace, position: int) -> str:
         verdict = f"The first image does not stand out: {bell} sd."
     if not trace.method.causal:
         return verdict
-    return (
+    positive = (
         f"{verdict} {query.n_positive:,} of {trace.n_train:,} images "
-        f"({percent(query.n_positive / trace.n_train)}) score above zero."
+        f"({percent(query.n_positive / trace.n_train)}) score above zero"
+    )
+    if query.n_above is None or query.reliability is None:
+        return f"{positive}."
+    return (
+        f"{positive}, {query.n_above:,} by more than two standard errors. Computed again with "
+        f"fresh noise, the scores would correlate with these at about {query.reliability:.2f}."
     )
