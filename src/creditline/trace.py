@@ -103,8 +103,9 @@ class QueryTrace:
         proponents, opponents: strongest first; highest scores and lowest scores.
         totals: by column of the metadata ("contributor", "label"), largest share first.
         mean, std: of the scores over all training images. n_positive: how many are above 0.
-        n_above: how many are above `FLOOR` times their standard error. reliability: expected
-            correlation with the scores of fresh noise. Both None where the noise is not known.
+        error: standard error of the scores, from the noise of their features. n_above: how many are
+            above `FLOOR` standard errors. reliability: expected correlation with the scores of
+            fresh noise. All None where the noise is not known.
         details: what is known of how it was made, such as seed and steps.
     """
 
@@ -118,6 +119,7 @@ class QueryTrace:
     mean: float
     std: float
     n_positive: int
+    error: float | None = None
     n_above: int | None = None
     reliability: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -357,7 +357,7 @@ def test_traces_know_their_noise(build, tiny_images):
         assert trace.n_above == above == sum(hit.above for hit in trace.proponents)
         assert 0 <= trace.reliability <= 1
         for hit in trace.proponents:
-            assert hit.error == pytest.approx(noise.error[row, hit.row])
+            assert hit.error == pytest.approx(noise.error[row, 0])
         assert all(total.share_error > 0 for total in trace.totals["contributor"] if total.share)
 
 

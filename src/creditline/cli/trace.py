@@ -17,7 +17,7 @@ from creditline.cli.table import WIDTH, table
 from creditline.errors import SettingsError
 from creditline.gradients.spec import FeatureSpec
 from creditline.totals import Total
-from creditline.trace import Hit, QueryTrace, Trace
+from creditline.trace import FLOOR, Hit, QueryTrace, Trace
 
 # What an index fixes; everything else can change from query to query.
 FIXED = [*leaves(FeatureSpec()), "encoder"]
@@ -98,20 +98,17 @@ def _ranking(query: QueryTrace, causal: bool) -> str:
     rows = list(map(_row, query.proponents[:SHOWN]))
     if last:
         rows += [["", opposite, "", "", "", ""], *map(_row, last)]
-    header = ["", first, "contributor", "score", "error", "z"]
+    header = ["", first, "contributor", "score", "z", ""]
     hits = (*query.proponents, *last)
-    known = {"contributor": any(h.contributor for h in hits), "error": query.n_above is not None}
-    shown = [i for i, name in enumerate(header) if known.get(name, True)]
-    header, *rows = ([row[i] for i in shown] for row in [header, *rows])
-    right = [i for i, name in enumerate(header) if name in ("", "score", "error", "z")]
-    return table(header, rows, right=right, indent=2)
+    if not any(hit.contributor for hit in hits):
+        header, *rows = ([*row[:2], *row[3:]] for row in [header, *rows])
+    return table(header, rows, right=[0, len(header) - 3, len(header) - 2], indent=2)
 
 
 def _row(hit: Hit) -> list[str]:
-    error = "" if hit.error is None else f"{hit.error:.2g}"
-    error += "" if hit.above is not False else " (noise)"
+    noise = "within the noise" if hit.above is False else ""
     who = hit.contributor or "-"
-    return [str(hit.rank), hit.name, who, f"{hit.score:+.4g}", error, f"{hit.z:+.1f}"]
+    return [str(hit.rank), hit.name, who, f"{hit.score:+.4g}", f"{hit.z:+.1f}", noise]
 
 
 def _totals(column: str, totals: Sequence[Total], shown: str) -> str:
@@ -137,9 +134,12 @@ def _share(total: Total) -> str:
 def _described(query: QueryTrace) -> str:
     seed = f"seed {query.details['seed']}, " if "seed" in query.details else ""
     text = f"{seed}{query.n_positive:,} training images score above 0"
-    if query.n_above is None or query.reliability is None:
+    if query.error is None:
         return text
-    return f"{text}, {query.n_above:,} above their noise; reliability {query.reliability:.2f}"
+    return (
+        f"{text}, {query.n_above:,} more than {FLOOR:g} standard errors of {query.error:.2g}; "
+        f"reliability {query.reliability:.2f}"
+    )
 
 
 def _require_free(targets: Mapping[str, str], overwrite: bool) -> None:

@@ -74,14 +74,13 @@ class ScoreNoise:
 
     @property
     def error(self) -> np.ndarray:
-        """Standard error of every score, `(m, n)`."""
-        variance = _mean_square(self.from_query) + _mean_square(self.from_train)
-        return np.broadcast_to(np.sqrt(variance), self.from_query.shape)
+        """Standard error of each query's scores, `(m, 1)`."""
+        return np.sqrt(_mean_square(self.from_query) + _mean_square(self.from_train))
 
     @property
     def train_error(self) -> np.ndarray:
-        """The part of it that is the training images', `(m, n)`."""
-        return np.broadcast_to(np.sqrt(_mean_square(self.from_train)), self.from_train.shape)
+        """The part of it that is the training images', `(m, 1)`."""
+        return np.sqrt(_mean_square(self.from_train))
 
     def reliability(self, scores: np.ndarray) -> np.ndarray:
         """Expected correlation of each query's scores with those of fresh noise, shape `(m,)`.

@@ -10,8 +10,8 @@ against proponents. Shapes drop one or both:
                  2023, section 3.3) with a threshold of a given height instead of a given count
 
 The height tau is in units of the spread of the query's scores (their standard deviation), of the
-standard error of each score (its noise floor), or absolute. Rankings of proponents stay the same,
-but for a threshold in units of errors, which differ between images.
+standard error of the query's scores (its noise floor), or absolute. Rankings of proponents stay
+the same.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ScoreShape:
     exponent: float = setting(1.5, "of the power shape")
     threshold: float = setting(1.0, "height of the threshold shape, in units of threshold_unit")
     threshold_unit: Literal["spread", "error", "absolute"] = setting(
-        "spread", "unit of the threshold: a query's sd, each score's standard error, or 1"
+        "spread", "unit of the threshold: sd or standard error of a query's scores, or 1"
     )
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class ScoreShape:
 
         Args:
             scores: plain ones, images along the last axis.
-            error: standard error of each, for a threshold in that unit.
+            error: their standard error, for a threshold in that unit.
 
         Returns:
             float64 of the same shape.
@@ -105,7 +105,7 @@ class ScoreShape:
             return self.threshold * scores.std(axis=-1, keepdims=True)
         if error is None:
             raise SettingsError(
-                "A threshold at the noise floor needs the standard error of every score, and these "
+                "A threshold at the noise floor needs the standard error of the scores, and these "
                 "have none: index and queries each need two or more evaluations of an image "
                 "(timesteps x draws) and their halves kept (no --no-halves). Or choose "
                 "threshold_unit='spread'."

@@ -127,10 +127,6 @@ class Axis:
         power = str(exponent).translate(_SUPERSCRIPTS)
         return f"{signed(value / 10.0**exponent, 2)}×10{power}"
 
-    def error(self, value: float) -> str:
-        """A standard error with as many decimals."""
-        return "± " + self.number(abs(value)).lstrip("+")
-
 
 def query_axis(query: QueryTrace) -> Axis:
     """The scale of all scores shown for one query."""

@@ -99,6 +99,7 @@ def _context(trace: Trace) -> dict[str, Any]:
         "colors": colors,
         "credit_line": lambda position: words.credit_line(trace, position),
         "evidence": lambda position: words.evidence(trace, position),
+        "floor": any(query.error is not None for query in trace),
         "contributors": any(hit.contributor for query in trace for hit in query.proponents),
         "caption": words.caption,
         "distance": figures.signed,

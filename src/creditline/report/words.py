@@ -232,9 +232,11 @@ def evidence(trace: Trace, position: int) -> str:
         f"{verdict} {query.n_positive:,} of {trace.n_train:,} images "
         f"({percent(query.n_positive / trace.n_train)}) score above zero"
     )
-    if query.n_above is None or query.reliability is None:
+    if query.error is None or query.reliability is None:
         return f"{positive}."
+    error = query_axis(query).number(query.error).lstrip("+")
     return (
-        f"{positive}, {query.n_above:,} by more than two standard errors. Computed again with "
-        f"fresh noise, the scores would correlate with these at about {query.reliability:.2f}."
+        f"{positive}, {query.n_above:,} by more than two standard errors of {error}. Computed "
+        "again with fresh noise, the scores would correlate with these at about "
+        f"{query.reliability:.2f}."
     )
