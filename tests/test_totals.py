@@ -18,7 +18,7 @@ GROUPS = [("ada", "bob", None, "cyn")[i % 4] for i in range(400)]
 def noise(query=0.1, train=0.1, seed=1):
     rng = np.random.default_rng(seed)
     parts = (size * rng.standard_normal((1, 400)) for size in (query, train))
-    return ScoreNoise(*parts)
+    return ScoreNoise(*parts, np.ones(400))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -56,7 +56,7 @@ def test_errors_of_shares_are_those_of_fresh_noise():
 
 def test_what_the_query_s_noise_does_to_one_group_is_in_its_error():
     together = np.array([[0.5 if group == "ada" else 0.0 for group in GROUPS]])
-    of_query = ScoreNoise(together, np.zeros((1, 400)))
+    of_query = ScoreNoise(together, np.zeros((1, 400)), np.ones(400))
     found = {t.name: t.share_error for t in tally(SCORES, GROUPS, [], None, of_query)}
     independent = tally(SCORES, GROUPS, [], None, noise(0, 0.25))
     assert found["ada"] > 3 * {t.name: t.share_error for t in independent}["ada"]

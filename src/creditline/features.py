@@ -113,6 +113,15 @@ def norms(features: Features, model: int) -> np.ndarray:
     return np.concatenate([np.linalg.norm(rows, axis=1) for _, rows in features.chunks(model)])
 
 
+def take(features: Features, model: int, rows: np.ndarray) -> np.ndarray:
+    """Some rows of one model's features, in ascending order, float64 of shape `(b, k)`."""
+    wanted, found = np.sort(rows), []
+    for start, block in features.chunks(model):
+        here = wanted[(wanted >= start) & (wanted < start + len(block))]
+        found.append(block[here - start])
+    return np.concatenate(found)
+
+
 def mean(features: Features, model: int) -> np.ndarray:
     """Mean of one model's features, float64 of shape `(k,)`."""
     total = np.zeros(features.dim)

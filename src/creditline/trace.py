@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = "creditline-trace-2"
-FLOOR = 2.0
-"""Standard errors that a score has to be from 0 to count as more than noise."""
+FLOOR = 3.0
+"""Standard errors that a score has to be from 0 to count as more than noise.
+
+Noise alone lifts one image in 740 above three; above two it would be one in 44, dozens of every
+training set.
+"""
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,9 @@ class QueryTrace:
         proponents, opponents: strongest first; highest scores and lowest scores.
         totals: by column of the metadata ("contributor", "label"), largest share first.
         mean, std: of the scores over all training images. n_positive: how many are above 0.
-        error: standard error of the scores, from the noise of their features. n_above: how many are
-            above `FLOOR` standard errors. reliability: expected correlation with the scores of
-            fresh noise. All None where the noise is not known.
+        error: standard error of the scores from the noise of their features, root mean square over
+            images. n_above: how many are above `FLOOR` times their own. reliability: expected
+            correlation with the scores of fresh noise. All None where the noise is not known.
         details: what is known of how it was made, such as seed and steps.
     """
 

@@ -71,7 +71,7 @@ def test_reliability_foretells_the_correlation_with_fresh_noise():
     truth = rng.standard_normal((5, 20_000))
     for size in (0.3, 1.0, 3.0):
         scores, fresh, error = (size * rng.standard_normal(truth.shape) for _ in range(3))
-        noise = ScoreNoise(error / 2, error / 2)
+        noise = ScoreNoise(error / 2, error / 2, np.ones(20_000))
         for row in range(5):
             seen = np.corrcoef(truth[row] + scores[row], truth[row] + fresh[row])[0, 1]
             said = noise.reliability(truth + scores)[row]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from creditline.benchmarks.run import Result
+from creditline.benchmarks.shape_page import shape_table
 from creditline.evaluation.lds.comparison import OVERALL
 
 HEADER = (
@@ -29,7 +30,14 @@ def page(results: Sequence[Result]) -> str:
             if name == OVERALL:
                 continue
             parts.setdefault(name, []).append((result, part))
-    return "\n\n".join(_table(name, found) for name, found in parts.items())
+    tables = [_table(name, found) for name, found in parts.items()]
+    for name, found in parts.items():
+        tables += [
+            table
+            for totals in (False, True)
+            if (table := shape_table(name, [(r.timesteps, r.models, p) for r, p in found], totals))
+        ]
+    return "\n\n".join(tables)
 
 
 def _table(name: str, found: Sequence[tuple[Result, dict[str, Any]]]) -> str:

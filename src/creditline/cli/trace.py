@@ -137,7 +137,7 @@ def _described(query: QueryTrace) -> str:
     if query.error is None:
         return text
     return (
-        f"{text}, {query.n_above:,} more than {FLOOR:g} standard errors of {query.error:.2g}; "
+        f"{text}, {query.n_above:,} by more than {FLOOR:g} standard errors of {query.error:.2g}; "
         f"reliability {query.reliability:.2f}"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -223,11 +223,20 @@ class Index:
 
         Computed once for each method and setting, then kept in the index folder.
         """
-        key = fingerprint.of_json({"name": self.method.name, **described(self.method)})
-        path = self.path / f"self-influence-{key[:12]}.npy"
-        if not path.is_file():
+
+        def compute() -> np.ndarray:
             self._fit()
-            values = self.method.self_influence()
+            return self.method.self_influence()
+
+        return self._kept("self-influence", compute)
+
+    def _kept(self, what: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """What is computed once for each method and setting, then read from the index folder."""
+        settings = {k: v for k, v in described(self.method).items() if k != "score_shape"}
+        key = fingerprint.of_json({"name": self.method.name, **settings})
+        path = self.path / f"{what}-{key[:12]}.npy"
+        if not path.is_file():
+            values = compute()
             write_file(path, lambda aside: np.save(aside, values), overwrite=True)
         return np.load(path)
 
@@ -304,6 +313,7 @@ class Index:
             for part, table in zip(HALVES, self.method.half_features(), strict=True):
                 halves.append(self._fit_on(self.method.unfitted(), table, part))
             self.method.halves_ = tuple(halves)
+            self.method.error_scale_ = self._kept("error-scale", self.method.error_scale)
 
     def _fit_on(self, method: Method, features: Features, part: str = "") -> Method:
         if not isinstance(method, RidgeMethod):

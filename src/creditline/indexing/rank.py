@@ -69,7 +69,7 @@ class Ranker:
             order, reverse = order[scores[order] > 0], reverse[scores[reverse] < 0]
         mean, std = float(scores.mean()), float(scores.std())
         images = queries.images
-        error = None if noise is None else float(noise.error[0, 0])
+        error = None if noise is None else noise.error[0]
         return QueryTrace(
             id=images.ids[position],
             name=images.names[position] + suffix,
@@ -84,7 +84,7 @@ class Ranker:
             mean=mean,
             std=std,
             n_positive=int((scores > 0).sum()),
-            error=error,
+            error=None if error is None else float(np.sqrt((error**2).mean())),
             n_above=None if error is None else int((scores > FLOOR * error).sum()),
             reliability=None if noise is None else float(noise.reliability(scores[None])[0]),
             details=queries.details[position],
@@ -94,7 +94,7 @@ class Ranker:
         self,
         rows: Sequence[int] | np.ndarray,
         scores: np.ndarray,
-        error: float | None,
+        error: np.ndarray | None,
         mean: float,
         std: float,
     ) -> tuple[Hit, ...]:
@@ -113,7 +113,7 @@ class Ranker:
                 z=(float(scores[row]) - mean) / std if std > 0 else 0.0,
                 image=picture,
                 self_influence=float(self.self_influence[row]),
-                error=error,
+                error=None if error is None else float(error[row]),
             )
             for rank, (row, picture) in enumerate(zip(rows, pictures, strict=True), start=1)
         )

@@ -17,15 +17,16 @@ import numpy as np
 from creditline.curvature.ridge import Ridge
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import SettingsError
-from creditline.features import ArrayFeatures, Features, dots, mean, norms, per_model
+from creditline.features import ArrayFeatures, Features, dots, mean, norms, per_model, take
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
-from creditline.methods.noise import HalfFeatures, ScoreNoise
+from creditline.methods.noise import HalfFeatures, ScoreNoise, relative_variance
 from creditline.methods.shape import ScoreShape
 from creditline.settings import require, setting
 
 SourceKind = Literal["gradients", "pixels", "encoder"]
 QUERY_EVALUATIONS = 80
+SCALE_QUERIES = 64
 
 
 class Method(ABC):
@@ -53,6 +54,7 @@ class Method(ABC):
 
     features_: Features
     halves_: tuple[Self, ...]
+    error_scale_: np.ndarray
 
     def fit(self, train: Features | np.ndarray) -> Self:
         """Learn from training features.
@@ -95,6 +97,7 @@ class Method(ABC):
             SettingsError: if the training features come without errors, or have no noise.
         """
         self.halves_ = tuple(self.unfitted().fit(half) for half in self.half_features())
+        self.error_scale_ = self.error_scale()
         return self
 
     def half_features(self) -> tuple[HalfFeatures, HalfFeatures]:
@@ -131,10 +134,30 @@ class Method(ABC):
         if not hasattr(self, "halves_"):
             self.fit_halves()
         query, errors = per_model(query), per_model(errors) - self.common_error()
+        return ScoreNoise(*self._noise_samples(query, errors), self.error_scale_)
+
+    def error_scale(self) -> np.ndarray:
+        """How the variance of a score's error varies over images, mean 1, shape `(n,)`.
+
+        Found by scoring some training images as queries, after the halves are fitted.
+        """
+        table = self._fitted()
+        rows = np.unique(np.linspace(0, table.n - 1, SCALE_QUERIES).astype(np.int64))
+        models = range(table.models)
+        query = np.stack([take(table, c, rows) for c in models], axis=1)
+        halves = [half.features_ for half in self.halves_]
+        both = [np.stack([take(half, c, rows) for c in models], axis=1) for half in halves]
+        from_query, from_train = self._noise_samples(query, (both[0] - both[1]) / 2)
+        return relative_variance(from_query + from_train, rows)
+
+    def _noise_samples(
+        self, query: np.ndarray, errors: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Samples of what the noise of queries and of training images does, `(m, n)` each."""
         both = self.attribute(np.concatenate([query + errors, query - errors]))
         first, second = (half.attribute(query) for half in self.halves_)
         m = len(query)
-        return ScoreNoise((both[:m] - both[m:]) / 2, (first - second) / 2)
+        return (both[:m] - both[m:]) / 2, (first - second) / 2
 
     def common_error(self) -> np.ndarray | float:
         """What the halves of queries differ by for another reason than noise, `(C, k)` or 0."""

@@ -12,8 +12,9 @@ The method is fitted on each half anew. With the curvature of the whole held ins
 features that are many more than the images would seem far larger than it is: the kernel damps the
 noise that it has seen itself, and not that of the halves.
 
-One sample says little about one score, but a query has n of them, of much the same size for all
-images (docs/benchmarks.md): a query's standard error is their root mean square.
+One sample says little about one score, but a query has n of them. A standard error is taken to be
+the product of one factor for the query, the root mean square of its samples, and one for the image,
+found the same way from a few dozen training images as queries.
 """
 
 from __future__ import annotations
@@ -62,10 +63,12 @@ class ScoreNoise:
     Attributes:
         from_query: what the query's noise does to each score.
         from_train: what the training images' noise does.
+        scale: how the variance of the error varies over images, mean 1, shape `(n,)`.
     """
 
     from_query: np.ndarray
     from_train: np.ndarray
+    scale: np.ndarray
 
     @property
     def sample(self) -> np.ndarray:
@@ -74,13 +77,14 @@ class ScoreNoise:
 
     @property
     def error(self) -> np.ndarray:
-        """Standard error of each query's scores, `(m, 1)`."""
-        return np.sqrt(_mean_square(self.from_query) + _mean_square(self.from_train))
+        """Standard error of every score, `(m, n)`."""
+        variance = _mean_square(self.from_query) + _mean_square(self.from_train)
+        return np.sqrt(variance * self.scale)
 
     @property
     def train_error(self) -> np.ndarray:
-        """The part of it that is the training images', `(m, 1)`."""
-        return np.sqrt(_mean_square(self.from_train))
+        """The part of it that is the training images', `(m, n)`."""
+        return np.sqrt(_mean_square(self.from_train) * self.scale)
 
     def reliability(self, scores: np.ndarray) -> np.ndarray:
         """Expected correlation of each query's scores with those of fresh noise, shape `(m,)`.
@@ -95,7 +99,7 @@ class ScoreNoise:
     def of(self, query: int) -> ScoreNoise:
         """Of one query, `(1, n)`."""
         part = slice(query, query + 1)
-        return ScoreNoise(self.from_query[part], self.from_train[part])
+        return ScoreNoise(self.from_query[part], self.from_train[part], self.scale)
 
     @classmethod
     def stacked(cls, blocks: Sequence[ScoreNoise]) -> ScoreNoise:
@@ -103,7 +107,25 @@ class ScoreNoise:
         return cls(
             np.concatenate([block.from_query for block in blocks]),
             np.concatenate([block.from_train for block in blocks]),
+            blocks[0].scale,
         )
+
+
+def relative_variance(samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """How the variance of errors varies over images, mean 1, shape `(n,)`.
+
+    Args:
+        samples: errors of training images as queries, shape `(b, n)`.
+        rows: positions of those images, whose own scores are of another kind and left out.
+    """
+    squares = samples**2
+    squares[np.arange(len(rows)), rows] = 0.0
+    size = squares.sum(1, keepdims=True)
+    if not size.all():
+        return np.ones(samples.shape[1])
+    others = len(rows) - np.isin(np.arange(samples.shape[1]), rows)
+    variance = (squares / size).sum(0) / np.maximum(others, 1)
+    return variance / variance.mean()
 
 
 def _mean_square(samples: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ against proponents. Shapes drop one or both:
                  2023, section 3.3) with a threshold of a given height instead of a given count
 
 The height tau is in units of the spread of the query's scores (their standard deviation), of the
-standard error of the query's scores (its noise floor), or absolute. Rankings of proponents stay
-the same.
+standard error of each score (its noise floor), or absolute. Rankings of proponents stay the same,
+but for a threshold in units of errors, which differ between images.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ OWES = Words(
         (
             "Above the noise is not above doubt",
             "Scores are computed from random noise. Where the error this leaves is known, a thin "
-            "line reaches two standard errors either way, and what could be nothing but noise is "
+            "line reaches three standard errors either way, and what could be nothing but noise is "
             "grey. It says what the same computation would find again, "
             "not what another training run or another method would.",
         ),
@@ -236,7 +236,7 @@ def evidence(trace: Trace, position: int) -> str:
         return f"{positive}."
     error = query_axis(query).number(query.error).lstrip("+")
     return (
-        f"{positive}, {query.n_above:,} by more than two standard errors of {error}. Computed "
-        "again with fresh noise, the scores would correlate with these at about "
+        f"{positive}, {query.n_above:,} by more than three standard errors (about {error} each). "
+        "Computed again with fresh noise, the scores would correlate with these at about "
         f"{query.reliability:.2f}."
     )

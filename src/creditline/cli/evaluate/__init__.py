@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "creditline.cli.evaluate.recipe",
         "The D-TRAK paper's experiments: settings, numbers, cost, run.",
     ),
+    "reliability": (
+        "creditline.cli.evaluate.reliability",
+        "Would scores come out the same with fresh noise?",
+    ),
     "self-retrieval": (
         "creditline.cli.evaluate.self_retrieval",
         "Does a training image come back as its own proponent?",

@@ -15,6 +15,7 @@ from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.ceiling import Ceiling
 from creditline.evaluation.lds.damping import DampingScores, DampingSearch
 from creditline.evaluation.lds.score import LDS
+from creditline.evaluation.lds.shapes import ShapeScore
 from creditline.settings import require, setting
 
 OVERALL = "all queries"
@@ -26,6 +27,7 @@ class Contest:
 
     resamples: int = setting(RESAMPLES, "bootstrap draws of subsets")
     bootstrap_seed: int = setting(0, "seed of the draws, of the random predictor and of folds")
+    shapes: bool = setting(False, "judge every shape of the scores beside the plain one")
     search: DampingSearch = field(default_factory=DampingSearch)
 
     def __post_init__(self) -> None:
@@ -46,6 +48,7 @@ class Entry:
         dampings: the default, cross-validated and best damping; None for methods without one.
         totals: the score of its totals per contributor; None where contributors are not known or
             have the same share in all subsets.
+        shapes: by formula, the scores of every shape, if the contest asks for them.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Entry:
     lds: LDS
     dampings: DampingScores | None = None
     totals: LDS | None = None
+    shapes: Mapping[str, ShapeScore] = field(default_factory=dict)
 
     def variants(self) -> list[tuple[str, LDS]]:
         """What was chosen how, and the score: one row each of a table."""
@@ -77,6 +81,8 @@ class Entry:
                     variant["share_of_ceiling"] = ceiling.share(variant["lds"])
         if self.totals is not None:
             values["totals_per_contributor"] = self.totals.to_dict()
+        if self.shapes:
+            values["shapes"] = {name: shape.to_dict() for name, shape in self.shapes.items()}
         return values
 
 

@@ -18,6 +18,7 @@ from creditline.evaluation.lds.comparison import OVERALL, Comparison, Contest, E
 from creditline.evaluation.lds.damping import judge_dampings
 from creditline.evaluation.lds.score import judge
 from creditline.evaluation.lds.scorer import Scored, Scorer
+from creditline.evaluation.lds.shapes import shape_scores
 from creditline.indexing.queries import gather
 from creditline.indexing.store import Store
 from creditline.methods.base import Method
@@ -103,12 +104,22 @@ def _judged(
     }
     losses = losses[:, :, rows]
     totals = None if item.totals is None else judge(item.totals[rows], losses, **options)
+    shapes = {}
+    if item.shapes:
+        judged = {
+            name: tuple(
+                None if outputs is None else judge(outputs[rows], losses, **options)
+                for outputs in (shaped.images, shaped.totals)
+            )
+            for name, shaped in item.shapes.items()
+        }
+        shapes = shape_scores(judged)  # type: ignore[arg-type]
     if item.default is None:
         lds = judge(item.outputs[None][rows], losses, **options)
-        return Entry(item.name, item.title, lds, totals=totals)
+        return Entry(item.name, item.title, lds, totals=totals, shapes=shapes)
     outputs = {damping: values[rows] for damping, values in item.outputs.items()}
     dampings = judge_dampings(outputs, losses, item.default, contest.search, **options)
-    return Entry(item.name, item.title, dampings.default, dampings, totals)
+    return Entry(item.name, item.title, dampings.default, dampings, totals, shapes)
 
 
 def _require_known(names: Sequence[str | Method]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,9 @@ from creditline.evaluation.lds.contributors import contributor_outputs, told_apa
 from creditline.evaluation.lds.damping import outputs_by_damping
 from creditline.evaluation.lds.held_out import held_out_lds
 from creditline.evaluation.lds.score import LDS, predicted
+from creditline.evaluation.lds.shapes import ShapedOutputs, shaped_outputs
 from creditline.indexing.store import Store, png
-from creditline.methods.base import Method, RidgeMethod
+from creditline.methods.base import GradientMethod, Method, RidgeMethod
 from creditline.retraining.base import RetrainingMethod
 from creditline.settings import to_dict
 
@@ -39,6 +40,7 @@ class Scored:
         default: the key of the method's own.
         held_out: instead of outputs, the score of a method that learns from retrained models.
         totals: outputs predicted from contributors' totals.
+        shapes: by formula, what every shape of the scores predicts, if that is asked for.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Scored:
     default: float | None = None
     held_out: LDS | None = None
     totals: np.ndarray | None = None
+    shapes: Mapping[str, ShapedOutputs] = field(default_factory=dict)
 
 
 class Scorer:
@@ -101,8 +104,10 @@ class Scorer:
             # A method that ranks at every timestep is judged by their average.
             return np.concatenate([b.mean(1) if b.ndim == 3 else b for b in blocks])
 
+        shapes = self._shapes(index, features, scores) if self.contest.shapes else {}
         if not isinstance(method, RidgeMethod):
-            return self._plain(method.name, method.title, scores(index))
+            plain = self._plain(method.name, method.title, scores(index))
+            return dataclasses.replace(plain, shapes=shapes)
         ridge, own = method.ridge, scores(index)
 
         def scores_at(damping: float) -> np.ndarray:
@@ -112,7 +117,9 @@ class Scorer:
 
         outputs = outputs_by_damping(scores_at, self.masks, ridge.damping, self.contest.search)
         totals = self._totals(own)
-        return Scored(method.name, method.title, outputs, ridge.damping, totals=totals)
+        return Scored(
+            method.name, method.title, outputs, ridge.damping, totals=totals, shapes=shapes
+        )
 
     def retrained(self, cls: type[RetrainingMethod], losses: np.ndarray) -> Scored:
         """A method that learns from the ground truth itself, on the subsets left out of its fit."""
@@ -137,6 +144,19 @@ class Scorer:
         m = sum(len(images) for _, _, images in self.folders)
         rng = np.random.default_rng(self.contest.bootstrap_seed)
         return self._plain("random", "Random", rng.standard_normal((m, self.index.n)))
+
+    def _shapes(
+        self, index: Index, features: list[Any], scores: Callable[[Index], np.ndarray]
+    ) -> dict[str, ShapedOutputs]:
+        """What every shape of a gradient method's scores predicts."""
+        if not isinstance(index.method, GradientMethod):
+            return {}
+        known = index.errors is not None and all(block.errors is not None for block in features)
+        error = None
+        if known:
+            error = np.concatenate([index.noise(block).error for block in features])
+        contributors = self.contributors if self.totalled else None
+        return shaped_outputs(scores(index.using(shape="plain")), error, self.masks, contributors)
 
     def _plain(self, name: str, title: str, scores: np.ndarray) -> Scored:
         outputs = {None: predicted(scores, self.masks)}

@@ -1,0 +1,74 @@
+"""`creditline evaluate reliability`."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import click
+
+from creditline.cli import models
+from creditline.cli.index import EVERY, configured
+from creditline.cli.options import given, settings_options
+from creditline.cli.sections import SectionedCommand
+from creditline.cli.table import table
+from creditline.cli.trace import FIXED
+from creditline.evaluation.reliability import Reliability, reliability
+
+
+@click.command(name="reliability", cls=SectionedCommand)
+@click.argument("index")
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("--method", "names", multiple=True, help="a method on the same index; repeat")
+@click.option("--top", default=10, show_default=True, help="proponents of each picture to look at")
+@click.option(
+    "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
+)
+@models.model_options
+@settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
+def command(
+    index: str,
+    pictures: tuple[str, ...],
+    names: tuple[str, ...],
+    top: int,
+    paths: tuple[str, ...],
+    **_: Any,
+) -> None:
+    """Would the scores of PICTURES come out the same with fresh noise?"""
+    opened = models.opened(index, paths)
+    chosen = [opened.using(name).method for name in names] or [opened.method]
+    configured_methods = [configured(method, given(*EVERY)) for method in chosen]
+    results = list(reliability(opened, list(pictures), configured_methods, top=top))
+    header = [
+        "method",
+        "pictures",
+        "reliability",
+        "above noise",
+        f"of top {top}",
+        "silent",
+        "agree",
+    ]
+    click.echo(table(header, map(_row, results), right=range(1, 7)))
+    click.echo(
+        "reliability: expected correlation with the scores of fresh noise, median over pictures. "
+        "above noise: scores\nmore than 3 standard errors from 0. silent: pictures without a "
+        "proponent above it. agree: of the scores above\nthe noise in one half of it, how many "
+        "have the same sign in the other."
+    )
+
+
+def _row(result: Reliability) -> list[str]:
+    interval = result.interval
+    agree = "-"
+    if interval is not None:
+        low, high = interval
+        agree = f"{result.rate:.1%} ({low:.1%} to {high:.1%})"
+    return [
+        result.method,
+        str(result.queries),
+        f"{median(result.per_query):.2f}",
+        f"{result.above:.0%}",
+        f"{result.top_above:.0%}",
+        str(result.silent),
+        agree,
+    ]

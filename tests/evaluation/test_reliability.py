@@ -1,0 +1,83 @@
+"""The halves of the noise compared, on an index of a tiny model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import creditline as cl
+from creditline.cli.evaluate.reliability import command
+from creditline.errors import SettingsError
+from creditline.evaluation.reliability import reliability
+
+
+@pytest.fixture
+def index(tiny_folder, tiny_images, tmp_path):
+    out = tmp_path / "index"
+    return cl.index(
+        tiny_folder, tiny_images, method="trak", out=out, timesteps=8, draws=6, dim=128, damping=1.0
+    )
+
+
+def test_counts_are_those_of_the_halves(index, tiny_images):
+    (found,) = reliability(index, tiny_images, top=5)
+    features = index.extract(tiny_images)
+    scores, noise = index.scores(features), index.noise(features)
+    assert found.queries == len(found.per_query) == 12
+    assert found.above == pytest.approx((np.abs(scores) > 3 * noise.error).mean())
+    best = np.sort(scores, axis=1)[:, -5:]
+    rows = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    floor = np.take_along_axis(3 * noise.error, rows, 1)
+    assert found.top_above == pytest.approx((np.sort(best, axis=1)[:, ::-1] > floor).mean())
+    assert 0 < found.agreeing <= found.compared
+    low, high = found.interval
+    assert low <= found.rate <= high
+
+
+def test_signs_above_the_floor_agree_with_fresh_noise(index, tiny_folder, tiny_images, tmp_path):
+    """The same images indexed with other noise: an experiment that the index knows nothing of."""
+    again = cl.index(
+        tiny_folder,
+        tiny_images,
+        method="trak",
+        out=tmp_path / "again",
+        timesteps=8,
+        draws=6,
+        dim=128,
+        damping=1.0,
+        noise_seed=1,
+    )
+    features = index.extract(tiny_images)
+    clear = np.abs(index.scores(features)) > 3 * index.noise(features).error
+    agree = np.sign(again.scores(tiny_images)) == np.sign(index.scores(features))
+    assert clear.sum() > 10
+    assert agree[clear].mean() > max(0.9, agree[~clear].mean())
+
+
+def test_nothing_above_the_floor_has_no_rate(index, tiny_images):
+    (found,) = reliability(index, tiny_images)
+    nothing = replace(found, agreeing=0, compared=0)
+    assert math.isnan(nothing.rate)
+    assert nothing.interval is None
+
+
+def test_the_command_prints_a_row_for_each_method(index, tiny_images, tmp_path):
+    pictures = tiny_images.save(tmp_path / "pictures")
+    methods = ("--method", "trak", "--method", "gradient-cosine")
+    result = CliRunner().invoke(command, [str(index.path), str(pictures), *methods])
+    assert result.exit_code == 0, result.output
+    assert "TRAK  " in result.output
+    assert "Gradient (cosine)" in result.output
+    assert "silent: pictures without" in result.output
+
+
+def test_methods_without_noise_are_refused(index, tiny_images, tmp_path):
+    pixels = cl.index(None, tiny_images, method="pixel-dot", out=tmp_path / "pixels")
+    with pytest.raises(SettingsError, match="Choose gradient methods"):
+        list(reliability(pixels, tiny_images))
+    with pytest.raises(SettingsError, match="top must be at least 1"):
+        list(reliability(index, tiny_images, top=0))
