@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from creditline.benchmarks.damping_page import damping_table
 from creditline.benchmarks.run import Result
 from creditline.benchmarks.shape_page import shape_table
 from creditline.evaluation.lds.comparison import OVERALL
@@ -17,11 +18,11 @@ BASELINES = ("pixel-cosine", "random")
 
 
 def page(results: Sequence[Result]) -> str:
-    """One table per set of queries.
+    """Tables for each set of queries: methods, then dampings, then shapes where they were judged.
 
-    Columns: mean LDS in % at the default damping, its 95 % interval over subsets, at the damping
-    chosen on other subsets and queries, at the best one in hindsight; the default as a share of
-    what a second fleet of the same size would score; CPU seconds that a training image costs.
+    Of the first: mean LDS in % at the default damping, its 95 % interval over subsets, at the
+    damping chosen on other subsets and queries, at the best one in hindsight; the default as a
+    share of what a second fleet of the same size would score; CPU seconds of a training image.
     """
     parts: dict[str, list[tuple[Result, dict[str, Any]]]] = {}
     for result in results:
@@ -32,12 +33,13 @@ def page(results: Sequence[Result]) -> str:
             parts.setdefault(name, []).append((result, part))
     tables = [_table(name, found) for name, found in parts.items()]
     for name, found in parts.items():
+        judged = [(result.timesteps, result.models, part) for result, part in found]
         tables += [
-            table
-            for totals in (False, True)
-            if (table := shape_table(name, [(r.timesteps, r.models, p) for r, p in found], totals))
+            damping_table(name, judged),
+            shape_table(name, judged),
+            shape_table(name, judged, totals=True),
         ]
-    return "\n\n".join(tables)
+    return "\n\n".join(table for table in tables if table)
 
 
 def _table(name: str, found: Sequence[tuple[Result, dict[str, Any]]]) -> str:

@@ -1,0 +1,43 @@
+"""LDS at every damping as a Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def damping_table(name: str, found: Sequence[tuple[int, int, dict[str, Any]]]) -> str:
+    """Mean LDS in % at every damping of the grid, for one set of queries; the best is bold.
+
+    Args:
+        name: of the queries.
+        found: timesteps, models and methods of each index.
+    """
+    rows: list[list[str]] = []
+    grid: list[str] = []
+    for timesteps, models, part in found:
+        for entry in part["methods"]:
+            curve = entry.get("dampings", {}).get("curve", {})
+            if curve:
+                grid = grid or sorted(curve, key=float)
+                best = max(curve.values())
+                title = entry["title"] + (f", {models} models" if models > 1 else "")
+                cells = [_cell(curve.get(d), best) for d in grid]
+                rows.append([title, str(timesteps), *cells])
+    if not rows:
+        return ""
+    lines = [
+        f"**{name}**, LDS by damping, in mean eigenvalues of the centred kernel",
+        "",
+        "| " + " | ".join(["method", "T", *grid]) + " |",
+        "| --- | --: |" + " --: |" * len(grid),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, best: float) -> str:
+    if value is None:
+        return ""
+    text = f"{100 * value:z.1f}"
+    return f"**{text}**" if value == best else text
