@@ -114,6 +114,8 @@ def other(name: str, value: Any) -> Any:
         "head_dim": 16,
         "resolution": 32,
         "query_draws": 3,
+        "shape": "rectified",
+        "threshold_unit": "error",
     }
     if name in names:
         return names[name]

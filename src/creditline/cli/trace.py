@@ -24,6 +24,10 @@ FIXED = [*leaves(FeatureSpec()), "encoder"]
 EXPORTS = ("html", "csv", "parquet", "json")
 SHOWN, SHOWN_OPPONENTS = 5, 2
 Z = "z: in standard deviations of all training images' scores, from their mean."
+NOISE = (
+    f"Above noise: by more than {FLOOR:g} times the error that the noise of gradients leaves. "
+    "Reliability: expected correlation with the scores of fresh noise."
+)
 
 
 def _exports(function: Any) -> Any:
@@ -70,7 +74,8 @@ def command(
         click.echo(shown(query, found.method.causal) + "\n")
     if len(found) > 1:
         click.echo(overall(found))
-    click.echo(textwrap.fill(f"{found.method.meaning} {Z}", WIDTH))
+    noise = f" {NOISE}" if any(query.error is not None for query in found) else ""
+    click.echo(textwrap.fill(f"{found.method.meaning} {Z}{noise}", WIDTH))
     _export(found, targets, overwrite)
 
 
@@ -136,10 +141,8 @@ def _described(query: QueryTrace) -> str:
     text = f"{seed}{query.n_positive:,} training images score above 0"
     if query.error is None:
         return text
-    return (
-        f"{text}, {query.n_above:,} by more than {FLOOR:g} standard errors of {query.error:.2g}; "
-        f"reliability {query.reliability:.2f}"
-    )
+    noise = f"error {query.error:.2g}, reliability {query.reliability:.2f}"
+    return f"{text}, {query.n_above:,} above noise; {noise}"
 
 
 def _require_free(targets: Mapping[str, str], overwrite: bool) -> None:
