@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from creditline.evaluation.interval import Interval, wilson
+from creditline.gradients.plan import NoisePlan
 from creditline.indexing.index import Index
+from creditline.indexing.queries import QueryFeatures
 from creditline.indexing.rank import strongest
 from creditline.methods.base import GradientMethod, Method
 from creditline.settings import require
@@ -83,9 +85,13 @@ def reliability(
             one.method.name,
             "Choose gradient methods.",
         )
+    extracted: dict[NoisePlan | None, QueryFeatures] = {}
     for one in chosen:
         plain = one.using(shape="plain")
-        features = plain.extract(queries)
+        plan = plain.method.query_plan
+        if plan not in extracted:
+            extracted[plan] = plain.extract(queries)
+        features = extracted[plan]
         scores, noise = plain.scores(features), plain.noise(features)
         floor = FLOOR * noise.error
         best = np.stack([strongest(row, top) for row in scores])
