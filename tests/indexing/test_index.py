@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -376,3 +377,13 @@ def test_halves_cost_no_feature_its_value(build, tiny_images):
     halved, whole = build(), build(halves=False, name="whole")
     assert_allclose(halved.features(), whole.features(), rtol=2e-2, atol=1e-4)
     assert_allclose(halved.scores(tiny_images), whole.scores(tiny_images), rtol=0.05, atol=1e-2)
+
+
+def test_an_index_of_an_earlier_version_is_named(build):
+    index = build()
+    path = index.path / "manifest.json"
+    values = json.loads(path.read_text("utf-8"))
+    del values["request"]["features"]["halves"]
+    path.write_text(json.dumps(values), "utf-8")
+    with pytest.raises(CreditlineError, match="earlier version"):
+        cl.open_index(index.path)

@@ -75,6 +75,11 @@ class Index:
         self.learning_rates = tuple(m.get("learning_rate") for m in request["models"])
         self.method = method_of(request)
         self._extractor = Extractor(self.manifest, models, encoder, device)
+        if "halves" not in request["features"]:
+            raise CreditlineError(
+                f"{self.path} was made by an earlier version and does not say whether the noise of "
+                "its features has halves. Build it again with --overwrite."
+            )
         halves: bool = request["features"]["halves"]
         self._store = Store(self.path, self.models, self.dim, halves)
         self.errors: Features | None = StoredErrors(self._store, self.n) if halves else None
