@@ -16,9 +16,11 @@ def many(tiny_images):
     return tiny_images.subset([i % 12 for i in range(128)])
 
 
-def test_disk_of_a_real_index(tiny_model, many, examine, tmp_path):
-    cost = examine(tiny_model, many, dim=2048, timesteps=1).cost
-    index = cl.index(tiny_model, many, out=tmp_path / "index", dim=2048, timesteps=1)
+@pytest.mark.parametrize("timesteps", [1, 2], ids=["no halves", "halves"])
+def test_disk_of_a_real_index(tiny_model, many, examine, tmp_path, timesteps):
+    settings = {"dim": 2048, "timesteps": timesteps}
+    cost = examine(tiny_model, many, **settings).cost
+    index = cl.index(tiny_model, many, out=tmp_path / "index", **settings)
     table = sum(f.stat().st_size for f in (index.path / "images.lance").rglob("*") if f.is_file())
     assert cost.n * cost.image_bytes == pytest.approx(table, rel=0.15)
     index.trace(many.subset([0]), top=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from creditline.benchmarks.markdown import table, titled
+
 
 def damping_table(name: str, found: Sequence[tuple[int, int, dict[str, Any]]]) -> str:
     """Mean LDS in % at every damping of the grid, for one set of queries; the best is bold.
@@ -21,19 +23,12 @@ def damping_table(name: str, found: Sequence[tuple[int, int, dict[str, Any]]]) -
             if curve:
                 grid = grid or sorted(curve, key=float)
                 best = max(curve.values())
-                title = entry["title"] + (f", {models} models" if models > 1 else "")
                 cells = [_cell(curve.get(d), best) for d in grid]
-                rows.append([title, str(timesteps), *cells])
+                rows.append([titled(entry, models), str(timesteps), *cells])
     if not rows:
         return ""
-    lines = [
-        f"**{name}**, LDS by damping, in mean eigenvalues of the centred kernel",
-        "",
-        "| " + " | ".join(["method", "T", *grid]) + " |",
-        "| --- | --: |" + " --: |" * len(grid),
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
-    return "\n".join(lines)
+    head = f"**{name}**, LDS by damping, in mean eigenvalues of the centred kernel"
+    return f"{head}\n\n{table(['method', 'T', *grid], rows)}"
 
 
 def _cell(value: float | None, best: float) -> str:

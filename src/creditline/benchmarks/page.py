@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from creditline.benchmarks.damping_page import damping_table
+from creditline.benchmarks.markdown import table, titled
 from creditline.benchmarks.run import Result
 from creditline.benchmarks.shape_page import shape_table
 from creditline.evaluation.lds.comparison import OVERALL
@@ -50,17 +51,15 @@ def _table(name: str, found: Sequence[tuple[Result, dict[str, Any]]]) -> str:
             once = entry["method"] in BASELINES or ("dampings" not in entry and _learnt(entry))
             t = "" if once else str(result.timesteps)
             seconds = "" if once else f"{result.seconds:.3f}"
-            row = _row(entry, t, seconds)
-            if result.models > 1 and not once:
-                row[0] = f"{row[0]}, {result.models} models"
-            rows.setdefault((entry["method"], t, 1 if once else result.models), row)
-    lines = [HEADER, ("---", "--:", "--:", "---", "--:", "--:", "--:", "--:")]
-    body = [*lines, *sorted(rows.values(), key=lambda row: -float(row[2]))]
+            models = 1 if once else result.models
+            row = [titled(entry, models), *_row(entry, t, seconds)]
+            rows.setdefault((entry["method"], t, models), row)
+    best_first = sorted(rows.values(), key=lambda row: -float(row[2]))
     head = (
         f"**{name}**: {len(part['queries'])} queries, {facts['subsets']} subsets, "
         f"{facts['seeds']} seeds{_ceiling(part['ceiling'])}"
     )
-    return "\n".join([head, "", *("| " + " | ".join(row) + " |" for row in body)])
+    return f"{head}\n\n{table(HEADER, best_first, left=(0, 3))}"
 
 
 def _learnt(entry: dict[str, Any]) -> bool:
@@ -84,7 +83,6 @@ def _row(entry: dict[str, Any], timesteps: str, seconds: str) -> list[str]:
     dampings, share = entry.get("dampings") or {}, entry.get("share_of_ceiling")
     held_out, oracle = dampings.get("cross_validated"), dampings.get("oracle")
     return [
-        entry["title"],
         timesteps,
         _percent(entry["lds"]),
         f"{_percent(low)} to {_percent(high)}",

@@ -182,7 +182,10 @@ def _index(
     workers: int,
     device: str,
 ) -> tuple[Index, float]:
-    """The index, and the CPU seconds that one more of its images takes on one thread."""
+    """The index, and the CPU seconds that the feature of one image takes on one thread.
+
+    Without the halves of its noise, which the scores judged here do not need.
+    """
     models = [load_model(str(path), device=device) for path in paths]
     method: Any = override(methods.get(first)(), {"timesteps": timesteps})
     index = build_index(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from creditline.benchmarks.markdown import table, titled
+
 
 def shape_table(
     name: str, found: Sequence[tuple[int, int, dict[str, Any]]], totals: bool = False
@@ -25,20 +27,13 @@ def shape_table(
             judged = _judged(entry, totals)
             if judged:
                 shapes = shapes or list(judged)
-                title = entry["title"] + (f", {models} models" if models > 1 else "")
                 cells = [_cell(judged[shape]) if shape in judged else "" for shape in shapes]
-                rows.append([title, str(timesteps), *cells])
+                rows.append([titled(entry, models), str(timesteps), *cells])
     if not rows:
         return ""
     what = "totals per contributor by the shape of the score" if totals else "the score's shape"
-    lines = [
-        f"**{name}**, {what}: LDS, and gain over plain with its interval",
-        "",
-        *("| " + " | ".join(row) + " |" for row in (["method", "T", *shapes],)),
-        "| --- | --: |" + " --: |" * len(shapes),
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
-    return "\n".join(lines)
+    head = f"**{name}**, {what}: LDS, and gain over plain with its interval"
+    return f"{head}\n\n{table(['method', 'T', *shapes], rows)}"
 
 
 def _judged(entry: dict[str, Any], totals: bool) -> dict[str, dict[str, Any]]:

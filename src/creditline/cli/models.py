@@ -23,6 +23,13 @@ def model_options(command: F) -> F:
     return device_option(command)
 
 
+def indexed_options(command: F) -> F:
+    """A decorator: where an index's models are now, and as `model_options`."""
+    return click.option(
+        "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
+    )(model_options(command))
+
+
 def device_option(command: F) -> F:
     """A decorator: `--device`."""
     return click.option(

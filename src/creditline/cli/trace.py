@@ -43,10 +43,7 @@ def _exports(function: Any) -> Any:
 @_exports
 @click.option("--overwrite", is_flag=True, help="replace files that exist")
 @click.option("--method", help="another method on the same index  [default: the index's own]")
-@click.option(
-    "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
-)
-@models.model_options
+@models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
     index: str,

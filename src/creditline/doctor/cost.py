@@ -42,13 +42,16 @@ def measure(
     on_cpu = source.denoisers[0].device.type == "cpu"
     seconds = cpu if on_cpu else wall
     longer = source.query_plan.evaluations / source.spec.plan.evaluations
-    query = seconds * longer + _scan_seconds(source.dim) * source.models * n / CHUNK_ROWS
+    scans = source.models * (5 if source.halves else 1)  # the whole, and either half with errors
+    query = seconds * longer + _scan_seconds(source.dim) * scans * n / CHUNK_ROWS
     ridge = isinstance(method, RidgeMethod)
-    curvature_seconds = _curvature_seconds(n, source.dim) * source.models if ridge else 0.0
-    features = source.models * (source.dim * 2 + NORM_BYTES)
+    # With halves of the noise every feature has an error, and each half a kernel of its own.
+    tables, kernels = source.models * (1 + source.halves), source.models * (1 + 2 * source.halves)
+    curvature_seconds = _curvature_seconds(n, source.dim) * kernels if ridge else 0.0
+    features = tables * (source.dim * 2 + NORM_BYTES)
     per_image = features + float(np.mean([_row_bytes(images, i) for i in range(len(images))]))
     s = min(n, source.dim)
-    curvature = source.models * 8.0 * (s * s + s + source.dim) if ridge else 0.0
+    curvature = kernels * 8.0 * (s * s + s + source.dim) if ridge else 0.0
     return Cost(
         n=n,
         workers=workers,
@@ -106,10 +109,11 @@ def _timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def _image_seconds(source: GradientSource, images: ImageSet) -> tuple[float, float]:
     """Seconds of CPU and on the clock per image, in groups as large as an index works in."""
-    source.extract(images, [0])  # the first call allocates, and builds what is kept
+    extract = partial(source.extract, parts=source.parts)
+    extract(images, [0])  # the first call allocates, and builds what is kept
     group, count = source.projector.batch, len(images)
     groups = [[i] for i in range(count)] if group == 1 else [[i % count for i in range(group)]]
-    timed = [_timed(partial(source.extract, images, rows)) for rows in groups]
+    timed = [_timed(partial(extract, images, rows)) for rows in groups]
     return min(cpu for cpu, _ in timed) / group, min(wall for _, wall in timed) / group
 
 

@@ -33,6 +33,7 @@ class GradientSource:
         dim: feature dimension k.
         models: number of models C.
         halves: whether features come with the error that their noise leaves.
+        parts: what `extract` is asked for by an index.
 
     Raises:
         ModelError: if the models differ in their parameters.
@@ -59,6 +60,7 @@ class GradientSource:
         self.dim = self.projector.dim
         self.models = len(self.denoisers)
         self.halves = spec.has_halves
+        self.parts: Parts = "halves" if self.halves else "whole"
         self.parameters = sum(layer.size for layer in self.layers)
 
     def check(self, images: ImageSet) -> None:

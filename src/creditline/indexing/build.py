@@ -31,6 +31,7 @@ class Source(Protocol):
     dim: int
     models: int
     halves: bool
+    parts: Parts
 
     def check(self, images: ImageSet) -> None:
         """Raise before long work if the images do not fit."""
@@ -122,5 +123,5 @@ def _require_space(folder: Path, source: Source, images: int) -> None:
 def _extract_shard(shared: tuple[Source, ImageSet, Store], shard: Shard) -> None:
     source, images, store = shared
     indices = range(shard.start, shard.stop)
-    features = source.extract(images, indices, parts="halves" if source.halves else "whole")
+    features = source.extract(images, indices, parts=source.parts)
     store.write_shard(shard.number, images, indices, features)

@@ -119,7 +119,9 @@ class Method(ABC):
                 "these have none. Build the index from two or more evaluations of an image "
                 "(timesteps x draws), without --no-halves."
             )
-        return HalfFeatures(table, table.errors, 1), HalfFeatures(table, table.errors, -1)
+        common = np.stack([mean(table.errors, c) for c in range(table.models)])
+        first, second = (HalfFeatures(table, table.errors, common, sign) for sign in (1, -1))
+        return first, second
 
     def noise(self, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
         """How much noise there is in the scores of queries.
@@ -133,7 +135,10 @@ class Method(ABC):
         """
         if not hasattr(self, "halves_"):
             self.fit_halves()
-        query, errors = per_model(query), per_model(errors) - self.common_error()
+        query, errors = per_model(query), per_model(errors)
+        if self.alternates:
+            # What all images' halves differ by is due to their timesteps, not to noise.
+            errors = errors - self.halves_[0].features_.common  # type: ignore[attr-defined]
         return ScoreNoise(*self._noise_samples(query, errors), self.error_scale_)
 
     def error_scale(self) -> np.ndarray:
@@ -159,9 +164,10 @@ class Method(ABC):
         m = len(query)
         return (both[:m] - both[m:]) / 2, (first - second) / 2
 
-    def common_error(self) -> np.ndarray | float:
-        """What the halves of queries differ by for another reason than noise, `(C, k)` or 0."""
-        return 0.0
+    @property
+    def alternates(self) -> bool:
+        """Whether the halves of queries and images see different timesteps, in the same turns."""
+        return False
 
     def unfitted(self) -> Self:
         """A copy without what `fit` learned."""
@@ -252,18 +258,11 @@ class GradientMethod(Method):
 
     @property
     def alternates(self) -> bool:
-        """Whether the halves of queries and images see different timesteps, in the same turns."""
         train, query = self.features.plan, self.query_plan
         if (train.schedule, train.timesteps) != (query.schedule, query.timesteps):
             return False
         apart = self.features.normalise == "timestep"
         return apart or (train.draws % 2 == 1 and query.draws % 2 == 1)
-
-    def common_error(self) -> np.ndarray | float:
-        table = self._fitted().errors
-        if table is None or not self.alternates:
-            return 0.0
-        return np.stack([mean(table, c) for c in range(table.models)])
 
 
 @dataclass

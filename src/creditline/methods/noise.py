@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditline.features import Features, mean
+from creditline.features import Features
 
 
 class HalfFeatures:
@@ -35,25 +35,23 @@ class HalfFeatures:
     Args:
         features: a table with errors.
         errors: the same.
+        common: mean of the errors of each model, shape `(C, k)`.
         sign: 1 or -1.
     """
 
     errors: Features | None = None
 
-    def __init__(self, features: Features, errors: Features, sign: int) -> None:
+    def __init__(self, features: Features, errors: Features, common: np.ndarray, sign: int) -> None:
         self.n, self.models, self.dim = features.n, features.models, features.dim
         self.learning_rates = features.learning_rates
+        self.common = common
         self._features, self._errors, self._sign = features, errors, sign
-        self._common: dict[int, np.ndarray] = {}
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """The half's features, chunk by chunk."""
-        if model not in self._common:
-            self._common[model] = mean(self._errors, model)
-        common = self._common[model]
         pairs = zip(self._features.chunks(model), self._errors.chunks(model), strict=True)
         for (start, rows), (_, errors) in pairs:
-            yield start, rows + self._sign * (errors - common)
+            yield start, rows + self._sign * (errors - self.common[model])
 
 
 @dataclass(frozen=True)

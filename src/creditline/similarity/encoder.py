@@ -36,6 +36,7 @@ class EncoderSource:
 
     models = 1
     halves = False
+    parts: Parts = "whole"
 
     def __init__(self, encoder: Encoder, dim: int | None = None) -> None:
         self.encoder = encoder

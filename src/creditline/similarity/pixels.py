@@ -26,6 +26,7 @@ class PixelSource:
 
     models = 1
     halves = False
+    parts: Parts = "whole"
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape

@@ -48,10 +48,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "json_path", metavar="FILE", help="write everything, per query too")
 @click.option("--overwrite", is_flag=True, help="replace the JSON file")
-@click.option(
-    "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
-)
-@models.model_options
+@models.indexed_options
 @settings_options(Contest(), section="Judging")
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(

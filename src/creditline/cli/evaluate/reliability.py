@@ -21,10 +21,7 @@ from creditline.evaluation.reliability import Reliability, reliability
 @click.argument("pictures", nargs=-1, required=True)
 @click.option("--method", "names", multiple=True, help="a method on the same index; repeat")
 @click.option("--top", default=10, show_default=True, help="proponents of each picture to look at")
-@click.option(
-    "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
-)
-@models.model_options
+@models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
     index: str,
