@@ -367,10 +367,12 @@ def test_without_halves_there_is_no_error(build, tiny_images):
     assert bare.errors is None
     trace = bare.trace(tiny_images)[0]
     assert trace.n_above is trace.reliability is trace.proponents[0].error is None
-    with pytest.raises(SettingsError, match="and the index have none"):
+    with pytest.raises(SettingsError, match="and the index has none"):
         bare.noise(bare.extract(tiny_images))
-    with pytest.raises(SettingsError, match="two or more evaluations"):
-        bare.using(shape="threshold", threshold_unit="error").scores(tiny_images)
+    floor = bare.using(shape="threshold", threshold_unit="error")
+    for ask in (floor.scores, floor.trace):
+        with pytest.raises(SettingsError, match="two or more evaluations"):
+            ask("no such picture, and none is looked for")
 
 
 def test_halves_cost_no_feature_its_value(build, tiny_images):

@@ -85,6 +85,7 @@ def reliability(
             one.method.name,
             "Choose gradient methods.",
         )
+    index.require_errors()
     extracted: dict[NoisePlan | None, QueryFeatures] = {}
     for one in chosen:
         plain = one.using(shape="plain")

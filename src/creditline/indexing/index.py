@@ -139,6 +139,8 @@ class Index:
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         if method is not None:
             return self.using(method).trace(queries, top=top)
+        if self.shape.needs_error:
+            self.require_errors()
         prepared, features = self._features(queries)
         self._fit()
         ranker = Ranker(self._store, self.self_influence(), self.method.causal, self.shape)
@@ -169,6 +171,8 @@ class Index:
         Returns:
             float64 of shape `(m, n)`, or `(m, t, n)` for a method that keeps timesteps.
         """
+        if self.shape.needs_error:
+            self.require_errors()
         prepared, features = self._features(queries)
         self._fit()
         matrix: np.ndarray | None = None
@@ -210,18 +214,23 @@ class Index:
         Raises:
             SettingsError: if the index's or the queries' noise has no halves.
         """
+        self.require_errors()
         _, blocks = self._features(features)
         self._fit()
         parts = [self._noise(block) for block in blocks]
         found = [part for part in parts if part is not None]
         if len(found) < len(parts) or not parts:
-            raise SettingsError(
-                "The error of a score needs two halves of the noise on both sides, and "
-                f"{'the index' if self.errors is None else 'these queries'} have none. Index with "
-                "two or more evaluations of an image (timesteps x draws), without --no-halves, "
-                "and keep no timesteps apart."
-            )
+            raise _without_halves("these queries have none")
         return ScoreNoise.stacked(found)
+
+    def require_errors(self) -> None:
+        """Refuse, before queries are extracted, what needs an error that no score can have.
+
+        Raises:
+            SettingsError: if the noise of the index's features has no halves.
+        """
+        if self.errors is None:
+            raise _without_halves("the index has none")
 
     def self_influence(self) -> np.ndarray:
         """Score of every training image for itself, float64 of shape `(n,)`.
@@ -386,3 +395,11 @@ class Index:
                 "absolute damping": list(damping),
             }
         return sections
+
+
+def _without_halves(which: str) -> SettingsError:
+    return SettingsError(
+        f"The error of a score needs two halves of the noise on both sides, and {which}. Index "
+        "with two or more evaluations of an image (timesteps x draws), without --no-halves, and "
+        "keep no timesteps apart."
+    )
