@@ -2,6 +2,7 @@
 #
 #   make demo    train a small model on real icons, trace 16 generated ones, write a report
 #   make test    lint, types and tests
+#   make bench   what extraction costs, next to a training step
 #
 # TORCH chooses the PyTorch to install in a new environment (`make clean` removes the old one); on a
 # GPU machine, for instance, `make demo TORCH=torch`.
@@ -11,7 +12,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test format clean
+.PHONY: help demo test bench format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -46,6 +47,9 @@ test: $(VENV)/.dev  ## lint, types and tests
 	$(BIN)/ruff format --check src tests tools
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
+
+bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (some minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/bench.py
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix src tests

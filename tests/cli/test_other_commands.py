@@ -56,7 +56,7 @@ def test_generate_refuses(refused, model, pictures, tmp_path):
 
 def test_info_shows_what_the_index_was_made_from(run, index, model, data):
     text = run("info", index).stdout
-    for words in ("trak", "timesteps        2", "damping          0.1", model, data):
+    for words in ("trak", "timesteps        2", "damping          3", model, data):
         assert words in text
     assert "digest" not in text
     assert max(map(len, text.splitlines())) <= 160

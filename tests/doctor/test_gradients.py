@@ -10,7 +10,7 @@ from torch import nn
 
 from creditline.doctor.gradients import relative
 from creditline.errors import ModelError, SettingsError
-from creditline.gradients.engine import AutogradEngine
+from creditline.gradients.hooks import HookEngine
 
 
 def test_batch_statistics_fail_both_gradient_checks(make, examine):
@@ -33,12 +33,12 @@ def test_coupling_by_hand_is_found(make, examine):
 
 
 def test_a_wrong_engine_fails(make, examine, monkeypatch):
-    original = AutogradEngine.gradient
+    original = HookEngine._means
 
-    def doubled(self, probe, parts="whole"):
-        return [2 * layer for layer in original(self, probe, parts)]
+    def doubled(self, work):
+        return [2 * layer for layer in original(self, work)]
 
-    monkeypatch.setattr(AutogradEngine, "gradient", doubled)
+    monkeypatch.setattr(HookEngine, "_means", doubled)
     diagnosis = examine(make())
     assert diagnosis["equal to autograd"].status == "fail"
     assert diagnosis["batch composition"].status == "ok"

@@ -26,7 +26,7 @@ def by_hand(index, model, images, method="trak"):
     query = found[:, 0, 0].astype(np.float64)
     phi = index.features()
     a, b = phi - phi.mean(0), query - phi.mean(0)
-    damping = 0.1 * np.square(a).sum() / min(a.shape)
+    damping = index.method.ridge.damping * np.square(a).sum() / min(a.shape)
     return b @ np.linalg.solve(a.T @ a + damping * np.eye(a.shape[1]), a.T)
 
 

@@ -104,7 +104,7 @@ def test_ridge_methods_against_the_explicit_formula(name, train, query):
     method = get(name)().fit(phi)
     a, b = phi - phi.mean(0), q - phi.mean(0)
     kernel = a.T @ a
-    damping = 0.1 * np.trace(kernel) / min(N, K)
+    damping = method.ridge.damping * np.trace(kernel) / min(N, K)
     inverse = np.linalg.inv(kernel + damping * np.eye(K))
     expected = b @ inverse @ a.T
     if name == "relative-if":

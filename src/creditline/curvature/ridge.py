@@ -3,7 +3,8 @@
 The kernel's spectrum spans many orders of magnitude and its scale depends on the objective's
 reduction, so an absolute damping means nothing across models. Relative to the mean eigenvalue of
 the *centred* features one number serves TRAK and D-TRAK alike: nearly all of D-TRAK's trace lies
-in a direction common to all images, which centring removes.
+in a direction common to all images, which centring removes. The default was chosen on one
+benchmark and judged on another (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Ridge:
         SettingsError: on a negative or non-finite damping or an unknown reference.
     """
 
-    damping: float = setting(0.1, "damping, in units of `relative_to`")
+    damping: float = setting(3.0, "damping, in units of `relative_to`")
     relative_to: Literal["mean", "median", "absolute"] = setting(
         "mean", "unit of the damping: mean or median eigenvalue of the kernel, or 1"
     )
@@ -40,7 +41,7 @@ class Ridge:
             math.isfinite(self.damping) and self.damping >= 0,
             "damping must be a finite number, not negative",
             self.damping,
-            "Try 0.1.",
+            "Try 3.",
         )
         if self.relative_to not in REFERENCES:
             raise unknown("damping reference", self.relative_to, REFERENCES)

@@ -111,7 +111,7 @@ def _image_seconds(source: GradientSource, images: ImageSet) -> tuple[float, flo
     """Seconds of CPU and on the clock per image, in groups as large as an index works in."""
     extract = partial(source.extract, parts=source.parts)
     extract(images, [0])  # the first call allocates, and builds what is kept
-    group, count = source.projector.batch, len(images)
+    group, count = source.batch(source.spec.plan.evaluations), len(images)
     groups = [[i] for i in range(count)] if group == 1 else [[i % count for i in range(group)]]
     timed = [_timed(partial(extract, images, rows)) for rows in groups]
     return min(cpu for cpu, _ in timed) / group, min(wall for _, wall in timed) / group

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,9 +10,9 @@ from torch import Tensor
 from creditline.doctor.findings import Finding, some
 from creditline.doctor.subject import Subject
 from creditline.errors import NumericsError
-from creditline.gradients.engine import AutogradEngine
+from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.parameters import differentiable
-from creditline.gradients.probe import Probe
+from creditline.gradients.probe import join
 
 GOOD, TOLERABLE = 1e-4, 1e-2
 DOMINATED = 0.5
@@ -48,7 +47,7 @@ def check_finite(subject: Subject) -> Finding:
         return Finding("finite gradients", "fail", text, remedy)
     try:
         for probe in subject.probes:
-            subject.engine.gradient(probe)
+            subject.engine.gradients([probe])
     except NumericsError as error:
         return Finding("finite gradients", "fail", str(error), remedy)
     low, high = float(losses.min()), float(losses.max())
@@ -59,7 +58,7 @@ def check_finite(subject: Subject) -> Finding:
 def check_repeatable(subject: Subject) -> Finding:
     """The same gradient twice."""
     probe = subject.probes[0]
-    first, second = (flat(subject.engine.gradient(probe)) for _ in range(2))
+    first, second = (flat(subject.engine.gradients([probe])) for _ in range(2))
     error = relative(second, first)
     if error == 0:
         return Finding("repeatable", "ok", "two runs agree to the last bit")
@@ -79,7 +78,7 @@ def check_repeatable(subject: Subject) -> Finding:
 def check_autograd(subject: Subject) -> Finding:
     """The engine's gradient against `.backward()`, one evaluation at a time, in float64."""
     errors = [
-        relative(flat(subject.engine.gradient(probe)), by_hand(subject, i))
+        relative(flat(subject.engine.gradients([probe])), by_hand(subject, i))
         for i, probe in enumerate(subject.probes)
     ]
     return _judge(
@@ -113,12 +112,12 @@ def check_unused(subject: Subject) -> Finding:
     """Selected parameters whose gradient is exactly zero for every image."""
     largest: dict[str, float] = {}
     named = dict(subject.denoiser.module.named_parameters())
-    for probe in subject.probes:
-        units = subject.engine.gradient(probe)
-        for layer, values in zip(subject.engine.layers, units, strict=True):
-            sizes = [named[name].numel() for name in layer.parameters]
-            for name, part in zip(layer.parameters, values[0].split(sizes), strict=True):
-                largest[name] = max(largest.get(name, 0.0), float(part.abs().max()))
+    for layer, values in zip(
+        subject.engine.layers, _plain(subject).gradients(subject.probes), strict=True
+    ):
+        sizes = [named[name].numel() for name in layer.parameters]
+        for name, part in zip(layer.parameters, values.split(sizes, dim=-1), strict=True):
+            largest[name] = float(part.abs().max())
     zero = [name for name, value in largest.items() if value == 0]
     if not zero:
         return Finding("unused parameters", "ok", "every selected tensor has a gradient")
@@ -134,16 +133,12 @@ def check_unused(subject: Subject) -> Finding:
 
 def check_timesteps(subject: Subject) -> list[Finding]:
     """Gradient norms over timesteps: does the mean over timesteps speak for all of them?"""
-    spec, engine = subject.source.spec, subject.engine
+    spec = subject.source.spec
     t = spec.plan.timesteps
     if t == 1 or spec.plan.schedule in ("random", "trajectory"):
         return []
-    plain = AutogradEngine(engine.denoiser, engine.layers, engine.objective)
-    squares = torch.zeros(t, dtype=torch.float64)
-    for probe in subject.probes:
-        for step in range(t):
-            layers = plain.gradient(_at(probe, step))
-            squares[step] += sum(float(layer.double().square().sum()) for layer in layers)
+    layers = _plain(subject).gradients(subject.probes, "timesteps")
+    squares = torch.stack([layer.double().square().sum((0, 2)) for layer in layers]).sum(0)
     steps = subject.probes[0].t[:: spec.plan.draws].tolist()
     high, low = int(squares.argmax()), int(squares.argmin())
     ratio = math.sqrt(float(squares[high] / squares[low])) if squares[low] > 0 else math.inf
@@ -171,7 +166,7 @@ def by_hand(subject: Subject, i: int) -> Tensor:
     reference, probe, spec = subject.reference, subject.reference_probes[i], subject.source.spec
     module, layers = reference.module, subject.engine.layers
     draws = probe.draws
-    total = torch.zeros(sum(layer.size for layer in layers), dtype=torch.float64)
+    total: Tensor | float = 0.0
     with differentiable(module, layers) as grouped:
         parameters = [p for layer in grouped for p in layer]
         for start in range(0, len(probe.t), draws):
@@ -184,16 +179,16 @@ def by_hand(subject: Subject, i: int) -> Tensor:
                 output = reference.predict(x_t, t, condition)
                 spec.objective(reference.process, output, x0, noise, t).sum().backward()
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-            unit = torch.cat([part.flatten() for part in parts]) / draws
+            unit = _kept(subject, parts) / draws
             total += unit / unit.norm() if spec.normalise == "timestep" else unit
         for p in parameters:
             p.grad = None
-    return total * draws / len(probe.t)
+    return torch.as_tensor(total) * draws / len(probe.t)
 
 
 def flat(layers: list[Tensor]) -> Tensor:
     """The one unit of an engine's gradient as a float64 vector on the CPU."""
-    return torch.cat([layer[0].double().cpu() for layer in layers])
+    return torch.cat([layer[0, 0].double().cpu() for layer in layers])
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -217,23 +212,23 @@ def _samples(subject: Subject) -> range:
 
 def _values(subject: Subject, i: int | None) -> Tensor:
     """The objective at every evaluation of image `i`, or of all images in one forward pass."""
-    denoiser = subject.denoiser
     probes = subject.probes if i is None else [subject.probes[i]]
-    x0, noise, t = (torch.cat([getattr(p, name) for p in probes]) for name in ("x0", "noise", "t"))
-    condition = {
-        name: torch.cat([p.condition[name] for p in probes]) for name in probes[0].condition
-    }
-    output = denoiser.predict(denoiser.process.add_noise(x0, noise, t), t, condition)
-    return subject.engine.objective(denoiser.process, output, x0, noise, t)
+    return subject.engine.values(join(probes))
 
 
-def _at(probe: Probe, step: int) -> Probe:
-    """The part of a probe at one of its timesteps."""
-    part = slice(step * probe.draws, (step + 1) * probe.draws)
-    condition = {name: value[part] for name, value in probe.condition.items()}
-    return replace(
-        probe, x0=probe.x0[part], t=probe.t[part], noise=probe.noise[part], condition=condition
-    )
+def _plain(subject: Subject) -> AutogradEngine:
+    """Whole gradients, parameter by parameter, nothing normalised."""
+    engine = subject.engine
+    return AutogradEngine(engine.denoiser, engine.layers, engine.objective)
+
+
+def _kept(subject: Subject, gradients: list[Tensor]) -> Tensor:
+    """What the engine keeps of gradients of single parameters, as one vector."""
+    names = [name for layer in subject.engine.layers for name in layer.parameters]
+    flat, sides = [gradient.flatten() for gradient in gradients], subject.engine.sides
+    if sides is not None:
+        flat = [sides.one(n, g).double() for n, g in zip(names, flat, strict=True)]
+    return torch.cat(flat)
 
 
 def _gradient(value: Tensor, parameters: list[Tensor]) -> Tensor:

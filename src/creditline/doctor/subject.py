@@ -14,7 +14,7 @@ from torch import nn
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import ModelError
-from creditline.gradients.engine import AutogradEngine
+from creditline.gradients.engine import Engine
 from creditline.gradients.probe import Probe, expand
 from creditline.gradients.source import GradientSource
 
@@ -36,7 +36,7 @@ class Subject:
     denoiser: Denoiser
     reference: Denoiser
     source: GradientSource
-    engine: AutogradEngine
+    engine: Engine
     images: ImageSet
     probes: list[Probe]
     reference_probes: list[Probe]
@@ -46,13 +46,13 @@ class Subject:
         """Copy the model and expand the images."""
         reference = copy.deepcopy(denoiser).to("cpu")
         reference.module.double()
-        batch, plan = denoiser.encode(images, range(len(images))), source.spec.plan
-        spec = source.spec
+        batch = denoiser.encode(images, range(len(images)))
+        plan = source.spec.plan
         return cls(
             denoiser,
             reference,
             source,
-            AutogradEngine(denoiser, source.layers, spec.objective, spec.normalise),
+            source.engines[0],
             images,
             expand(denoiser, batch, plan, "train"),
             expand(reference, batch, plan, "train"),

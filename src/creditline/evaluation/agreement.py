@@ -117,11 +117,11 @@ def _project(
     source: GradientSource, gradients: np.ndarray, kind: str, dim: int, seed: int = 0
 ) -> np.ndarray:
     projector = build(Projection(kind, dim, seed), source.layers)  # type: ignore[arg-type]
-    sizes = [layer.size for layer in source.layers]
-    parts = [
-        projector.project(torch.from_numpy(gradients[i : i + 16]).split(sizes, dim=1))
-        for i in range(0, len(gradients), 16)
-    ]
+    sizes, sides = [layer.size for layer in source.layers], projector.sides
+    parts = []
+    for i in range(0, len(gradients), 16):
+        layers = list(torch.from_numpy(gradients[i : i + 16]).split(sizes, dim=1))
+        parts.append(projector.project(layers if sides is None else sides.compress(layers)))
     return torch.cat(parts).numpy()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +22,17 @@ class Layer:
     Attributes:
         name: the module's qualified name.
         parameters: qualified parameter names, in the module's order.
-        size: their number of elements.
+        shapes: of each.
     """
 
     name: str
     parameters: tuple[str, ...]
-    size: int
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return sum(math.prod(shape) for shape in self.shapes)
 
 
 def select(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
@@ -46,14 +52,14 @@ def select(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
     patterns = [part.strip() for part in pattern.split(",") if part.strip()]
     wanted = [p for p in patterns if not p.startswith("!")] or ["*"]
     unwanted = [p[1:] for p in patterns if p.startswith("!")]
-    groups: dict[str, list[tuple[str, int]]] = {}
+    groups: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for name, parameter in module.named_parameters():
         if not parameter.is_floating_point():
             continue
         if any(fnmatchcase(name, p) for p in wanted) and not any(
             fnmatchcase(name, p) for p in unwanted
         ):
-            groups.setdefault(name.rpartition(".")[0], []).append((name, parameter.numel()))
+            groups.setdefault(name.rpartition(".")[0], []).append((name, tuple(parameter.shape)))
     if not groups:
         some = [name for name, _ in module.named_parameters()][:6]
         raise SettingsError(
@@ -61,7 +67,7 @@ def select(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
             "use shell patterns such as '*attn*', or '*' for all."
         )
     return tuple(
-        Layer(name, tuple(p for p, _ in members), sum(size for _, size in members))
+        Layer(name, tuple(p for p, _ in members), tuple(shape for _, shape in members))
         for name, members in groups.items()
     )
 

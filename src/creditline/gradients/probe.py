@@ -48,6 +48,17 @@ class Probe:
     condition: dict[str, Tensor]
     draws: int
 
+    def __getitem__(self, part: Tensor | slice) -> Probe:
+        """Some evaluations of the image."""
+        return Probe(
+            self.image_id,
+            self.x0[part],
+            self.t[part],
+            self.noise[part],
+            {name: value[part] for name, value in self.condition.items()},
+            self.draws,
+        )
+
     def halves(self) -> tuple[Tensor, Tensor]:
         """Positions of the evaluations in two halves that share no noise.
 
@@ -67,6 +78,19 @@ class Probe:
         places = torch.arange(u)
         black = (places // self.draws + places % self.draws) % 2 == 0
         return places[black], places[~black]
+
+
+def join(probes: Sequence[Probe]) -> Probe:
+    """The evaluations of several probes as one batch."""
+    names = probes[0].condition
+    return Probe(
+        ", ".join(probe.image_id for probe in probes),
+        torch.cat([probe.x0 for probe in probes]),
+        torch.cat([probe.t for probe in probes]),
+        torch.cat([probe.noise for probe in probes]),
+        {name: torch.cat([probe.condition[name] for probe in probes]) for name in names},
+        probes[0].draws,
+    )
 
 
 def expand(

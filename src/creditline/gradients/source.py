@@ -12,7 +12,9 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import ModelError
 from creditline.executor import one_thread
-from creditline.gradients.engine import AutogradEngine, GradientEngine, Parts
+from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.engine import Engine, Parts
+from creditline.gradients.hooks import HookEngine
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.gradients.probe import Probe, Trajectory, expand
@@ -32,6 +34,7 @@ class GradientSource:
     Attributes:
         dim: feature dimension k.
         models: number of models C.
+        engines: one per model.
         halves: whether features come with the error that their noise leaves.
         parts: what `extract` is asked for by an index.
 
@@ -57,6 +60,7 @@ class GradientSource:
                     f"than {self.denoisers[0].source}. Index them separately."
                 )
         self.projector = build(spec.projection, self.layers)
+        self.engines = tuple(self._engine(denoiser) for denoiser in self.denoisers)
         self.dim = self.projector.dim
         self.models = len(self.denoisers)
         self.halves = spec.has_halves
@@ -64,10 +68,14 @@ class GradientSource:
         self.parameters = sum(layer.size for layer in self.layers)
 
     def check(self, images: ImageSet) -> None:
-        """Raise before long work if the images or the noise plan do not fit the models."""
-        for denoiser in self.denoisers:
+        """Raise before long work if images, noise plan or engine do not fit the models."""
+        for engine in self.engines:
+            denoiser = engine.denoiser
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
+            if isinstance(engine, HookEngine):
+                with one_thread():
+                    engine.verify(denoiser.encode(images, [0]))
 
     def extract(
         self,
@@ -94,24 +102,32 @@ class GradientSource:
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
         with one_thread():
-            for denoiser in self.denoisers:
-                engine = AutogradEngine(
-                    denoiser, self.layers, self.spec.objective, self.spec.normalise
-                )
-                batch = denoiser.encode(images, indices)
-                probes = expand(denoiser, batch, plan, role, trajectories)
+            for engine in self.engines:
+                batch = engine.denoiser.encode(images, indices)
+                probes = expand(engine.denoiser, batch, plan, role, trajectories)
                 per_model.append(self._project(engine, probes, parts))
         return np.stack(per_model, axis=2)
 
-    def _project(self, engine: GradientEngine, probes: Sequence[Probe], parts: Parts) -> np.ndarray:
+    def batch(self, evaluations: int) -> int:
+        """How many images, of so many evaluations each, are best handed over at once."""
+        return max(self.projector.batch, *(e.batch(evaluations) for e in self.engines))
+
+    def _engine(self, denoiser: Denoiser) -> Engine:
+        """The engine asked for; by itself, hooks where they need no weight gradients."""
+        spec, sides = self.spec, self.projector.sides
+        hooks = spec.engine == "hooks" or (spec.engine == "auto" and sides is not None)
+        kind = HookEngine if hooks else AutogradEngine
+        return kind(denoiser, self.layers, spec.objective, spec.normalise, sides)
+
+    def _project(self, engine: Engine, probes: Sequence[Probe], parts: Parts) -> np.ndarray:
         """Features of shape `(b, units, k)` from one model."""
         features: list[Tensor] = []
-        for start in range(0, len(probes), self.projector.batch):
-            group = probes[start : start + self.projector.batch]
-            gradients = [engine.gradient(probe, parts) for probe in group]
-            stacked = [torch.cat(layer) for layer in zip(*gradients, strict=True)]
-            projected = self.projector.project(stacked)
-            features.append(projected.view(len(group), -1, self.dim).cpu())
+        size = self.batch(len(probes[0].t))
+        for start in range(0, len(probes), size):
+            gradients = engine.gradients(probes[start : start + size], parts)
+            units = gradients[0].shape[1]
+            projected = self.projector.project([layer.flatten(0, 1) for layer in gradients])
+            features.append(projected.unflatten(0, (-1, units)).cpu())
         found = torch.cat(features).numpy()
         if parts != "halves":
             return found

@@ -12,6 +12,7 @@ from creditline.gradients.projection import Projection
 from creditline.settings import setting
 
 NORMALISATIONS = ("none", "timestep")
+ENGINES = ("auto", "hooks", "autograd")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class FeatureSpec:
     normalise: Literal["none", "timestep"] = setting(
         "none", "give the gradient of each timestep unit norm before averaging"
     )
+    engine: Literal["auto", "hooks", "autograd"] = setting(
+        "auto", "how gradients are taken; changes their cost and their last digits only"
+    )
     halves: bool = setting(
         True, "keep what two halves of the noise differ by: without it no score has an error"
     )
@@ -42,6 +46,8 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         if self.normalise not in NORMALISATIONS:
             raise unknown("normalisation", self.normalise, NORMALISATIONS)
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
 
     @property
     def has_halves(self) -> bool:

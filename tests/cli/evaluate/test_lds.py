@@ -54,7 +54,7 @@ def test_table_and_json(run, asked, tmp_path):
         "all queries: 5 queries",
         "ceiling: seed to seed",
         "TRAK",
-        "default 0.1",
+        "default 3",
         "cross-validated",
         "oracle",
         "Datamodel (ridge)",

@@ -11,8 +11,11 @@ from creditline.gradients.parameters import Layer
 from creditline.gradients.projection import Projection, build
 from creditline.gradients.projection.base import PROJECTIONS, lay_out
 
-LAYERS = tuple(
-    Layer(name, (name,), size) for name, size in [("a", 700), ("b", 5), ("c", 300), ("d", 64)]
+LAYERS = (
+    Layer("a", ("a.weight",), ((20, 35),)),
+    Layer("b", ("b.bias",), ((5,),)),
+    Layer("c", ("c.weight", "c.bias"), ((10, 3, 3, 3), (30,))),
+    Layer("d", ("d.weight",), ((64,),)),
 )
 D = sum(layer.size for layer in LAYERS)
 RANDOM = [p for p in PROJECTIONS if p != "none"]
@@ -20,6 +23,17 @@ RANDOM = [p for p in PROJECTIONS if p != "none"]
 
 def split(rows: torch.Tensor) -> list[torch.Tensor]:
     return list(rows.split([layer.size for layer in LAYERS], dim=1))
+
+
+def make(kind: str, k: int = 128, seed: int = 0, layout: str = "layers"):
+    """A projector of whole gradients."""
+    projector = build(Projection(kind, k, seed, layout, rank=8), LAYERS)
+
+    def project(rows: torch.Tensor) -> torch.Tensor:
+        layers, sides = split(rows), projector.sides
+        return projector.project(layers if sides is None else sides.compress(layers))
+
+    return project
 
 
 @pytest.fixture
@@ -35,12 +49,12 @@ def test_inner_products_are_unbiased_with_the_variance_of_theory(kind, layout, v
     k, trials = 128, 300
     estimates = []
     for seed in range(trials):
-        feature = build(Projection(kind, k, seed, layout), LAYERS).project(split(vectors))
+        feature = make(kind, k, seed, layout)(vectors)
         estimates.append(float(feature[0] @ feature[1]))
     true = float(vectors[0] @ vectors[1])
     spread = float(np.std(estimates))
     assert abs(np.mean(estimates) - true) < 4 * spread / np.sqrt(trials)
-    if layout == "joint":
+    if layout == "joint" and kind != "two-sided":
         squares = vectors.square().sum(1)
         theory = float(torch.sqrt((squares[0] * squares[1] + true**2) / k))
         assert 0.75 * theory < spread < 1.25 * theory
@@ -48,25 +62,25 @@ def test_inner_products_are_unbiased_with_the_variance_of_theory(kind, layout, v
 
 @pytest.mark.parametrize("kind", PROJECTIONS)
 def test_rows_of_a_batch_do_not_influence_each_other(kind, vectors):
-    projector = build(Projection(kind, 128), LAYERS)
-    together = projector.project(split(vectors))
-    alone = torch.cat([projector.project(split(row[None])) for row in vectors])
+    project = make(kind)
+    together = project(vectors)
+    alone = torch.cat([project(row[None]) for row in vectors])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", PROJECTIONS)
 def test_same_seed_same_projection_other_seed_another(kind, vectors):
-    a, b = (build(Projection(kind, 128, 3), LAYERS).project(split(vectors)) for _ in range(2))
+    a, b = (make(kind, seed=3)(vectors) for _ in range(2))
     assert torch.equal(a, b)
-    other = build(Projection(kind, 128, 4), LAYERS).project(split(vectors))
+    other = make(kind, seed=4)(vectors)
     assert torch.equal(a, other) == (kind == "none")
 
 
 @pytest.mark.parametrize("kind", PROJECTIONS)
 def test_linear(kind, vectors):
-    projector = build(Projection(kind, 128), LAYERS)
-    combined = projector.project(split((2 * vectors[0] - 3 * vectors[1])[None]))[0]
-    parts = projector.project(split(vectors))
+    project = make(kind)
+    combined = project((2 * vectors[0] - 3 * vectors[1])[None])[0]
+    parts = project(vectors)
     torch.testing.assert_close(combined, 2 * parts[0] - 3 * parts[1], rtol=1e-4, atol=1e-4)
 
 
@@ -76,14 +90,14 @@ def test_none_is_the_whole_gradient(vectors):
 
 @pytest.mark.parametrize("k", [4, 37, 128, 1000, D - 1])
 def test_blocks_are_contiguous_and_sum_to_k(k):
-    blocks = lay_out(Projection(dim=k), LAYERS)
+    blocks = lay_out(Projection(dim=k, layout="layers"), LAYERS)
     assert [b.start for b in blocks] == np.cumsum([0, *(b.rows for b in blocks[:-1])]).tolist()
     assert sum(b.rows for b in blocks) == k
     assert all(1 <= b.rows <= b.size for b in blocks)
 
 
 def test_per_layer_scores_add_up(vectors):
-    projector = build(Projection("count-sketch", 128), LAYERS)
+    projector = build(Projection("count-sketch", 128, layout="layers"), LAYERS)
     a, b = projector.project(split(vectors))
     parts = [
         a[x.start : x.start + x.rows] @ b[x.start : x.start + x.rows] for x in projector.blocks
@@ -92,9 +106,9 @@ def test_per_layer_scores_add_up(vectors):
 
 
 def test_a_layers_projection_does_not_depend_on_the_other_layers(vectors):
-    whole = build(Projection("gaussian", 128), LAYERS)
+    whole = build(Projection("gaussian", 128, layout="layers"), LAYERS)
     block = whole.blocks[0]
-    alone = build(Projection("gaussian", block.rows), LAYERS[:1])
+    alone = build(Projection("gaussian", block.rows, layout="layers"), LAYERS[:1])
     parts = split(vectors)
     torch.testing.assert_close(
         whole.project(parts)[:, : block.rows], alone.project(parts[:1]), rtol=1e-5, atol=1e-5
@@ -107,6 +121,7 @@ def test_a_layers_projection_does_not_depend_on_the_other_layers(vectors):
         ({"projection": "gausian"}, "gaussian"),
         ({"layout": "layer"}, "layers"),
         ({"dim": 0}, "at least 1"),
+        ({"rank": 0}, "rank must be at least 1"),
     ],
 )
 def test_bad_settings(settings, word):
@@ -116,6 +131,8 @@ def test_bad_settings(settings, word):
 
 def test_dimensions_that_make_no_sense():
     with pytest.raises(SettingsError, match="smaller than the 1,069 selected"):
-        build(Projection(dim=D), LAYERS)
+        build(Projection("count-sketch", dim=D), LAYERS)
+    with pytest.raises(SettingsError, match="numbers that its sides keep.*raise the rank"):
+        build(Projection(dim=600, rank=2), LAYERS)
     with pytest.raises(SettingsError, match="4 layers"):
-        build(Projection(dim=3), LAYERS)
+        build(Projection(dim=3, layout="layers"), LAYERS)

@@ -37,8 +37,10 @@ def build(settings: Projection, layers: Sequence[Layer]) -> Projector:
     """
     from creditline.gradients.projection.count_sketch import CountSketch
     from creditline.gradients.projection.dense import Gaussian, Rademacher
+    from creditline.gradients.sides import Sides
 
     kinds: dict[str, type[Projector]] = {
+        "two-sided": CountSketch,
         "count-sketch": CountSketch,
         "gaussian": Gaussian,
         "rademacher": Rademacher,
@@ -46,4 +48,6 @@ def build(settings: Projection, layers: Sequence[Layer]) -> Projector:
     }
     if settings.projection not in kinds:
         raise unknown("projection", settings.projection, PROJECTIONS)
-    return kinds[settings.projection](lay_out(settings, layers), settings.projection_seed)
+    seed, two_sided = settings.projection_seed, settings.projection == "two-sided"
+    sides = Sides(layers, settings.rank, seed) if two_sided else None
+    return kinds[settings.projection](lay_out(settings, layers, sides), seed, sides)

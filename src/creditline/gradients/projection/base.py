@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from creditline.gradients.parameters import Layer
+    from creditline.gradients.sides import Sides
 
-PROJECTIONS = ("count-sketch", "gaussian", "rademacher", "none")
+PROJECTIONS = ("two-sided", "count-sketch", "gaussian", "rademacher", "none")
 LAYOUTS = ("layers", "joint")
 
 
@@ -29,18 +30,23 @@ LAYOUTS = ("layers", "joint")
 class Projection:
     """How a gradient of `d` elements becomes a feature of `k`.
 
+    `two-sided` first sees each weight's gradient from at most `rank` directions of either side,
+    then sketches what is left: it never needs the weight gradients themselves.
+
     Raises:
         SettingsError: on an unknown name or a non-positive dimension.
     """
 
-    projection: Literal["count-sketch", "gaussian", "rademacher", "none"] = setting(
-        "count-sketch", "kind of random projection"
+    projection: Literal["two-sided", "count-sketch", "gaussian", "rademacher", "none"] = setting(
+        "two-sided", "kind of random projection"
     )
     dim: int = setting(4096, "projection dimension k")
     projection_seed: int = setting(0, "seed of the projection")
     layout: Literal["layers", "joint"] = setting(
-        "layers", "project layer by layer (keeps per-layer scores) or all at once"
+        "joint",
+        "project all layers at once, or each by itself (less exact, keeps per-layer scores)",
     )
+    rank: int = setting(64, "two-sided projection: directions of each side of a layer's weight")
 
     def __post_init__(self) -> None:
         if self.projection not in PROJECTIONS:
@@ -48,11 +54,14 @@ class Projection:
         if self.layout not in LAYOUTS:
             raise unknown("projection layout", self.layout, LAYOUTS)
         require(self.dim >= 1, "dim must be at least 1", self.dim, "Try 4096.")
+        require(self.rank >= 1, "rank must be at least 1", self.rank, "Try 64.")
 
 
 @dataclass(frozen=True)
 class Block:
     """One independently projected block: `rows` output dimensions from `size` inputs.
+
+    The inputs are a layer's gradient, or what two sides keep of it.
 
     A block that keeps all its dimensions (`rows == size`) is copied, not projected.
     """
@@ -73,21 +82,24 @@ class Projector(ABC):
     Attributes:
         blocks: the boundaries of every block within the feature.
         dim: feature dimension k.
+        sides: what of each layer's gradient is projected; None: all.
         batch: how many gradients to hand over at once for good speed.
     """
 
     batch: int = 1
 
-    def __init__(self, blocks: Sequence[Block], seed: int) -> None:
+    def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
         self.blocks = tuple(blocks)
         self.dim = sum(block.rows for block in blocks)
         self.seed = seed
+        self.sides = sides
 
     def project(self, gradients: Sequence[Tensor]) -> Tensor:
         """Project a batch.
 
         Args:
-            gradients: one float32 tensor of shape `(b, d_l)` per layer, in layer order.
+            gradients: one float32 tensor of shape `(b, d_l)` per layer, in layer order; if there
+                are sides, what they keep of it.
 
         Returns:
             Features, float32 of shape `(b, k)`.
@@ -107,25 +119,34 @@ class Projector(ABC):
         """Project one block, `(b, size)` to `(b, rows)`."""
 
 
-def lay_out(settings: Projection, layers: Sequence[Layer]) -> tuple[Block, ...]:
+def lay_out(
+    settings: Projection, layers: Sequence[Layer], sides: Sides | None = None
+) -> tuple[Block, ...]:
     """Split `k` dimensions over the layers.
 
-    A layer gets dimensions in proportion to the square root of its size, at most its size: the
-    variance of a sketch falls with its rows, and small layers (norms, biases) carry more gradient
-    per element than large ones.
+    A layer gets dimensions in proportion to the square root of its size, at most what there is of
+    it: the variance of a sketch falls with its rows, and small layers (norms, biases) carry more
+    gradient per element than large ones.
 
     Raises:
         SettingsError: if `k` is not below the number of parameters, or below the layer count.
     """
-    total = sum(layer.size for layer in layers)
+    sizes = [layer.size for layer in layers] if sides is None else sides.sizes
+    total = sum(sizes)
     if settings.projection == "none":
-        rows = [layer.size for layer in layers]
+        rows = sizes
     else:
         require(
             settings.dim < total,
-            f"A projection dimension must be smaller than the {total:,} selected parameters",
+            f"A projection dimension must be smaller than the {total:,} "
+            + ("selected parameters" if sides is None else "numbers that its sides keep"),
             settings.dim,
-            "Lower the dimension, or use projection 'none' to keep the whole gradient.",
+            "Lower the dimension, or "
+            + (
+                "use projection 'none' to keep the whole gradient."
+                if sides is None
+                else "raise the rank."
+            ),
         )
         if settings.layout == "joint":
             return (Block("*", total, 0, settings.dim),)
@@ -135,24 +156,30 @@ def lay_out(settings: Projection, layers: Sequence[Layer]) -> tuple[Block, ...]:
             settings.dim,
             "Raise the dimension or use layout 'joint'.",
         )
-        rows = _allocate(settings.dim, [layer.size for layer in layers])
+        rows = _allocate(settings.dim, [layer.size for layer in layers], sizes)
     blocks, start = [], 0
-    for layer, count in zip(layers, rows, strict=True):
-        blocks.append(Block(layer.name, layer.size, start, count))
+    for layer, size, count in zip(layers, sizes, rows, strict=True):
+        blocks.append(Block(layer.name, size, start, count))
         start += count
     return tuple(blocks)
 
 
-def _allocate(dim: int, sizes: Sequence[int]) -> list[int]:
-    """Whole rows, at least 1 and at most the size each, near `c sqrt(size)`, summing to `dim`."""
+def _allocate(dim: int, weights: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """Whole rows, 1 to the size of each, near `c sqrt(weight)`, summing to `dim`."""
+
+    def ideal_rows(c: float) -> list[float]:
+        return [
+            min(float(s), max(1.0, c * math.sqrt(w))) for w, s in zip(weights, sizes, strict=True)
+        ]
+
     low, high = 0.0, float(dim)
     for _ in range(200):  # bisection on c; the sum grows with c
         middle = (low + high) / 2
-        if sum(min(s, max(1.0, middle * math.sqrt(s))) for s in sizes) < dim:
+        if sum(ideal_rows(middle)) < dim:
             low = middle
         else:
             high = middle
-    ideal = [min(float(s), max(1.0, high * math.sqrt(s))) for s in sizes]
+    ideal = ideal_rows(high)
     rows = [max(1, math.floor(x)) for x in ideal]
     # Largest remainders first; ties by position keep the split deterministic.
     order = sorted(range(len(sizes)), key=lambda i: (rows[i] - ideal[i], i))

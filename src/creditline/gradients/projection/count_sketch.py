@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from creditline.fingerprint import key64
 from creditline.gradients.projection.base import Block, Projector
+from creditline.gradients.sides import Sides
 
 
 class CountSketch(Projector):
@@ -18,8 +21,8 @@ class CountSketch(Projector):
     its device-dependent order of additions is needed. Cost: one pass over the gradient.
     """
 
-    def __init__(self, blocks: tuple[Block, ...], seed: int) -> None:
-        super().__init__(blocks, seed)
+    def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
+        super().__init__(blocks, seed, sides)
         self._tables: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def project_block(self, block: Block, gradient: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from creditline.fingerprint import key64
 from creditline.gradients.projection.base import Block, Projector
+from creditline.gradients.sides import Sides
 
 CACHE_BYTES = 1 << 30
 CHUNK_ELEMENTS = 1 << 22
@@ -25,8 +27,8 @@ class Dense(Projector):
     kind: str
     batch = 16
 
-    def __init__(self, blocks: tuple[Block, ...], seed: int) -> None:
-        super().__init__(blocks, seed)
+    def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
+        super().__init__(blocks, seed, sides)
         elements = sum(b.rows * b.size for b in blocks if not b.exact)
         self._keep = 4 * elements <= CACHE_BYTES
         self._cache: dict[tuple[str, int, torch.device], Tensor] = {}

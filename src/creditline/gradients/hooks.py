@@ -1,0 +1,211 @@
+"""Projected gradients without weight gradients: taps at the layers, several images in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from creditline.diffusion.denoiser import Batch
+from creditline.errors import ModelError
+from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.engine import Engine, Work
+from creditline.gradients.parameters import Layer, differentiable
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.probe import expand, join
+from creditline.gradients.taps import Segments, Tap, tap_of
+
+PASSES = 4
+TOLERANCE = 1e-3
+"""Of the gradient's norm; rounding leaves 1e-6."""
+
+Chunk = list[tuple[int, Tensor]]
+"""One pass: positions in the work, and the evaluations that are taken of each."""
+
+
+class HookEngine(Engine):
+    """Gradients from hooks on the modules.
+
+    A pass holds as many images as fit into `microbatch` evaluations. Going back it needs the
+    gradients of the layers' outputs only, which cost as much as a forward pass; what is wanted of
+    the weights is contracted from these and the inputs on the spot. Parameters of modules that no
+    tap knows, and parameters that several modules share, are taken from autograd: then a pass holds
+    one gradient at a time.
+
+    Attributes:
+        taps: by module.
+        rest: layers of the parameters that are left to autograd.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.taps, self.rest = _tapped(self)
+        self._slices = dict(self._lay_out())
+
+    def batch(self, evaluations: int) -> int:
+        return max(1, PASSES * self.microbatch // evaluations)
+
+    def verify(self, images: Batch) -> None:
+        """Compare with autograd, once, before long work.
+
+        Args:
+            images: the first of them is looked at.
+
+        Raises:
+            ModelError: if the network does something with its weights that no hook sees.
+        """
+        plan = NoisePlan("random", timesteps=2)
+        (probe, *_) = expand(self.denoiser, images, plan, "train")
+        settings: dict[str, Any] = {"objective": self.objective, "sides": self.sides}
+        exact = AutogradEngine(self.denoiser, self.layers, **settings).gradients([probe])
+        mine = HookEngine(self.denoiser, self.layers, **settings).gradients([probe])
+        scale = torch.cat([layer.flatten() for layer in exact]).norm()
+        for layer, a, b in zip(self.layers, mine, exact, strict=True):
+            error = float((a - b).norm() / scale)
+            if not error <= TOLERANCE:
+                raise ModelError(
+                    f"Hooks find another gradient than autograd in layer {layer.name!r} of "
+                    f"{type(self.denoiser.module).__name__}: they differ by {error:.1e} of the "
+                    "whole. Use engine='autograd' (--engine autograd)."
+                )
+
+    def _means(self, work: Sequence[Work]) -> list[Tensor]:
+        device = self.denoiser.device
+        sizes = [layer.size for layer in self.layers] if self.sides is None else self.sides.sizes
+        totals = [torch.zeros(len(work), size, device=device) for size in sizes]
+        with differentiable(self.denoiser.module, self.rest) as parameters:
+            rest = [p for layer in parameters for p in layer]
+            for chunk in self._passes(work):
+                self._pass(work, chunk, totals, rest)
+        lengths = torch.tensor([len(group) for _, group in work], device=device)
+        return [total / lengths[:, None] for total in totals]
+
+    def _passes(self, work: Sequence[Work]) -> Iterator[Chunk]:
+        """The work in passes; a gradient of more evaluations than fit takes several."""
+        chunk: Chunk = []
+        room = self.microbatch
+        for i, (_, group) in enumerate(work):
+            for part in group.chunk(math.ceil(len(group) / self.microbatch)):
+                if chunk and (len(part) > room or self.rest):
+                    yield chunk
+                    chunk, room = [], self.microbatch
+                chunk.append((i, part))
+                room -= len(part)
+        yield chunk
+
+    def _pass(
+        self, work: Sequence[Work], chunk: Chunk, totals: list[Tensor], rest: list[Tensor]
+    ) -> None:
+        """Add the gradients of one pass, summed over evaluations, to the totals."""
+        evaluations = join([work[i][0][part.to(work[i][0].t.device)] for i, part in chunk])
+        segments = Segments(tuple(len(part) for _, part in chunk))
+        rows = torch.tensor([i for i, _ in chunk], device=self.denoiser.device)
+
+        def add(found: dict[str, Tensor]) -> None:
+            for name, values in found.items():
+                index, place = self._slices[name]
+                totals[index][:, place].index_add_(0, rows, values)
+
+        with torch.enable_grad(), self._hooked(segments, add) as leaves:
+            value = self.values(evaluations).sum()
+            if not value.requires_grad:  # nothing that was selected has a part in the output
+                return
+            gradients = torch.autograd.grad(value, [*leaves, *rest], allow_unused=True)
+        names = [name for layer in self.rest for name in layer.parameters]
+        for name, gradient in zip(names, gradients[len(leaves) :], strict=True):
+            if gradient is not None:
+                kept = (
+                    gradient.float()
+                    if self.sides is None
+                    else self.sides.one(name, gradient.flatten())
+                )
+                add({name: kept.flatten()[None]})
+
+    @contextmanager
+    def _hooked(self, segments: Segments, add: Any) -> Iterator[list[Tensor]]:
+        """Hooks in place; yields the outputs from which gradients have to be asked.
+
+        An output that nothing before it makes differentiable becomes a leaf: the pass back then
+        ends there.
+        """
+        leaves: list[Tensor] = []
+        n = sum(segments.lengths)
+
+        def hook(tap: Tap) -> Any:
+            def forward(_: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor | None:
+                x: Tensor = next(iter((*args, *kwargs.values())))
+                if len(output) % n:
+                    raise ModelError(
+                        f"Layer {tap.title} was called with a batch of {len(output)} for {n} "
+                        "images, so its gradient cannot be told apart by image. Use "
+                        "engine='autograd' (--engine autograd)."
+                    )
+                with torch.no_grad():
+                    kept = tap.keep(x.detach())
+                leaf = None
+                if not output.requires_grad:
+                    leaf = output = output.detach().requires_grad_()
+                    leaves.append(output)
+                output.register_hook(lambda g: backward(tap, kept, g))
+                return leaf
+
+            return forward
+
+        def backward(tap: Tap, kept: Tensor, g: Tensor) -> None:
+            with torch.no_grad():
+                add(tap.contract(kept, g, segments))
+
+        handles = [
+            module.register_forward_hook(hook(tap), with_kwargs=True)
+            for module, tap in self.taps.items()
+        ]
+        try:
+            yield leaves
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _lay_out(self) -> Iterator[tuple[str, tuple[int, slice]]]:
+        """Where each parameter's numbers lie: layer and part of it."""
+        for index, layer in enumerate(self.layers):
+            start = 0
+            for name, shape in zip(layer.parameters, layer.shapes, strict=True):
+                whole = math.prod(shape)
+                size = whole if self.sides is None else self.sides.weights[name].size
+                yield name, (index, slice(start, start + size))
+                start += size
+
+
+def _tapped(engine: HookEngine) -> tuple[dict[nn.Module, Tap], tuple[Layer, ...]]:
+    """A tap for each module that has one, and the layers of what is left."""
+    module = engine.denoiser.module
+    named = dict(module.named_parameters())
+    owners = Counter(id(p) for part in module.modules() for p in part._parameters.values())
+    taps, tapped = {}, set()
+    for prefix, part in module.named_modules():
+        names = {own: f"{prefix}.{own}" if prefix else own for own in part._parameters}
+        wanted = {
+            own: name
+            for own, name in names.items()
+            if any(name in layer.parameters for layer in engine.layers)
+            and owners[id(named[name])] == 1
+        }
+        kind = tap_of(part)
+        if wanted and kind is not None:
+            taps[part] = kind(part, wanted, engine.sides)
+            tapped |= set(wanted.values())
+    rest = []
+    for layer in engine.layers:
+        left = [
+            (name, shape)
+            for name, shape in zip(layer.parameters, layer.shapes, strict=True)
+            if name not in tapped
+        ]
+        if left:
+            rest.append(Layer(layer.name, *map(tuple, zip(*left, strict=True))))
+    return taps, tuple(rest)

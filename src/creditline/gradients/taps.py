@@ -1,0 +1,272 @@
+"""Taps: a module's parameter gradients from what flows through it, image by image.
+
+A tap is shown the module's input on the way forward and the gradient of its output on the way back,
+and contracts the two over all places and evaluations of an image. Weights need no gradient of their
+own, and where sides are projected both factors are projected before they meet.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from creditline.gradients.sides import Sides
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How the evaluations of a pass belong to the gradients that are wanted.
+
+    Attributes:
+        lengths: evaluations of each gradient, one after another in the batch.
+    """
+
+    lengths: tuple[int, ...]
+
+    def sum(self, rows: Tensor) -> Tensor:
+        """Sums over each segment.
+
+        Args:
+            rows: shape `(n * f, ...)`, n evaluations with f rows each.
+
+        Returns:
+            Shape `(segments, ...)`.
+        """
+        return self._reduce(lambda x: x.sum(1), rows)
+
+    def outer(self, g: Tensor, a: Tensor) -> Tensor:
+        """Outer products summed over places and each segment.
+
+        Args:
+            g, a: shape `(n * f, places, o)` and `(n * f, places, i)`.
+
+        Returns:
+            Shape `(segments, o, i)`.
+        """
+        return self._reduce(lambda g, a: g.flatten(1, 2).mT @ a.flatten(1, 2), g, a)
+
+    def _reduce(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """Apply what takes `(s, l, ...)` to `(s, ...)` to the rows of each segment."""
+        n, length = sum(self.lengths), self.lengths[0]
+        rows = len(tensors[0]) // n
+        if all(other == length for other in self.lengths):
+            return function(*(x.unflatten(0, (-1, length * rows)) for x in tensors))
+        split = [x.split([length * rows for length in self.lengths]) for x in tensors]
+        parts = [function(*(x[None] for x in group)) for group in zip(*split, strict=True)]
+        return torch.cat(parts)
+
+
+class Tap(ABC):
+    """One module's parameters.
+
+    Args:
+        module: the module.
+        names: qualified name of each of its own parameters that is wanted, by own name.
+        sides: directions to keep of each weight; None: whole weights.
+    """
+
+    kinds: ClassVar[tuple[type[nn.Module], ...]]
+
+    def __init__(self, module: Any, names: Mapping[str, str], sides: Sides | None) -> None:
+        self.module, self.names, self.sides = module, dict(names), sides
+
+    @property
+    def title(self) -> str:
+        """Name of the module."""
+        return next(iter(self.names.values())).rpartition(".")[0]
+
+    @classmethod
+    def fits(cls, module: Any) -> bool:
+        """Whether the module works as the tap reckons."""
+        return isinstance(module, cls.kinds)
+
+    @abstractmethod
+    def keep(self, x: Tensor) -> Tensor:
+        """What has to be remembered of the module's input."""
+
+    @abstractmethod
+    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+        """Gradients summed over each segment, `(segments, size)` by qualified name."""
+
+    def _sides(self, own: str, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """Left and right directions of one weight; None: the side is whole."""
+        if self.sides is None or own not in self.names:
+            return None, None
+        name = self.names[own]
+        return self.sides.left(name, device), self.sides.right(name, device)
+
+
+class LinearTap(Tap):
+    """`y = x W' + b` over any number of places: `dW = sum g x'`."""
+
+    kinds = (nn.Linear,)
+
+    def keep(self, x: Tensor) -> Tensor:
+        _, right = self._sides("weight", x.device)
+        return x if right is None else x @ right.to(x.dtype)
+
+    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+        found = {}
+        a, g = _places(kept), _places(g)
+        if "bias" in self.names:
+            found[self.names["bias"]] = segments.sum(g.float().sum(1))
+        if "weight" in self.names:
+            left, _ = self._sides("weight", g.device)
+            g = g if left is None else g @ left.to(g.dtype)
+            found[self.names["weight"]] = segments.outer(g.float(), a.float()).flatten(1)
+        return found
+
+
+class ConvTap(Tap):
+    """A convolution is a linear map of patches; their channels are mixed before they are taken.
+
+    With groups, every group has its own output rows and its own patches, but one `R`.
+    """
+
+    kinds = (nn.Conv2d,)
+
+    @classmethod
+    def fits(cls, module: Any) -> bool:
+        plain = super().fits(module)
+        return plain and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+
+    def keep(self, x: Tensor) -> Tensor:
+        _, right = self._sides("weight", x.device)
+        if right is None:
+            return x
+        channels = x.flatten(2).unflatten(1, (self.module.groups, -1))
+        mixed = right.T.to(x.dtype) @ channels
+        return mixed.flatten(1, 2).unflatten(2, x.shape[2:])
+
+    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+        module, found = self.module, {}
+        g = g.flatten(2)  # (n, rows, places)
+        if "bias" in self.names:
+            found[self.names["bias"]] = segments.sum(g.float().sum(2))
+        if "weight" not in self.names:
+            return found
+        left, _ = self._sides("weight", g.device)
+        patches = functional.unfold(
+            kept, module.kernel_size, module.dilation, module.padding, module.stride
+        )
+        a = patches.unflatten(1, (module.groups, -1)).float()
+        g = g.unflatten(1, (module.groups, -1))
+        if left is not None:
+            g = left.to(g.dtype).unflatten(0, (module.groups, -1)).mT @ g
+        outer = self._outer(g.float(), a, segments)
+        # One R for all groups: what they see of it adds up where the left side mixes them.
+        outer = outer if left is None else outer.sum(1, keepdim=True)
+        found[self.names["weight"]] = outer.flatten(1)
+        return found
+
+    @staticmethod
+    def _outer(g: Tensor, a: Tensor, segments: Segments) -> Tensor:
+        """`sum g a'` of every group: `(n, groups, o, p)` and `(n, groups, i, p)` to
+        `(segments, groups, o, i)`."""
+        groups, o, places = g.shape[1:]
+        i = a.shape[2]
+        if o * i <= (o + i) * places:  # smaller than its factors: no copies, a sum at the end
+            return segments.sum(g @ a.mT)
+        parts = [segments.outer(g[:, k].mT, a[:, k].mT) for k in range(groups)]
+        return torch.stack(parts, dim=1)
+
+
+class NormTap(Tap):
+    """`y = w x̂ + b`: `dw = sum g x̂`, with the normalised input reckoned once more."""
+
+    def keep(self, x: Tensor) -> Tensor:
+        return x
+
+    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+        found = {}
+        if "bias" in self.names:
+            found[self.names["bias"]] = segments.sum(self._over_places(g))
+        if "weight" in self.names:
+            found[self.names["weight"]] = segments.sum(self._over_places(g * self._hat(kept)))
+        if self.sides is None:
+            return found
+        # A norm over several dimensions has a weight with sides.
+        return {name: self.sides.one(name, values) for name, values in found.items()}
+
+    @abstractmethod
+    def _hat(self, x: Tensor) -> Tensor:
+        """The normalised input."""
+
+    @abstractmethod
+    def _over_places(self, x: Tensor) -> Tensor:
+        """Sums of shape `(n, d)`."""
+
+
+class GroupNormTap(NormTap):
+    """Channels, then places."""
+
+    kinds = (nn.GroupNorm,)
+
+    def _hat(self, x: Tensor) -> Tensor:
+        return functional.group_norm(x, self.module.num_groups, None, None, self.module.eps)
+
+    def _over_places(self, x: Tensor) -> Tensor:
+        return x.flatten(2).float().sum(2)
+
+
+class LayerNormTap(NormTap):
+    """Places, then the normalised dimensions."""
+
+    kinds = (nn.LayerNorm,)
+
+    def _hat(self, x: Tensor) -> Tensor:
+        return functional.layer_norm(x, self.module.normalized_shape, None, None, self.module.eps)
+
+    def _over_places(self, x: Tensor) -> Tensor:
+        return _places(x.flatten(-len(self.module.normalized_shape))).float().sum(1)
+
+
+class EmbeddingTap(Tap):
+    """A linear map of a one-hot input: its left side is a look-up of rows."""
+
+    kinds = (nn.Embedding,)
+
+    @classmethod
+    def fits(cls, module: Any) -> bool:
+        special = (
+            module.max_norm is not None
+            or module.padding_idx is not None
+            or module.scale_grad_by_freq
+            or module.sparse
+        )
+        return super().fits(module) and not special
+
+    def keep(self, x: Tensor) -> Tensor:
+        return x
+
+    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+        left, right = self._sides("weight", g.device)
+        rows = kept.flatten(1) if kept.ndim > 1 else kept[:, None]
+        size = self.module.num_embeddings
+        one_hot = functional.one_hot(rows, size).float() if left is None else left[rows]
+        a = _places(g)
+        a = a if right is None else a @ right.to(a.dtype)
+        return {self.names["weight"]: segments.outer(one_hot, a.float()).flatten(1)}
+
+
+TAPS: tuple[type[Tap], ...] = (LinearTap, ConvTap, GroupNormTap, LayerNormTap, EmbeddingTap)
+
+
+def tap_of(module: nn.Module) -> type[Tap] | None:
+    """The tap for a module; None: only autograd knows its gradient."""
+    for tap in TAPS:
+        # A subclass may reckon otherwise than its parent.
+        if type(module) in tap.kinds and tap.fits(module):
+            return tap
+    return None
+
+
+def _places(x: Tensor) -> Tensor:
+    """`(n, ..., d)` as `(n, places, d)`."""
+    return x.flatten(1, -2) if x.ndim > 2 else x[:, None]

@@ -1,0 +1,256 @@
+"""The hook engine against autograd, module by module, and what it must not miss."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from creditline.diffusion.process import DiscreteProcess
+from creditline.errors import ModelError
+from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.hooks import HookEngine
+from creditline.gradients.objective import Objective
+from creditline.gradients.parameters import select
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.probe import expand
+from creditline.gradients.sides import Sides
+
+CHANNELS, SIDE = 4, 6
+
+
+class Network(nn.Module):
+    """A denoiser with one module of interest between two plain layers."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, CHANNELS, 1)
+        self.inner = inner
+        self.last = nn.Conv2d(CHANNELS, 3, 1)
+
+    def forward(self, x, t):
+        return self.last(self.inner(torch.tanh(self.first(x))))
+
+
+class Tokens(nn.Module):
+    """Something that works on `(n, places, channels)`."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x.flatten(2).mT).mT.reshape(x.shape)
+
+
+class Conv(nn.Module):
+    """A convolution of any output shape, summed into the picture."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(CHANNELS, 8, *args, **kwargs)
+
+    def forward(self, x):
+        y = torch.tanh(self.conv(x))
+        return x * y.mean((2, 3))[:, :CHANNELS, None, None] + y.mean((1, 2, 3))[:, None, None, None]
+
+
+class Twice(nn.Module):
+    """One layer called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, x):
+        return self.shared(torch.tanh(self.shared(x)))
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(CHANNELS, CHANNELS), nn.Linear(CHANNELS, CHANNELS)
+        self.b.weight = self.a.weight
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(x)))
+
+
+class Scaled(nn.Module):
+    """A parameter of no known module, beside a layer that is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(CHANNELS) + 0.5)
+        self.spare = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return x * self.scale[:, None, None]
+
+
+class Looked(nn.Module):
+    """An embedding that the picture is multiplied with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(9, CHANNELS)
+
+    def forward(self, x):
+        rows = (x.mean(-1).abs() * 40).long().clamp(max=8)[:, 0]  # (n, places)
+        return x * self.table(rows).mT[..., None] + self.table(rows[:, 0])[:, :, None, None]
+
+
+class Borrowed(nn.Module):
+    """A weight used without its module being called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, x):
+        return torch.nn.functional.linear(x, self.linear.weight, self.linear.bias)
+
+
+MODULES = {
+    "linear": lambda: Tokens(nn.Linear(CHANNELS, CHANNELS)),
+    "linear without bias": lambda: Tokens(nn.Linear(CHANNELS, CHANNELS, bias=False)),
+    "conv": lambda: Conv(3, padding=1),
+    "stride": lambda: Conv(3, stride=2, padding=(1, 0)),
+    "dilation": lambda: Conv((3, 2), dilation=(2, 1)),
+    "groups": lambda: Conv(3, groups=2, padding=1),
+    "depthwise": lambda: Conv(3, groups=CHANNELS, padding=1),
+    "pointwise": lambda: Conv(1),
+    "reflecting": lambda: Conv(3, padding=1, padding_mode="reflect"),
+    "same": lambda: Conv(3, padding="same"),
+    "group norm": lambda: nn.GroupNorm(2, CHANNELS),
+    "layer norm": lambda: Tokens(nn.LayerNorm(CHANNELS)),
+    "layer norm of pictures": lambda: nn.LayerNorm((SIDE, SIDE)),
+    "batch norm": lambda: nn.BatchNorm2d(CHANNELS).eval(),
+    "embedding": Looked,
+    "called twice": lambda: Tokens(Twice()),
+    "tied": lambda: Tokens(Tied()),
+    "no known module": Scaled,
+}
+BY_AUTOGRAD = {"reflecting", "same", "batch norm", "tied", "no known module"}
+
+
+class Denoiser:
+    """As much of a denoiser as an engine needs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        from diffusers import DDPMScheduler
+
+        self.module = module
+        self.process = DiscreteProcess.from_scheduler(DDPMScheduler())
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+
+    def predict(self, x_t, t, condition):
+        return self.module(x_t, t)
+
+
+def denoiser(inner: nn.Module) -> Denoiser:
+    torch.manual_seed(0)
+    network = Network(inner)
+    for parameter in network.parameters():  # norms start as ones and zeros
+        parameter.data = torch.randn_like(parameter) * 0.5
+    return Denoiser(network)
+
+
+def batch(n: int = 3):
+    from creditline.diffusion.denoiser import Batch
+
+    pixels = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return Batch(pixels, {}, tuple("abc"[:n]))
+
+
+def both(model, rank=None, normalise="none", pattern="*"):
+    layers = select(model.module, pattern)
+    sides = None if rank is None else Sides(layers, rank, seed=0)
+    settings = (model, layers, Objective("simple"), normalise, sides)
+    return AutogradEngine(*settings), HookEngine(*settings)
+
+
+def assert_same(mine, exact):
+    for a, b in zip(mine, exact, strict=True):
+        assert a.shape == b.shape
+        assert torch.linalg.norm(a - b) <= 1e-5 * torch.linalg.norm(b) + 1e-9
+
+
+@pytest.mark.parametrize("parts", ["whole", "halves", "timesteps"])
+@pytest.mark.parametrize("rank", [None, 3])
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_as_autograd_has_it(name, rank, parts):
+    model = denoiser(MODULES[name]())
+    exact, mine = both(model, rank)
+    probes = expand(model, batch(), NoisePlan(timesteps=3, draws=1), "train")
+    assert bool(mine.rest) == (name in BY_AUTOGRAD)
+    assert_same(mine.gradients(probes, parts), exact.gradients(probes, parts))
+
+
+@pytest.mark.parametrize("name", ["conv", "no known module"])
+@pytest.mark.parametrize("microbatch", [1, 4, 7])
+def test_the_size_of_a_pass_changes_nothing(name, microbatch):
+    model = denoiser(MODULES[name]())
+    exact, mine = both(model, rank=3)
+    mine.microbatch = microbatch
+    probes = expand(model, batch(), NoisePlan(timesteps=5, draws=2), "train")
+    assert_same(mine.gradients(probes), exact.gradients(probes))
+    assert_same(mine.gradients(probes, "halves"), exact.gradients(probes, "halves"))
+
+
+@pytest.mark.parametrize("pattern", ["*weight", "*bias", "inner*", "*,!*weight"])
+def test_some_parameters_only(pattern):
+    model = denoiser(nn.Sequential(Conv(3, padding=1), nn.GroupNorm(2, CHANNELS), Looked()))
+    exact, mine = both(model, rank=3, pattern=pattern)
+    probes = expand(model, batch(), NoisePlan(timesteps=3), "train")
+    assert_same(mine.gradients(probes), exact.gradients(probes))
+
+
+def test_normalised_timesteps_have_unit_length_within_their_sides():
+    model = denoiser(Conv(3, padding=1))
+    exact, mine = both(model, rank=3, normalise="timestep")
+    probes = expand(model, batch(), NoisePlan(timesteps=3), "train")
+    units = mine.gradients(probes, "timesteps")
+    norms = sum(layer.double().square().sum(-1) for layer in units).sqrt()
+    torch.testing.assert_close(norms, torch.ones_like(norms), rtol=1e-5, atol=0)
+    assert_same(mine.gradients(probes), exact.gradients(probes))
+
+
+def test_nothing_is_left_behind():
+    model = denoiser(MODULES["called twice"]())
+    model.module.first.weight.requires_grad_(False)
+    model.module.last.weight.grad = torch.ones_like(model.module.last.weight)
+    before = {n: p.requires_grad for n, p in model.module.named_parameters()}
+    _, mine = both(model, rank=3)
+    mine.gradients(expand(model, batch(), NoisePlan(timesteps=3), "train"))
+    assert {n: p.requires_grad for n, p in model.module.named_parameters()} == before
+    assert torch.equal(model.module.last.weight.grad, torch.ones_like(model.module.last.weight))
+    assert not any(module._forward_hooks for module in model.module.modules())
+
+
+def test_verify_finds_a_weight_that_is_used_behind_its_modules_back():
+    _, mine = both(denoiser(Tokens(Borrowed())))
+    with pytest.raises(ModelError, match=r"inner\.inner\.linear.*engine='autograd'"):
+        mine.verify(batch())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_verify_accepts_what_is_right(name):
+    for rank in (None, 3):
+        both(denoiser(MODULES[name]()), rank)[1].verify(batch())
+
+
+def test_rows_that_belong_to_no_image_are_refused():
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(CHANNELS, CHANNELS)
+
+        def forward(self, x):
+            return x + self.linear(x.mean((0, 2, 3)))[None, :, None, None].tanh()
+
+    _, mine = both(denoiser(Pooled()))
+    with pytest.raises(ModelError, match=r"inner\.linear.*batch of 4 for 6"):
+        mine.gradients(expand(denoiser(Pooled()), batch(2), NoisePlan(timesteps=3), "train"))

@@ -1,0 +1,62 @@
+"""Two-sided projections: unbiased, exact where they may be, the same whenever they are drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from creditline.gradients.parameters import Layer
+from creditline.gradients.sides import Sides
+
+LAYERS = (
+    Layer("a", ("a.weight", "a.bias"), ((12, 5, 3, 3), (12,))),  # rank 8: one channel, nine places
+    Layer("b", ("b.weight",), ((6, 40),)),
+)
+
+
+def gradients(seed: int = 0, n: int = 2) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, layer.size, generator=generator) for layer in LAYERS]
+
+
+def test_a_rank_that_covers_all_changes_nothing():
+    sides = Sides(LAYERS, 64, seed=0)
+    assert sides.sizes == [layer.size for layer in LAYERS]
+    for kept, whole in zip(sides.compress(gradients()), gradients(), strict=True):
+        assert torch.equal(kept, whole)
+
+
+def test_sizes_are_those_of_what_is_kept():
+    sides = Sides(LAYERS, 8, seed=0)
+    assert sides.sizes == [8 * 1 * 9 + 12, 6 * 8]
+    assert [kept.shape for kept in sides.compress(gradients())] == [(2, 84), (2, 48)]
+
+
+def test_inner_products_are_unbiased():
+    u, v = gradients(0), gradients(1)
+    v = [0.7 * a + 0.7 * b for a, b in zip(u, v, strict=True)]
+    true = sum(float((a[0] * b[0]).sum()) for a, b in zip(u, v, strict=True))
+    found = []
+    for seed in range(400):
+        sides = Sides(LAYERS, 4, seed)
+        pairs = zip(sides.compress(u), sides.compress(v), strict=True)
+        found.append(sum(float((a[0] * b[0]).sum()) for a, b in pairs))
+    assert abs(np.mean(found) - true) < 4 * np.std(found) / np.sqrt(len(found))
+
+
+@pytest.mark.parametrize(("side", "kept"), [("left", 11), ("right", 2)])
+def test_directions_are_orthogonal_and_scaled(side, kept):
+    sides = Sides(LAYERS, 11, seed=3)
+    directions = getattr(sides, side)("a.weight", torch.device("cpu"))
+    assert directions.shape[1] == kept
+    expected = torch.eye(kept) * len(directions) / kept
+    torch.testing.assert_close(directions.T @ directions, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_directions_belong_to_seed_parameter_and_side():
+    device = torch.device("cpu")
+    a, again, other = Sides(LAYERS, 4, 0), Sides(LAYERS[:1], 4, 0), Sides(LAYERS, 4, 1)
+    assert torch.equal(a.left("a.weight", device), again.left("a.weight", device))
+    assert not torch.equal(a.left("a.weight", device), other.left("a.weight", device))
+    assert a.left("b.weight", device).shape == (6, 4)
