@@ -132,7 +132,7 @@ def test_bad_settings(settings, word):
 def test_dimensions_that_make_no_sense():
     with pytest.raises(SettingsError, match="smaller than the 1,069 selected"):
         build(Projection("count-sketch", dim=D), LAYERS)
-    with pytest.raises(SettingsError, match="numbers that its sides keep.*raise the rank"):
+    with pytest.raises(SettingsError, match=r"numbers that its sides keep.*raise the rank"):
         build(Projection(dim=600, rank=2), LAYERS)
     with pytest.raises(SettingsError, match="4 layers"):
         build(Projection(dim=3, layout="layers"), LAYERS)
