@@ -242,6 +242,14 @@ def test_verify_accepts_what_is_right(name):
         both(denoiser(MODULES[name]()), rank)[1].verify(batch())
 
 
+def test_verify_accepts_gradients_that_are_zero():
+    model = denoiser(MODULES["conv"]())
+    for parameter in model.module.last.parameters():
+        parameter.data.zero_()  # as a network that starts at zero, with the square norm
+    layers = select(model.module)
+    HookEngine(model, layers, Objective("square-norm")).verify(batch())
+
+
 def test_rows_that_belong_to_no_image_are_refused():
     class Pooled(nn.Module):
         def __init__(self):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from creditline.diffusion.load import load_model
 from creditline.features import ArrayFeatures
 from creditline.gradients.plan import Role
 from creditline.gradients.projection import Projection, build
+from creditline.gradients.sides import Sides
 from creditline.gradients.source import GradientSource
 from creditline.indexing.store import normalise
 from creditline.methods.base import RidgeMethod
@@ -39,7 +41,8 @@ class Agreement:
     queries: int = setting(30, "further training images used as queries")
     timesteps: int = setting(10, "timesteps per image")
     dims: tuple[int, ...] = setting((1024, 4096, 16384), "projection dimensions to compare")
-    kinds: tuple[str, ...] = setting(("count-sketch",), "projections to compare")
+    kinds: tuple[str, ...] = setting(("two-sided", "count-sketch"), "projections to compare")
+    layouts: tuple[str, ...] = setting(("joint", "layers"), "layouts of each to compare")
     seed: int = setting(0, "seed of the draw")
 
     def __post_init__(self) -> None:
@@ -113,10 +116,8 @@ def _extract(
     return gradients
 
 
-def _project(
-    source: GradientSource, gradients: np.ndarray, kind: str, dim: int, seed: int = 0
-) -> np.ndarray:
-    projector = build(Projection(kind, dim, seed), source.layers)  # type: ignore[arg-type]
+def _project(source: GradientSource, gradients: np.ndarray, projection: Projection) -> np.ndarray:
+    projector = build(projection, source.layers)
     sizes, sides = [layer.size for layer in source.layers], projector.sides
     parts = []
     for i in range(0, len(gradients), 16):
@@ -134,14 +135,22 @@ def _projected(
 ) -> list[Row]:
     exact = method.fit(train).attribute(query)
     rows = []
-    for kind in settings.kinds:
-        for dim in (k for k in settings.dims if k < source.dim):
-            a, b = (_project(source, g, kind, dim) for g in (train, query))
-            scores = method.fit(a).attribute(b)
-            rho = [spearmanr(x, y).statistic for x, y in zip(scores, exact, strict=True)]
-            what = f"rank correlation with unprojected scores, {kind}, k = {dim}"
-            rows.append(Row(method.title, what, float(np.mean(rho))))
+    for kind, layout, dim in product(settings.kinds, settings.layouts, settings.dims):
+        projection = Projection(kind, dim, layout=layout)  # type: ignore[arg-type]
+        if dim >= _kept(source, projection):
+            continue
+        a, b = (_project(source, g, projection) for g in (train, query))
+        scores = method.fit(a).attribute(b)
+        rho = [spearmanr(x, y).statistic for x, y in zip(scores, exact, strict=True)]
+        what = f"rank correlation with unprojected scores, {kind}, {layout}, k = {dim}"
+        rows.append(Row(method.title, what, float(np.mean(rho))))
     return rows
+
+
+def _kept(source: GradientSource, projection: Projection) -> int:
+    """Numbers that a projection is made of."""
+    two_sided = projection.projection == "two-sided"
+    return sum(Sides(source.layers, projection.rank, 0).sizes) if two_sided else source.dim
 
 
 def _exact(
@@ -149,9 +158,10 @@ def _exact(
 ) -> list[Row]:
     """Primal, dual and textbook on the same projected, stored features."""
     dim = min(dim, source.dim - 1)
-    stored, lengths = normalise(_project(source, train, "count-sketch", dim), [""] * len(train))
+    projection = Projection("count-sketch", dim)
+    stored, lengths = normalise(_project(source, train, projection), [""] * len(train))
     phi = stored.astype(np.float64) * lengths[:, None]
-    psi = _project(source, query, "count-sketch", dim).astype(np.float64)
+    psi = _project(source, query, projection).astype(np.float64)
     table = ArrayFeatures(phi)
     spectra = [Spectrum.fit(table, 0, True, space) for space in ("primal", "dual")]
     damping = method.ridge.absolute(spectra[1].eigenvalues)
