@@ -70,8 +70,9 @@ class HookEngine(Engine):
             if not error <= TOLERANCE * scale:
                 raise ModelError(
                     f"Hooks find another gradient than autograd in layer {layer.name!r} of "
-                    f"{type(self.denoiser.module).__name__}: they differ by {float(error):.1e}, and "
-                    f"the whole has norm {float(scale):.1e}. Use engine='autograd' (--engine autograd)."
+                    f"{type(self.denoiser.module).__name__}: they differ by {float(error):.1e}, "
+                    f"and the whole has norm {float(scale):.1e}. Use engine='autograd' (--engine "
+                    "autograd)."
                 )
 
     def _means(self, work: Sequence[Work]) -> list[Tensor]:
