@@ -1,0 +1,77 @@
+"""Feature sources: which engine they take, and that it changes nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from creditline.errors import ModelError, SettingsError
+from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.hooks import HookEngine
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.projection import Projection
+from creditline.gradients.source import GradientSource
+from creditline.gradients.spec import FeatureSpec
+
+PLAN = NoisePlan(timesteps=4, draws=2)
+
+
+def source(model, projection="two-sided", engine="auto", **more):
+    settings = Projection(projection, 128, rank=6)
+    return GradientSource(
+        [model], FeatureSpec(plan=PLAN, projection=settings, engine=engine, **more)
+    )
+
+
+@pytest.mark.parametrize(
+    ("projection", "engine", "kind"),
+    [
+        ("two-sided", "auto", HookEngine),
+        ("count-sketch", "auto", AutogradEngine),
+        ("none", "auto", AutogradEngine),
+        ("two-sided", "autograd", AutogradEngine),
+        ("none", "hooks", HookEngine),
+    ],
+)
+def test_engine(tiny_model, projection, engine, kind):
+    assert type(source(tiny_model, projection, engine).engines[0]) is kind
+
+
+@pytest.mark.parametrize("normalise", ["none", "timestep"])
+@pytest.mark.parametrize("projection", ["two-sided", "count-sketch", "none"])
+@pytest.mark.parametrize("parts", ["whole", "halves", "timesteps"])
+def test_engines_give_the_same_features(tiny_model, tiny_images, projection, parts, normalise):
+    a, b = (
+        source(tiny_model, projection, engine, normalise=normalise).extract(
+            tiny_images, range(5), parts=parts
+        )
+        for engine in ("autograd", "hooks")
+    )
+    assert_allclose(b, a, rtol=0, atol=1e-5 * np.linalg.norm(a, axis=-1).max())
+
+
+def test_unknown_engine():
+    with pytest.raises(SettingsError, match="hooks"):
+        FeatureSpec(engine="hook")
+
+
+def test_a_network_that_hooks_do_not_see_is_refused_before_long_work(tiny_model, tiny_images):
+    source(tiny_model).check(tiny_images)
+    norm = tiny_model.module.conv_norm_out
+
+    class Around(torch.nn.Module):
+        """Uses the weights of another module."""
+
+        def forward(self, x):
+            return torch.nn.functional.group_norm(
+                x, norm.num_groups, norm.weight, norm.bias, norm.eps
+            )
+
+    around = Around()
+    around.inner = norm
+    tiny_model.module.conv_norm_out = around
+    with pytest.raises(ModelError, match=r"conv_norm_out\.inner.*--engine autograd"):
+        source(tiny_model).check(tiny_images)
+    source(tiny_model, engine="autograd").check(tiny_images)
