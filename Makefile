@@ -48,7 +48,7 @@ test: $(VENV)/.dev  ## lint, types and tests
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
 
-bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (some minutes)
+bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (15 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/bench.py
 
 format: $(VENV)/.dev  ## format the code
