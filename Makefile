@@ -39,7 +39,7 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.demo  ## train, generate, index, trace, report (about 7 minutes on 2 cores)
+demo: $(VENV)/.demo  ## train, generate, index, trace, report (about 8 minutes on 2 cores)
 	$(BIN)/creditline demo --out runs/demo
 
 test: $(VENV)/.dev  ## lint, types and tests
