@@ -224,11 +224,10 @@ def _plain(subject: Subject) -> AutogradEngine:
 
 def _kept(subject: Subject, gradients: list[Tensor]) -> Tensor:
     """What the engine keeps of gradients of single parameters, as one vector."""
-    names = [name for layer in subject.engine.layers for name in layer.parameters]
-    flat, sides = [gradient.flatten() for gradient in gradients], subject.engine.sides
-    if sides is not None:
-        flat = [sides.one(n, g).double() for n, g in zip(names, flat, strict=True)]
-    return torch.cat(flat)
+    engine = subject.engine
+    names = [name for layer in engine.layers for name in layer.parameters]
+    pairs = zip(names, gradients, strict=True)
+    return torch.cat([engine.keep(name, gradient.flatten()).double() for name, gradient in pairs])
 
 
 def _gradient(value: Tensor, parameters: list[Tensor]) -> Tensor:

@@ -78,6 +78,10 @@ class Engine(ABC):
             start += len(groups)
         return [torch.stack(layer) for layer in zip(*found, strict=True)]
 
+    def keep(self, name: str, flat: Tensor) -> Tensor:
+        """What is kept of one parameter's flat gradient, float32."""
+        return flat.float() if self.sides is None else self.sides.one(name, flat)
+
     def values(self, evaluations: Probe) -> Tensor:
         """The objective of each evaluation, shape `(u,)`, differentiable."""
         x0, noise, t = evaluations.x0, evaluations.noise, evaluations.t

@@ -18,6 +18,7 @@ from creditline.gradients.engine import Engine, Work
 from creditline.gradients.parameters import Layer, differentiable
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
+from creditline.gradients.sides import kept_sizes
 from creditline.gradients.taps import Segments, Tap, tap_of
 
 PASSES = 4
@@ -46,12 +47,13 @@ class HookEngine(Engine):
         super().__init__(*args, **kwargs)
         self.taps, self.rest = _tapped(self)
         self._slices = dict(self._lay_out())
+        self._verified = False
 
     def batch(self, evaluations: int) -> int:
         return max(1, PASSES * self.microbatch // evaluations)
 
     def verify(self, images: Batch) -> None:
-        """Compare with autograd, once, before long work.
+        """Compare with autograd before long work; the first call does, further ones return.
 
         Args:
             images: the first of them is looked at.
@@ -59,11 +61,13 @@ class HookEngine(Engine):
         Raises:
             ModelError: if the network does something with its weights that no hook sees.
         """
+        if self._verified:
+            return
         plan = NoisePlan("random", timesteps=2)
         (probe, *_) = expand(self.denoiser, images, plan, "train")
-        settings: dict[str, Any] = {"objective": self.objective, "sides": self.sides}
-        exact = AutogradEngine(self.denoiser, self.layers, **settings).gradients([probe])
-        mine = HookEngine(self.denoiser, self.layers, **settings).gradients([probe])
+        work, settings = [(probe, torch.arange(2))], (self.denoiser, self.layers, self.objective)
+        mine, exact = self._means(work), AutogradEngine(*settings, sides=self.sides)._means(work)
+        self._require_finite(work, exact)
         scale = torch.cat([layer.flatten() for layer in exact]).norm()
         for layer, a, b in zip(self.layers, mine, exact, strict=True):
             error = (a - b).norm()
@@ -74,10 +78,11 @@ class HookEngine(Engine):
                     f"and the whole has norm {float(scale):.1e}. Use engine='autograd' (--engine "
                     "autograd)."
                 )
+        self._verified = True
 
     def _means(self, work: Sequence[Work]) -> list[Tensor]:
         device = self.denoiser.device
-        sizes = [layer.size for layer in self.layers] if self.sides is None else self.sides.sizes
+        sizes = kept_sizes(self.layers, self.sides)
         totals = [torch.zeros(len(work), size, device=device) for size in sizes]
         with differentiable(self.denoiser.module, self.rest) as parameters:
             rest = [p for layer in parameters for p in layer]
@@ -120,8 +125,7 @@ class HookEngine(Engine):
         names = [name for layer in self.rest for name in layer.parameters]
         for name, gradient in zip(names, gradients[len(leaves) :], strict=True):
             if gradient is not None:
-                flat = gradient.flatten().float()
-                add({name: (flat if self.sides is None else self.sides.one(name, flat))[None]})
+                add({name: self.keep(name, gradient.flatten())[None]})
 
     @contextmanager
     def _hooked(self, segments: Segments, add: Any) -> Iterator[list[Tensor]]:
@@ -183,14 +187,14 @@ def _tapped(engine: HookEngine) -> tuple[dict[nn.Module, Tap], tuple[Layer, ...]
     module = engine.denoiser.module
     named = dict(module.named_parameters())
     owners = Counter(id(p) for part in module.modules() for p in part._parameters.values())
+    selected = {name for layer in engine.layers for name in layer.parameters}
     taps, tapped = {}, set()
     for prefix, part in module.named_modules():
         names = {own: f"{prefix}.{own}" if prefix else own for own in part._parameters}
         wanted = {
             own: name
             for own, name in names.items()
-            if any(name in layer.parameters for layer in engine.layers)
-            and owners[id(named[name])] == 1
+            if name in selected and owners[id(named[name])] == 1
         }
         kind = tap_of(part)
         if wanted and kind is not None:

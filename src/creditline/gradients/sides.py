@@ -136,6 +136,11 @@ class Sides:
         return self._drawn[key]
 
 
+def kept_sizes(layers: Sequence[Layer], sides: Sides | None) -> list[int]:
+    """Numbers that are kept of each layer's gradient; without sides all of them."""
+    return [layer.size for layer in layers] if sides is None else sides.sizes
+
+
 def _weight(name: str, shape: tuple[int, ...], rank: int) -> Weight:
     if len(shape) < 2:
         size = math.prod(shape)

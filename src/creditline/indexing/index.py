@@ -11,12 +11,7 @@ import numpy as np
 
 from creditline import __version__, fingerprint, methods
 from creditline.curvature.spectrum import Spectrum
-from creditline.errors import (
-    CreditlineError,
-    IndexMismatchError,
-    SettingsError,
-    difference,
-)
+from creditline.errors import CreditlineError, IndexMismatchError, SettingsError, difference
 from creditline.features import Features
 from creditline.files import write_file
 from creditline.indexing.extractor import QUERY_BATCH, Extractor
@@ -83,9 +78,8 @@ class Index:
         halves: bool = request["features"]["halves"]
         self._store = Store(self.path, self.models, self.dim, halves)
         self.errors: Features | None = StoredErrors(self._store, self.n) if halves else None
-        self._spectra: dict[
-            tuple[bool, str], list[Spectrum]
-        ] = {}  # shared by all that `using` returns
+        # Shared by all that `using` returns.
+        self._spectra: dict[tuple[bool, str], list[Spectrum]] = {}
 
     def __len__(self) -> int:
         return self.n
@@ -139,10 +133,7 @@ class Index:
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         if method is not None:
             return self.using(method).trace(queries, top=top)
-        if self.shape.needs_error:
-            self.require_errors()
-        prepared, features = self._features(queries)
-        self._fit()
+        prepared, features = self._ready(queries)
         ranker = Ranker(self._store, self.self_influence(), self.method.causal, self.shape)
         traces: list[QueryTrace] = []
         for block in features:
@@ -171,15 +162,11 @@ class Index:
         Returns:
             float64 of shape `(m, n)`, or `(m, t, n)` for a method that keeps timesteps.
         """
-        if self.shape.needs_error:
-            self.require_errors()
-        prepared, features = self._features(queries)
-        self._fit()
+        prepared, features = self._ready(queries)
         matrix: np.ndarray | None = None
         for block in features:
             scores = self._shaped(block)
-            if not self.method.keeps_timesteps:
-                scores = scores[:, 0]
+            scores = scores if self.method.keeps_timesteps else scores[:, 0]
             if matrix is None:
                 shape = (len(prepared.images), *scores.shape[1:])
                 matrix = (
@@ -342,6 +329,14 @@ class Index:
         """Of the scores that count for shares and that `scores` returns."""
         return getattr(self.method, "score_shape", ScoreShape())
 
+    def _ready(self, queries: Any) -> tuple[Queries, Iterator[FeatureBlock]]:
+        """As `_features`, with everything in place for scoring them."""
+        if self.shape.needs_error:
+            self.require_errors()
+        found = self._features(queries)
+        self._fit()
+        return found
+
     def _features(self, queries: Any) -> tuple[Queries, Iterator[FeatureBlock]]:
         """Queries that have been checked, and their features, extracted when asked for."""
         if not isinstance(queries, QueryFeatures):
@@ -385,7 +380,7 @@ class Index:
         sections: dict[str, Mapping[str, Any]] = {
             "model": {"sources": facts["model_sources"], "models": request["models"]},
             "data": {**request["images"], "source": facts["data_source"]},
-            "features": {**request["features"], "layers": len(facts["blocks"])},
+            "features": {**request["features"], "blocks": len(facts["blocks"])},
             "method": {"name": self.method.name, **described(self.method)},
         }
         damping: Sequence[float] | None = getattr(self.method, "damping_", None)

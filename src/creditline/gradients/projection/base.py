@@ -131,7 +131,9 @@ def lay_out(
     Raises:
         SettingsError: if `k` is not below the number of parameters, or below the layer count.
     """
-    sizes = [layer.size for layer in layers] if sides is None else sides.sizes
+    from creditline.gradients.sides import kept_sizes
+
+    sizes = kept_sizes(layers, sides)
     total = sum(sizes)
     if settings.projection == "none":
         rows = sizes
