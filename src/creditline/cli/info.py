@@ -11,8 +11,8 @@ import click
 from creditline.cli.table import facts
 from creditline.units import size
 
-# Lists too long to read.
-COUNTED = ("blocks", "duplicates")
+# A list too long to read.
+COUNTED = "duplicates"
 
 
 @click.command(name="info")
@@ -52,7 +52,7 @@ def _flat(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in section.items():
         if isinstance(value, Mapping):
             yield from _flat(value)
-        elif key in COUNTED:
+        elif key == COUNTED:
             yield key, f"{len(value):,}"
         else:
             yield key.replace("_", " "), _text(value)
