@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from creditline.benchmarks.damping_page import damping_table
+from creditline.benchmarks.kept_page import kept_table
 from creditline.benchmarks.markdown import table, titled
 from creditline.benchmarks.run import Result
 from creditline.benchmarks.shape_page import shape_table
@@ -19,7 +20,7 @@ BASELINES = ("pixel-cosine", "random")
 
 
 def page(results: Sequence[Result]) -> str:
-    """Tables for each set of queries: methods, then dampings, then shapes where they were judged.
+    """Tables for each set of queries: methods, then dampings, then what else was judged.
 
     Of the first: mean LDS in % at the default damping, its 95 % interval over subsets, at the
     damping chosen on other subsets and queries, at the best one in hindsight; the default as a
@@ -39,6 +40,7 @@ def page(results: Sequence[Result]) -> str:
             damping_table(name, judged),
             shape_table(name, judged),
             shape_table(name, judged, totals=True),
+            kept_table(name, judged),
         ]
     return "\n\n".join(table for table in tables if table)
 

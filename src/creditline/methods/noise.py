@@ -87,12 +87,9 @@ class ScoreNoise:
     def reliability(self, scores: np.ndarray) -> np.ndarray:
         """Expected correlation of each query's scores with those of fresh noise, shape `(m,)`.
 
-        The correlation between the halves, stepped up to their mean (Spearman-Brown). Never below
-        0; 0 where all scores are equal.
+        See `halves_agree`.
         """
-        between = _correlation(scores + self.sample, scores - self.sample)
-        between = np.maximum(between, 0.0)
-        return 2.0 * between / (1.0 + between)
+        return halves_agree(scores + self.sample, scores - self.sample)
 
     def of(self, query: int) -> ScoreNoise:
         """Of one query, `(1, n)`."""
@@ -124,6 +121,19 @@ def relative_variance(samples: np.ndarray, rows: np.ndarray) -> np.ndarray:
     others = len(rows) - np.isin(np.arange(samples.shape[1]), rows)
     variance = (squares / size).sum(0) / np.maximum(others, 1)
     return variance / variance.mean()
+
+
+def halves_agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Expected correlation of the mean of two rows with one that shares no noise, shape `(m,)`.
+
+    The correlation between the two, stepped up to their mean (Spearman-Brown). Never below 0; 0
+    where all values of a row are equal.
+
+    Args:
+        a, b: shape `(m, n)`, row by row from halves of the noise that share nothing.
+    """
+    between = np.maximum(_correlation(a, b), 0.0)
+    return 2.0 * between / (1.0 + between)
 
 
 def _mean_square(samples: np.ndarray) -> np.ndarray:

@@ -95,8 +95,9 @@ def _judged(
     query_names: Sequence[str],
 ) -> Entry:
     """The entry of one method on some of the queries."""
+    kept = tuple(split.part(rows) for split in item.kept)
     if item.held_out is not None:
-        return Entry(item.name, item.title, item.held_out.part(rows))
+        return Entry(item.name, item.title, item.held_out.part(rows), kept=kept)
     options: Any = {
         "query_names": query_names,
         "resamples": contest.resamples,
@@ -116,10 +117,10 @@ def _judged(
         shapes = shape_scores(judged)  # type: ignore[arg-type]
     if item.default is None:
         lds = judge(item.outputs[None][rows], losses, **options)
-        return Entry(item.name, item.title, lds, totals=totals, shapes=shapes)
+        return Entry(item.name, item.title, lds, totals=totals, shapes=shapes, kept=kept)
     outputs = {damping: values[rows] for damping, values in item.outputs.items()}
     dampings = judge_dampings(outputs, losses, item.default, contest.search, **options)
-    return Entry(item.name, item.title, dampings.default, dampings, totals, shapes)
+    return Entry(item.name, item.title, dampings.default, dampings, totals, shapes, kept)
 
 
 def _require_known(names: Sequence[str | Method]) -> None:

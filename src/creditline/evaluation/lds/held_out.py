@@ -8,6 +8,7 @@ offsets, and the correlations are averaged.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,79 @@ from creditline.retraining.base import RetrainingMethod
 from creditline.settings import require
 
 FOLDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """A retraining method, fitted once for each fold on all others.
+
+    Attributes:
+        masks: all subsets, shape `(M, n)`.
+        losses: of all subsets, shape `(M, S, m)`.
+        folds: positions of the subsets that each fit has not seen.
+        scores: of each fit, `(m, n)`.
+    """
+
+    masks: np.ndarray
+    losses: np.ndarray
+    folds: tuple[np.ndarray, ...]
+    scores: tuple[np.ndarray, ...]
+
+    def outputs(self, shaped: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+        """What is predicted of each subset by the fit that has not seen it, `(m, M)`.
+
+        Args:
+            shaped: what becomes of scores before they are summed; as they are by default.
+        """
+        found = np.empty((len(self.scores[0]), len(self.masks)))
+        for fold, scores in zip(self.folds, self.scores, strict=True):
+            chosen = scores if shaped is None else shaped(scores)
+            found[:, fold] = predicted(chosen, self.masks[fold])
+        return found
+
+    def judged(self, outputs: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> LDS:
+        """The score of what `outputs` returned; every fold is ranked by itself."""
+        return judge(outputs, self.losses, folds=self.folds, resamples=resamples, seed=seed)
+
+
+def held_out(
+    method: Callable[[], RetrainingMethod],
+    masks: np.ndarray,
+    losses: np.ndarray,
+    *,
+    folds: int | None = None,
+    query_names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> HeldOut:
+    """Fit a retraining method without the subsets that it will be judged by.
+
+    Args:
+        method: makes an unfitted method: its class, or a function with settings of its own.
+        masks: shape `(M, n)`.
+        losses: shape `(M, m)` or `(M, S, m)`.
+        folds: how many; 4, or as many as leave 8 subsets in each.
+        query_names: of the queries, for errors.
+        seed: of the deal.
+
+    Raises:
+        SettingsError: if the folds would hold fewer than 8 subsets each.
+        DataError: as `lds` and as the method's `fit`.
+    """
+    masks = subset_masks(masks)
+    losses = subset_losses(losses, len(masks), query_names)
+    folds = usual_folds(len(masks)) if folds is None else folds
+    require(
+        folds >= 2 and len(masks) // folds >= MIN_SUBSETS,
+        f"Folds are at least 2, with {MIN_SUBSETS} or more of {len(masks)} subsets in each",
+        folds,
+        f"Use fewer folds, or a ground truth of at least {2 * MIN_SUBSETS} subsets.",
+    )
+    groups, scores = [], []
+    for group in deal(len(masks), folds, seed):
+        rest = np.setdiff1d(np.arange(len(masks)), group)
+        groups.append(group)
+        scores.append(method().fit(masks[rest], losses[rest]).attribute())
+    return HeldOut(masks, losses, tuple(groups), tuple(scores))
 
 
 def held_out_lds(
@@ -33,41 +107,15 @@ def held_out_lds(
     """LDS of a retraining method on subsets that it has not seen.
 
     Args:
-        method: makes an unfitted method: its class, or a function with settings of its own.
-        masks: shape `(M, n)`.
-        losses: shape `(M, m)` or `(M, S, m)`.
-        folds: how many; 4, or as many as leave 8 subsets in each.
-        query_names: of the queries, for errors.
+        method, masks, losses, folds, query_names: as `held_out`.
         resamples: bootstrap draws.
         seed: of the draws and of the deal.
 
     Raises:
-        SettingsError: if the folds would hold fewer than 8 subsets each.
-        DataError: as `lds` and as the method's `fit`.
+        SettingsError, DataError: as `held_out`.
     """
-    masks = subset_masks(masks)
-    losses = subset_losses(losses, len(masks), query_names)
-    folds = usual_folds(len(masks)) if folds is None else folds
-    require(
-        folds >= 2 and len(masks) // folds >= MIN_SUBSETS,
-        f"Folds are at least 2, with {MIN_SUBSETS} or more of {len(masks)} subsets in each",
-        folds,
-        f"Use fewer folds, or a ground truth of at least {2 * MIN_SUBSETS} subsets.",
-    )
-    groups = deal(len(masks), folds, seed)
-    outputs = np.empty((losses.shape[2], len(masks)))
-    for group in groups:
-        rest = np.setdiff1d(np.arange(len(masks)), group)
-        scores = method().fit(masks[rest], losses[rest]).attribute()
-        outputs[:, group] = predicted(scores, masks)[:, group]
-    return judge(
-        outputs,
-        losses,
-        query_names=query_names,
-        folds=groups,
-        resamples=resamples,
-        seed=seed,
-    )
+    fits = held_out(method, masks, losses, folds=folds, query_names=query_names, seed=seed)
+    return fits.judged(fits.outputs(), resamples=resamples, seed=seed)
 
 
 def usual_folds(subsets: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,13 @@ from creditline.data.image_set import ImageSet
 from creditline.evaluation.lds.comparison import Contest
 from creditline.evaluation.lds.contributors import contributor_outputs, told_apart
 from creditline.evaluation.lds.damping import outputs_by_damping
-from creditline.evaluation.lds.held_out import held_out_lds
-from creditline.evaluation.lds.score import LDS, predicted
+from creditline.evaluation.lds.held_out import held_out
+from creditline.evaluation.lds.kept import Kept, Shaped, kept_scores, split_outputs
+from creditline.evaluation.lds.score import LDS, judge, predicted
 from creditline.evaluation.lds.shapes import ShapedOutputs, shaped_outputs
 from creditline.indexing.store import Store, png
 from creditline.methods.base import GradientMethod, Method, RidgeMethod
+from creditline.methods.noise import ScoreNoise
 from creditline.retraining.base import RetrainingMethod
 from creditline.settings import to_dict
 
@@ -41,6 +44,7 @@ class Scored:
         held_out: instead of outputs, the score of a method that learns from retrained models.
         totals: outputs predicted from contributors' totals.
         shapes: by formula, what every shape of the scores predicts, if that is asked for.
+        kept: how the largest scores and the rest do, the same.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Scored:
     held_out: LDS | None = None
     totals: np.ndarray | None = None
     shapes: Mapping[str, ShapedOutputs] = field(default_factory=dict)
+    kept: tuple[Kept, ...] = ()
 
 
 class Scorer:
@@ -91,9 +96,9 @@ class Scorer:
             return self.retrained(retraining.get(name), losses)
         if name in PIXELS and self.index.method.source != "pixels":
             return self.pixels(str(name))
-        return self.indexed(name)
+        return self.indexed(name, losses)
 
-    def indexed(self, name: str | Method) -> Scored:
+    def indexed(self, name: str | Method, losses: np.ndarray) -> Scored:
         """A method on the index's features, at every damping if it has one."""
         index = self.index.using(name)
         method = index.method
@@ -104,10 +109,10 @@ class Scorer:
             # A method that ranks at every timestep is judged by their average.
             return np.concatenate([b.mean(1) if b.ndim == 3 else b for b in blocks])
 
-        shapes = self._shapes(index, features, scores) if self.contest.shapes else {}
+        views = self._views(index, features, scores, losses)
         if not isinstance(method, RidgeMethod):
             plain = self._plain(method.name, method.title, scores(index))
-            return dataclasses.replace(plain, shapes=shapes)
+            return dataclasses.replace(plain, **views)
         ridge, own = method.ridge, scores(index)
 
         def scores_at(damping: float) -> np.ndarray:
@@ -117,20 +122,15 @@ class Scorer:
 
         outputs = outputs_by_damping(scores_at, self.masks, ridge.damping, self.contest.search)
         totals = self._totals(own)
-        return Scored(
-            method.name, method.title, outputs, ridge.damping, totals=totals, shapes=shapes
-        )
+        return Scored(method.name, method.title, outputs, ridge.damping, totals=totals, **views)
 
     def retrained(self, cls: type[RetrainingMethod], losses: np.ndarray) -> Scored:
         """A method that learns from the ground truth itself, on the subsets left out of its fit."""
-        held_out = held_out_lds(
-            cls,
-            self.masks,
-            losses,
-            resamples=self.contest.resamples,
-            seed=self.contest.bootstrap_seed,
-        )
-        return Scored(cls.name, cls.title, held_out=held_out)
+        seed = self.contest.bootstrap_seed
+        fits = held_out(cls, self.masks, losses, seed=seed)
+        judged = partial(fits.judged, resamples=self.contest.resamples, seed=seed)
+        kept = kept_scores(split_outputs(fits.outputs), judged) if self.contest.kept else ()
+        return Scored(cls.name, cls.title, held_out=judged(fits.outputs()), kept=kept)
 
     def pixels(self, name: str) -> Scored:
         """Likeness of pixels, from the pictures that the index keeps (at most 128 px a side)."""
@@ -145,22 +145,42 @@ class Scorer:
         rng = np.random.default_rng(self.contest.bootstrap_seed)
         return self._plain("random", "Random", rng.standard_normal((m, self.index.n)))
 
-    def _shapes(
-        self, index: Index, features: list[Any], scores: Callable[[Index], np.ndarray]
-    ) -> dict[str, ShapedOutputs]:
-        """What every shape of a gradient method's scores predicts."""
-        if not isinstance(index.method, GradientMethod):
+    def _views(
+        self,
+        index: Index,
+        features: list[Any],
+        scores: Callable[[Index], np.ndarray],
+        losses: np.ndarray,
+    ) -> dict[str, Any]:
+        """What shapes and splits of a gradient method's scores predict, if that is asked for."""
+        contest = self.contest
+        if not isinstance(index.method, GradientMethod) or not (contest.shapes or contest.kept):
             return {}
-        known = index.errors is not None and all(block.errors is not None for block in features)
-        error = None
-        if known:
-            error = np.concatenate([index.noise(block).error for block in features])
-        contributors = self.contributors if self.totalled else None
-        return shaped_outputs(scores(index.using(shape="plain")), error, self.masks, contributors)
+        plain, noise = scores(index.using(shape="plain")), None
+        if index.errors is not None and all(block.errors is not None for block in features):
+            noise = ScoreNoise.stacked([index.noise(block) for block in features])
+        views: dict[str, Any] = {}
+        if contest.shapes:
+            error = None if noise is None else noise.error
+            contributors = self.contributors if self.totalled else None
+            views["shapes"] = shaped_outputs(plain, error, self.masks, contributors)
+        if contest.kept:
+            options: Any = {"resamples": contest.resamples, "seed": contest.bootstrap_seed}
+            halves = [] if noise is None else [plain + noise.sample, plain - noise.sample]
+            views["kept"] = kept_scores(
+                split_outputs(self._outputs(plain)),
+                lambda outputs: judge(outputs, losses, **options),
+                [split_outputs(self._outputs(h)) for h in halves],
+            )
+        return views
 
     def _plain(self, name: str, title: str, scores: np.ndarray) -> Scored:
         outputs = {None: predicted(scores, self.masks)}
         return Scored(name, title, outputs, totals=self._totals(scores))
+
+    def _outputs(self, scores: np.ndarray) -> Callable[[Shaped], np.ndarray]:
+        """What scores predict after something was done to them."""
+        return lambda shaped: predicted(shaped(scores), self.masks)
 
     def _totals(self, scores: np.ndarray) -> np.ndarray | None:
         if not self.totalled:
