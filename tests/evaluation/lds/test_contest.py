@@ -115,7 +115,7 @@ def test_shapes_and_splits_are_judged_where_asked_for(case):
     scores, noise = index.scores(features), index.noise(features)
     options = {"resamples": 50}
     for kept in trak.kept:
-        top, rest = split(scores, kept.share)
+        top, _ = split(scores, kept.share)
         assert_allclose(
             kept.top.per_query, lds(top, truth.masks, truth.losses[:, :, rows], **options).per_query
         )
