@@ -37,6 +37,11 @@ TINY = replace(
         LossPlan(loss_timesteps=2, loss_draws=1),
         seeds=2,
     ),
+    shares=Fleet(
+        SubsetSpec(subsets=9, scheme="contributor-shares"),
+        LossPlan(loss_timesteps=2, loss_draws=1),
+        seeds=1,
+    ),
 )
 
 
@@ -50,8 +55,9 @@ def pictures():
 @pytest.fixture(scope="module")
 def shipped(pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("benchmark")
-    truth = building.build(TINY, folder / "built", data=pictures, say=lambda _: None)
-    assert truth.finished.all()
+    truths = building.build(TINY, folder / "built", data=pictures, say=lambda _: None)
+    assert list(truths) == ["truth", "shares"]
+    assert all(truth.finished.all() for truth in truths.values())
     return pack(TINY, folder / "built", folder / "packed", pictures)
 
 
@@ -82,7 +88,7 @@ def test_every_method_is_judged_once_and_kept(shipped, pictures, tmp_path):
     assert judged.count(("generated, journey-trak", "journey-trak")) == 1
     assert all(result.seconds > 0 for result in results)
     text = page(results)
-    assert text.count("| D-TRAK | 2 |") == 4, "twice for either set of queries"
+    assert text.count("| D-TRAK | 2 |") == 6, "three times for either set of queries"
     assert text.count("| Journey-TRAK | 2 |") == 2, "once by method, once by damping"
     before = len(said)
     again = run(shipped, tmp_path / "out", say=said.append, **options)
@@ -107,8 +113,9 @@ def test_an_ensemble_trains_its_further_models_once(shipped, pictures, tmp_path)
         assert a["method"] == b["method"]
         assert a["per_query"] != b["per_query"]
     text = page(results)
-    assert text.count("| D-TRAK, 2 models | 2 |") == 4
-    assert text.count("| Random |") == 2
+    assert text.count("| D-TRAK, 2 models | 2 |") == 6
+    assert text.count("| Random |") == 4, "once by each ground truth"
+    assert "Random, 2 models" not in text
     with pytest.raises(SettingsError, match="ensemble must be at least 1"):
         run(shipped, tmp_path / "out", ensemble=0, **options)
 
@@ -116,7 +123,7 @@ def test_an_ensemble_trains_its_further_models_once(shipped, pictures, tmp_path)
 def test_what_ships_is_small_and_without_training_images(shipped):
     assert find(TINY, shipped.folder) == shipped
     names = {p.relative_to(shipped.folder).parts[0] for p in shipped.folder.rglob("*")}
-    assert names == {"benchmark.json", "base", "full", "generated", "truth"}
+    assert names == {"benchmark.json", "base", "full", "generated", "truth", "shares"}
     assert len(list(shipped.folder.rglob("*.png"))) == TINY.generated
     assert not list(shipped.folder.rglob("trajectories"))
     assert not [p for p in shipped.folder.rglob("*.json") if "built" in p.read_text("utf-8")]
@@ -203,7 +210,48 @@ def test_building_goes_on_from_what_ships(shipped, pictures, tmp_path, monkeypat
         building.build(TINY, tmp_path / "again", data=pictures, say=lambda _: None)
     monkeypatch.undo()
     again = building.build(TINY, tmp_path / "again", data=pictures, say=lambda _: None)
-    assert np.array_equal(again.losses, truth.losses)
+    assert np.array_equal(again["truth"].losses, truth.losses)
+
+
+def test_a_limit_counts_over_all_ground_truths(shipped, pictures, tmp_path):
+    unpack(shipped, tmp_path / "built")
+    for name, missing in (("truth", 2), ("shares", 3)):
+        path = tmp_path / "built" / name / "losses.npy"
+        losses = np.load(path)
+        losses[:missing, 0] = np.nan
+        np.save(path, losses)
+    trained = [
+        building.build(
+            TINY, tmp_path / "built", data=pictures, limit_tasks=limit, say=lambda _: None
+        )
+        for limit in (1, 2, 9)
+    ]
+    assert list(trained[0]) == ["truth"], "the limit is used up"
+    assert trained[0]["truth"].finished.sum() == 31
+    assert trained[1]["shares"].finished.sum() == 7
+    assert trained[2]["shares"].finished.all()
+    assert building.finished(tmp_path / "nowhere") == 0
+
+
+def test_totals_are_judged_where_shares_differ(shipped, pictures, tmp_path):
+    options = {"data": pictures, "timesteps": (2,), "contest": Contest(resamples=10, shapes=True)}
+    results = run(shipped, tmp_path / "out", say=lambda _: None, **options)
+    d_trak = results[0].comparison["shares"]
+    assert d_trak["subsets"] == 9
+    entry = d_trak["parts"][0]["methods"][0]
+    assert entry["totals_per_contributor"]["lds"] != entry["lds"]
+    text = page(results)
+    assert text.count("contributors' totals judged by 9 subsets in which their shares differ") == 2
+    assert text.count("totals per contributor by the shape of the score") == 2
+    few = pack(TINY, shipped.folder, tmp_path / "few", pictures)
+    path = few.folder / "shares" / "losses.npy"
+    losses = np.load(path)
+    losses[7:] = np.nan
+    np.save(path, losses)
+    said = []
+    results = run(few, tmp_path / "fewer", say=said.append, **options)
+    assert "contributors' totals need 8 finished subsets to be judged; there are 7" in said
+    assert "contributors' totals" not in page(results)
 
 
 def test_images_are_found_by_content_in_any_order(shipped, pictures):

@@ -40,6 +40,8 @@ class Benchmark:
         config: training of the full model; a subset's has the same passes over its images.
         base: training of the base on all other images; None: from scratch.
         fleet: subsets and seeds.
+        shares: subsets in which contributors have unequal shares, for judging their totals; None
+            where images have no contributors.
     """
 
     name: str
@@ -54,6 +56,12 @@ class Benchmark:
     config: TrainConfig
     base: TrainConfig | None = None
     fleet: Fleet = field(default_factory=Fleet)
+    shares: Fleet | None = None
+
+    @property
+    def fleets(self) -> dict[str, Fleet]:
+        """Every set of retrainings, by its folder."""
+        return {"truth": self.fleet} | ({} if self.shares is None else {"shares": self.shares})
 
     @property
     def subset_config(self) -> TrainConfig:
@@ -94,6 +102,7 @@ BENCHMARKS = {
             generated=60,
             config=_config(steps=3200),
             fleet=_fleet("contributor"),
+            shares=Fleet(subsets=SubsetSpec(subsets=32, scheme="contributor-shares"), seeds=1),
         ),
         Benchmark(
             name="cifar2-small",

@@ -16,6 +16,7 @@ from creditline.diffusion.train import train
 from creditline.errors import DataError
 from creditline.evaluation.truth.fleet import retrain
 from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.manifest import NAME as MANIFEST
 
 VALIDATION, GENERATED = "validation", "generated"
 STEPS = 50
@@ -30,11 +31,12 @@ def build(
     limit_tasks: int | None = None,
     device: str = "cpu",
     say: Callable[[str], None] = print,
-) -> GroundTruth:
+) -> dict[str, GroundTruth]:
     """Train, generate and retrain everything that the benchmark ships.
 
     Stop it at any moment; the same call continues. Its folder then holds `base/` and `full/`
-    (training runs), `generated/` (pictures with their sampling runs) and `truth/`.
+    (training runs), `generated/` (pictures with their sampling runs) and a ground truth for each
+    of `Benchmark.fleets`, which are returned by name, as far as they are finished.
 
     Args:
         benchmark: what to make.
@@ -66,22 +68,36 @@ def build(
         GenerateConfig(steps=STEPS, trajectory=True),
         device=device,
     )
-    fleet = benchmark.fleet
-    say(
-        f"retrain on {fleet.subsets.subsets} subsets with {fleet.seeds} seeds each, "
-        f"{benchmark.subset_config.steps:,} steps"
-    )
-    return retrain(
-        sets["train"],
-        [(VALIDATION, sets["validation"]), (GENERATED, made)],
-        folder / "truth",
-        config=benchmark.subset_config,
-        base=base,
-        settings=fleet,
-        workers=workers,
-        device=device,
-        limit_tasks=limit_tasks,
-    )
+    truths: dict[str, GroundTruth] = {}
+    for name, fleet in benchmark.fleets.items():
+        if limit_tasks == 0:
+            break
+        say(
+            f"{name}: retrain on {fleet.subsets.subsets} subsets, seeds of each: {fleet.seeds}, "
+            f"{benchmark.subset_config.steps:,} steps"
+        )
+        before = finished(folder / name)
+        truths[name] = retrain(
+            sets["train"],
+            [(VALIDATION, sets["validation"]), (GENERATED, made)],
+            folder / name,
+            config=benchmark.subset_config,
+            base=base,
+            settings=fleet,
+            workers=workers,
+            device=device,
+            limit_tasks=limit_tasks,
+        )
+        if limit_tasks is not None:
+            limit_tasks -= finished(folder / name) - before
+    return truths
+
+
+def finished(folder: Path) -> int:
+    """How many models of a ground truth are trained."""
+    if not (folder / MANIFEST).is_file():
+        return 0
+    return int(GroundTruth.read(folder).finished.sum())
 
 
 def full_model(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+BASELINES = ("pixel-cosine", "random")
+"""Methods that are the same whatever the timesteps and models of an index."""
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
     """A table whose columns are right-aligned but for those at `left`."""

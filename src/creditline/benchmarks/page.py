@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from creditline.benchmarks.damping_page import damping_table
 from creditline.benchmarks.kept_page import kept_table
-from creditline.benchmarks.markdown import table, titled
+from creditline.benchmarks.markdown import BASELINES, table, titled
 from creditline.benchmarks.run import Result
 from creditline.benchmarks.shape_page import shape_table
+from creditline.benchmarks.totals_page import totals_table
 from creditline.evaluation.lds.comparison import OVERALL
 
 HEADER = (
     *("method", "T", "default", "95 % interval", "cross-validated", "oracle"),
     *("of ceiling", "CPU s per image"),
 )
-BASELINES = ("pixel-cosine", "random")
 
 
 def page(results: Sequence[Result]) -> str:
@@ -26,23 +26,39 @@ def page(results: Sequence[Result]) -> str:
     damping chosen on other subsets and queries, at the best one in hindsight; the default as a
     share of what a second fleet of the same size would score; CPU seconds of a training image.
     """
-    parts: dict[str, list[tuple[Result, dict[str, Any]]]] = {}
-    for result in results:
-        for part in result.comparison["parts"]:
-            name, _, _ = part["name"].partition(",")
-            if name == OVERALL:
-                continue
-            parts.setdefault(name, []).append((result, part))
+    parts = _by_queries((result, result.comparison) for result in results)
     tables = [_table(name, found) for name, found in parts.items()]
     for name, found in parts.items():
-        judged = [(result.timesteps, result.models, part) for result, part in found]
-        tables += [
-            damping_table(name, judged),
-            shape_table(name, judged),
-            shape_table(name, judged, totals=True),
-            kept_table(name, judged),
-        ]
+        judged = _indexes(found)
+        tables += [damping_table(name, judged), shape_table(name, judged), kept_table(name, judged)]
+    shares = _by_queries(
+        (result, result.comparison["shares"]) for result in results if "shares" in result.comparison
+    )
+    for name, found in shares.items():
+        facts = found[0][0].comparison["shares"]
+        about = f"{facts['subsets']} subsets in which their shares differ"
+        judged = _indexes(found)
+        tables += [totals_table(name, judged, about), shape_table(name, judged, totals=True)]
     return "\n\n".join(table for table in tables if table)
+
+
+def _by_queries(
+    comparisons: Iterable[tuple[Result, dict[str, Any]]],
+) -> dict[str, list[tuple[Result, dict[str, Any]]]]:
+    """Every index's methods by the name of the queries; what is named after a comma belongs too."""
+    parts: dict[str, list[tuple[Result, dict[str, Any]]]] = {}
+    for result, comparison in comparisons:
+        for part in comparison["parts"]:
+            name, _, _ = part["name"].partition(",")
+            if name != OVERALL:
+                parts.setdefault(name, []).append((result, part))
+    return parts
+
+
+def _indexes(
+    found: Sequence[tuple[Result, dict[str, Any]]],
+) -> list[tuple[int, int, dict[str, Any]]]:
+    return [(result.timesteps, result.models, part) for result, part in found]
 
 
 def _table(name: str, found: Sequence[tuple[Result, dict[str, Any]]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ class Result:
         timesteps: per training image.
         models: how many models trained on everything were indexed.
         seconds: CPU seconds of extraction per training image.
-        comparison: as `Comparison.to_dict`; parts are validation and generated queries.
+        comparison: as `Comparison.to_dict`; parts are validation and generated queries. Under
+            `"shares"`, where there is a ground truth of unequal shares, the comparison by that.
     """
 
     timesteps: int
@@ -97,7 +98,7 @@ def run(
     require(ensemble >= 1, "ensemble must be at least 1", ensemble, "Try 3.")
     folder, contest = Path(out), contest or Contest()
     train, validation = shipped.images(data)
-    truth, key = shipped.truth(), digest(shipped)
+    truth, shares, key = shipped.truth(), _shares(shipped, say), digest(shipped)
     generated = load_images(shipped.generated)
     learnt = _learnt(truth, contest, say)
     ensembles = [(name, (name,), ensemble) for name in ENSEMBLED if ensemble > 1]
@@ -119,7 +120,12 @@ def run(
                 paths = _models(shipped, first, models, train, folder, device, say)
                 index, seconds = _index(paths, first, t, train, folder, workers, device)
                 queries = [(VALIDATION, validation), (GENERATED, generated)]
-                found = compare(index, truth, queries, chosen, contest).to_dict()
+                extracted: dict[str, list[Any]] = {}
+                found = compare(index, truth, queries, chosen, contest, extracted).to_dict()
+                if shares is not None:
+                    plain = replace(contest, kept=False)
+                    totals = compare(index, shares, queries, names, plain, extracted)
+                    found["shares"] = totals.to_dict()
                 if (first, models) == ("trak", 1):
                     found["parts"] += _along(shipped, index, folder, device, contest, say)
                 text = json.dumps({**asked, "seconds": seconds, "comparison": found}, indent=1)
@@ -128,6 +134,18 @@ def run(
             kept = json.loads(path.read_text("utf-8"))
             results.append(Result(t, models, kept["seconds"], kept["comparison"]))
     return results
+
+
+def _shares(shipped: Shipped, say: Callable[[str], None]) -> GroundTruth | None:
+    """The ground truth that totals are judged by, where enough of it is finished."""
+    truth = shipped.shares()
+    if truth is None:
+        return None
+    done = int(truth.finished.all(1).sum())
+    if done >= MIN_SUBSETS:
+        return truth
+    say(f"contributors' totals need {MIN_SUBSETS} finished subsets to be judged; there are {done}")
+    return None
 
 
 def _learnt(truth: GroundTruth, contest: Contest, say: Callable[[str], None]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@
     full/checkpoints/   the same model half-way, for methods over checkpoints
     base/model          what every training started from, where that is not chance
     generated/          pictures that the model drew, with their record
-    truth/              masks, losses, tables: see `creditline.evaluation.truth`
+    truth/, shares/     masks, losses, tables: see `creditline.evaluation.truth`
 
 Copied back, they are a folder that `build` continues. The images themselves do not ship: they
 belong to others.
@@ -70,6 +70,11 @@ class Shipped:
         """The ground truth."""
         return GroundTruth.read(self.folder / "truth")
 
+    def shares(self) -> GroundTruth | None:
+        """The one in which contributors have unequal shares, if there is one."""
+        folder = self.folder / "shares"
+        return GroundTruth.read(folder) if folder.is_dir() else None
+
     def images(self, data: Any = None) -> tuple[ImageSet, ImageSet]:
         """Training and validation images, found among those of the source by their content.
 
@@ -119,6 +124,7 @@ def pack(benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = N
     for part in parts:
         if not (source / part).is_dir():
             raise CreditlineError(f"{built} has no {part} yet. Finish building first.")
+    parts += [name for name in benchmark.fleets if name not in parts and (source / name).is_dir()]
     _require_replaceable(source, target)
     sets = image_sets(benchmark, data)
     shutil.rmtree(target, ignore_errors=True)
@@ -182,7 +188,8 @@ def _forget_places(path: Path) -> None:
 def digest(shipped: Shipped) -> str:
     """Hash of the ground truth and the images, for results to say what they were judged by."""
     ids = (shipped.folder / IDS).read_text("utf-8")
-    return of_json([ids, shipped.truth().digest()])
+    shares = shipped.shares()
+    return of_json([ids, shipped.truth().digest(), *([] if shares is None else [shares.digest()])])
 
 
 def _found(images: ImageSet, ids: Sequence[str]) -> ImageSet:

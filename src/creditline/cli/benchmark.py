@@ -108,7 +108,7 @@ def _build(
     # Nothing may ship yet; files that were named have to be there.
     with suppress(CreditlineError) if packed is None else nullcontext():
         unpack(find(benchmark, packed), folder)
-    truth = build(
+    truths = build(
         benchmark,
         folder,
         data=data,
@@ -117,7 +117,8 @@ def _build(
         device=device,
         say=click.echo,
     )
-    click.echo(f"{int(truth.finished.sum())} of {truth.finished.size} models trained")
+    for name, truth in truths.items():
+        click.echo(f"{name}: {int(truth.finished.sum())} of {truth.finished.size} models trained")
     if target is not None:
         click.echo(f"packed into {pack(benchmark, folder, target, data).folder}")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import DataError, SettingsError
-from creditline.evaluation.truth.subsets import SubsetSpec, _sizes, draw
+from creditline.evaluation.truth.subsets import SubsetSpec, _even, _groups, _uneven, draw
 
 
 def images(labels=None, contributors=None, n=12):
@@ -53,10 +53,35 @@ def test_strata_keep_their_proportions():
     st.floats(0.01, 0.99).map(lambda a: round(a, 2)),
 )
 def test_shares_add_up_and_are_never_a_whole_image_off(values, alpha):
-    sizes = _sizes(values, alpha)
-    assert abs(sum(size for _, size in sizes) - alpha * len(values)) <= 0.5 + 1e-9
-    for members, size in sizes:
+    groups = _groups(values)
+    sizes = _even(groups, alpha)
+    assert abs(sum(sizes) - alpha * len(values)) <= 0.5 + 1e-9
+    for members, size in zip(groups, sizes, strict=True):
         assert abs(size - alpha * members.sum()) < 1 + 1e-9
+
+
+def test_every_way_of_filling_a_subset_is_equally_likely():
+    groups = _groups(["a"] * 3 + ["b"] * 2 + ["c"] * 4)
+    generator = np.random.default_rng(0)
+    drawn = Counter(tuple(_uneven(groups, 5, generator)) for _ in range(5500))
+    possible = {(a, b, 5 - a - b) for a in range(4) for b in range(3) if 0 <= 5 - a - b <= 4}
+    assert len(possible) == 11
+    assert set(drawn) == possible
+    # Standard deviation of a count of 5500 / 11: sqrt(500 * 10 / 11) = 21.3.
+    assert max(abs(count - 500) for count in drawn.values()) < 5 * 21.3
+
+
+def test_shares_of_contributors_vary_and_the_size_does_not():
+    people = [f"artist {i % 3}" for i in range(12)]
+    spec = SubsetSpec(subsets=40, scheme="contributor-shares")
+    masks = draw(spec, images(contributors=people))
+    assert (masks.sum(1) == 6).all()
+    assert (draw(replace(spec, subsets=8), images(contributors=people)) == masks[:8]).all()
+    counts = masks @ (np.array(people)[:, None] == np.unique(people)).astype(int)
+    assert (counts.min(0) == 0).all()
+    assert (counts.max(0) == 4).all()
+    within = masks[:, ::3][(counts[:, 0] == 2)]
+    assert len({row.tobytes() for row in within}) > 1, "which of an artist's images is drawn too"
 
 
 def test_contributors_are_left_out_in_turn():
@@ -81,6 +106,12 @@ def test_what_cannot_be_drawn_is_refused():
         SubsetSpec(alpha=1.0)
     with pytest.raises(DataError, match=r"12 of 12 images have no label.*00000\.png"):
         draw(SubsetSpec(stratify="label"), images())
+    with pytest.raises(DataError, match="12 of 12 images have no contributor"):
+        draw(SubsetSpec(scheme="contributor-shares"), images())
+    with pytest.raises(DataError, match="at least two; memory has 1"):
+        draw(SubsetSpec(scheme="contributor-shares"), images(contributors=["ada"] * 12))
+    with pytest.raises(SettingsError, match="Only random subsets are stratified"):
+        SubsetSpec(scheme="contributor-shares", stratify="label")
     with pytest.raises(DataError, match="would hold 0"):
         draw(SubsetSpec(alpha=0.01), images())
     with pytest.raises(DataError, match="at least two; memory has 0"):

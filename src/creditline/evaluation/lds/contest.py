@@ -37,6 +37,7 @@ def compare(
     queries: Sequence[tuple[str, Any]],
     names: Sequence[str | Method] = (),
     contest: Contest | None = None,
+    extracted: dict[str, list[Any]] | None = None,
 ) -> Comparison:
     """Judge methods by a ground truth.
 
@@ -48,6 +49,8 @@ def compare(
         names: methods by name or as instances: those that score the index's features, pixel
             likeness, and those that learn from retrained models. Default: the index's own.
         contest: how to judge.
+        extracted: receives the queries' features; given again with the same index and queries, as
+            for another ground truth, they are not extracted a second time.
 
     Raises:
         DataError, IndexMismatchError: if truth, index and queries do not fit together.
@@ -63,7 +66,7 @@ def compare(
     truth.check_ranking()  # before unfinished subsets are gone from its message
     truth = truth.complete_subsets()
     known = truth.contributors or tuple(facts["contributor"])
-    scorer = Scorer(index, truth.masks, known, folders, store, contest)
+    scorer = Scorer(index, truth.masks, known, folders, store, contest, extracted)
     scored = scorer.all(names or (index.method,), truth.losses)
     bounds = _bounds(folders)
     bound = None

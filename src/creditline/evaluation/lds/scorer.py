@@ -67,6 +67,7 @@ class Scorer:
         folders: name, pictures as given and as prepared, in order.
         store: the index's table.
         contest: how to judge.
+        extracted: features of the queries that are there already; receives further ones.
     """
 
     def __init__(
@@ -77,11 +78,12 @@ class Scorer:
         folders: Sequence[tuple[str, Any, ImageSet]],
         store: Store,
         contest: Contest,
+        extracted: dict[str, list[Any]] | None = None,
     ) -> None:
         self.index, self.masks, self.contributors = index, masks, contributors
         self.folders, self.store, self.contest = folders, store, contest
         self.totalled = told_apart(masks, contributors)
-        self._features: dict[str, list[Any]] = {}
+        self._features = {} if extracted is None else extracted
 
     def all(self, names: Sequence[str | Method], losses: np.ndarray) -> list[Scored]:
         """Every method asked for, then the baselines that were not."""

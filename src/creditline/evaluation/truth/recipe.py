@@ -53,7 +53,7 @@ def recipe_of(
 def _subsets(spec: SubsetSpec | None, masks: np.ndarray, images: ImageSet) -> dict[str, Any]:
     if spec is None:
         return {"scheme": "given", "masks": fingerprint.of_arrays([("masks", masks)])}
-    if spec.scheme != "random":
+    if not spec.grows:
         return {"scheme": spec.scheme, "masks": fingerprint.of_arrays([("masks", masks)])}
     growing = {key: value for key, value in to_dict(spec).items() if key != "subsets"}
     # The fingerprint of the images does not know their contributors.
