@@ -1,0 +1,79 @@
+"""Draw what the largest scores foretell and what the rest, from results of `creditline benchmark`.
+
+    python tools/kept_figure.py runs/benchmark-icons runs/benchmark-cifar2-small --out docs/kept.png
+
+The folders are those of `creditline benchmark NAME --kept`. Upper row: LDS of the part above the
+split (solid) and of the rest (dashed). Lower row: would fresh noise predict the same of the rest?
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+COLOURS = {"d-trak": "#0b6e4f", "trak": "#c8553d", "datamodel": "#6b7280"}
+QUERIES = ("validation", "generated")
+
+
+def entries(folder: Path, timesteps: int, queries: str) -> Iterator[dict[str, Any]]:
+    """Judged methods of one set of queries that have splits, learnt ones once."""
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text("utf-8"))
+        if found["models"] > 1:
+            continue
+        part = next(p for p in found["comparison"]["parts"] if p["name"] == queries)
+        for entry in part["methods"]:
+            own = found["timesteps"] == timesteps or entry["method"] == "datamodel"
+            if own and entry["method"] in COLOURS and "kept" in entry:
+                yield entry
+
+
+def draw(folders: list[Path], timesteps: int, out: Path) -> None:
+    """One column for every benchmark and set of queries."""
+    columns = [(folder, queries) for folder in folders for queries in QUERIES]
+    figure, axes = plt.subplots(
+        2, len(columns), figsize=(3.4 * len(columns), 5.4), sharex=True, sharey="row", squeeze=False
+    )
+    for column, (folder, queries) in enumerate(columns):
+        upper, lower = axes[:, column]
+        for entry in entries(folder, timesteps, queries):
+            colour = COLOURS[entry["method"]]
+            for side, style in (("top", "-"), ("rest", "--")):
+                points = [(k["share"], k[side]) for k in entry["kept"] if side in k]
+                label = entry["title"] if side == "top" else None
+                shares = [100 * share for share, _ in points]
+                upper.plot(
+                    shares, [100 * v["lds"] for _, v in points], style, color=colour, label=label
+                )
+                if side == "rest" and all("reliability" in v for _, v in points):
+                    lower.plot(shares, [v["reliability"] for _, v in points], style, color=colour)
+        upper.set_title(f"{folder.name.removeprefix('benchmark-')}, {queries}", fontsize=10)
+        upper.axhline(0, color="#d1d5db", linewidth=0.8, zorder=0)
+        lower.set_ylim(0, 1.02)
+        lower.set_xscale("log")
+        lower.set_xticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
+        lower.minorticks_off()
+        lower.set_xlabel("training images above the split, %")
+    axes[0, 0].set_ylabel("LDS, %: above (solid), rest (dashed)")
+    axes[1, 0].set_ylabel("rest: correlation with fresh noise")
+    axes[0, 0].legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(out, dpi=110)
+    print(f"{out}: {', '.join(f'{folder.name}' for folder in folders)} at {timesteps} timesteps")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--timesteps", type=int, default=100)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    draw(given.folders, given.timesteps, given.out)
