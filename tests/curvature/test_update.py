@@ -92,5 +92,5 @@ def test_where_a_fit_is_cheaper_or_safer_there_is_no_update():
 def test_memory_is_asked_for_first():
     rows, _ = case(300, 20)
     whole = Spectrum.fit(ArrayFeatures(rows), 0, True)
-    with pytest.raises(SettingsError, match="20 rows takes .* of memory; got '10 bytes'"):
+    with pytest.raises(SettingsError, match=r"20 rows takes .* of memory; got '10 bytes'"):
         removed(whole, ArrayFeatures(rows), 0, np.array([0]), True, memory=10)

@@ -13,7 +13,6 @@ from creditline.errors import NumericsError
 from creditline.features import Features, centred, dots
 from creditline.features import mean as feature_mean
 
-
 Space = Literal["primal", "dual"]
 
 
@@ -111,7 +110,12 @@ class Spectrum:
         return ((inner @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
 
     def solved(
-        self, features: Features, model: int, damping: float, memory: int = MEMORY
+        self,
+        features: Features,
+        model: int,
+        damping: float,
+        memory: int = MEMORY,
+        first: int = 0,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Preconditioned training features, `(Phi^T Phi + damping I)^-1 phi_i`, in order.
 
@@ -122,6 +126,7 @@ class Spectrum:
             model: which model's features.
             damping: absolute.
             memory: bytes that may be taken.
+            first: row from which they are wanted; a few before may be given too.
 
         Yields:
             `(start, rows)`, float64 of shape `(b, k)`.
@@ -129,15 +134,16 @@ class Spectrum:
         inverse = (self.vectors / (self.eigenvalues + damping)) @ self.vectors.T
         if self.space == "primal":
             for start, rows in centred(features, model, self.mean):
-                yield start, rows @ inverse
+                if start + len(rows) > first:
+                    yield start, rows @ inverse
             return
         room = max(memory - inverse.nbytes, 0)
         step = max(1, min(features.n, room // (8 * features.dim)))
-        for first in range(0, features.n, step):
-            solved = np.zeros((min(step, features.n - first), features.dim))
+        for low in range(first, features.n, step):
+            solved = np.zeros((min(step, features.n - low), features.dim))
             for start, rows in centred(features, model, self.mean):
-                solved += inverse[first : first + step, start : start + len(rows)] @ rows
-            yield first, solved
+                solved += inverse[low : low + step, start : start + len(rows)] @ rows
+            yield low, solved
 
     def energies(self, features: Features, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Squared coordinates of training features along the eigenvectors, chunk by chunk.
