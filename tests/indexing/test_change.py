@@ -203,9 +203,9 @@ def test_what_to_remove(build, tiny_images):
     facts = index.store.facts()
     wanted = change.rows_of(facts, [tiny_images.ids[3], "00001.png", 7, np.int64(7)])
     assert wanted.tolist() == [1, 3, 7, 12], "an id is all images of these pixels"
-    with pytest.raises(DataError, match="no image 'nobody.png'"):
+    with pytest.raises(DataError, match=r"no image 'nobody\.png'"):
         index.remove(["nobody.png"])
-    with pytest.raises(DataError, match="2 images of the index are called 'twice.png'"):
+    with pytest.raises(DataError, match=r"2 images of the index are called 'twice\.png'"):
         index.remove(["twice.png"])
     for rows in ([13], [-1], []):
         with pytest.raises(SettingsError, match="from 0 to 12"):

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.linalg.blas import dsyrk
 
 from creditline.features import CHUNK_BYTES, Features, centred
 from creditline.settings import require
@@ -83,4 +82,6 @@ def gathered(
 
 def with_products(kernel: np.ndarray, rows: np.ndarray, sign: float) -> np.ndarray:
     """A kernel in column order with `sign * rows^T rows` added to its lower triangle, in place."""
+    from scipy.linalg.blas import dsyrk
+
     return dsyrk(sign, rows.T, beta=1.0, c=kernel, lower=1, overwrite_c=1)
