@@ -22,6 +22,7 @@ from creditline.indexing.nearest import Nearest
 from creditline.indexing.rows import StoredRows
 from creditline.indexing.sources import described
 from creditline.methods.base import Method, RidgeMethod
+from creditline.methods.noise import HalfFeatures
 
 FOLDER = "fitted"
 HALVES = ("first-half", "second-half")
@@ -41,6 +42,8 @@ class Fitted:
     def __init__(self, folder: Path, features: Features, memory: int = MEMORY) -> None:
         self.folder, self.features, self.memory = folder, features, memory
         self._spectra: dict[tuple[bool, str], list[Spectrum]] = {}
+        self._halves: tuple[HalfFeatures, HalfFeatures] | None = None
+        self._quick: dict[str, Method] = {}
 
     def fit(self, method: Method) -> None:
         """Fit a method, unless it is."""
@@ -53,7 +56,8 @@ class Fitted:
             return
         plain = copy.copy(method)
         plain.rows_ = None
-        tables = zip(HALVES, plain.half_features(), strict=True)
+        self._halves = self._halves or plain.half_features()
+        tables = zip(HALVES, self._halves, strict=True)
         plain.halves_ = tuple(
             self._fit_on(method.unfitted(), table, part) for part, table in tables
         )
@@ -76,9 +80,12 @@ class Fitted:
 
         So do its halves, once they are fitted.
         """
-        quick = self._with_rows(method, "")
-        quick.__dict__.pop("halves_", None)
-        return quick
+        settings = repr(method)
+        if settings not in self._quick:
+            quick = self._with_rows(method, "")
+            quick.__dict__.pop("halves_", None)
+            self._quick[settings] = quick
+        return self._quick[settings]
 
     def rows(self, method: Method, part: str = "") -> StoredRows:
         """The preconditioned features of a method, or of one fitted on a half of the noise."""

@@ -121,7 +121,8 @@ def _indexed(path: Path, rows: StoredRows) -> Any:
 
 
 def _groups(n: int) -> int:
-    return max(1, math.isqrt(n))
+    """Fewer than usual: finding centres costs their square, and looking at codes very little."""
+    return max(1, math.isqrt(n) // 4)
 
 
 def _candidates(dataset: Any, sides: np.ndarray, top: int) -> list[np.ndarray]:
@@ -134,7 +135,7 @@ def _candidates(dataset: Any, sides: np.ndarray, top: int) -> list[np.ndarray]:
         query = np.zeros(width, np.float32)
         query[: len(side)] = side / max(float(np.linalg.norm(side)), 1e-300)
         table = dataset.to_table(
-            columns=[ROW],
+            columns=[ROW, "_distance"],
             nearest={
                 "column": VECTOR,
                 "q": query,

@@ -28,6 +28,7 @@ from creditline.progress import Progress
 from creditline.units import size
 
 BLOCK_BYTES = 2**25
+CACHED_BYTES = 2**20
 UNITS, LENGTHS = "units.f32", "lengths.f64"
 PART = ".part"
 MARGIN = 32
@@ -135,8 +136,18 @@ class StoredRows:
             here = slice(start, start + rows.shape[1])
             scores = np.zeros((len(sides), rows.shape[1]))
             for c in range(self.models):
-                scores += (rows[c] @ unit[:, c].T).T * length[:, c, None] * self.lengths[c, here]
+                products = _times(rows[c], unit[:, c])
+                scores += products * length[:, c, None] * self.lengths[c, here]
             yield start, scores
+
+
+def _times(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Inner products `(m, b)`, float32, of what stays in the cache for all queries at once."""
+    step = max(1, CACHED_BYTES // (4 * rows.shape[1]))
+    found = np.empty((len(rows), len(queries)), np.float32)
+    for i in range(0, len(rows), step):
+        np.matmul(rows[i : i + step], queries.T, out=found[i : i + step])
+    return found.T
 
 
 def make(folder: Path, method: Method, memory: int = MEMORY) -> StoredRows:

@@ -91,9 +91,10 @@ class Store:
         self.shards = folder / shards
         self._uri = str(folder / TABLE)
         self._dataset: Any = None
+        self._facts: dict[str, list] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_dataset": None}
+        return {**self.__dict__, "_dataset": None, "_facts": None}
 
     # Writing
 
@@ -182,7 +183,7 @@ class Store:
         base = self._open()
         if base.latest_version != base.version:
             base.restore()
-        self._dataset = None
+        self._dataset, self._facts = None, None
         return base
 
     def _declared(self, shards: int) -> list[Any]:
@@ -197,7 +198,7 @@ class Store:
 
     def _committed(self, dataset: Any) -> int:
         """Version of a table whose commit is done; drop what killed processes left behind."""
-        self._dataset, self.version = None, dataset.version
+        self._dataset, self._facts, self.version = None, None, dataset.version
         self._remove_orphans()
         return self.version
 
@@ -256,8 +257,10 @@ class Store:
         return self._open().count_rows()
 
     def facts(self) -> dict[str, list]:
-        """Every column but pictures and features, in row order."""
-        return self._open().to_table(columns=list(FACTS)).to_pydict()
+        """Every column but pictures and features, in row order; read once."""
+        if self._facts is None:
+            self._facts = self._open().to_table(columns=list(FACTS)).to_pydict()
+        return self._facts
 
     def facts_of(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list]:
         """Some columns of some rows."""
