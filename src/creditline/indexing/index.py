@@ -139,7 +139,7 @@ class Index:
         method = self._fitted.quick(self.method) if self.keep else self.method
         traces: list[QueryTrace] = []
         for block in features:
-            scores, noise = self._scores(block, method), self._noise(block, method)
+            scores, noise = self._scored(block, method)
             for i, position in enumerate(block.positions):
                 for unit, row in enumerate(scores[i]):
                     suffix = self._unit_name(prepared, position, unit)
@@ -289,7 +289,7 @@ class Index:
         self.require_errors()
         _, blocks = self._features(features)
         self._fitted.fit(self.method)
-        parts = [self._noise(block, self.method) for block in blocks]
+        parts = [self._scored(block, self.method)[1] for block in blocks]
         found = [part for part in parts if part is not None]
         if len(found) < len(parts) or not parts:
             raise _without_halves("these queries have none")
@@ -367,18 +367,20 @@ class Index:
         scores = method.attribute(block.values.reshape(-1, self.models, self.dim))
         return scores.reshape(len(block.positions), -1, self.n)
 
-    def _noise(self, block: FeatureBlock, method: Method) -> ScoreNoise | None:
-        """Their noise, where both sides' noise has halves."""
+    def _scored(self, block: FeatureBlock, method: Method) -> tuple[np.ndarray, ScoreNoise | None]:
+        """Plain scores and their noise, where both sides' noise has halves."""
         if self.errors is None or block.errors is None:
-            return None
+            return self._scores(block, method), None
         self._fitted.fit_halves(method)
-        return method.noise(block.values[:, 0], block.errors)
+        scores, noise = method.scored(block.values[:, 0], block.errors)
+        return scores[:, None], noise
 
     def _shaped(self, block: FeatureBlock) -> np.ndarray:
         """Scores in the method's shape, `(b, units, n)`."""
-        noise = self._noise(block, self.method) if self.shape.needs_error else None
-        error = None if noise is None else noise.error[:, None]
-        return self.shape.apply(self._scores(block, self.method), error)
+        if not self.shape.needs_error:
+            return self.shape.apply(self._scores(block, self.method))
+        scores, noise = self._scored(block, self.method)
+        return self.shape.apply(scores, None if noise is None else noise.error[:, None])
 
     def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
         run = queries.trajectories[position]

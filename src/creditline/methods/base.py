@@ -144,7 +144,11 @@ class Method(ABC):
         return halves(table, table.errors)
 
     def noise(self, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
-        """How much noise there is in the scores of queries.
+        """How much noise there is in the scores of queries; see `scored`."""
+        return self.scored(query, errors)[1]
+
+    def scored(self, query: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, ScoreNoise]:
+        """Scores of queries, as `attribute`, and how much noise there is in them.
 
         Args:
             query: as `attribute`.
@@ -159,7 +163,8 @@ class Method(ABC):
         if self.alternates:
             # What all images' halves differ by is due to their timesteps, not to noise.
             errors = errors - self.halves_[0].features_.common  # type: ignore[attr-defined]
-        return ScoreNoise(*self._noise_samples(query, errors), self.error_scale_)
+        scores, from_query, from_train = self._noise_samples(query, errors)
+        return scores, ScoreNoise(from_query, from_train, self.error_scale_)
 
     def error_scale(self) -> np.ndarray:
         """How the variance of a score's error varies over images, mean 1, shape `(n,)`.
@@ -172,17 +177,17 @@ class Method(ABC):
         query = np.stack([take(table, c, rows) for c in models], axis=1)
         halves = [half.features_ for half in self.halves_]
         both = [np.stack([take(half, c, rows) for c in models], axis=1) for half in halves]
-        from_query, from_train = self._noise_samples(query, (both[0] - both[1]) / 2)
+        _, from_query, from_train = self._noise_samples(query, (both[0] - both[1]) / 2)
         return relative_variance(from_query + from_train, rows)
 
     def _noise_samples(
         self, query: np.ndarray, errors: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Samples of what the noise of queries and of training images does, `(m, n)` each."""
-        both = self.attribute(np.concatenate([query + errors, query - errors]))
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scores and samples of what the noise of queries and of images does, `(m, n)` each."""
+        m, shifted = len(query), np.concatenate([query, query + errors, query - errors])
+        scores = self.attribute(shifted)
         first, second = (half.attribute(query) for half in self.halves_)
-        m = len(query)
-        return (both[:m] - both[m:]) / 2, (first - second) / 2
+        return scores[:m], (scores[m : 2 * m] - scores[2 * m :]) / 2, (first - second) / 2
 
     @property
     def alternates(self) -> bool:
