@@ -3,6 +3,7 @@
 #   make demo    train a small model on real icons, trace 16 generated ones, write a report
 #   make test    lint, types and tests
 #   make bench   what extraction costs, next to a training step
+#   make bench-scale   what solving, searching and changing an index of a million rows cost
 #
 # TORCH chooses the PyTorch to install in a new environment (`make clean` removes the old one); on a
 # GPU machine, for instance, `make demo TORCH=torch`.
@@ -12,11 +13,11 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test bench format clean
+.PHONY: help demo test bench bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +51,9 @@ test: $(VENV)/.dev  ## lint, types and tests
 
 bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (15 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/bench.py
+
+bench-scale: $(VENV)/.demo  ## solver, search and a million rows: time and memory (30 GB of disk in runs/)
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/bench_scale.py
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix src tests

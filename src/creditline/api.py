@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from creditline import methods
+from creditline.curvature.kernel import MEMORY
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.errors import SettingsError
@@ -78,7 +79,13 @@ def index(
 
 
 def open_index(
-    path: str | Path, *, model: Any = None, encoder: Any = None, device: str = "cpu"
+    path: str | Path,
+    *,
+    model: Any = None,
+    encoder: Any = None,
+    device: str = "cpu",
+    memory: int = MEMORY,
+    keep: bool = True,
 ) -> Index:
     """Open an index.
 
@@ -88,6 +95,8 @@ def open_index(
             where it was when a query first needs it.
         encoder: the callable, for an index built with one.
         device: where queries are computed.
+        memory: bytes that fitting the curvature may take.
+        keep: whether traces keep preconditioned features beside the index; see `Index`.
 
     Raises:
         CreditlineError: if the folder is no finished index.
@@ -96,4 +105,4 @@ def open_index(
     if model is not None:
         listed = list(model) if isinstance(model, (list, tuple)) else [model]
         models = [load_model(m, device=device) for m in listed]
-    return Index(path, models=models, encoder=encoder, device=device)
+    return Index(path, models=models, encoder=encoder, device=device, memory=memory, keep=keep)

@@ -10,6 +10,12 @@ import numpy as np
 from creditline.settings import require
 
 CHUNK_ROWS = 1024
+CHUNK_BYTES = 2**26
+
+
+def chunk_rows(dim: int) -> int:
+    """Rows of a chunk of float64 features: 1,024, or fewer where these would be many bytes."""
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // (8 * dim)))
 
 
 class Features(Protocol):
@@ -63,8 +69,9 @@ class ArrayFeatures:
         self.errors = None if errors is None else ArrayFeatures(errors)
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
-        for start in range(0, self.n, CHUNK_ROWS):
-            yield start, self._array[start : start + CHUNK_ROWS, model].astype(np.float64)
+        size = chunk_rows(self.dim)
+        for start in range(0, self.n, size):
+            yield start, self._array[start : start + size, model].astype(np.float64)
 
 
 def per_model(array: np.ndarray) -> np.ndarray:
@@ -115,11 +122,16 @@ def norms(features: Features, model: int) -> np.ndarray:
 
 def take(features: Features, model: int, rows: np.ndarray) -> np.ndarray:
     """Some rows of one model's features, in ascending order, float64 of shape `(b, k)`."""
-    wanted, found = np.sort(rows), []
+    return np.concatenate(list(some(features, model, rows)))
+
+
+def some(features: Features, model: int, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """As `take`, chunk by chunk; at least one, which may be empty."""
+    wanted = np.sort(rows)
     for start, block in features.chunks(model):
         here = wanted[(wanted >= start) & (wanted < start + len(block))]
-        found.append(block[here - start])
-    return np.concatenate(found)
+        if len(here) or start == 0:
+            yield block[here - start]
 
 
 def mean(features: Features, model: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from creditline.curvature.kernel import MEMORY, gram
 from creditline.curvature.ridge import Ridge
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import NumericsError, SettingsError
@@ -110,6 +111,41 @@ def test_features_that_are_not_finite():
     phi[3, 2] = np.nan
     with pytest.raises(NumericsError, match="not finite"):
         Spectrum.fit(ArrayFeatures(phi), 0, True)
+
+
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize(("n", "k"), [(1100, 30), (70, 90), (1100, 1200)])
+def test_scores_are_inner_products_with_preconditioned_features(n, k, centre):
+    phi, query = case(n, k, common=3.0)
+    table = ArrayFeatures(phi)
+    spectrum = Spectrum.fit(table, 0, centre)
+    for memory in (0, MEMORY):  # row by row at the worst
+        if memory == 0 and n > 100 and k > n:
+            continue
+        solved = list(spectrum.solved(table, 0, 2.0, memory))
+        assert [start for start, _ in solved] == np.cumsum([0, *map(len, (r for _, r in solved))])[
+            :-1
+        ].tolist()
+        rows = np.concatenate([rows for _, rows in solved])
+        expected = spectrum.scores(table, 0, query, 2.0)
+        assert_allclose((query - spectrum.mean) @ rows.T, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_a_kernel_in_blocks_is_the_kernel_at_once():
+    phi, _ = case(2100, 4000)
+    table = ArrayFeatures(phi)
+    blocks = [gram(table, 0, phi.mean(0), memory) for memory in (0, MEMORY)]
+    a = phi - phi.mean(0)
+    for kernel in blocks:
+        assert_allclose(np.tril(kernel), np.tril(a @ a.T), rtol=1e-9, atol=1e-8)
+
+
+def test_memory_that_does_not_hold_the_kernel_is_refused_with_what_does():
+    phi, _ = case(60, 20)
+    needed = 3 * 8 * 20**2 + 3 * 2**26
+    assert Spectrum.fit(ArrayFeatures(phi), 0, True, memory=needed).space == "primal"
+    with pytest.raises(SettingsError, match=r"takes 201.3 MB of memory.*Allow more"):
+        Spectrum.fit(ArrayFeatures(phi), 0, True, memory=needed - 1)
 
 
 @pytest.mark.parametrize("damping", [-1.0, float("nan"), float("inf")])

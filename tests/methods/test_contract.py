@@ -70,6 +70,14 @@ def test_self_influence_is_the_diagonal(name, train):
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_a_score_is_the_inner_product_of_two_sides(name, train, query):
+    method = get(name)().fit(train)
+    rows = [np.concatenate([r for _, r in method.train_side(c)]) for c in range(C)]
+    product = np.einsum("mck,nck->mn", method.query_sides(query), np.stack(rows, axis=1))
+    assert_allclose(product, method.attribute(query), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_sign_on_two_points(name):
     """Training on the image whose gradient points the query's way lowers the query's loss."""
     friend, foe = np.array([2.0, 0.1, 0.0]), np.array([-2.0, 0.1, 0.5])

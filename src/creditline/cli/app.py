@@ -19,6 +19,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("creditline.cli.generate", "Generate pictures with a model."),
     "index": ("creditline.cli.index", "Index the images that a model was trained on."),
     "trace": ("creditline.cli.trace", "Trace pictures to the training images they owe most to."),
+    "search": ("creditline.cli.search", "Only those training images, among very many, quickly."),
+    "add": ("creditline.cli.add", "Add images to an index."),
+    "remove": ("creditline.cli.remove", "Take images out of an index."),
     "info": ("creditline.cli.info", "Show what an index was made from."),
     "methods": ("creditline.cli.methods", "List the attribution methods."),
     "evaluate": ("creditline.cli.evaluate", "Check whether attributions tell the truth."),
@@ -26,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("creditline.cli.demo", "Train on real icons, generate, trace, write a report."),
     "doctor": ("creditline.cli.doctor", "Examine a model before a long index; foretell its cost."),
 }
-RESUMABLE = ("train", "generate", "index", "benchmark", "demo")
+RESUMABLE = ("train", "generate", "index", "add", "benchmark", "demo")
 
 
 class Ending(click.ClickException):

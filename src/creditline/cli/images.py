@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,19 +77,30 @@ _NAMES = [
 ]
 
 
-def image_options(command: F) -> F:
-    """A decorator: how images are prepared and what is known about them."""
+def origin_options(command: F) -> F:
+    """A decorator: which images, and what is known about them."""
     for decorate in reversed(_ORIGINS):
         command = decorate(command)
-    return settings_options(ImageSpec(), section=SECTION)(command)
+    return command
 
 
-def load(source: str) -> ImageSet:
-    """The images of `source`, as the current command's options say."""
+def image_options(command: F) -> F:
+    """A decorator: as `origin_options`, and how images are prepared."""
+    return settings_options(ImageSpec(), section=SECTION)(origin_options(command))
+
+
+def load(source: str, spec: Mapping[str, Any] | None = None) -> ImageSet:
+    """The images of `source`, as the current command's options say.
+
+    Args:
+        source: where they are.
+        spec: how they are prepared, where no option says so.
+    """
     from creditline.data.load import load_images
 
     values = click.get_current_context().params
-    return load_images(source, **given(ImageSpec()), **{name: values[name] for name in _NAMES})
+    prepared = given(ImageSpec()) if spec is None else spec
+    return load_images(source, **prepared, **{name: values[name] for name in _NAMES})
 
 
 def typed() -> str:

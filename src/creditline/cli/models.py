@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from creditline.curvature.kernel import MEMORY
+
 if TYPE_CHECKING:
     from creditline.diffusion.denoiser import Denoiser
     from creditline.indexing.index import Index
@@ -24,7 +26,14 @@ def model_options(command: F) -> F:
 
 
 def indexed_options(command: F) -> F:
-    """A decorator: where an index's models are now, and as `model_options`."""
+    """A decorator: where an index's models are now, what fitting may take, as `model_options`."""
+    command = click.option(
+        "--memory",
+        type=int,
+        default=MEMORY,
+        show_default=True,
+        help="bytes that fitting the curvature may take",
+    )(command)
     return click.option(
         "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
     )(model_options(command))
@@ -57,12 +66,13 @@ def load(source: str) -> Denoiser:
     )
 
 
-def opened(index: str, paths: Sequence[str]) -> Index:
+def opened(index: str, paths: Sequence[str], keep: bool = True) -> Index:
     """The index at a path, with its model loaded as the current command's options say.
 
     Args:
         index: its folder.
         paths: where its models are now; empty if they did not move.
+        keep: whether traces keep preconditioned features.
     """
     from creditline import api
 
@@ -71,7 +81,13 @@ def opened(index: str, paths: Sequence[str]) -> Index:
         recorded = api.open_index(index).manifest.facts["model_sources"]
         paths = [path for path in recorded if path is not None]
     listed = [load(path) for path in paths]
-    return api.open_index(index, model=listed or None, device=values["device"])
+    return api.open_index(
+        index,
+        model=listed or None,
+        device=values["device"],
+        memory=values["memory"],
+        keep=keep,
+    )
 
 
 def workers() -> int:

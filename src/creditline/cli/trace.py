@@ -42,6 +42,11 @@ def _exports(function: Any) -> Any:
 @click.option("--top", type=int, default=20, show_default=True, help="training images to keep")
 @_exports
 @click.option("--overwrite", is_flag=True, help="replace files that exist")
+@click.option(
+    "--keep/--no-keep",
+    default=True,
+    help="keep preconditioned features beside the index, so that tracing is quick  [default: keep]",
+)
 @click.option("--method", help="another method on the same index  [default: the index's own]")
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
@@ -50,6 +55,7 @@ def command(
     pictures: tuple[str, ...],
     top: int,
     overwrite: bool,
+    keep: bool,
     method: str | None,
     paths: tuple[str, ...],
     **values: Any,
@@ -60,7 +66,7 @@ def command(
     """
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
-    opened = models.opened(index, paths)
+    opened = models.opened(index, paths, keep)
     if method is not None:
         opened = opened.using(method)
     changes = given(*EVERY)

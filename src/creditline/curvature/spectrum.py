@@ -8,9 +8,17 @@ from typing import Literal
 
 import numpy as np
 
+from creditline.curvature.kernel import MEMORY, covariance, gram, require_memory
 from creditline.errors import NumericsError
 from creditline.features import Features, centred, dots
 from creditline.features import mean as feature_mean
+
+Space = Literal["primal", "dual"]
+
+
+def cheaper(n: int, k: int) -> Space:
+    """The form of the kernel that has fewer entries: `"primal"` is k x k, `"dual"` n x n."""
+    return "primal" if k <= n else "dual"
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,7 @@ class Spectrum:
         mean: training mean that was subtracted, shape `(k,)`; zeros when not centred.
     """
 
-    space: Literal["primal", "dual"]
+    space: Space
     eigenvalues: np.ndarray
     vectors: np.ndarray
     mean: np.ndarray
@@ -35,7 +43,8 @@ class Spectrum:
         features: Features,
         model: int,
         centre: bool,
-        space: Literal["primal", "dual"] | None = None,
+        space: Space | None = None,
+        memory: int = MEMORY,
     ) -> Spectrum:
         """Decompose the kernel of one model's features.
 
@@ -44,15 +53,28 @@ class Spectrum:
             model: which model's features.
             centre: subtract the mean feature.
             space: force one of the two equal forms; the cheaper by default.
+            memory: bytes that may be taken.
 
         Raises:
             NumericsError: if a feature is not finite.
+            SettingsError: if `memory` does not hold the kernel and LAPACK's workspace.
         """
         n, k = features.n, features.dim
-        space = space or ("primal" if k <= n else "dual")
+        space = space or cheaper(n, k)
+        require_memory(k if space == "primal" else n, memory)
         mean = feature_mean(features, model) if centre else np.zeros(k)
-        kernel = (_covariance if space == "primal" else _gram)(features, model, mean)
-        if not np.isfinite(kernel).all():
+        if space == "primal":
+            return cls.of_kernel(covariance(features, model, mean), mean, space)
+        return cls.of_kernel(gram(features, model, mean, memory), mean, space)
+
+    @classmethod
+    def of_kernel(cls, kernel: np.ndarray, mean: np.ndarray, space: Space) -> Spectrum:
+        """Decompose a kernel, which is overwritten; of its entries only the lower triangle is read.
+
+        Raises:
+            NumericsError: if an entry is not finite.
+        """
+        if not np.isfinite(kernel.sum()):
             raise NumericsError(
                 "The kernel of the features has entries that are not finite. Rebuild the index; "
                 "if it persists, run `creditline doctor` on the model."
@@ -60,10 +82,11 @@ class Spectrum:
         import scipy.linalg
 
         values, vectors = scipy.linalg.eigh(
-            kernel, driver="evd", overwrite_a=True, check_finite=False
+            kernel, driver="evd", lower=True, overwrite_a=True, check_finite=False
         )
         # A Gram matrix has no negative eigenvalue; below zero there is only rounding.
-        return cls(space, np.maximum(values, 0.0), vectors, mean)
+        # LAPACK hands back columns; in rows as on disk, so that scores have the same bits later.
+        return cls(space, np.maximum(values, 0.0), np.ascontiguousarray(vectors), mean)
 
     def scores(
         self, features: Features, model: int, query: np.ndarray, damping: float
@@ -86,6 +109,42 @@ class Spectrum:
         inner = dots(features, model, query, self.mean)
         return ((inner @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
 
+    def solved(
+        self,
+        features: Features,
+        model: int,
+        damping: float,
+        memory: int = MEMORY,
+        first: int = 0,
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Preconditioned training features, `(Phi^T Phi + damping I)^-1 phi_i`, in order.
+
+        The scores of a query are its (centred) feature's inner products with them.
+
+        Args:
+            features: the training features that were fitted.
+            model: which model's features.
+            damping: absolute.
+            memory: bytes that may be taken.
+            first: row from which they are wanted; a few before may be given too.
+
+        Yields:
+            `(start, rows)`, float64 of shape `(b, k)`.
+        """
+        inverse = (self.vectors / (self.eigenvalues + damping)) @ self.vectors.T
+        if self.space == "primal":
+            for start, rows in centred(features, model, self.mean):
+                if start + len(rows) > first:
+                    yield start, rows @ inverse
+            return
+        room = max(memory - inverse.nbytes, 0)
+        step = max(1, min(features.n, room // (8 * features.dim)))
+        for low in range(first, features.n, step):
+            solved = np.zeros((min(step, features.n - low), features.dim))
+            for start, rows in centred(features, model, self.mean):
+                solved += inverse[low : low + step, start : start + len(rows)] @ rows
+            yield low, solved
+
     def energies(self, features: Features, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Squared coordinates of training features along the eigenvectors, chunk by chunk.
 
@@ -105,29 +164,11 @@ class Spectrum:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What has to be stored."""
-        # LAPACK hands back columns; writers of raw memory need rows.
-        vectors = np.ascontiguousarray(self.vectors)
-        return {"eigenvalues": self.eigenvalues, "vectors": vectors, "mean": self.mean}
+        return {"eigenvalues": self.eigenvalues, "vectors": self.vectors, "mean": self.mean}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Spectrum:
         """The spectrum that `arrays` described."""
         values, mean = arrays["eigenvalues"], arrays["mean"]
-        space: Literal["primal", "dual"] = "primal" if len(mean) == len(values) else "dual"
+        space: Space = "primal" if len(mean) == len(values) else "dual"
         return cls(space, values, arrays["vectors"], mean)
-
-
-def _covariance(features: Features, model: int, mean: np.ndarray) -> np.ndarray:
-    """`Phi^T Phi`, shape `(k, k)`, accumulated in float64."""
-    kernel = np.zeros((features.dim, features.dim))
-    for _, rows in centred(features, model, mean):
-        kernel += rows.T @ rows
-    return kernel
-
-
-def _gram(features: Features, model: int, mean: np.ndarray) -> np.ndarray:
-    """`Phi Phi^T`, shape `(n, n)`, chunk against chunk."""
-    kernel = np.empty((features.n, features.n))
-    for start, rows in centred(features, model, mean):
-        kernel[start : start + len(rows)] = dots(features, model, rows, mean)
-    return (kernel + kernel.T) / 2

@@ -75,14 +75,7 @@ class ImageSet:
         for name, values in {**fields, "labels": self.labels, **self._columns}.items():
             if len(values) != n:
                 raise DataError(f"{n} pictures need {n} {name}; got {len(values)}.")
-        self.fingerprint = of_json(
-            {
-                "ids": self.ids,
-                "labels": self.labels,
-                "texts": self.texts,
-                "spec": to_dict(self.spec),
-            }
-        )
+        self.fingerprint = fingerprint(self.ids, self.labels, self.texts, to_dict(self.spec))
 
     @property
     def columns(self) -> Mapping[str, tuple[str | None, ...]]:
@@ -145,10 +138,7 @@ class ImageSet:
 
     def duplicates(self) -> tuple[tuple[int, ...], ...]:
         """Groups of positions whose pictures are equal, each group and the list ascending."""
-        groups: dict[str, list[int]] = {}
-        for row, key in enumerate(self.ids):
-            groups.setdefault(key, []).append(row)
-        return tuple(tuple(rows) for rows in groups.values() if len(rows) > 1)
+        return duplicates(self.ids)
 
     def save(self, folder: str | Path) -> Path:
         """Write the pictures as PNG files with a `metadata.csv`, ready for `load_images`.
@@ -227,6 +217,24 @@ class ImageSet:
             bad = rows[(rows < -n) | (rows >= n)][0]
             raise IndexError(f"position {bad} is outside a set of {n} pictures")
         return np.where(rows < 0, rows + n, rows)
+
+
+def fingerprint(
+    ids: Sequence[str],
+    labels: Sequence[int | None],
+    texts: Sequence[str | None],
+    spec: Mapping[str, Any],
+) -> str:
+    """Of an image set, by what it consists of; see `ImageSet.fingerprint`."""
+    return of_json({"ids": ids, "labels": labels, "texts": texts, "spec": spec})
+
+
+def duplicates(ids: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Groups of positions whose ids are equal, each group and the list ascending."""
+    groups: dict[str, list[int]] = {}
+    for row, key in enumerate(ids):
+        groups.setdefault(key, []).append(row)
+    return tuple(tuple(rows) for rows in groups.values() if len(rows) > 1)
 
 
 def _class_index(label: object) -> int | None:

@@ -88,25 +88,45 @@ def build(
     if claim(manifest, folder, overwrite):
         return
     store = Store(folder, source.models, source.dim, source.halves)
+    shards = extract(store, source, images, workers, shard_rows)
+    facts = {**facts, "table_version": store.commit(shards)}
+    replace(manifest, facts=facts, status="complete").write(folder)
+    store.clear_shards()
+
+
+def extract(
+    store: Store, source: Source, images: ImageSet, workers: int, shard_rows: int, first: int = 0
+) -> int:
+    """Write the features of images as shards, those that are not written yet; how many these are.
+
+    Args:
+        store: declares the shards.
+        source: extracts features.
+        images: of which.
+        workers: processes.
+        shard_rows: images per shard.
+        first: key of the first image in the table.
+
+    Raises:
+        CreditlineError: if the disk is full.
+    """
     starts = range(0, len(images), shard_rows)
     shards = [Shard(i, s, min(s + shard_rows, len(images))) for i, s in enumerate(starts)]
     finished = store.finished()
     todo = [shard for shard in shards if shard.number not in finished]
     done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
-    _require_space(folder, source, len(images) - done)
+    _require_space(store.folder, source, len(images) - done)
     try:
         with Progress("index", len(images), "image", done=done) as bar:
-            shared = (source, images, store)
+            shared = (source, images, store, first)
             for shard, _ in executor.run(_extract_shard, shared, todo, workers):
                 bar.advance(shard.stop - shard.start)
     except OSError as error:
         raise CreditlineError(
             f"Writing the index stopped: {error}. {len(store.finished())} of {len(shards)} shards "
-            f"are safe in {folder}; make room and run the same command again to continue."
+            f"are safe in {store.folder}; make room and run the same command again to continue."
         ) from error
-    store.commit(len(shards))
-    replace(manifest, status="complete").write(folder)
-    store.clear_shards()
+    return len(shards)
 
 
 def _require_space(folder: Path, source: Source, images: int) -> None:
@@ -120,8 +140,8 @@ def _require_space(folder: Path, source: Source, images: int) -> None:
         )
 
 
-def _extract_shard(shared: tuple[Source, ImageSet, Store], shard: Shard) -> None:
-    source, images, store = shared
+def _extract_shard(shared: tuple[Source, ImageSet, Store, int], shard: Shard) -> None:
+    source, images, store, first = shared
     indices = range(shard.start, shard.stop)
     features = source.extract(images, indices, parts=source.parts)
-    store.write_shard(shard.number, images, indices, features)
+    store.write_shard(shard.number, images, indices, features, first)

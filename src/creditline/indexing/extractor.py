@@ -56,12 +56,12 @@ class Extractor:
                 f"Scores at single timesteps need sampling runs of one length; these have "
                 f"{', '.join(map(str, sorted(lengths)))} steps. Trace the pictures apart."
             )
-        self._load(method).check(prepared.images)
+        self.source(method).check(prepared.images)
         return prepared
 
     def extract(self, queries: Queries, method: Method) -> Iterator[FeatureBlock]:
         """Features, a few queries at a time."""
-        source, m, parts = self._load(method), len(queries.images), self._parts(queries, method)
+        source, m, parts = self.source(method), len(queries.images), self._parts(queries, method)
         with Progress("trace", m, "picture") as bar:
             for start in range(0, m, QUERY_BATCH):
                 positions = range(start, min(start + QUERY_BATCH, m))
@@ -94,7 +94,7 @@ class Extractor:
         halvable = method.features.halvable(steps, plan.draws)  # type: ignore[attr-defined]
         return "halves" if halvable else "whole"
 
-    def _load(self, method: Method) -> Source:
+    def source(self, method: Method) -> Source:
         """The source, loaded once for each plan of queries."""
         plan = method.query_plan
         if self._source is None or self._source[0] != plan:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from creditline import __version__, fingerprint, methods
-from creditline.curvature.spectrum import Spectrum
-from creditline.errors import CreditlineError, IndexMismatchError, SettingsError, difference
+from creditline import __version__
+from creditline.curvature.kernel import MEMORY
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.errors import IndexMismatchError, SettingsError, difference
 from creditline.features import Features
-from creditline.files import write_file
+from creditline.indexing import change
+from creditline.indexing.choice import chosen, require_features, require_searchable
 from creditline.indexing.extractor import QUERY_BATCH, Extractor
+from creditline.indexing.found import Found
 from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures
 from creditline.indexing.rank import Ranker
-from creditline.indexing.sources import described, method_of
-from creditline.indexing.spectra import fitted
-from creditline.indexing.store import Store, StoredErrors
-from creditline.manifest import Manifest
-from creditline.methods.base import Method, RidgeMethod
+from creditline.indexing.sources import method_of
+from creditline.indexing.state import State
+from creditline.methods.base import Method
 from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreShape
-from creditline.settings import override, require, to_dict
+from creditline.settings import override, require
 from creditline.trace import MethodCard, QueryTrace, Trace
-
-HALVES = ("first-half", "second-half")
 
 
 class Index:
@@ -39,6 +39,9 @@ class Index:
             the manifest says when a query first needs them.
         encoder: the encoder, for an index built with a callable.
         device: where queries are computed.
+        memory: bytes that fitting may take.
+        keep: whether `trace` keeps preconditioned features, 4 bytes per number (three times that
+            where errors are known), so that a picture is one pass over them.
 
     Attributes:
         manifest: what the index was built from.
@@ -47,6 +50,7 @@ class Index:
         models: number of models C.
         dim: feature dimension k.
         learning_rates: of each model's checkpoint, or None.
+        store: the table on disk.
         errors: table of the features' errors; None where their noise was not halved.
 
     Raises:
@@ -54,32 +58,29 @@ class Index:
     """
 
     def __init__(
-        self, path: str | Path, *, models: Any = None, encoder: Any = None, device: str = "cpu"
+        self,
+        path: str | Path,
+        *,
+        models: Any = None,
+        encoder: Any = None,
+        device: str = "cpu",
+        memory: int = MEMORY,
+        keep: bool = True,
     ) -> None:
         self.path = Path(path)
-        self.manifest = Manifest.read(self.path, "index")
-        if self.manifest.status != "complete":
-            raise CreditlineError(
-                f"{self.path} is not complete. Run the `creditline index` command that began it "
-                "once more; it continues where it stopped."
-            )
-        request = self.manifest.request
-        self.n: int = request["images"]["n"]
-        self.models: int = request["features"]["models"]
-        self.dim: int = request["features"]["dim"]
-        self.learning_rates = tuple(m.get("learning_rate") for m in request["models"])
-        self.method = method_of(request)
+        self.memory, self.keep = memory, keep
+        self._read()
+        self.method = method_of(self.manifest.request)
         self._extractor = Extractor(self.manifest, models, encoder, device)
-        if "halves" not in request["features"]:
-            raise CreditlineError(
-                f"{self.path} was made by an earlier version and does not say whether the noise of "
-                "its features has halves. Build it again with --overwrite."
-            )
-        halves: bool = request["features"]["halves"]
-        self._store = Store(self.path, self.models, self.dim, halves)
-        self.errors: Features | None = StoredErrors(self._store, self.n) if halves else None
-        # Shared by all that `using` returns.
-        self._spectra: dict[tuple[bool, str], list[Spectrum]] = {}
+
+    def _read(self) -> None:
+        """Take over what the folder holds now."""
+        state = State.read(self.path, self.memory)
+        self._state, self._fitted = state, state.fitted
+        self.manifest, self.store, self.table = state.manifest, state.store, state.features
+        self.models, self.dim = self.store.models, self.store.dim
+        self.n, self.learning_rates = self.table.n, self.table.learning_rates
+        self.errors: Features | None = self.table.errors
 
     def __len__(self) -> int:
         return self.n
@@ -89,7 +90,7 @@ class Index:
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Stored features of one model, float64, chunk by chunk (see `Features`)."""
-        return self._store.chunks(model)
+        return self.table.chunks(model)
 
     def features(self, model: int = 0) -> np.ndarray:
         """All stored features of one model, float64 of shape `(n, k)`."""
@@ -106,11 +107,11 @@ class Index:
             IndexMismatchError: if the method needs other features, naming them.
             SettingsError: on an unknown method or setting.
         """
-        chosen = self._choose(method) if method is not None else self.method
+        basis = chosen(method, self.method) if method is not None else self.method
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.method = override(chosen, settings).unfitted()
-        self._require_features(other.method)
+        other.method = override(basis, settings).unfitted()
+        require_features(other.method, self.method)
         return other
 
     def trace(self, queries: Any, *, top: int = 20, method: str | Method | None = None) -> Trace:
@@ -134,10 +135,11 @@ class Index:
         if method is not None:
             return self.using(method).trace(queries, top=top)
         prepared, features = self._ready(queries)
-        ranker = Ranker(self._store, self.self_influence(), self.method.causal, self.shape)
+        ranker = Ranker(self.store, self.self_influence(), self.method.causal, self.shape)
+        method = self._fitted.quick(self.method) if self.keep else self.method
         traces: list[QueryTrace] = []
         for block in features:
-            scores, noise = self._scores(block), self._noise(block)
+            scores, noise = self._scored(block, method)
             for i, position in enumerate(block.positions):
                 for unit, row in enumerate(scores[i]):
                     suffix = self._unit_name(prepared, position, unit)
@@ -145,12 +147,95 @@ class Index:
                     traces.append(ranker.rank(row, floor, top, prepared, position, suffix))
         return Trace(
             method=self.card(),
-            settings=self._settings(),
+            settings=self._state.settings(self.method),
             n_train=self.n,
             queries=tuple(traces),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             version=__version__,
         )
+
+    def search(
+        self, queries: Any, *, top: int = 20, opponents: bool = False, approximate: bool = False
+    ) -> Found:
+        """Only the training images that pictures owe most to: no totals, no errors.
+
+        One pass over the preconditioned features, whatever the number of pictures (up to 16 at a
+        time), and no row of scores is ever held.
+
+        Args:
+            queries: as in `trace`.
+            top: images to return for each.
+            opponents: the other end of the ranking.
+            approximate: through a vector index (IVF-PQ), made on first use, which looks at a part
+                of the images only; scores of what it finds are exact.
+
+        Raises:
+            SettingsError: if the ranking asked for is not one of inner products: single timesteps,
+                or a threshold in units of errors.
+        """
+        require(top >= 1, "top must be at least 1", top, "Try 20.")
+        require_searchable(self.method)
+        prepared, features = self._ready(queries)
+        nearest = self._fitted.nearest(self.method) if approximate else None
+        searcher = nearest or self._fitted.rows(self.method)
+        sign = -1.0 if opponents else 1.0
+        found = []
+        for block in features:
+            sides = sign * self.method.query_sides(block.values[:, 0])
+            found.append(searcher.top(sides, top))
+        return Found(
+            np.concatenate([rows for rows, _ in found]),
+            sign * np.concatenate([scores for _, scores in found]),
+            prepared.images.names,
+            nearest.recall if nearest else None,
+            self.store,
+        )
+
+    def add(self, images: Any, *, workers: int = 1) -> None:
+        """Append training images, and update what was fitted, without starting over.
+
+        Interrupt it at any time; the same call continues. Scores are those of an index built from
+        all images, to rounding. The model is not asked whether it was trained on them.
+
+        Args:
+            images: what `load_images` takes or returns, prepared as the index's images were.
+            workers: processes.
+
+        Raises:
+            CreditlineError: before long work, if anything does not fit; see `change.add`.
+        """
+        spec = self.manifest.request["images"]["spec"]
+        pictures = images if isinstance(images, ImageSet) else load_images(images, **spec)
+        change.add(self._state, self._extractor.source(self.method), pictures, workers)
+        self._reread()
+
+    def remove(self, images: Sequence[int | str], *, purge: bool = False) -> int:
+        """Take training images out, and update what was fitted, without starting over.
+
+        Scores are those of an index built without them, to rounding; the model still is one that
+        was trained on them.
+
+        Args:
+            images: positions, ids (which stand for all images of equal pixels) or names.
+            purge: write the table anew, so that nothing of them is left in any file; takes as long
+                as copying it.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            DataError: if one is not there, or a name is that of several.
+            SettingsError: if none would stay.
+        """
+        rows = change.rows_of(self.store.facts(), images)
+        change.remove(self._state, rows, purge)
+        self._reread()
+        return len(rows)
+
+    def _reread(self) -> None:
+        self._read()
+        self._extractor.manifest = self.manifest
+        self.method = self.method.unfitted()
 
     def scores(self, queries: Any, *, out: str | Path | None = None) -> np.ndarray:
         """The whole score matrix, on request, in the method's shape (`ScoreShape`).
@@ -203,8 +288,8 @@ class Index:
         """
         self.require_errors()
         _, blocks = self._features(features)
-        self._fit()
-        parts = [self._noise(block) for block in blocks]
+        self._fitted.fit(self.method)
+        parts = [self._scored(block, self.method)[1] for block in blocks]
         found = [part for part in parts if part is not None]
         if len(found) < len(parts) or not parts:
             raise _without_halves("these queries have none")
@@ -225,21 +310,7 @@ class Index:
         Computed once for each method and setting, then kept in the index folder.
         """
 
-        def compute() -> np.ndarray:
-            self._fit()
-            return self.method.self_influence()
-
-        return self._kept("self-influence", compute)
-
-    def _kept(self, what: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """What is computed once for each method and setting, then read from the index folder."""
-        settings = {k: v for k, v in described(self.method).items() if k != "score_shape"}
-        key = fingerprint.of_json({"name": self.method.name, **settings})
-        path = self.path / f"{what}-{key[:12]}.npy"
-        if not path.is_file():
-            values = compute()
-            write_file(path, lambda aside: np.save(aside, values), overwrite=True)
-        return np.load(path)
+        return self._fitted.self_influence(self.method)
 
     def card(self) -> MethodCard:
         """What a reader must know about the method."""
@@ -248,7 +319,7 @@ class Index:
 
     def digest(self) -> str:
         """Hash of all stored facts, pictures, features and norms, in row order."""
-        return self._store.digest()
+        return self.store.digest()
 
     def info(self) -> dict[str, Any]:
         """What the index holds, for people."""
@@ -260,69 +331,9 @@ class Index:
             "models": self.models,
             "feature dimension": self.dim,
             "bytes on disk": sum(f.stat().st_size for f in files),
-            **{k: dict(v) for k, v in self._settings().items()},
+            **{k: dict(v) for k, v in self._state.settings(self.method).items()},
             "facts": dict(self.manifest.facts),
         }
-
-    def _choose(self, method: str | Method) -> Method:
-        """An instance of a named method on this index's features."""
-        if isinstance(method, Method):
-            return method
-        cls = methods.get(method)
-        alike = cls.query_plan is type(self.method).query_plan
-        names = ["features", "ridge", "encoder", "score_shape", *(["query_draws"] if alike else [])]
-        shared = {
-            name: getattr(self.method, name)
-            for name in names
-            if hasattr(self.method, name) and name in cls.__dataclass_fields__  # type: ignore[attr-defined]
-        }
-        if "features" in shared:
-            default = cls().features.objective  # type: ignore[attr-defined]
-            if shared["features"].objective != default:
-                lines = difference(to_dict(shared["features"].objective), to_dict(default))
-                raise IndexMismatchError(
-                    f"{cls.title} differentiates another objective than this index holds:\n"
-                    + "\n".join(lines)
-                    + f"\nBuild an index with --method {cls.name}, or pass an instance with the "
-                    "settings you mean."
-                )
-        return cls(**shared)
-
-    def _require_features(self, method: Method) -> None:
-        mine, other = self.method, method
-        if mine.source != other.source:
-            raise IndexMismatchError(
-                f"{other.title} needs {other.source}; this index holds {mine.source}. "
-                f"Build one with --method {other.name}."
-            )
-        held, given = (getattr(m, "features", None) for m in (mine, other))
-        if held != given:
-            raise IndexMismatchError(
-                f"{other.title} was given other feature settings than the index holds:\n"
-                + "\n".join(difference(to_dict(held), to_dict(given)))
-                + "\nTake them from index.method.features."
-            )
-
-    def _fit(self) -> None:
-        if not hasattr(self.method, "features_"):
-            self._fit_on(self.method, self)
-
-    def _fit_halves(self) -> None:
-        """Fit the method on each half of the noise, with spectra that are kept like the whole's."""
-        if not hasattr(self.method, "halves_"):
-            halves = []
-            for part, table in zip(HALVES, self.method.half_features(), strict=True):
-                halves.append(self._fit_on(self.method.unfitted(), table, part))
-            self.method.halves_ = tuple(halves)
-            self.method.error_scale_ = self._kept("error-scale", self.method.error_scale)
-
-    def _fit_on(self, method: Method, features: Features, part: str = "") -> Method:
-        if not isinstance(method, RidgeMethod):
-            return method.fit(features)
-        key = method.ridge.centre, part
-        if key not in self._spectra:
-            self._spectra[key] = fitted(self.path, features, *key)
-        return method.fit(features, self._spectra[key])
 
     @property
     def shape(self) -> ScoreShape:
@@ -334,7 +345,7 @@ class Index:
         if self.shape.needs_error:
             self.require_errors()
         found = self._features(queries)
-        self._fit()
+        self._fitted.fit(self.method)
         return found
 
     def _features(self, queries: Any) -> tuple[Queries, Iterator[FeatureBlock]]:
@@ -351,45 +362,31 @@ class Index:
             )
         return queries.queries, queries.blocks(QUERY_BATCH)
 
-    def _scores(self, block: FeatureBlock) -> np.ndarray:
+    def _scores(self, block: FeatureBlock, method: Method) -> np.ndarray:
         """Plain scores of shape `(b, units, n)`."""
-        scores = self.method.attribute(block.values.reshape(-1, self.models, self.dim))
+        scores = method.attribute(block.values.reshape(-1, self.models, self.dim))
         return scores.reshape(len(block.positions), -1, self.n)
 
-    def _noise(self, block: FeatureBlock) -> ScoreNoise | None:
-        """Their noise, where both sides' noise has halves."""
+    def _scored(self, block: FeatureBlock, method: Method) -> tuple[np.ndarray, ScoreNoise | None]:
+        """Plain scores and their noise, where both sides' noise has halves."""
         if self.errors is None or block.errors is None:
-            return None
-        self._fit_halves()
-        return self.method.noise(block.values[:, 0], block.errors)
+            return self._scores(block, method), None
+        self._fitted.fit_halves(method)
+        scores, noise = method.scored(block.values[:, 0], block.errors)
+        return scores[:, None], noise
 
     def _shaped(self, block: FeatureBlock) -> np.ndarray:
         """Scores in the method's shape, `(b, units, n)`."""
-        noise = self._noise(block) if self.shape.needs_error else None
-        error = None if noise is None else noise.error[:, None]
-        return self.shape.apply(self._scores(block), error)
+        if not self.shape.needs_error:
+            return self.shape.apply(self._scores(block, self.method))
+        scores, noise = self._scored(block, self.method)
+        return self.shape.apply(scores, None if noise is None else noise.error[:, None])
 
     def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
         run = queries.trajectories[position]
         if not self.method.keeps_timesteps or run is None:
             return ""
         return f" at t={int(run.timesteps[unit])}"
-
-    def _settings(self) -> Mapping[str, Mapping[str, Any]]:
-        request, facts = self.manifest.request, self.manifest.facts
-        sections: dict[str, Mapping[str, Any]] = {
-            "model": {"sources": facts["model_sources"], "models": request["models"]},
-            "data": {**request["images"], "source": facts["data_source"]},
-            "features": {**request["features"], "blocks": len(facts["blocks"])},
-            "method": {"name": self.method.name, **described(self.method)},
-        }
-        damping: Sequence[float] | None = getattr(self.method, "damping_", None)
-        if damping is not None:
-            sections["curvature"] = {
-                "space": self.method.spectra_[0].space,  # type: ignore[attr-defined]
-                "absolute damping": list(damping),
-            }
-        return sections
 
 
 def _without_halves(which: str) -> SettingsError:

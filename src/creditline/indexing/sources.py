@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from creditline import methods
-from creditline.data.image_set import ImageSet
+from creditline.data.image_set import ImageSet, fingerprint
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import learning_rate, load_model
 from creditline.errors import IndexMismatchError, SettingsError
@@ -66,8 +68,7 @@ def request_of(
             "n": len(images),
             "shape": list(images.shape),
             "spec": to_dict(images.spec),
-            # Stored with every image, and no part of the fingerprint.
-            "described": of_json([images.names, images.contributors, dict(images.columns)]),
+            "described": _description(images.names, images.contributors, images.columns),
         },
         "models": [
             {"fingerprint": m.fingerprint, "learning_rate": learning_rate(m.source)} for m in used
@@ -80,6 +81,33 @@ def request_of(
             "shard_rows": shard_rows,
         },
     }
+
+
+def images_of(facts: Mapping[str, list], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The images' part of a request, for what a table holds now.
+
+    Args:
+        facts: of all rows; see `Store.facts`.
+        before: that part for what it held before.
+    """
+    each = [json.loads(columns) for columns in facts["columns"]]
+    columns = {name: [row.get(name) for row in each] for name in dict.fromkeys(chain(*each))}
+    ids, labels, texts = facts["id"], facts["label"], facts["text"]
+    return {
+        **before,
+        "fingerprint": fingerprint(ids, labels, texts, before["spec"]),
+        "n": len(ids),
+        "described": _description(facts["name"], facts["contributor"], columns),
+    }
+
+
+def _description(
+    names: Sequence[str],
+    contributors: Sequence[str | None],
+    columns: Mapping[str, Sequence[str | None]],
+) -> str:
+    """Fingerprint of what is stored with every image and no part of the images' own."""
+    return of_json([names, contributors, dict(columns)])
 
 
 def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 A shard's rows are written first as a data file of their own; a small JSON file, moved into place
 atomically, then declares them written. A process killed in between leaves a data file that nothing
 refers to, and the shard is computed again. When all shards are declared, one commit makes them a
-table. Rows are in image order whatever order the shards finished in.
+table, or appends them to it. Rows are in image order whatever order the shards finished in.
+
+Every commit is a version of the table, and a store reads the one that the index's manifest names.
+What was committed and not named yet, by a process that was killed, is undone by the next commit.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -22,25 +26,27 @@ from PIL import Image
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, NumericsError
-from creditline.features import CHUNK_ROWS, Features
+from creditline.features import Features, chunk_rows
 from creditline.files import write_file
 
 TABLE = "images.lance"
 SHARDS = "shards"
+KEY = "row"
 THUMBNAIL = 128
-KINDS = ("feature", "error")
+Kind = Literal["feature", "error"]
+KINDS: tuple[Kind, ...] = ("feature", "error")
 FACTS = ("id", "name", "contributor", "text", "label", "columns")
 
 
 def schema(models: int, dim: int, halves: bool) -> pa.Schema:
-    """Columns of the table: facts, a picture, and per model a unit feature and its norm.
+    """Columns of the table: a key, facts, a picture, and per model a unit feature and its norm.
 
     With halves, the same of the feature's error (`GradientSource.extract`). Features are stored in
     half precision after division by their norm, so that neither overflow nor underflow depends on
     the objective's scale.
     """
     fields = [
-        pa.field("row", pa.int64()),
+        pa.field(KEY, pa.int64()),
         pa.field("id", pa.string()),
         pa.field("name", pa.string()),
         pa.field("contributor", pa.string()),
@@ -64,68 +70,141 @@ class Store:
         models: models C per image.
         dim: feature dimension k.
         halves: whether errors are kept beside the features.
+        version: of the table; the latest by default.
+        shards: name of the folder of declarations.
     """
 
-    def __init__(self, folder: Path, models: int, dim: int, halves: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        models: int,
+        dim: int,
+        halves: bool,
+        version: int | None = None,
+        shards: str = SHARDS,
+    ) -> None:
         self.folder = folder
         self.models = models
         self.dim = dim
         self.halves = halves
+        self.version = version
+        self.shards = folder / shards
         self._uri = str(folder / TABLE)
         self._dataset: Any = None
+        self._facts: dict[str, list] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_dataset": None}
+        return {**self.__dict__, "_dataset": None, "_facts": None}
 
     # Writing
 
     def finished(self) -> set[int]:
         """Numbers of the shards that are declared written."""
-        return {int(path.stem) for path in (self.folder / SHARDS).glob("*.json")}
+        return {int(path.stem) for path in self.shards.glob("*.json")}
 
     def write_shard(
-        self, number: int, images: ImageSet, indices: Sequence[int], features: np.ndarray
+        self,
+        number: int,
+        images: ImageSet,
+        indices: Sequence[int],
+        features: np.ndarray,
+        first: int = 0,
     ) -> None:
         """Write one shard and declare it.
 
         Args:
             number: of the shard.
-            images: the training set.
+            images: the training set, or what is added to it.
             indices: positions that form the shard.
             features: float32 of shape `(b, units, C, k)`: the features, and with halves their
                 errors.
+            first: key of the first of the images.
 
         Raises:
             NumericsError: if a feature is not finite; the image is named.
         """
         from lance.fragment import write_fragments
 
-        table = self._rows(images, indices, features)
-        fragments = write_fragments(table, self._uri, schema=table.schema, mode="create")
+        table = self._rows(images, indices, features, first)
+        mode = "create" if self.version is None else "append"
+        fragments = write_fragments(table, self._uri, schema=table.schema, mode=mode)
         declared = json.dumps([fragment.to_json() for fragment in fragments])
-        path = self.folder / SHARDS / f"{number:06d}.json"
+        path = self.shards / f"{number:06d}.json"
         write_file(path, lambda p: p.write_text(declared), overwrite=True)
 
-    def commit(self, shards: int) -> None:
-        """Make the declared shards one table, in shard order, and drop the declarations."""
+    def commit(self, shards: int) -> int:
+        """Make the declared shards one table, in shard order; its version."""
         import lance
+
+        operation = lance.LanceOperation.Overwrite(
+            schema(self.models, self.dim, self.halves), self._declared(shards)
+        )
+        return self._committed(lance.LanceDataset.commit(self._uri, operation))
+
+    def append(self, shards: int) -> int:
+        """Append the declared shards to the table, in shard order; its new version."""
+        import lance
+
+        base = self._base()
+        operation = lance.LanceOperation.Append(self._declared(shards))
+        return self._committed(
+            lance.LanceDataset.commit(self._uri, operation, read_version=base.version)
+        )
+
+    def delete(self, rows: Sequence[int] | np.ndarray, purge: bool = False) -> int:
+        """Take rows out of the table; its new version.
+
+        Args:
+            rows: positions.
+            purge: write what stays anew, so that nothing of these rows is left in any file; former
+                versions of the table are lost with them.
+        """
+        base = self._base()
+        keys = base.to_table(columns=[KEY]).column(KEY).to_numpy()[np.asarray(rows)]
+        base.delete(f"{KEY} in ({', '.join(map(str, keys))})")
+        if purge:
+            base.optimize.compact_files(materialize_deletions_threshold=0.0)
+        return base.latest_version
+
+    def clean(self) -> None:
+        """Delete all versions of the table but this one."""
+        self._open().cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+
+    def opened_version(self) -> int:
+        """The version that is read."""
+        return self._open().version
+
+    def next_key(self) -> int:
+        """The first number that no row has had as its key, as far as is known."""
+        return int(self._open().to_table(columns=[KEY]).column(KEY).to_numpy().max()) + 1
+
+    def _base(self) -> Any:
+        """The table for writing, at this store's version; later commits are undone."""
+        base = self._open()
+        if base.latest_version != base.version:
+            base.restore()
+        self._dataset, self._facts = None, None
+        return base
+
+    def _declared(self, shards: int) -> list[Any]:
         from lance.fragment import FragmentMetadata
 
-        paths = [self.folder / SHARDS / f"{i:06d}.json" for i in range(shards)]
-        fragments = [
+        paths = [self.shards / f"{i:06d}.json" for i in range(shards)]
+        return [
             FragmentMetadata.from_json(json.dumps(declared))
             for path in paths
             for declared in json.loads(path.read_text())
         ]
-        operation = lance.LanceOperation.Overwrite(
-            schema(self.models, self.dim, self.halves), fragments
-        )
-        lance.LanceDataset.commit(self._uri, operation)
+
+    def _committed(self, dataset: Any) -> int:
+        """Version of a table whose commit is done; drop what killed processes left behind."""
+        self._dataset, self._facts, self.version = None, None, dataset.version
         self._remove_orphans()
+        return self.version
 
     def clear_shards(self) -> None:
         """Remove the declarations once the manifest says the index is complete."""
-        shutil.rmtree(self.folder / SHARDS, ignore_errors=True)
+        shutil.rmtree(self.shards, ignore_errors=True)
 
     def _remove_orphans(self) -> None:
         """Delete data files that killed processes left behind."""
@@ -134,9 +213,11 @@ class Store:
             if path.name not in used:
                 path.unlink()
 
-    def _rows(self, images: ImageSet, indices: Sequence[int], features: np.ndarray) -> pa.Table:
+    def _rows(
+        self, images: ImageSet, indices: Sequence[int], features: np.ndarray, first: int
+    ) -> pa.Table:
         columns: dict[str, Any] = {
-            "row": np.asarray(indices, dtype=np.int64),
+            KEY: np.asarray(indices, dtype=np.int64) + first,
             "id": [images.ids[i] for i in indices],
             "name": [images.names[i] for i in indices],
             "contributor": [images.contributors[i] for i in indices],
@@ -164,7 +245,7 @@ class Store:
             import lance
 
             try:
-                self._dataset = lance.dataset(self._uri)
+                self._dataset = lance.dataset(self._uri, version=self.version)
             except (ValueError, OSError) as error:
                 raise CreditlineError(
                     f"The image table of index {self.folder} cannot be opened ({error}). "
@@ -176,8 +257,14 @@ class Store:
         return self._open().count_rows()
 
     def facts(self) -> dict[str, list]:
-        """Every column but pictures and features, in row order."""
-        return self._open().to_table(columns=list(FACTS)).to_pydict()
+        """Every column but pictures and features, in row order; read once."""
+        if self._facts is None:
+            self._facts = self._open().to_table(columns=list(FACTS)).to_pydict()
+        return self._facts
+
+    def facts_of(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list]:
+        """Some columns of some rows."""
+        return self._open().take([int(r) for r in rows], columns=list(columns)).to_pydict()
 
     def pictures(self, rows: Sequence[int]) -> list[bytes]:
         """PNG bytes of some training images, at most 128 px on a side."""
@@ -186,45 +273,62 @@ class Store:
         return self._open().take(list(rows), columns=["picture"]).column("picture").to_pylist()
 
     def digest(self) -> str:
-        """Hash of every column in row order, independent of files, fragments and versions."""
+        """Hash of every column in row order, independent of files, fragments and versions.
+
+        Not of the key, which only says in which order rows were written.
+        """
         digest = hashlib.sha256()
         for batch in self._open().to_batches(batch_size=1):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if name == KEY:
+                    continue
                 digest.update(f"{name}={column.to_pylist()!r};".encode())
         return digest.hexdigest()
 
-    def chunks(
-        self, model: int, kind: Literal["feature", "error"] = "feature"
-    ) -> Iterator[tuple[int, np.ndarray]]:
+    def chunks(self, model: int, kind: Kind = "feature") -> Iterator[tuple[int, np.ndarray]]:
         """Features of one model, or their errors: float64, about 1,024 rows at a time, in order."""
         names = [f"{kind}_{model}", f"{kind}_norm_{model}"]
         start, held, count = 0, [], 0
-        batches = self._open().to_batches(columns=names, batch_size=CHUNK_ROWS)
+        size = chunk_rows(self.dim)
+        batches = self._open().to_batches(columns=names, batch_size=size)
         for batch in batches:
             unit = batch.column(0).values.to_numpy().reshape(-1, self.dim)
             norm = batch.column(1).to_numpy()
             held.append(unit.astype(np.float64) * norm[:, None])
             count += len(norm)
-            if count >= CHUNK_ROWS:
+            if count >= size:
                 yield start, np.concatenate(held)
                 start, held, count = start + count, [], 0
         if held:
             yield start, np.concatenate(held)
 
 
-class StoredErrors:
-    """The errors of a store's features, as a feature table (see `Features`)."""
+class StoredFeatures:
+    """Features of a store, or their errors, as a feature table (see `Features`).
 
-    errors: Features | None = None
+    Args:
+        store: the index's table.
+        n: its rows.
+        learning_rates: of each model's checkpoint, or None.
+        kind: which of the two.
+    """
 
-    def __init__(self, store: Store, n: int) -> None:
-        self.store, self.n = store, n
-        self.models, self.dim = store.models, store.dim
-        self.learning_rates: tuple[float | None, ...] = (None,) * store.models
+    def __init__(
+        self,
+        store: Store,
+        n: int,
+        learning_rates: tuple[float | None, ...],
+        kind: Kind = "feature",
+    ) -> None:
+        self.store, self.n, self.kind = store, n, kind
+        self.models, self.dim, self.learning_rates = store.models, store.dim, learning_rates
+        self.errors: Features | None = None
+        if store.halves and kind == "feature":
+            self.errors = StoredFeatures(store, n, learning_rates, "error")
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Errors of one model's features, chunk by chunk."""
-        return self.store.chunks(model, "error")
+        """Rows of one model, float64, chunk by chunk."""
+        return self.store.chunks(model, self.kind)
 
 
 def normalise(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,25 +8,33 @@ on the image lowered the query's loss (a proponent), a negative one the contrary
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
+from creditline.curvature.kernel import MEMORY
 from creditline.curvature.ridge import Ridge
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import SettingsError
-from creditline.features import ArrayFeatures, Features, dots, mean, norms, per_model, take
+from creditline.features import ArrayFeatures, Features, dots, norms, per_model, take
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
-from creditline.methods.noise import HalfFeatures, ScoreNoise, relative_variance
+from creditline.methods.noise import HalfFeatures, ScoreNoise, halves, relative_variance
 from creditline.methods.shape import ScoreShape
 from creditline.settings import require, setting
 
 SourceKind = Literal["gradients", "pixels", "encoder"]
 QUERY_EVALUATIONS = 80
 SCALE_QUERIES = 64
+
+
+class Rows(Protocol):
+    """The train sides of all training images, kept somewhere that is quick to read."""
+
+    def scores(self, sides: np.ndarray) -> np.ndarray:
+        """Scores `(m, n)` of queries by their weighted sides `(m, C, k)`."""
 
 
 class Method(ABC):
@@ -41,6 +49,9 @@ class Method(ABC):
         cost: of indexing `n` images and of one query.
         causal: whether a score estimates an effect of training, or only a likeness.
         source: what features it is fitted on.
+
+    A score is one inner product of something of the query and something of the training image
+    (`query_side`, `train_side`). Where the latter is kept, in `rows_`, a query is a pass over it.
     """
 
     name: ClassVar[str]
@@ -55,6 +66,7 @@ class Method(ABC):
     features_: Features
     halves_: tuple[Self, ...]
     error_scale_: np.ndarray
+    rows_: Rows | None = None
 
     def fit(self, train: Features | np.ndarray) -> Self:
         """Learn from training features.
@@ -80,15 +92,25 @@ class Method(ABC):
         Raises:
             SettingsError: if the method is not fitted or the shapes do not match.
         """
-        table = self._fitted()
-        query = per_model(query).astype(np.float64)
-        if query.shape[1:] != (table.models, table.dim):
-            raise SettingsError(
-                f"Query features have shape {query.shape[1:]} per row; the training features have "
-                f"{(table.models, table.dim)}. Extract both with the same settings."
-            )
-        weights = self.model_weights()
-        return sum(weights[c] * self.model_scores(c, query[:, c]) for c in range(table.models))
+        query, weights = self._checked(query), self.model_weights()
+        if self.rows_ is not None:
+            return self.rows_.scores(self.query_sides(query))
+        return sum(weights[c] * self.model_scores(c, query[:, c]) for c in range(len(weights)))
+
+    def query_sides(self, query: np.ndarray) -> np.ndarray:
+        """Weighted query sides of all models, float64 of shape `(m, C, k)`.
+
+        Their inner products with the train sides, summed over models, are the scores.
+
+        Args:
+            query: as `attribute`.
+
+        Raises:
+            SettingsError: as `attribute`.
+        """
+        query, weights = self._checked(query), self.model_weights()
+        sides = [weights[c] * self.query_side(c, query[:, c]) for c in range(len(weights))]
+        return np.stack(sides, axis=1)
 
     def fit_halves(self) -> Self:
         """Fit a copy on each half of the training images' noise, which `noise` compares.
@@ -119,12 +141,14 @@ class Method(ABC):
                 "these have none. Build the index from two or more evaluations of an image "
                 "(timesteps x draws), without --no-halves."
             )
-        common = np.stack([mean(table.errors, c) for c in range(table.models)])
-        first, second = (HalfFeatures(table, table.errors, common, sign) for sign in (1, -1))
-        return first, second
+        return halves(table, table.errors)
 
     def noise(self, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
-        """How much noise there is in the scores of queries.
+        """How much noise there is in the scores of queries; see `scored`."""
+        return self.scored(query, errors)[1]
+
+    def scored(self, query: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, ScoreNoise]:
+        """Scores of queries, as `attribute`, and how much noise there is in them.
 
         Args:
             query: as `attribute`.
@@ -139,7 +163,8 @@ class Method(ABC):
         if self.alternates:
             # What all images' halves differ by is due to their timesteps, not to noise.
             errors = errors - self.halves_[0].features_.common  # type: ignore[attr-defined]
-        return ScoreNoise(*self._noise_samples(query, errors), self.error_scale_)
+        scores, from_query, from_train = self._noise_samples(query, errors)
+        return scores, ScoreNoise(from_query, from_train, self.error_scale_)
 
     def error_scale(self) -> np.ndarray:
         """How the variance of a score's error varies over images, mean 1, shape `(n,)`.
@@ -152,17 +177,17 @@ class Method(ABC):
         query = np.stack([take(table, c, rows) for c in models], axis=1)
         halves = [half.features_ for half in self.halves_]
         both = [np.stack([take(half, c, rows) for c in models], axis=1) for half in halves]
-        from_query, from_train = self._noise_samples(query, (both[0] - both[1]) / 2)
+        _, from_query, from_train = self._noise_samples(query, (both[0] - both[1]) / 2)
         return relative_variance(from_query + from_train, rows)
 
     def _noise_samples(
         self, query: np.ndarray, errors: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Samples of what the noise of queries and of training images does, `(m, n)` each."""
-        both = self.attribute(np.concatenate([query + errors, query - errors]))
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scores and samples of what the noise of queries and of images does, `(m, n)` each."""
+        m, shifted = len(query), np.concatenate([query, query + errors, query - errors])
+        scores = self.attribute(shifted)
         first, second = (half.attribute(query) for half in self.halves_)
-        m = len(query)
-        return (both[:m] - both[m:]) / 2, (first - second) / 2
+        return scores[:m], (scores[m : 2 * m] - scores[2 * m :]) / 2, (first - second) / 2
 
     @property
     def alternates(self) -> bool:
@@ -198,8 +223,36 @@ class Method(ABC):
         """Scores under one model, queries of shape `(m, k)`, result `(m, n)`."""
 
     @abstractmethod
+    def query_side(self, model: int, query: np.ndarray) -> np.ndarray:
+        """What of a query meets `train_side`, queries of shape `(m, k)`, result alike."""
+
+    @abstractmethod
+    def train_side(
+        self, model: int, memory: int = MEMORY, first: int = 0
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """What of every training image meets `query_side`, in order: `(start, rows)`, `(b, k)`.
+
+        Scores under one model are the inner products of both sides.
+
+        Args:
+            model: which model's features.
+            memory: bytes that may be taken.
+            first: row from which they are wanted; a few before may be given too.
+        """
+
+    @abstractmethod
     def model_self_scores(self, model: int) -> np.ndarray:
         """Self-influence under one model, shape `(n,)`."""
+
+    def _checked(self, query: np.ndarray) -> np.ndarray:
+        """Query features as float64 of shape `(m, C, k)`."""
+        table, query = self._fitted(), per_model(query).astype(np.float64)
+        if query.shape[1:] != (table.models, table.dim):
+            raise SettingsError(
+                f"Query features have shape {query.shape[1:]} per row; the training features have "
+                f"{(table.models, table.dim)}. Extract both with the same settings."
+            )
+        return query
 
     def _fitted(self) -> Features:
         if not hasattr(self, "features_"):
@@ -226,6 +279,17 @@ class InnerProduct(Method):
             scores /= _positive(np.linalg.norm(query, axis=1))[:, None]
             scores /= self.norms_[model]
         return scores
+
+    def query_side(self, model: int, query: np.ndarray) -> np.ndarray:
+        return query / _positive(np.linalg.norm(query, axis=1))[:, None] if self.cosine else query
+
+    def train_side(
+        self, model: int, memory: int = MEMORY, first: int = 0
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        for start, rows in self._fitted().chunks(model):
+            if start + len(rows) > first:
+                part = slice(start, start + len(rows))
+                yield start, rows / (self.norms_[model][part, None] if self.cosine else 1.0)
 
     def model_self_scores(self, model: int) -> np.ndarray:
         table = self._fitted()
@@ -286,6 +350,17 @@ class RidgeMethod(GradientMethod):
         table, spectrum = self._fitted(), self.spectra_[model]
         scores = spectrum.scores(table, model, query, self.damping_[model])
         return scores * self.column_scale_[model]
+
+    def query_side(self, model: int, query: np.ndarray) -> np.ndarray:
+        return query - self.spectra_[model].mean
+
+    def train_side(
+        self, model: int, memory: int = MEMORY, first: int = 0
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        table, spectrum = self._fitted(), self.spectra_[model]
+        scale = np.broadcast_to(self.column_scale_[model], table.n)
+        for start, rows in spectrum.solved(table, model, self.damping_[model], memory, first):
+            yield start, rows * scale[start : start + len(rows), None]
 
     def model_self_scores(self, model: int) -> np.ndarray:
         leverage = self.spectra_[model].quadratic(self._fitted(), model, self.damping_[model], 1)

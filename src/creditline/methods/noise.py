@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditline.features import Features
+from creditline.features import Features, mean
 
 
 class HalfFeatures:
@@ -45,13 +45,26 @@ class HalfFeatures:
         self.n, self.models, self.dim = features.n, features.models, features.dim
         self.learning_rates = features.learning_rates
         self.common = common
-        self._features, self._errors, self._sign = features, errors, sign
+        self.sign = sign
+        self._features, self._errors = features, errors
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """The half's features, chunk by chunk."""
         pairs = zip(self._features.chunks(model), self._errors.chunks(model), strict=True)
         for (start, rows), (_, errors) in pairs:
-            yield start, rows + self._sign * (errors - self.common[model])
+            yield start, rows + self.sign * (errors - self.common[model])
+
+
+def halves(features: Features, errors: Features) -> tuple[HalfFeatures, HalfFeatures]:
+    """A table as either half of its noise alone gives it.
+
+    Args:
+        features: a table.
+        errors: of its features.
+    """
+    common = np.stack([mean(errors, c) for c in range(errors.models)])
+    first, second = (HalfFeatures(features, errors, common, sign) for sign in (1, -1))
+    return first, second
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from creditline.evaluation.lds.score import judge
 from creditline.evaluation.lds.scorer import Scored, Scorer
 from creditline.evaluation.lds.shapes import shape_scores
 from creditline.indexing.queries import gather
-from creditline.indexing.store import Store
 from creditline.methods.base import Method
 from creditline.progress import Progress
 from creditline.retraining.leave_one_out import LeaveOneOut
@@ -58,15 +57,14 @@ def compare(
     """
     contest = contest or Contest()
     _require_known(names)
-    store = Store(index.path, index.models, index.dim, index.errors is not None)
-    facts = store.facts()
+    facts = index.store.facts()
     truth.check_index(facts["id"])
     folders = [(name, *_pictures(index, source)) for name, source in queries]
     truth.check_queries([key for _, _, images in folders for key in images.ids])
     truth.check_ranking()  # before unfinished subsets are gone from its message
     truth = truth.complete_subsets()
     known = truth.contributors or tuple(facts["contributor"])
-    scorer = Scorer(index, truth.masks, known, folders, store, contest, extracted)
+    scorer = Scorer(index, truth.masks, known, folders, index.store, contest, extracted)
     scored = scorer.all(names or (index.method,), truth.losses)
     bounds = _bounds(folders)
     bound = None

@@ -1,0 +1,29 @@
+"""`creditline add`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from creditline.cli import images, models
+from creditline.cli.sections import SectionedCommand
+
+
+@click.command(name="add", cls=SectionedCommand)
+@click.argument("index")
+@click.argument("data")
+@models.workers_option
+@models.indexed_options
+@images.origin_options
+def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
+    """Add the images of DATA to INDEX, without starting over.
+
+    They are prepared as the index's images were. Scores become those of an index built from all
+    images. Interrupt it at any time; the same command continues.
+    """
+    opened = models.opened(index, paths)
+    pictures = images.load(data, opened.manifest.request["images"]["spec"])
+    before = opened.n
+    opened.add(pictures, workers=models.workers())
+    click.echo(f"{opened.path}: {len(pictures):,} added to {before:,}, now {opened.n:,} images")

@@ -1,0 +1,72 @@
+"""Found: what a search returns, positions and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from creditline.settings import require
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from creditline.indexing.store import Store
+
+
+@dataclass(frozen=True)
+class Found:
+    """The training images at one end of each query's ranking.
+
+    Attributes:
+        rows: positions in the index, strongest first, shape `(m, top)`.
+        scores: float64 of the same shape.
+        names: of the queries.
+        expected_recall: of an approximate search, as measured when its index was made; see
+            `creditline.indexing.nearest`. None for an exact one.
+        store: the index's table, for names.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    names: tuple[str, ...]
+    expected_recall: float | None
+    store: Store
+
+    def recall(self, exact: Found) -> float:
+        """Share of an exact search's images that are among these, over all queries.
+
+        Raises:
+            SettingsError: if the searches were of another size.
+        """
+        require(
+            self.rows.shape == exact.rows.shape,
+            f"Searches to compare have one shape, {self.rows.shape}",
+            exact.rows.shape,
+            "Search the same pictures with the same top.",
+        )
+        pairs = zip(self.rows, exact.rows, strict=True)
+        return float(np.mean([np.isin(rows, mine).mean() for mine, rows in pairs]))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per query and image.
+
+        Columns: query (position), query_name, rank, row, id, name, contributor, score.
+        """
+        import pandas as pd
+
+        m, top = self.rows.shape
+        unique, back = np.unique(self.rows, return_inverse=True)
+        known = self.store.facts_of(unique, ("id", "name", "contributor"))
+        columns = {key: np.array(values, object)[back.ravel()] for key, values in known.items()}
+        return pd.DataFrame(
+            {
+                "query": np.repeat(np.arange(m), top),
+                "query_name": np.repeat(np.array(self.names, object), top),
+                "rank": np.tile(np.arange(1, top + 1), m),
+                "row": self.rows.ravel(),
+                **columns,
+                "score": self.scores.ravel(),
+            }
+        )

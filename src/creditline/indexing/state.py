@@ -1,0 +1,98 @@
+"""State: what an index folder holds at one time, and in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from creditline.curvature.kernel import MEMORY
+from creditline.errors import CreditlineError
+from creditline.indexing.fitted import FOLDER, Fitted
+from creditline.indexing.sources import described
+from creditline.indexing.store import Store, StoredFeatures
+from creditline.manifest import Manifest
+from creditline.methods.base import Method
+
+
+@dataclass(frozen=True)
+class State:
+    """The table that a manifest names, and what was fitted to it.
+
+    Attributes:
+        folder: the index.
+        manifest: complete.
+        memory: bytes that fitting may take.
+    """
+
+    folder: Path
+    manifest: Manifest
+    memory: int = MEMORY
+
+    @classmethod
+    def read(cls, folder: Path, memory: int) -> State:
+        """What `folder` holds now.
+
+        Raises:
+            CreditlineError: if it is no index, not complete or of an earlier version.
+        """
+        manifest = Manifest.read(folder, "index")
+        if manifest.status != "complete":
+            raise CreditlineError(
+                f"{folder} is not complete. Run the `creditline index` command that began it "
+                "once more; it continues where it stopped."
+            )
+        if "halves" not in manifest.request["features"]:
+            raise CreditlineError(
+                f"{folder} was made by an earlier version and does not say whether the noise of "
+                "its features has halves. Build it again with --overwrite."
+            )
+        return cls(folder, manifest, memory)
+
+    @cached_property
+    def store(self) -> Store:
+        """The table's version that the manifest names."""
+        features, facts = self.manifest.request["features"], self.manifest.facts
+        return Store(
+            self.folder,
+            features["models"],
+            features["dim"],
+            features["halves"],
+            facts.get("table_version"),
+        )
+
+    @cached_property
+    def features(self) -> StoredFeatures:
+        """The features in it."""
+        request = self.manifest.request
+        rates = tuple(model.get("learning_rate") for model in request["models"])
+        rates = rates or (None,) * self.store.models
+        return StoredFeatures(self.store, request["images"]["n"], rates)
+
+    @cached_property
+    def fitted(self) -> Fitted:
+        """What was fitted to them, in a folder that is named after the images."""
+        name = self.manifest.request["images"]["fingerprint"][:12]
+        return Fitted(self.folder / FOLDER / name, self.features, self.memory)
+
+    def settings(self, method: Method) -> Mapping[str, Mapping[str, Any]]:
+        """What a reader of scores may want to know, in sections."""
+        request, facts = self.manifest.request, self.manifest.facts
+        data = {**request["images"], "source": facts["data_source"]}
+        if "changes" in facts:
+            data["changes"] = facts["changes"]
+        sections: dict[str, Mapping[str, Any]] = {
+            "model": {"sources": facts["model_sources"], "models": request["models"]},
+            "data": data,
+            "features": {**request["features"], "blocks": len(facts["blocks"])},
+            "method": {"name": method.name, **described(method)},
+        }
+        damping: Sequence[float] | None = getattr(method, "damping_", None)
+        if damping is not None:
+            sections["curvature"] = {
+                "space": method.spectra_[0].space,  # type: ignore[attr-defined]
+                "absolute damping": list(damping),
+            }
+        return sections

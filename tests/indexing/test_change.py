@@ -1,0 +1,245 @@
+"""Images that come and go: as if the index had been built from what is left."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import creditline as cl
+from creditline.data.image_set import ImageSet
+from creditline.errors import DataError, IndexMismatchError, SettingsError
+from creditline.gradients.source import GradientSource
+from creditline.indexing import change, fitted
+from creditline.indexing.store import Store
+from creditline.manifest import Manifest
+
+
+@pytest.fixture
+def parts(tiny_images):
+    return tiny_images.subset(range(8)), tiny_images.subset(range(8, 12))
+
+
+@pytest.fixture(autouse=True)
+def no_refit(monkeypatch, request):
+    """Fails a fit of what could be updated, once a test has asked for it."""
+
+    def forbid():
+        monkeypatch.setattr(fitted.spectra.Spectrum, "fit", lambda *a, **k: pytest.fail("a refit"))
+
+    return forbid
+
+
+def same(index, fresh, queries, monkeypatch_undo=None) -> None:
+    assert index.digest() == fresh.digest()
+    assert index.manifest.request == fresh.manifest.request
+    assert index.manifest.facts["duplicates"] == fresh.manifest.facts["duplicates"]
+    assert (index.n, len(index)) == (fresh.n, fresh.n)
+    features = fresh.extract(queries)
+    wanted = fresh.scores(features)
+    assert_allclose(index.scores(features), wanted, rtol=1e-8, atol=1e-8 * np.abs(wanted).max())
+    assert_allclose(index.self_influence(), fresh.self_influence(), rtol=1e-8)
+    error = fresh.noise(features).error
+    assert_allclose(index.noise(features).error, error, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [4, 128])
+def test_added_images_make_the_index_of_all(build, parts, tiny_images, dim, no_refit):
+    index, fresh = build("part", images=parts[0], dim=dim), build("whole", dim=dim)
+    index.trace(tiny_images, top=2)  # something to be updated
+    fresh.trace(tiny_images, top=2)
+    index.add(parts[1])
+    no_refit()
+    same(index, fresh, tiny_images)
+    assert index.manifest.facts["changes"][0]["added"] == 4
+    again = cl.open_index(index.path, model=index._extractor._given)
+    same(again, fresh, tiny_images)
+
+
+@pytest.mark.parametrize("purge", [False, True])
+@pytest.mark.parametrize("dim", [4, 128])
+def test_removed_images_leave_the_index_of_the_rest(build, tiny_images, dim, purge, no_refit):
+    rest = [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]
+    index, fresh = build("part", dim=dim), build("rest", images=tiny_images.subset(rest), dim=dim)
+    index.trace(tiny_images, top=2)
+    fresh.trace(tiny_images, top=2)
+    assert index.remove(["00002.png", 5], purge=purge) == 2
+    no_refit()
+    same(index, fresh, tiny_images)
+    hits = index.trace(tiny_images.subset([0]), top=12)[0]
+    pictures = {hit.name: hit.image for hit in (*hits.proponents, *hits.opponents)}
+    others = fresh.trace(tiny_images.subset([0]), top=12)[0]
+    assert pictures == {hit.name: hit.image for hit in (*others.proponents, *others.opponents)}
+    assert index.manifest.facts["changes"][0]["removed"] == 2
+
+
+def test_purged_images_are_in_no_file(build, tiny_images):
+    index = build()
+    index.trace(tiny_images, top=2)
+    picture = index.store.pictures([5])[0]
+    pixels = picture[picture.index(b"IDAT") : picture.index(b"IEND") - 8]
+
+    def files_with(data: bytes) -> int:
+        return sum(data in path.read_bytes() for path in index.path.rglob("*") if path.is_file())
+
+    assert files_with(pixels) == 1
+    index.remove([2])
+    assert files_with(pixels) == 1, "another one stays"
+    index.remove(["00005.png"])
+    assert files_with(pixels) == 1, "marked as gone, and still there"
+    index.add(tiny_images.subset([2]))
+    index.remove(["00006.png"], purge=True)
+    assert files_with(pixels) == 0
+
+
+def test_coming_and_going_many_times(build, tiny_images, no_refit):
+    index, fresh = build("busy"), build("fresh")
+    index.trace(tiny_images, top=2)
+    fresh.trace(tiny_images, top=2)
+    no_refit()
+    for _ in range(4):
+        index.remove([9, 10, 11])
+        index.add(tiny_images.subset([9, 10, 11]))
+    same(index, fresh, tiny_images)
+    assert len(index.manifest.facts["changes"]) == 8
+    assert len(list(index.path.glob("fitted/*"))) == 1, "nothing outlives the images it was made of"
+
+
+def test_several_models_and_methods_without_centring(build, parts, tiny_images, tiny_model):
+    import copy
+
+    other = type(tiny_model)(copy.deepcopy(tiny_model.module), tiny_model.process)
+    other.module.conv_in.weight.data *= 1.5
+    pair = [tiny_model, other]
+    index, fresh = build("part", images=parts[0], model=pair), build("whole", model=pair)
+    index.using(centre=False).trace(tiny_images, top=2)
+    index.add(parts[1])
+    for changes in ({"centre": False}, {"damping": 0.1}, {"method": "relative-if"}):
+        same(index.using(**changes), fresh.using(**changes), tiny_images)
+
+
+def test_the_command_that_makes_all_of_it_finds_it_complete(build, parts, tiny_images, monkeypatch):
+    build("grown", images=parts[0]).add(parts[1])
+    monkeypatch.setattr(GradientSource, "extract", lambda *a, **k: pytest.fail("no work expected"))
+    assert build("grown").n == 12
+    with pytest.raises(IndexMismatchError, match="n: 12 on disk, 8 asked for"):
+        build("grown", images=parts[0])
+
+
+def test_an_interrupted_addition_changes_nothing_and_continues(
+    build, parts, tiny_images, monkeypatch
+):
+    index, fresh = build("part", images=parts[0], shard_rows=1), build("whole", shard_rows=1)
+    before = index.scores(tiny_images)
+    calls, extract = [], GradientSource.extract
+
+    def interrupted(self, images, indices, role="train", *args, **kwargs):
+        if role == "train":
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+        return extract(self, images, indices, role, *args, **kwargs)
+
+    monkeypatch.setattr(GradientSource, "extract", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index.add(parts[1])
+    assert np.array_equal(
+        cl.open_index(index.path, model=index._extractor._given).scores(tiny_images), before
+    )
+    index.add(parts[1])
+    assert len(calls) == 3 + 2, "only what was not declared"
+    assert index.digest() == fresh.digest()
+    assert not list(index.path.glob("adding-*"))
+
+
+@pytest.mark.parametrize("step", ["add", "remove"])
+def test_killed_before_the_manifest_nothing_has_happened(
+    build, parts, tiny_images, step, monkeypatch
+):
+    index = build("part", images=parts[0])
+    before, digest = index.scores(tiny_images), index.digest()
+
+    def act():
+        return index.add(parts[1]) if step == "add" else index.remove([0])
+
+    write = Manifest.write
+    monkeypatch.setattr(Manifest, "write", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        act()
+    monkeypatch.setattr(Manifest, "write", write)
+    index = cl.open_index(index.path, model=index._extractor._given)
+    assert index.digest() == digest
+    assert np.array_equal(index.scores(tiny_images), before)
+    act()
+    kept = range(12) if step == "add" else range(1, 8)
+    assert index.digest() == build("fresh", images=tiny_images.subset(kept)).digest()
+
+
+def test_an_open_index_goes_on_reading_what_it_opened(build, tiny_images):
+    index = build()
+    before = index.scores(tiny_images)
+    other = cl.open_index(index.path, model=index._extractor._given)
+    index.remove([0])
+    assert np.array_equal(other.scores(tiny_images), before)
+
+
+def test_an_index_without_a_version_in_its_manifest(build, parts, tiny_images):
+    index = build("part", images=parts[0])
+    path = index.path / "manifest.json"
+    values = json.loads(path.read_text("utf-8"))
+    del values["facts"]["table_version"]
+    path.write_text(json.dumps(values), "utf-8")
+    index = cl.open_index(index.path, model=index._extractor._given)
+    index.add(parts[1])
+    assert index.digest() == build("whole").digest()
+
+
+def test_what_to_remove(build, tiny_images):
+    pixels = np.concatenate([tiny_images.array(), tiny_images.array([3])])
+    names = [*tiny_images.names[:11], "twice.png", "twice.png"]
+    index = build(images=ImageSet.from_images(pixels, names=names))
+    facts = index.store.facts()
+    wanted = change.rows_of(facts, [tiny_images.ids[3], "00001.png", 7, np.int64(7)])
+    assert wanted.tolist() == [1, 3, 7, 12], "an id is all images of these pixels"
+    with pytest.raises(DataError, match=r"no image 'nobody\.png'"):
+        index.remove(["nobody.png"])
+    with pytest.raises(DataError, match=r"2 images of the index are called 'twice\.png'"):
+        index.remove(["twice.png"])
+    for rows in ([13], [-1], []):
+        with pytest.raises(SettingsError, match="from 0 to 12"):
+            index.remove(rows)
+    with pytest.raises(SettingsError, match="has to stay"):
+        index.remove(range(13))
+    assert index.n == 13
+
+
+def test_images_that_do_not_belong_are_refused(build, tiny_images, monkeypatch):
+    index = build()
+    digest = index.digest()
+    with pytest.raises(DataError, match="Load them with the same settings"):
+        index.add(ImageSet.from_images(np.zeros((1, 16, 16, 3), np.uint8)))
+    named = ImageSet.from_images(tiny_images.array([0]), labels=[0], label_names=["cats"])
+    with pytest.raises(DataError, match="called cats; those of the index have no names"):
+        index.add(named)
+    assert index.digest() == digest
+
+
+def test_a_removal_that_is_large_is_fitted_anew(build, tiny_images):
+    index, fresh = build("part"), build("rest", images=tiny_images.subset(range(7, 12)))
+    index.trace(tiny_images, top=2)
+    index.remove(range(7))
+    assert not list(index.path.glob("fitted/*"))
+    same(index, fresh, tiny_images)
+
+
+def test_versions_that_no_manifest_named_are_undone(build, tiny_images):
+    index = build()
+    stray = Store(index.path, index.models, index.dim, index.errors is not None)
+    stray.delete([1, 2])
+    assert len(stray) == 10
+    index = cl.open_index(index.path, model=index._extractor._given)
+    assert len(index.store) == 12
+    index.remove([0])
+    assert len(Store(index.path, index.models, index.dim, True)) == 11

@@ -1,0 +1,64 @@
+"""Approximate search against the exact one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from creditline.errors import SettingsError
+from creditline.indexing.found import Found
+from creditline.indexing.nearest import make
+from creditline.indexing.rows import make as make_rows
+from creditline.methods import get
+
+N, C, K = 3000, 2, 40
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """A method on features of lengths that differ a hundredfold, in groups, as gradients have."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((30, C, K))
+    train = centres[rng.integers(0, 30, N)] + 0.3 * rng.standard_normal((N, C, K))
+    train *= np.exp(rng.uniform(0, 2, N))[:, None, None]
+    query = train[rng.integers(0, N, 40)] + 0.3 * rng.standard_normal((40, C, K))
+    method = get("trak")().fit(train)
+    folder = tmp_path_factory.mktemp("nearest")
+    rows = make_rows(folder / "rows", method)
+    sides = method.query_sides(query)
+    return folder / "nearest", rows, sides, make(folder / "nearest", rows, lambda: sides)
+
+
+def test_recall_is_measured_and_scores_of_what_is_found_are_exact(case):
+    folder, rows, sides, nearest = case
+    exact, found = rows.top(sides, 20), nearest.top(sides, 20)
+    share = np.mean([np.isin(a, b).mean() for a, b in zip(exact[0], found[0], strict=True)])
+    assert nearest.recall == share == json.loads((folder / "recall.json").read_text())["recall"]
+    assert share > 0.8
+    scores = rows.scores(sides)
+    assert_allclose(found[1], np.take_along_axis(scores, found[0], 1), rtol=1e-5, atol=1e-7)
+    assert (np.diff(found[1]) <= 0).all()
+
+
+def test_it_is_made_once(case):
+    folder, rows, _, nearest = case
+    again = make(folder, rows, lambda: pytest.fail("made again"))
+    assert again.recall == nearest.recall
+
+
+def test_too_few_rows(tmp_path):
+    train = np.random.default_rng(0).standard_normal((1000, 8))
+    rows = make_rows(tmp_path / "rows", get("gradient-dot")().fit(train))
+    with pytest.raises(SettingsError, match="at least 1,024 images"):
+        make(tmp_path / "nearest", rows, lambda: train[:1, None])
+
+
+def test_recall_of_one_search_in_another():
+    a, b = np.array([[1, 2], [3, 4]]), np.array([[2, 1], [3, 5]])
+    first, second = (Found(x, np.zeros((2, 2)), ("", ""), None, None) for x in (a, b))  # type: ignore[arg-type]
+    assert first.recall(second) == 0.75
+    with pytest.raises(SettingsError, match="same pictures"):
+        first.recall(Found(a[:, :1], np.zeros((2, 1)), ("", ""), None, None))  # type: ignore[arg-type]

@@ -1,0 +1,367 @@
+"""What solving, searching and changing a large index cost (`make bench-scale`).
+
+Synthetic features stand in for gradients: groups of like rows around a common direction, with
+lengths that differ. Every stage is a process of its own, so that its peak of resident memory is its
+own, and leaves its files in --folder: run again with other --stages, or after an interruption, it
+goes on from there. CPU time is of all threads; compared figures are medians of interleaved rounds.
+
+    solver     fit and preconditioning of the index against the two products they cannot do without
+    bandwidth  exact top-20 of one query against numpy's sum over as many bytes in memory
+    query      tracing a picture against its gradient alone
+    build, fit, rows, exact, approximate, add, remove    the large index, from nothing to changed
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from creditline.curvature.spectrum import Spectrum
+from creditline.data.image_set import ImageSet, fingerprint
+from creditline.data.spec import ImageSpec
+from creditline.features import ArrayFeatures
+from creditline.fingerprint import of_bytes
+from creditline.indexing import change
+from creditline.indexing.build import build
+from creditline.indexing.index import Index
+from creditline.indexing.queries import Queries, QueryFeatures
+from creditline.indexing.rows import make
+from creditline.indexing.sources import described
+from creditline.manifest import Manifest
+from creditline.methods.gradient import GradientDot
+from creditline.methods.trak import TRAK
+from creditline.settings import override, to_dict
+
+STAGES = ("solver", "bandwidth", "query")
+LARGE = ("build", "fit", "rows", "exact", "approximate", "add", "remove")
+SHARD = 8192
+QUERIES, TOP = 16, 20
+
+
+def main() -> None:
+    """Run the stages and print what each of them cost."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/bench-scale"))
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the large index")
+    parser.add_argument("--dim", type=int, default=2048, help="of the large index")
+    parser.add_argument("--solver", type=int, nargs=2, default=[50_000, 4096], metavar=("N", "K"))
+    parser.add_argument("--gigabytes", type=float, default=1.0, help="of the bandwidth stage")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stages", nargs="+", choices=STAGES + LARGE, default=STAGES + LARGE)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.here:
+        STAGE[args.stages[0]](args)
+        return
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for stage in args.stages:
+        options = sys.argv[1:]
+        if "--stages" in options:
+            at = options.index("--stages")
+            options = options[:at] + options[at + 1 + len(args.stages) :]
+        subprocess.run(
+            [sys.executable, __file__, *options, "--stages", stage, "--here"], check=True
+        )
+
+
+class Pictures:
+    """As many pictures as wanted, all of them grey: what an index keeps of images."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.names = [f"{i:07d}.png" for i in range(start, stop)]
+        self.ids = [of_bytes(name.encode()) for name in self.names]
+        self.contributors = [f"artist {i % 100}" for i in range(start, stop)]
+        self.texts = self.labels = [None] * (stop - start)
+        self.columns: dict[str, Any] = {}
+        self.label_names, self.shape, self.spec = None, (3, 4, 4), ImageSpec()
+        self.fingerprint = fingerprint(self.ids, self.labels, self.texts, to_dict(self.spec))
+        self.start = start
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, _: int) -> Image.Image:
+        return Image.new("RGB", (4, 4), "grey")
+
+
+class Synthetic:
+    """A source of features that are drawn, keyed by position; the same for any shards."""
+
+    models, parts = 1, "whole"
+
+    def __init__(self, dim: int, halves: bool = False) -> None:
+        self.dim, self.halves = dim, halves
+        self.parts = "halves" if halves else "whole"
+        rng = np.random.default_rng(0)
+        self.common = rng.standard_normal(dim, np.float32)
+        self.centres = rng.standard_normal((1000, dim), np.float32)
+
+    def check(self, images: Any) -> None:
+        pass
+
+    def extract(
+        self,
+        images: Any,
+        indices: range,
+        role: str = "train",
+        trajectories: Any = None,
+        parts: str = "whole",
+    ) -> np.ndarray:
+        found = self.rows(images.start + indices.start, len(indices))
+        if not self.halves:
+            return found[:, None, None]
+        errors = self.rows(images.start + indices.start, len(indices), 1) - self.common
+        return np.stack([found, 0.1 * errors], axis=1)[:, :, None]
+
+    def rows(self, start: int, count: int, stream: int = 0) -> np.ndarray:
+        """float32 of shape `(count, k)`."""
+        rng = np.random.default_rng([stream, start])
+        found = rng.standard_normal((count, self.dim), np.float32)
+        found += self.centres[rng.integers(0, len(self.centres), count)]
+        found *= np.exp(rng.uniform(-1, 1, count)).astype(np.float32)[:, None]
+        found += self.common
+        return found
+
+
+def solver(args: argparse.Namespace) -> None:
+    n, k = args.solver
+    index = _index(args.folder / "solver", n, Synthetic(k))
+    table, a, w = index.table, index.features(), np.random.default_rng(0).standard_normal((k, k))
+
+    def products() -> None:
+        a.T @ a
+        a @ w
+
+    def ours() -> None:
+        spectrum = Spectrum.fit(table, 0, True)
+        for _ in spectrum.solved(table, 0, 3 * float(spectrum.eigenvalues.mean())):
+            pass
+
+    two, all_of_it = _rounds(args.rounds, products, ours)
+    print(
+        f"solver: n = {n:,}, k = {k:,}: fit and preconditioning {all_of_it:.1f} s of CPU, the two "
+        f"products {two:.1f} s, ratio {all_of_it / two:.2f}"
+    )
+
+
+def bandwidth(args: argparse.Namespace) -> None:
+    n = int(args.gigabytes * 1e9 / 4 / args.dim)
+    array = np.concatenate(
+        [Synthetic(args.dim).rows(i, min(SHARD, n - i)) for i in range(0, n, SHARD)]
+    )
+    method = GradientDot().fit(ArrayFeatures(array))
+    folder = args.folder / f"bandwidth-{n}-{args.dim}"
+    rows = make(folder, method)
+    sides = method.query_sides(array[:QUERIES].astype(np.float64))
+
+    def numpy() -> None:
+        array.sum()
+
+    def one() -> None:
+        rows.top(sides[:1], TOP)
+
+    def several() -> None:
+        rows.top(sides, TOP)
+
+    reference, single, batch = _rounds(max(5, args.rounds), numpy, one, several)
+    size = array.nbytes / 1e9
+    print(
+        f"bandwidth: numpy sum in memory {size / reference:.1f} GB/s of CPU time; top-{TOP} of one "
+        f"query {size / single:.1f} GB/s ({reference / single:.0%}); of {QUERIES} queries in one "
+        f"pass {batch / single:.1f} times one"
+    )
+
+
+def query(args: argparse.Namespace) -> None:
+    import torch
+    from diffusers import DDPMScheduler
+
+    from creditline.diffusion.config import UNetConfig
+    from creditline.diffusion.denoiser import UNetDenoiser
+    from creditline.diffusion.process import DiscreteProcess
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    unet = UNetConfig(16, (24, 48, 72), (2,)).build()
+    denoiser = UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler()))
+    n, k = 5000, 2048
+    index = _index(args.folder / "query", n, Synthetic(k, halves=True), denoiser)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
+    picture = ImageSet.from_images(pixels)
+    index.trace(picture)  # fits, and keeps what is kept
+    gradient, trace = _rounds(
+        max(5, args.rounds), lambda: index.extract(picture), lambda: index.trace(picture)
+    )
+    print(
+        f"query: UNet of 16 px, about 1 M parameters, n = {n:,}, k = {k:,}: gradient "
+        f"{gradient:.2f} s of CPU, trace with errors {trace:.2f} s, ratio {trace / gradient:.2f}"
+    )
+
+
+def build_large(args: argparse.Namespace) -> None:
+    with _cost(f"build: {args.rows:,} rows x {args.dim:,}"):
+        index = _index(args.folder / "large", args.rows, Synthetic(args.dim))
+    print(f"  {_bytes(index.path) / 1e9:.2f} GB on disk")
+
+
+def fit(args: argparse.Namespace) -> None:
+    index = _opened(args)
+    with _cost("fit"):
+        index._fitted.fit(index.method)
+
+
+def rows(args: argparse.Namespace) -> None:
+    index = _opened(args)
+    with _cost("preconditioned features"):
+        index._fitted.rows(index.method)
+
+
+def exact(args: argparse.Namespace) -> None:
+    index = _opened(args)
+    index._fitted.rows(index.method)
+    with _cost(f"exact top-{TOP} of {QUERIES} queries, opening included"):
+        index.search(_queries(index, args.dim), top=TOP)
+    with _cost(f"exact top-{TOP} of 1 query"):
+        index.search(_queries(index, args.dim, 1), top=TOP)
+
+
+def approximate(args: argparse.Namespace) -> None:
+    index = _opened(args)
+    with _cost("approximate index"):
+        index._fitted.nearest(index.method)
+    queries = _queries(index, args.dim)
+    exactly = index.search(queries, top=TOP)
+    with _cost(f"approximate top-{TOP} of {QUERIES} queries"):
+        found = index.search(queries, top=TOP, approximate=True)
+    print(
+        f"  recall {found.recall(exactly):.3f} of fresh queries; measured when it was made "
+        f"{found.expected_recall:.3f}"
+    )
+
+
+def add(args: argparse.Namespace) -> None:
+    count, start = args.rows // 100, args.rows
+    index = _opened(args)
+    with _cost(f"add {count:,} rows"):
+        change.add(index._state, Synthetic(args.dim), Pictures(start, start + count))
+    print(f"  now {_opened(args).n:,} rows")
+
+
+def remove(args: argparse.Namespace) -> None:
+    index = _opened(args)
+    gone = np.random.default_rng(1).choice(index.n, args.rows // 100, replace=False)
+    with _cost(f"remove {len(gone):,} rows"):
+        change.remove(index._state, gone)
+    print(f"  now {_opened(args).n:,} rows")
+
+
+STAGE: dict[str, Callable[[argparse.Namespace], None]] = {
+    "solver": solver,
+    "bandwidth": bandwidth,
+    "query": query,
+    "build": build_large,
+    "fit": fit,
+    "rows": rows,
+    "exact": exact,
+    "approximate": approximate,
+    "add": add,
+    "remove": remove,
+}
+
+
+def _index(folder: Path, n: int, source: Synthetic, denoiser: Any = None) -> Index:
+    """An index of synthetic features, built where it is not yet."""
+    size = 16 if denoiser else 4
+    weights = [{"fingerprint": denoiser.fingerprint, "learning_rate": None}] if denoiser else []
+    method = override(TRAK(), {"dim": source.dim})
+    images = Pictures(0, n)
+    request = {
+        "method": {"name": method.name, "settings": described(method)},
+        "images": {
+            "fingerprint": images.fingerprint,
+            "n": n,
+            "shape": [3, size, size],
+            "spec": to_dict(images.spec),
+            "described": "",
+        },
+        "models": weights,
+        "features": {
+            "kind": "gradients",
+            "models": 1,
+            "dim": source.dim,
+            "halves": source.halves,
+            "shard_rows": SHARD,
+        },
+    }
+    facts = {"model_sources": [], "data_source": "synthetic", "duplicates": [], "blocks": []}
+    if not _changed(folder):
+        build(folder, source, images, request, facts, shard_rows=SHARD)  # type: ignore[arg-type]
+    return Index(folder, models=[denoiser] if denoiser else None)
+
+
+def _changed(folder: Path) -> bool:
+    """Whether images came or went, so that a build would refuse what is there."""
+    found = (folder / "manifest.json").is_file() and Manifest.read(folder, "index")
+    return bool(found) and "changes" in found.facts
+
+
+def _opened(args: argparse.Namespace) -> Index:
+    return Index(args.folder / "large")
+
+
+def _queries(index: Index, dim: int, m: int = QUERIES) -> QueryFeatures:
+    """Rows like those of the index, but none of them."""
+    values = Synthetic(dim).rows(2**40, m)[:, None, None]
+    images = ImageSet.from_images(np.zeros((m, 4, 4, 3), np.uint8))
+    queries = Queries(images, (None,) * m, ({},) * m)
+    return QueryFeatures(queries, values, None, index._extractor.recipe(index.method))
+
+
+def _rounds(count: int, *work: Callable[[], object]) -> list[float]:
+    """Median seconds of CPU of each, in interleaved rounds after one that does not count."""
+    for one in work:
+        one()
+    seconds: list[list[float]] = [[] for _ in work]
+    for _ in range(count):
+        for one, kept in zip(work, seconds, strict=True):
+            start = time.process_time()
+            one()
+            kept.append(time.process_time() - start)
+    return [statistics.median(kept) for kept in seconds]
+
+
+@contextmanager
+def _cost(what: str) -> Iterator[None]:
+    """Print what a piece of work took, and the most memory this process has had so far."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    yield
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    print(f"{what}: {wall:.1f} s ({cpu:.1f} s of CPU), peak resident memory {_peak():.2f} GB")
+
+
+def _peak() -> float:
+    """GB; of this process alone, where a child would count its parent's too."""
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024 / 1e9
+    raise RuntimeError("Peak memory is read from /proc, which this system does not have.")
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    main()
