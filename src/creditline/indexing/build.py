@@ -16,6 +16,7 @@ from creditline.errors import CreditlineError
 from creditline.gradients.engine import Parts
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
+from creditline.indexing.learnt import settle
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest, claim
 from creditline.progress import Progress
@@ -87,6 +88,7 @@ def build(
     manifest = Manifest("index", request, facts)
     if claim(manifest, folder, overwrite):
         return
+    settled = settle(folder, source, images)
     store = Store(folder, source.models, source.dim, source.halves)
     starts = range(0, len(images), shard_rows)
     shards = [Shard(i, s, min(s + shard_rows, len(images))) for i, s in enumerate(starts)]
@@ -105,7 +107,7 @@ def build(
             f"are safe in {folder}; make room and run the same command again to continue."
         ) from error
     store.commit(len(shards))
-    replace(manifest, status="complete").write(folder)
+    replace(manifest, status="complete", facts={**facts, **settled}).write(folder)
     store.clear_shards()
 
 

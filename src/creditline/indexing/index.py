@@ -69,7 +69,7 @@ class Index:
         self.dim: int = request["features"]["dim"]
         self.learning_rates = tuple(m.get("learning_rate") for m in request["models"])
         self.method = method_of(request)
-        self._extractor = Extractor(self.manifest, models, encoder, device)
+        self._extractor = Extractor(self.path, self.manifest, models, encoder, device)
         if "halves" not in request["features"]:
             raise CreditlineError(
                 f"{self.path} was made by an earlier version and does not say whether the noise of "
