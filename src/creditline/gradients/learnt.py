@@ -35,6 +35,11 @@ class Learnt:
     variances: np.ndarray
 
 
+def looked_at(n: int, count: int) -> np.ndarray:
+    """Positions of the training images to learn from: `count` of `n` from all over the set."""
+    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
+
+
 def learn(layers: Sequence[Layer], rank: int, gradients: Iterable[Sequence[Tensor]]) -> Learnt:
     """Principal directions and variances.
 

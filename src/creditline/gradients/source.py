@@ -16,7 +16,7 @@ from creditline.executor import one_thread
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.engine import Engine, Parts
 from creditline.gradients.hooks import HookEngine
-from creditline.gradients.learnt import Learnt, learn
+from creditline.gradients.learnt import Learnt, learn, looked_at
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.gradients.probe import Probe, Trajectory, expand
@@ -97,8 +97,7 @@ class GradientSource:
         """
         if not self.learns:
             return
-        rows = np.linspace(0, len(images) - 1, min(self.spec.projection.learn_from, len(images)))
-        chosen = np.unique(rows.round().astype(np.int64))
+        chosen = looked_at(len(images), self.spec.projection.learn_from)
         learnt = []
         with one_thread(), Progress("learn", self.models * len(chosen), "gradient") as bar:
             for denoiser in self.denoisers:
