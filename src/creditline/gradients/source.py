@@ -17,13 +17,18 @@ from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.engine import Engine, Parts
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.learnt import Learnt, learn, looked_at
+from creditline.gradients.memory import fitting
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.gradients.probe import Probe, Trajectory, expand
 from creditline.gradients.projection import Projector, build, dimension
+from creditline.gradients.sides import Sides
 from creditline.gradients.spec import FeatureSpec
 from creditline.progress import Progress
 from creditline.settings import require
+from creditline.units import bytes_of
+
+ANY = NoisePlan("random", timesteps=1)
 
 
 class GradientSource:
@@ -71,6 +76,7 @@ class GradientSource:
         self.learns = spec.projection.learns
         self.learnt: tuple[Learnt, ...] = ()
         self.engines: tuple[Engine, ...] = ()
+        self._fitted: list[Engine] = []
         if not self.learns:
             self._equip([build(spec.projection, self.layers)] * self.models)
         self.halves = spec.has_halves
@@ -85,10 +91,12 @@ class GradientSource:
         for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
-        for engine in self.engines:
-            if isinstance(engine, HookEngine):
-                with one_thread():
-                    engine.verify(engine.denoiser.encode(images, [0]))
+        with one_thread():
+            for engine in self.engines:
+                one = engine.denoiser.encode(images, [0])
+                self._fit(engine, expand(engine.denoiser, one, ANY, "train")[0])
+                if isinstance(engine, HookEngine):
+                    engine.verify(one)
 
     def learn(self, images: ImageSet) -> None:
         """Learn what the projection needs to know of the training images, if anything.
@@ -101,7 +109,7 @@ class GradientSource:
         learnt = []
         with one_thread(), Progress("learn", self.models * len(chosen), "gradient") as bar:
             for denoiser in self.denoisers:
-                engine = self._whole(denoiser)
+                engine = self._made(AutogradEngine, denoiser, None)
                 found = self._one_by_one(engine, images, chosen, bar)
                 learnt.append(learn(self.layers, self.spec.projection.rank, found))
         self.use(learnt)
@@ -146,6 +154,7 @@ class GradientSource:
             for engine in self.engines:
                 batch = engine.denoiser.encode(images, indices)
                 probes = expand(engine.denoiser, batch, plan, role, trajectories)
+                self._fit(engine, probes[0])
                 per_model.append(self._project(engine, probes, parts))
         return np.stack(per_model, axis=2)
 
@@ -163,11 +172,19 @@ class GradientSource:
         spec, sides = self.spec, projector.sides
         hooks = spec.engine == "hooks" or (spec.engine == "auto" and sides is not None)
         kind = HookEngine if hooks else AutogradEngine
-        return kind(denoiser, self.layers, spec.objective, spec.normalise, sides)
+        return self._made(kind, denoiser, sides)
 
-    def _whole(self, denoiser: Denoiser) -> Engine:
-        """Whole gradients."""
-        return AutogradEngine(denoiser, self.layers, self.spec.objective, self.spec.normalise)
+    def _made(self, kind: type[Engine], denoiser: Denoiser, sides: Sides | None) -> Engine:
+        spec = self.spec
+        settings = spec.objective, spec.normalise, sides, spec.batch_size or 1, spec.precision
+        return kind(denoiser, self.layers, *settings)
+
+    def _fit(self, engine: Engine, probe: Probe) -> None:
+        """Give an engine as large passes as memory allows, once."""
+        if engine not in self._fitted:
+            if self.spec.batch_size is None:
+                engine.microbatch = fitting(engine, probe, bytes_of(self.spec.pass_memory))
+            self._fitted.append(engine)
 
     def _one_by_one(
         self, engine: Engine, images: ImageSet, chosen: np.ndarray, bar: Progress
@@ -177,6 +194,7 @@ class GradientSource:
             probes = expand(
                 engine.denoiser, engine.denoiser.encode(images, [int(i)]), self.spec.plan, "train"
             )
+            self._fit(engine, probes[0])
             yield [layer[0, 0] for layer in engine.gradients(probes)]
             bar.advance()
 
