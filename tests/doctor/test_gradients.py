@@ -33,12 +33,12 @@ def test_coupling_by_hand_is_found(make, examine):
 
 
 def test_a_wrong_engine_fails(make, examine, monkeypatch):
-    original = HookEngine._means
+    original = HookEngine.means
 
     def doubled(self, work):
         return [2 * layer for layer in original(self, work)]
 
-    monkeypatch.setattr(HookEngine, "_means", doubled)
+    monkeypatch.setattr(HookEngine, "means", doubled)
     diagnosis = examine(make())
     assert diagnosis["equal to autograd"].status == "fail"
     assert diagnosis["batch composition"].status == "ok"

@@ -14,7 +14,7 @@ def test_larger_projections_agree_better_and_paths_agree(tiny_model, tiny_images
     for title in ("TRAK", "D-TRAK"):
         mine = [row for row in rows if row.method == title]
         correlations = [r for r in mine if "rank correlation" in r.what]
-        assert len(correlations) == 8, "two projections, two layouts, two dimensions"
+        assert len(correlations) == 12, "three projections, two layouts, two dimensions"
         for small, large in zip(correlations[::2], correlations[1::2], strict=True):
             assert large.value > small.value
             assert large.value > 0.7

@@ -82,6 +82,7 @@ def diagnose(
     chosen = _spread(given, samples) if given and fits else random_images(denoiser, samples)
     findings += check_network(denoiser.module, source.layers)
     with untouched(denoiser.module):
+        source.learn(chosen)
         subject = Subject.prepare(denoiser, source, chosen)
         findings += [check_calls(subject), *check_gradients(subject)]
         cost = None

@@ -12,9 +12,12 @@ from creditline.doctor.subject import Subject
 from creditline.errors import NumericsError
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.parameters import differentiable
+from creditline.gradients.precision import Precision
 from creditline.gradients.probe import join
 
 GOOD, TOLERABLE = 1e-4, 1e-2
+HALF = 0.05, 0.2
+"""The same where half precision was asked for, with 8 to 11 binary digits in every number."""
 DOMINATED = 0.5
 """A fifth of the timesteps that carries this share of the squared norms dominates."""
 
@@ -85,6 +88,7 @@ def check_autograd(subject: Subject) -> Finding:
         "equal to autograd",
         max(errors),
         f"{len(errors)} images against one backward pass per evaluation in float64",
+        subject.engine.precision,
         "Evaluations influence each other (batch statistics?) or precision is too low; on a GPU, "
         "set torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 to False.",
     )
@@ -103,6 +107,7 @@ def check_company(subject: Subject) -> Finding:
         "batch composition",
         max(errors),
         f"gradients of {len(errors)} images alone and in one batch",
+        subject.engine.precision,
         "The network mixes the images of a batch (BatchNorm in training mode?). Put it in "
         "evaluation mode or use GroupNorm.",
     )
@@ -199,11 +204,12 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return difference / scale
 
 
-def _judge(check: str, error: float, what: str, remedy: str) -> Finding:
+def _judge(check: str, error: float, what: str, precision: Precision, remedy: str) -> Finding:
     text = f"relative error {error:.1e}: {what}"
-    if error <= GOOD:
+    good, tolerable = (GOOD, TOLERABLE) if precision == "fp32" else HALF
+    if error <= good:
         return Finding(check, "ok", text)
-    return Finding(check, "warn" if error <= TOLERABLE else "fail", text, remedy)
+    return Finding(check, "warn" if error <= tolerable else "fail", text, remedy)
 
 
 def _samples(subject: Subject) -> range:

@@ -6,28 +6,24 @@ against the dual solution, and the production path against textbook formulas in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
 
 from creditline import methods
 from creditline.curvature.spectrum import Spectrum
-from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
+from creditline.evaluation.whole import extract, project
 from creditline.features import ArrayFeatures
-from creditline.gradients.plan import Role
-from creditline.gradients.projection import Projection, build
-from creditline.gradients.sides import Sides
+from creditline.gradients.projection import Projection
+from creditline.gradients.projection.base import projected_sizes
 from creditline.gradients.source import GradientSource
 from creditline.indexing.store import normalise
 from creditline.methods.base import RidgeMethod
-from creditline.progress import Progress
 from creditline.settings import override, require, setting
 
 NAMES = ("trak", "d-trak")
@@ -41,7 +37,9 @@ class Agreement:
     queries: int = setting(30, "further training images used as queries")
     timesteps: int = setting(10, "timesteps per image")
     dims: tuple[int, ...] = setting((1024, 4096, 16384), "projection dimensions to compare")
-    kinds: tuple[str, ...] = setting(("two-sided", "count-sketch"), "projections to compare")
+    kinds: tuple[str, ...] = setting(
+        ("two-sided", "principal", "count-sketch"), "projections to compare"
+    )
     layouts: tuple[str, ...] = setting(("joint", "layers"), "layouts of each to compare")
     seed: int = setting(0, "seed of the draw")
 
@@ -97,33 +95,11 @@ def agreement(model: Any, images: Any, settings: Agreement | None = None) -> lis
         plain = {"timesteps": settings.timesteps, "projection": "none"}
         method: Any = override(methods.get(name)(), plain)
         source = GradientSource([denoiser], method.features)
-        train = _extract(source, chosen, range(n), "train", f"{name}: train")
-        query = _extract(source, chosen, range(n, n + m), "query", f"{name}: queries")
+        train = extract(source, chosen, range(n), "train", f"{name}: train")
+        query = extract(source, chosen, range(n, n + m), "query", f"{name}: queries")
         rows += _projected(method, source, train, query, settings)
         rows += _exact(method, source, train, query, max(settings.dims[0], 2 * n))
     return rows
-
-
-def _extract(
-    source: GradientSource, images: ImageSet, indices: Sequence[int], role: Role, label: str
-) -> np.ndarray:
-    """Unprojected gradients, float32 of shape `(b, d)`."""
-    gradients = np.empty((len(indices), source.dim), dtype=np.float32)
-    with Progress(label, len(indices), "image") as bar:
-        for row, i in enumerate(indices):
-            gradients[row] = source.extract(images, [i], role)[0, 0, 0]
-            bar.advance()
-    return gradients
-
-
-def _project(source: GradientSource, gradients: np.ndarray, projection: Projection) -> np.ndarray:
-    projector = build(projection, source.layers)
-    sizes, sides = [layer.size for layer in source.layers], projector.sides
-    parts = []
-    for i in range(0, len(gradients), 16):
-        layers = list(torch.from_numpy(gradients[i : i + 16]).split(sizes, dim=1))
-        parts.append(projector.project(layers if sides is None else sides.compress(layers)))
-    return torch.cat(parts).numpy()
 
 
 def _projected(
@@ -137,20 +113,14 @@ def _projected(
     rows = []
     for kind, layout, dim in product(settings.kinds, settings.layouts, settings.dims):
         projection = Projection(kind, dim, layout=layout)  # type: ignore[arg-type]
-        if dim >= _kept(source, projection):
+        if dim >= sum(projected_sizes(projection, source.layers)):
             continue
-        a, b = (_project(source, g, projection) for g in (train, query))
+        a, b = project(source.layers, projection, train, query)
         scores = method.fit(a).attribute(b)
         rho = [spearmanr(x, y).statistic for x, y in zip(scores, exact, strict=True)]
         what = f"rank correlation with unprojected scores, {kind}, {layout}, k = {dim}"
         rows.append(Row(method.title, what, float(np.mean(rho))))
     return rows
-
-
-def _kept(source: GradientSource, projection: Projection) -> int:
-    """Numbers that a projection is made of."""
-    two_sided = projection.projection == "two-sided"
-    return sum(Sides(source.layers, projection.rank, 0).sizes) if two_sided else source.dim
 
 
 def _exact(
@@ -159,9 +129,10 @@ def _exact(
     """Primal, dual and textbook on the same projected, stored features."""
     dim = min(dim, source.dim - 1)
     projection = Projection("count-sketch", dim)
-    stored, lengths = normalise(_project(source, train, projection), [""] * len(train))
+    train, query = project(source.layers, projection, train, query)
+    stored, lengths = normalise(train, [""] * len(train))
     phi = stored.astype(np.float64) * lengths[:, None]
-    psi = _project(source, query, projection).astype(np.float64)
+    psi = query.astype(np.float64)
     table = ArrayFeatures(phi)
     spectra = [Spectrum.fit(table, 0, True, space) for space in ("primal", "dual")]
     damping = method.ridge.absolute(spectra[1].eigenvalues)

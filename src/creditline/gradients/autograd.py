@@ -21,7 +21,7 @@ class AutogradEngine(Engine):
     and are taken only when they are normalised or kept.
     """
 
-    def _means(self, work: Sequence[Work]) -> list[Tensor]:
+    def means(self, work: Sequence[Work]) -> list[Tensor]:
         with differentiable(self.denoiser.module, self.layers) as parameters:
             units = [self._mean(one, parameters) for one in work]
         return [torch.stack(layer) for layer in zip(*units, strict=True)]
@@ -33,12 +33,12 @@ class AutogradEngine(Engine):
         for part in group.to(probe.t.device).split(self.microbatch):
             flat = self._sum(probe[part], parameters)
             total = flat if total is None else [a + b for a, b in zip(total, flat, strict=True)]
-        mean = [layer / len(group) for layer in total or []]
+        mean = [layer / (len(group) * self.scale) for layer in total or []]
         return mean if self.sides is None else self.sides.compress(mean)
 
     def _sum(self, probe: Probe, parameters: list[list[Tensor]]) -> list[Tensor]:
         with torch.enable_grad():
-            value = self.values(probe).sum()
+            value = self.values(probe).sum() * self.scale
             # A parameter that the output does not depend on has gradient zero.
             gradients = torch.autograd.grad(
                 value, [p for layer in parameters for p in layer], materialize_grads=True

@@ -13,6 +13,7 @@ from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
+from creditline.gradients.precision import SCALE, Precision, autocast, require_precision
 from creditline.gradients.probe import Probe
 from creditline.gradients.sides import Sides
 
@@ -34,6 +35,10 @@ class Engine(ABC):
             the norm of what they keep, an estimate whose square is unbiased.
         sides: what of each layer's gradient is kept; None: all.
         microbatch: most evaluations per pass, to bound memory; sums run in float32 across passes.
+        precision: of the network's arithmetic.
+
+    Raises:
+        SettingsError: if the device cannot calculate in that precision.
     """
 
     def __init__(
@@ -44,13 +49,16 @@ class Engine(ABC):
         normalise: Literal["none", "timestep"] = "none",
         sides: Sides | None = None,
         microbatch: int = 64,
+        precision: Precision = "fp32",
     ) -> None:
+        require_precision(precision, denoiser.device)
         self.denoiser = denoiser
         self.layers = tuple(layers)
         self.objective = objective
         self.normalise = normalise
         self.sides = sides
         self.microbatch = microbatch
+        self.precision: Precision = precision
 
     def gradients(self, probes: Sequence[Probe], parts: Parts = "whole") -> list[Tensor]:
         """Gradients of some probes.
@@ -69,7 +77,7 @@ class Engine(ABC):
         """
         work = [self._groups(probe, parts) for probe in probes]
         pieces = [(p, g) for p, groups in zip(probes, work, strict=True) for g in groups]
-        means = self._means(pieces)
+        means = self.means(pieces)
         self._require_finite(pieces, means)
         found, start = [], 0
         for probe, groups in zip(probes, work, strict=True):
@@ -87,15 +95,21 @@ class Engine(ABC):
         x0, noise, t = evaluations.x0, evaluations.noise, evaluations.t
         process = self.denoiser.process
         x_t = process.add_noise(x0, noise, t)
-        output = self.denoiser.predict(x_t, t, evaluations.condition)
+        with autocast(self.precision, x0.device):
+            output = self.denoiser.predict(x_t, t, evaluations.condition)
         return self.objective(process, output, x0, noise, t)
 
     def batch(self, evaluations: int) -> int:
         """How many probes, of so many evaluations each, are best handed over at once."""
         return 1
 
+    @property
+    def scale(self) -> float:
+        """What the objective is multiplied by before its gradient is taken, and divided by then."""
+        return SCALE[self.precision]
+
     @abstractmethod
-    def _means(self, work: Sequence[Work]) -> list[Tensor]:
+    def means(self, work: Sequence[Work]) -> list[Tensor]:
         """Gradients of mean objectives, float32 of shape `(len(work), d_l)` per layer."""
 
     def _groups(self, probe: Probe, parts: Parts) -> list[Tensor]:
@@ -112,7 +126,7 @@ class Engine(ABC):
                 raise NumericsError(
                     f"The gradient of image {work[row][0].image_id} is not finite in layer "
                     f"{layer.name!r}. Run `creditline doctor` on the model; half precision "
-                    "overflows easily, float32 is the safe choice."
+                    "overflows easily, fp16 before bf16; float32 is the safe choice."
                 )
 
     def _combined(self, units: list[Tensor], probe: Probe, parts: Parts) -> list[Tensor]:

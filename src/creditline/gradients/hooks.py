@@ -66,7 +66,10 @@ class HookEngine(Engine):
         plan = NoisePlan("random", timesteps=2)
         (probe, *_) = expand(self.denoiser, images, plan, "train")
         work, settings = [(probe, torch.arange(2))], (self.denoiser, self.layers, self.objective)
-        mine, exact = self._means(work), AutogradEngine(*settings, sides=self.sides)._means(work)
+        exact = AutogradEngine(*settings, sides=self.sides).means(work)
+        precision, self.precision = self.precision, "fp32"  # whose rounding would hide a fault
+        mine = self.means(work)
+        self.precision = precision
         self._require_finite(work, exact)
         scale = torch.cat([layer.flatten() for layer in exact]).norm()
         for layer, a, b in zip(self.layers, mine, exact, strict=True):
@@ -80,7 +83,7 @@ class HookEngine(Engine):
                 )
         self._verified = True
 
-    def _means(self, work: Sequence[Work]) -> list[Tensor]:
+    def means(self, work: Sequence[Work]) -> list[Tensor]:
         device = self.denoiser.device
         sizes = kept_sizes(self.layers, self.sides)
         totals = [torch.zeros(len(work), size, device=device) for size in sizes]
@@ -89,7 +92,7 @@ class HookEngine(Engine):
             for chunk in self._passes(work):
                 self._pass(work, chunk, totals, rest)
         lengths = torch.tensor([len(group) for _, group in work], device=device)
-        return [total / lengths[:, None] for total in totals]
+        return [total / (lengths[:, None] * self.scale) for total in totals]
 
     def _passes(self, work: Sequence[Work]) -> Iterator[Chunk]:
         """The work in passes; a gradient of more evaluations than fit takes several."""
@@ -118,7 +121,7 @@ class HookEngine(Engine):
                 totals[index][:, place].index_add_(0, rows, values)
 
         with torch.enable_grad(), self._hooked(segments, add) as leaves:
-            value = self.values(evaluations).sum()
+            value = self.values(evaluations).sum() * self.scale
             if not value.requires_grad:  # nothing that was selected has a part in the output
                 return
             gradients = torch.autograd.grad(value, [*leaves, *rest], allow_unused=True)

@@ -4,12 +4,13 @@ The gradient of a weight is a sum of outer products `g a'` of output gradients a
 be projected by projecting its factors, `L' (sum g a') R = sum (L'g)(R'a)'`, and need never be
 formed. A convolution's `R` mixes channels and leaves the places of the kernel apart, so that inputs
 are mixed before their patches are taken, at a fraction of what the convolution itself costs.
+Directions are drawn at random, or learnt from the gradients of some images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,13 +66,9 @@ class Sides:
 
     def __init__(self, layers: Sequence[Layer], rank: int, seed: int) -> None:
         self.layers, self.seed = tuple(layers), seed
-        self.weights = {
-            name: _weight(name, shape, rank)
-            for layer in layers
-            for name, shape in zip(layer.parameters, layer.shapes, strict=True)
-        }
+        self.weights = kept_weights(layers, rank)
         self.sizes = [sum(self.weights[name].size for name in x.parameters) for x in layers]
-        self._drawn: dict[tuple[str, str, torch.device], Tensor] = {}
+        self._placed: dict[tuple[str, str, torch.device], Tensor] = {}
 
     def left(self, name: str, device: torch.device) -> Tensor | None:
         """`L` of a weight, float32 of shape `(rows, left)`; None: the side is whole."""
@@ -127,13 +124,47 @@ class Sides:
         if kept == size:
             return None
         key = (name, side, device)
-        if key not in self._drawn:
-            philox = np.random.Philox(key=key64("two-sided", self.seed, name, side))
-            normal = np.random.Generator(philox).standard_normal((size, kept))
-            basis, upper = np.linalg.qr(normal)
-            basis *= np.sign(np.diagonal(upper)) * math.sqrt(size / kept)
-            self._drawn[key] = torch.from_numpy(basis.astype(np.float32)).to(device)
-        return self._drawn[key]
+        if key not in self._placed:
+            self._placed[key] = torch.from_numpy(self._basis(name, side, size, kept)).to(device)
+        return self._placed[key]
+
+    def _basis(self, name: str, side: str, size: int, kept: int) -> np.ndarray:
+        """Directions of one side, float32 of shape `(size, kept)`."""
+        philox = np.random.Philox(key=key64("two-sided", self.seed, name, side))
+        normal = np.random.Generator(philox).standard_normal((size, kept))
+        basis, upper = np.linalg.qr(normal)
+        basis *= np.sign(np.diagonal(upper)) * math.sqrt(size / kept)
+        return basis.astype(np.float32)
+
+
+class PrincipalSides(Sides):
+    """The directions of either side along which gradients of images differ most.
+
+    Orthonormal and not scaled: what they leave out is left out of inner products, too.
+
+    Args:
+        layers: the gradient's layers.
+        rank: most directions of a side.
+        directions: by parameter and side, as `learn` finds them.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], rank: int, directions: Mapping[str, np.ndarray]
+    ) -> None:
+        super().__init__(layers, rank, seed=0)
+        self._directions = directions
+
+    def _basis(self, name: str, side: str, size: int, kept: int) -> np.ndarray:
+        return self._directions[f"{name}/{side}"]
+
+
+def kept_weights(layers: Sequence[Layer], rank: int) -> dict[str, Weight]:
+    """How many directions of each weight are kept, by parameter name."""
+    return {
+        name: _weight(name, shape, rank)
+        for layer in layers
+        for name, shape in zip(layer.parameters, layer.shapes, strict=True)
+    }
 
 
 def kept_sizes(layers: Sequence[Layer], sides: Sides | None) -> list[int]:

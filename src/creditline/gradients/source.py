@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,11 +16,19 @@ from creditline.executor import one_thread
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.engine import Engine, Parts
 from creditline.gradients.hooks import HookEngine
+from creditline.gradients.learnt import Learnt, learn, looked_at
+from creditline.gradients.memory import fitting
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.gradients.probe import Probe, Trajectory, expand
-from creditline.gradients.projection import build
+from creditline.gradients.projection import Projector, build, dimension
+from creditline.gradients.sides import Sides
 from creditline.gradients.spec import FeatureSpec
+from creditline.progress import Progress
+from creditline.settings import require
+from creditline.units import bytes_of
+
+ANY = NoisePlan("random", timesteps=1)
 
 
 class GradientSource:
@@ -34,6 +43,9 @@ class GradientSource:
     Attributes:
         dim: feature dimension k.
         models: number of models C.
+        learns: whether the projection depends on the training images; then `learn` or `use` comes
+            before everything that takes a gradient.
+        learnt: what was learnt, one per model; empty otherwise.
         engines: one per model.
         halves: whether features come with the error that their noise leaves.
         parts: what `extract` is asked for by an index.
@@ -59,23 +71,54 @@ class GradientSource:
                     f"Models must share one architecture; {other.source} has other parameters "
                     f"than {self.denoisers[0].source}. Index them separately."
                 )
-        self.projector = build(spec.projection, self.layers)
-        self.engines = tuple(self._engine(denoiser) for denoiser in self.denoisers)
-        self.dim = self.projector.dim
+        self.dim = dimension(spec.projection, self.layers)
         self.models = len(self.denoisers)
+        self.learns = spec.projection.learns
+        self.learnt: tuple[Learnt, ...] = ()
+        self.engines: tuple[Engine, ...] = ()
+        self._fitted: list[Engine] = []
+        if not self.learns:
+            self._equip([build(spec.projection, self.layers)] * self.models)
         self.halves = spec.has_halves
         self.parts: Parts = "halves" if self.halves else "whole"
         self.parameters = sum(layer.size for layer in self.layers)
 
     def check(self, images: ImageSet) -> None:
-        """Raise before long work if images, noise plan or engine do not fit the models."""
-        for engine in self.engines:
-            denoiser = engine.denoiser
+        """Raise before long work if images, noise plan or engine do not fit the models.
+
+        Where the projection learns, engines are looked at once that is done.
+        """
+        for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
-            if isinstance(engine, HookEngine):
-                with one_thread():
-                    engine.verify(denoiser.encode(images, [0]))
+        with one_thread():
+            for engine in self.engines:
+                one = engine.denoiser.encode(images, [0])
+                self._fit(engine, expand(engine.denoiser, one, ANY, "train")[0])
+                if isinstance(engine, HookEngine):
+                    engine.verify(one)
+
+    def learn(self, images: ImageSet) -> None:
+        """Learn what the projection needs to know of the training images, if anything.
+
+        Some images from all over the set are looked at, each with its own noise of the index.
+        """
+        if not self.learns:
+            return
+        chosen = looked_at(len(images), self.spec.projection.learn_from)
+        learnt = []
+        with one_thread(), Progress("learn", self.models * len(chosen), "gradient") as bar:
+            for denoiser in self.denoisers:
+                engine = self._made(AutogradEngine, denoiser, None)
+                found = self._one_by_one(engine, images, chosen, bar)
+                learnt.append(learn(self.layers, self.spec.projection.rank, found))
+        self.use(learnt)
+
+    def use(self, learnt: Sequence[Learnt]) -> None:
+        """Take what was learnt before, one for each model; they share the layout."""
+        shares = np.stack([one.variances / (one.variances.sum() or 1.0) for one in learnt])
+        self.learnt = tuple(replace(one, variances=shares.mean(0)) for one in learnt)
+        self._equip([build(self.spec.projection, self.layers, one) for one in self.learnt])
 
     def extract(
         self,
@@ -99,12 +142,19 @@ class GradientSource:
         Returns:
             float32 of shape `(b, units, C, k)`.
         """
+        require(
+            len(self.engines) > 0,
+            "This projection depends on the training images, from which nothing was learnt",
+            self.spec.projection.projection,
+            "Call learn(training images) first.",
+        )
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
         with one_thread():
             for engine in self.engines:
                 batch = engine.denoiser.encode(images, indices)
                 probes = expand(engine.denoiser, batch, plan, role, trajectories)
+                self._fit(engine, probes[0])
                 per_model.append(self._project(engine, probes, parts))
         return np.stack(per_model, axis=2)
 
@@ -112,12 +162,41 @@ class GradientSource:
         """How many images, of so many evaluations each, are best handed over at once."""
         return max(self.projector.batch, *(e.batch(evaluations) for e in self.engines))
 
-    def _engine(self, denoiser: Denoiser) -> Engine:
+    def _equip(self, projectors: Sequence[Projector]) -> None:
+        """Engines of all models. Projectors differ in their sides alone, which engines apply."""
+        self.projector = projectors[0]
+        self.engines = tuple(map(self._engine, self.denoisers, projectors))
+
+    def _engine(self, denoiser: Denoiser, projector: Projector) -> Engine:
         """The engine asked for; by itself, hooks where they need no weight gradients."""
-        spec, sides = self.spec, self.projector.sides
+        spec, sides = self.spec, projector.sides
         hooks = spec.engine == "hooks" or (spec.engine == "auto" and sides is not None)
         kind = HookEngine if hooks else AutogradEngine
-        return kind(denoiser, self.layers, spec.objective, spec.normalise, sides)
+        return self._made(kind, denoiser, sides)
+
+    def _made(self, kind: type[Engine], denoiser: Denoiser, sides: Sides | None) -> Engine:
+        spec = self.spec
+        settings = spec.objective, spec.normalise, sides, spec.batch_size or 1, spec.precision
+        return kind(denoiser, self.layers, *settings)
+
+    def _fit(self, engine: Engine, probe: Probe) -> None:
+        """Give an engine as large passes as memory allows, once."""
+        if engine not in self._fitted:
+            if self.spec.batch_size is None:
+                engine.microbatch = fitting(engine, probe, bytes_of(self.spec.pass_memory))
+            self._fitted.append(engine)
+
+    def _one_by_one(
+        self, engine: Engine, images: ImageSet, chosen: np.ndarray, bar: Progress
+    ) -> Iterator[list[Tensor]]:
+        """The gradient of one training image after another, flat by layer."""
+        for i in chosen:
+            probes = expand(
+                engine.denoiser, engine.denoiser.encode(images, [int(i)]), self.spec.plan, "train"
+            )
+            self._fit(engine, probes[0])
+            yield [layer[0, 0] for layer in engine.gradients(probes)]
+            bar.advance()
 
     def _project(self, engine: Engine, probes: Sequence[Probe], parts: Parts) -> np.ndarray:
         """Features of shape `(b, units, k)` from one model."""

@@ -8,8 +8,10 @@ from typing import Literal
 from creditline.errors import unknown
 from creditline.gradients.objective import Objective
 from creditline.gradients.plan import NoisePlan
+from creditline.gradients.precision import PRECISIONS
 from creditline.gradients.projection import Projection
-from creditline.settings import setting
+from creditline.settings import require, setting
+from creditline.units import bytes_of
 
 NORMALISATIONS = ("none", "timestep")
 ENGINES = ("auto", "hooks", "autograd")
@@ -24,7 +26,7 @@ class FeatureSpec:
     orders of magnitude between timesteps, and a few would dominate.
 
     Raises:
-        SettingsError: on an unknown normalisation.
+        SettingsError: on an unknown name, a batch size below 1, or a size that is none.
     """
 
     objective: Objective = field(default_factory=Objective)
@@ -39,6 +41,13 @@ class FeatureSpec:
     engine: Literal["auto", "hooks", "autograd"] = setting(
         "auto", "how gradients are taken; changes their cost and their last digits only"
     )
+    precision: Literal["fp32", "bf16", "fp16"] = setting(
+        "fp32", "of the network's arithmetic; bf16 and fp16 by autocast, where the device has them"
+    )
+    batch_size: int | None = setting(
+        None, "evaluations of the network in a pass; none: as many as pass_memory allows"
+    )
+    pass_memory: str = setting("4GB", "most memory that a pass may take, besides the weights")
     halves: bool = setting(
         True, "keep what two halves of the noise differ by: without it no score has an error"
     )
@@ -48,6 +57,11 @@ class FeatureSpec:
             raise unknown("normalisation", self.normalise, NORMALISATIONS)
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        size = 1 if self.batch_size is None else self.batch_size
+        require(size >= 1, "batch_size must be at least 1", self.batch_size, "Try 16.")
+        bytes_of(self.pass_memory)
 
     @property
     def has_halves(self) -> bool:

@@ -16,6 +16,7 @@ from creditline.errors import CreditlineError
 from creditline.gradients.engine import Parts
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
+from creditline.indexing.learnt import settle
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest, claim
 from creditline.progress import Progress
@@ -87,9 +88,10 @@ def build(
     manifest = Manifest("index", request, facts)
     if claim(manifest, folder, overwrite):
         return
+    settled = settle(folder, source, images)
     store = Store(folder, source.models, source.dim, source.halves)
     shards = extract(store, source, images, workers, shard_rows)
-    facts = {**facts, "table_version": store.commit(shards)}
+    facts = {**facts, **settled, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)
     store.clear_shards()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from creditline.data.spec import ImageSpec
@@ -23,6 +24,7 @@ class Extractor:
     """Prepares queries like the training images and extracts their features.
 
     Args:
+        folder: the index.
         manifest: of the index.
         models: the indexed models, when they are at hand; otherwise they are loaded from where
             the manifest says when a query first needs them.
@@ -30,8 +32,10 @@ class Extractor:
         device: where queries are computed.
     """
 
-    def __init__(self, manifest: Manifest, models: Any, encoder: Any, device: str) -> None:
-        self.manifest = manifest
+    def __init__(
+        self, folder: Path, manifest: Manifest, models: Any, encoder: Any, device: str
+    ) -> None:
+        self.folder, self.manifest = folder, manifest
         self._given, self._encoder, self._device = models, encoder, device
         self._source: tuple[Any, Source] | None = None
 
@@ -98,6 +102,7 @@ class Extractor:
         """The source, loaded once for each plan of queries."""
         plan = method.query_plan
         if self._source is None or self._source[0] != plan:
+            of_index = self.folder, self.manifest
             given, encoder, device = self._given, self._encoder, self._device
-            self._source = plan, load_source(self.manifest, method, given, encoder, device)
+            self._source = plan, load_source(*of_index, method, given, encoder, device)
         return self._source[1]

@@ -71,7 +71,7 @@ class Index:
         self.memory, self.keep = memory, keep
         self._read()
         self.method = method_of(self.manifest.request)
-        self._extractor = Extractor(self.manifest, models, encoder, device)
+        self._extractor = Extractor(self.path, self.manifest, models, encoder, device)
 
     def _read(self) -> None:
         """Take over what the folder holds now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from creditline import methods
@@ -15,6 +16,7 @@ from creditline.errors import IndexMismatchError, SettingsError
 from creditline.fingerprint import of_json
 from creditline.gradients.source import GradientSource
 from creditline.indexing.build import Source
+from creditline.indexing.learnt import restore
 from creditline.manifest import Manifest, circumstances
 from creditline.methods.base import Method
 from creditline.settings import from_dict, to_dict
@@ -112,7 +114,6 @@ def _description(
 
 def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> dict[str, Any]:
     """What is worth knowing about an index beyond its request."""
-    blocks = source.projector.blocks if isinstance(source, GradientSource) else ()
     return {
         "model_sources": [m.source for m in models],
         "data_source": images.source,
@@ -120,7 +121,6 @@ def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> di
         "skipped": [list(pair) for pair in images.skipped],
         "label_names": None if images.label_names is None else list(images.label_names),
         "parameters": source.parameters if isinstance(source, GradientSource) else 0,
-        "blocks": [[b.name, b.size, b.start, b.rows] for b in blocks],
         **circumstances(),
     }
 
@@ -140,11 +140,12 @@ def described(method: Method) -> dict[str, Any]:
 
 
 def load_source(
-    manifest: Manifest, method: Method, models: Any, encoder: Any, device: str
+    folder: Path, manifest: Manifest, method: Method, models: Any, encoder: Any, device: str
 ) -> Source:
     """The source that an index was built with, for its queries.
 
     Args:
+        folder: the index.
         manifest: of the index.
         method: with its query plan.
         models: denoisers at hand, or None to load them from where the manifest says.
@@ -152,7 +153,8 @@ def load_source(
         device: where to load.
 
     Raises:
-        IndexMismatchError: if a model's weights are not those that were indexed.
+        IndexMismatchError: if a model's weights, or what its projection learnt, are not those of
+            the index.
     """
     request = manifest.request
     recorded = request["models"]
@@ -173,4 +175,6 @@ def load_source(
             f"{found}. Use the indexed model, or index this one."
         )
     features, shape = request["features"], request["images"]["shape"]
-    return make_source(method, models, tuple(shape), encoder, device, features["dim"])
+    source = make_source(method, models, tuple(shape), encoder, device, features["dim"])
+    restore(folder, source, manifest.facts.get("projection"))
+    return source

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from creditline.errors import SettingsError
+from creditline.gradients.learnt import learn
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection import Projection, build
 from creditline.gradients.projection.base import PROJECTIONS, lay_out
@@ -18,16 +19,18 @@ LAYERS = (
     Layer("d", ("d.weight",), ((64,),)),
 )
 D = sum(layer.size for layer in LAYERS)
-RANDOM = [p for p in PROJECTIONS if p != "none"]
+RANDOM = [p for p in PROJECTIONS if p not in ("principal", "none")]
 
 
 def split(rows: torch.Tensor) -> list[torch.Tensor]:
-    return list(rows.split([layer.size for layer in LAYERS], dim=1))
+    return list(rows.split([layer.size for layer in LAYERS], dim=-1))
 
 
 def make(kind: str, k: int = 128, seed: int = 0, layout: str = "layers"):
     """A projector of whole gradients."""
-    projector = build(Projection(kind, k, seed, layout, rank=8), LAYERS)
+    generator = torch.Generator().manual_seed(1)
+    sample = [split(torch.randn(D, generator=generator)) for _ in range(20)]
+    projector = build(Projection(kind, k, seed, layout, rank=8), LAYERS, learn(LAYERS, 8, sample))
 
     def project(rows: torch.Tensor) -> torch.Tensor:
         layers, sides = split(rows), projector.sides
@@ -96,6 +99,62 @@ def test_blocks_are_contiguous_and_sum_to_k(k):
     assert all(1 <= b.rows <= b.size for b in blocks)
 
 
+@pytest.mark.parametrize(
+    ("budget", "weights"),
+    [
+        ("sqrt", [layer.size**0.5 for layer in LAYERS]),
+        ("size", [layer.size for layer in LAYERS]),
+        ("variance", [5.0, 1.0, 2.0, 2.0]),
+    ],
+)
+def test_dimensions_follow_the_budget(budget, weights):
+    settings = Projection(dim=100, layout="layers", budget=budget, projection="count-sketch")
+    rows = [b.rows for b in lay_out(settings, LAYERS, np.array([5.0, 1.0, 2.0, 2.0]))]
+    ideal = 95 * np.array(weights) / (sum(weights) - weights[1])  # layer b has 5 elements
+    ideal[1] = 5
+    if budget == "size":
+        ideal = 100 * np.array(weights) / sum(weights)
+        ideal[1] = max(1, ideal[1])
+    assert sum(rows) == 100
+    assert np.abs(np.array(rows) - ideal).max() <= 1
+
+
+def test_layers_without_variance_still_have_a_dimension():
+    settings = Projection(dim=1000, layout="layers", budget="variance", projection="count-sketch")
+    rows = [b.rows for b in lay_out(settings, LAYERS, np.array([1.0, 0.0, 0.0, 0.0]))]
+    assert rows[0] == 700
+    assert sum(rows) == 1000
+    few = Projection(dim=100, layout="layers", budget="variance", projection="count-sketch")
+    assert [b.rows for b in lay_out(few, LAYERS, np.array([1.0, 0, 0, 0]))] == [97, 1, 1, 1]
+
+
+def test_by_variance_layers_are_as_exact_as_a_joint_sketch():
+    """Of gradients whose layers differ much, at equal k."""
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.cat([torch.full((x.size,), s) for x, s in zip(LAYERS, (1, 9, 3, 0.1))])  # noqa: B905
+    rows = torch.randn(40, D, generator=generator) * scale
+    learnt, true = learn(LAYERS, 8, [split(row) for row in rows]), rows @ rows.T
+
+    def error(**settings) -> float:
+        found = []
+        for seed in range(20):
+            projector = build(Projection("count-sketch", 150, seed, **settings), LAYERS, learnt)
+            features = projector.project(split(rows))
+            found.append(float((features @ features.T - true).norm()))
+        return float(np.mean(found))
+
+    joint = error(layout="joint")
+    by_variance = error(layout="layers", budget="variance")
+    assert by_variance < 1.1 * joint
+    assert by_variance < 0.9 * error(layout="layers", budget="size")
+
+
+def test_nothing_is_made_up_where_nothing_was_learnt():
+    for settings in ({"projection": "principal"}, {"layout": "layers", "budget": "variance"}):
+        with pytest.raises(SettingsError, match="nothing was learnt"):
+            build(Projection(dim=64, **settings), LAYERS)
+
+
 def test_per_layer_scores_add_up(vectors):
     projector = build(Projection("count-sketch", 128, layout="layers"), LAYERS)
     a, b = projector.project(split(vectors))
@@ -122,6 +181,8 @@ def test_a_layers_projection_does_not_depend_on_the_other_layers(vectors):
         ({"layout": "layer"}, "layers"),
         ({"dim": 0}, "at least 1"),
         ({"rank": 0}, "rank must be at least 1"),
+        ({"budget": "squared"}, "sqrt"),
+        ({"learn_from": 1}, "at least 2 training images; got 1"),
     ],
 )
 def test_bad_settings(settings, word):

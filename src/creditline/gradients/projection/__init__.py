@@ -1,4 +1,4 @@
-"""Random projections of gradients."""
+"""Projections of gradients."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from creditline.gradients.projection.base import (
     Block,
     Projection,
     Projector,
+    dimension,
     lay_out,
 )
+from creditline.settings import require
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from creditline.gradients.learnt import Learnt
     from creditline.gradients.parameters import Layer
 
-__all__ = ["Block", "Projection", "Projector", "build"]
+__all__ = ["Block", "Projection", "Projector", "build", "dimension"]
 
 
 class Identity(Projector):
@@ -29,18 +32,24 @@ class Identity(Projector):
         return gradient
 
 
-def build(settings: Projection, layers: Sequence[Layer]) -> Projector:
+def build(settings: Projection, layers: Sequence[Layer], learnt: Learnt | None = None) -> Projector:
     """The projector that `settings` describe, laid out over `layers`.
 
+    Args:
+        settings: of the projection.
+        layers: of the gradient.
+        learnt: what it depends on of the training images, for one that learns.
+
     Raises:
-        SettingsError: if the dimension does not fit the layers.
+        SettingsError: if the dimension does not fit the layers, or nothing was learnt.
     """
     from creditline.gradients.projection.count_sketch import CountSketch
     from creditline.gradients.projection.dense import Gaussian, Rademacher
-    from creditline.gradients.sides import Sides
+    from creditline.gradients.sides import PrincipalSides, Sides
 
     kinds: dict[str, type[Projector]] = {
         "two-sided": CountSketch,
+        "principal": CountSketch,
         "count-sketch": CountSketch,
         "gaussian": Gaussian,
         "rademacher": Rademacher,
@@ -48,6 +57,17 @@ def build(settings: Projection, layers: Sequence[Layer]) -> Projector:
     }
     if settings.projection not in kinds:
         raise unknown("projection", settings.projection, PROJECTIONS)
-    seed, two_sided = settings.projection_seed, settings.projection == "two-sided"
-    sides = Sides(layers, settings.rank, seed) if two_sided else None
-    return kinds[settings.projection](lay_out(settings, layers, sides), seed, sides)
+    require(
+        learnt is not None or not settings.learns,
+        "This projection depends on the training images, from which nothing was learnt",
+        settings.projection,
+        "Learn from them first (GradientSource.learn).",
+    )
+    blocks = lay_out(settings, layers, None if learnt is None else learnt.variances)
+    seed = settings.projection_seed
+    sides: Sides | None = None
+    if settings.projection == "principal" and learnt is not None:
+        sides = PrincipalSides(layers, settings.rank, learnt.directions)
+    elif settings.sided:
+        sides = Sides(layers, settings.rank, seed)
+    return kinds[settings.projection](blocks, seed, sides)

@@ -1,8 +1,9 @@
-"""Random projections of gradients: settings, the split of dimensions over layers, the interface.
+"""Projections of gradients: settings, the split of dimensions over layers, the interface.
 
-Every projection `P` is scaled so that inner products are unbiased, `E<Pu, Pv> = <u, v>`, with
-standard deviation about `sqrt((|u|^2 |v|^2 + <u, v>^2) / k)`. Entries are drawn with numpy from a
-counter-based generator keyed by (seed, kind, layer name), so they are the same on every device.
+Every random projection `P` is scaled so that inner products are unbiased, `E<Pu, Pv> = <u, v>`,
+with standard deviation about `sqrt((|u|^2 |v|^2 + <u, v>^2) / k)`. Entries are drawn with numpy
+from a counter-based generator keyed by (seed, kind, layer name), so they are the same on every
+device.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ from creditline.errors import unknown
 from creditline.settings import require, setting
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from creditline.gradients.parameters import Layer
     from creditline.gradients.sides import Sides
 
-PROJECTIONS = ("two-sided", "count-sketch", "gaussian", "rademacher", "none")
+PROJECTIONS = ("two-sided", "principal", "count-sketch", "gaussian", "rademacher", "none")
+SIDED = ("two-sided", "principal")
 LAYOUTS = ("layers", "joint")
+BUDGETS = ("sqrt", "size", "variance")
 
 
 @dataclass(frozen=True)
@@ -31,30 +35,57 @@ class Projection:
     """How a gradient of `d` elements becomes a feature of `k`.
 
     `two-sided` first sees each weight's gradient from at most `rank` directions of either side,
-    then sketches what is left: it never needs the weight gradients themselves.
+    then sketches what is left: it never needs the weight gradients themselves. `principal` does so
+    from directions that are learnt from some of the training images.
+
+    With the layout `layers`, `budget` says what a layer's dimensions are in proportion to: the
+    square root of its size, its size, or the variance of its gradient over images, likewise learnt.
 
     Raises:
         SettingsError: on an unknown name or a non-positive dimension.
     """
 
-    projection: Literal["two-sided", "count-sketch", "gaussian", "rademacher", "none"] = setting(
-        "two-sided", "kind of random projection"
-    )
+    projection: Literal[
+        "two-sided", "principal", "count-sketch", "gaussian", "rademacher", "none"
+    ] = setting("two-sided", "kind of projection")
     dim: int = setting(4096, "projection dimension k")
     projection_seed: int = setting(0, "seed of the projection")
     layout: Literal["layers", "joint"] = setting(
         "joint",
         "project all layers at once, or each by itself (less exact, keeps per-layer scores)",
     )
-    rank: int = setting(64, "two-sided projection: directions of each side of a layer's weight")
+    budget: Literal["sqrt", "size", "variance"] = setting(
+        "sqrt", "what the dimensions of a layer are in proportion to, where each is by itself"
+    )
+    rank: int = setting(64, "two-sided projections: directions of each side of a layer's weight")
+    learn_from: int = setting(64, "training images that directions or variances are learnt from")
 
     def __post_init__(self) -> None:
         if self.projection not in PROJECTIONS:
             raise unknown("projection", self.projection, PROJECTIONS)
         if self.layout not in LAYOUTS:
             raise unknown("projection layout", self.layout, LAYOUTS)
+        if self.budget not in BUDGETS:
+            raise unknown("budget of a layer", self.budget, BUDGETS)
         require(self.dim >= 1, "dim must be at least 1", self.dim, "Try 4096.")
         require(self.rank >= 1, "rank must be at least 1", self.rank, "Try 64.")
+        few = "Directions and variances are learnt from at least 2 training images"
+        require(self.learn_from >= 2, few, self.learn_from, "Try 64.")
+
+    @property
+    def sided(self) -> bool:
+        """Whether weights are seen from a few directions of either side."""
+        return self.projection in SIDED
+
+    @property
+    def by_variance(self) -> bool:
+        """Whether layers' dimensions go by the variance of their gradients."""
+        return self.projection != "none" and self.layout == "layers" and self.budget == "variance"
+
+    @property
+    def learns(self) -> bool:
+        """Whether it depends on the training images."""
+        return self.projection == "principal" or self.by_variance
 
 
 @dataclass(frozen=True)
@@ -119,46 +150,63 @@ class Projector(ABC):
         """Project one block, `(b, size)` to `(b, rows)`."""
 
 
-def lay_out(
-    settings: Projection, layers: Sequence[Layer], sides: Sides | None = None
-) -> tuple[Block, ...]:
-    """Split `k` dimensions over the layers.
-
-    A layer gets dimensions in proportion to the square root of its size, at most what there is of
-    it: the variance of a sketch falls with its rows, and small layers (norms, biases) carry more
-    gradient per element than large ones.
+def dimension(settings: Projection, layers: Sequence[Layer]) -> int:
+    """The feature dimension k.
 
     Raises:
         SettingsError: if `k` is not below the number of parameters, or below the layer count.
     """
-    from creditline.gradients.sides import kept_sizes
-
-    sizes = kept_sizes(layers, sides)
-    total = sum(sizes)
+    total = sum(projected_sizes(settings, layers))
     if settings.projection == "none":
-        rows = sizes
-    else:
-        require(
-            settings.dim < total,
-            f"A projection dimension must be smaller than the {total:,} "
-            + ("selected parameters" if sides is None else "numbers that its sides keep"),
-            settings.dim,
-            "Lower the dimension, or "
-            + (
-                "use projection 'none' to keep the whole gradient."
-                if sides is None
-                else "raise the rank."
-            ),
-        )
-        if settings.layout == "joint":
-            return (Block("*", total, 0, settings.dim),)
+        return total
+    require(
+        settings.dim < total,
+        f"A projection dimension must be smaller than the {total:,} "
+        + ("numbers that its sides keep" if settings.sided else "selected parameters"),
+        settings.dim,
+        "Lower the dimension, or "
+        + (
+            "raise the rank."
+            if settings.sided
+            else "use projection 'none' to keep the whole gradient."
+        ),
+    )
+    if settings.layout == "layers":
         require(
             settings.dim >= len(layers),
             f"The 'layers' layout needs at least one dimension for each of {len(layers)} layers",
             settings.dim,
             "Raise the dimension or use layout 'joint'.",
         )
-        rows = _allocate(settings.dim, [layer.size for layer in layers], sizes)
+    return settings.dim
+
+
+def lay_out(
+    settings: Projection, layers: Sequence[Layer], variances: np.ndarray | None = None
+) -> tuple[Block, ...]:
+    """Split `k` dimensions over the layers.
+
+    A layer gets dimensions in proportion to its budget, at least one and at most what there is of
+    it. By the square root of its size small layers (norms, biases), which carry more gradient per
+    element, are not lost beside large ones. The variance of a sketched inner product falls with its
+    rows and grows with the square of the layer's own, so that rows in proportion to the variance
+    of the layer's gradient are best: then all layers together do as well as one joint sketch.
+
+    Args:
+        settings: of the projection.
+        layers: of the gradient.
+        variances: of each layer's gradient, for a budget by variance.
+
+    Raises:
+        SettingsError: as `dimension`.
+    """
+    sizes, dim = projected_sizes(settings, layers), dimension(settings, layers)
+    if settings.projection == "none":
+        rows = sizes
+    elif settings.layout == "joint":
+        return (Block("*", sum(sizes), 0, dim),)
+    else:
+        rows = _allocate(dim, _weights(settings, layers, variances), sizes)
     blocks, start = [], 0
     for layer, size, count in zip(layers, sizes, rows, strict=True):
         blocks.append(Block(layer.name, size, start, count))
@@ -166,15 +214,43 @@ def lay_out(
     return tuple(blocks)
 
 
-def _allocate(dim: int, weights: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """Whole rows, 1 to the size of each, near `c sqrt(weight)`, summing to `dim`."""
+def projected_sizes(settings: Projection, layers: Sequence[Layer]) -> list[int]:
+    """Numbers of each layer's gradient that are projected."""
+    from creditline.gradients.sides import kept_weights
+
+    if not settings.sided:
+        return [layer.size for layer in layers]
+    weights = kept_weights(layers, settings.rank)
+    return [sum(weights[name].size for name in layer.parameters) for layer in layers]
+
+
+def _weights(
+    settings: Projection, layers: Sequence[Layer], variances: np.ndarray | None
+) -> list[float]:
+    if settings.budget == "variance":
+        require(
+            variances is not None,
+            "Dimensions by variance are laid out by variances that were learnt",
+            variances,
+            "Learn from training images first (GradientSource.learn).",
+        )
+        return [] if variances is None else [float(v) for v in variances]
+    sizes = [layer.size for layer in layers]
+    return [math.sqrt(size) if settings.budget == "sqrt" else float(size) for size in sizes]
+
+
+def _allocate(dim: int, weights: Sequence[float], sizes: Sequence[int]) -> list[int]:
+    """Whole rows, 1 to the size of each, near `c weight`, summing to `dim`."""
+    largest = max(weights) or 1.0
+    floor = 1e-12 * largest  # a layer without any weight still takes what all others leave
 
     def ideal_rows(c: float) -> list[float]:
         return [
-            min(float(s), max(1.0, c * math.sqrt(w))) for w, s in zip(weights, sizes, strict=True)
+            min(float(s), max(1.0, c * max(w, floor) / largest))
+            for w, s in zip(weights, sizes, strict=True)
         ]
 
-    low, high = 0.0, float(dim)
+    low, high = 0.0, max(sizes) / 1e-12
     for _ in range(200):  # bisection on c; the sum grows with c
         middle = (low + high) / 2
         if sum(ideal_rows(middle)) < dim:

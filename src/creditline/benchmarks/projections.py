@@ -1,0 +1,85 @@
+"""Which projections are compared, and what is found of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from creditline.errors import unknown
+from creditline.gradients.projection import Projection
+from creditline.gradients.projection.base import BUDGETS
+from creditline.settings import override, setting, to_dict
+
+LAYOUTS = ("joint", *BUDGETS)
+WHOLE = Projection("none")
+
+
+@dataclass(frozen=True)
+class Projections:
+    """Which projections are compared."""
+
+    kinds: tuple[str, ...] = setting(
+        ("two-sided", "principal", "count-sketch", "gaussian"), "kinds of projection"
+    )
+    layouts: tuple[str, ...] = setting(
+        ("joint", "sqrt", "size", "variance"),
+        "layouts of each: joint, or by layer in proportion to a budget (sqrt, size, variance)",
+    )
+    dims: tuple[int, ...] = setting((4096,), "projection dimensions")
+    ranks: tuple[int, ...] = setting((64,), "of the two-sided ones")
+
+    def each(self) -> Iterator[Projection]:
+        """Every projection, that of whole gradients first.
+
+        Raises:
+            SettingsError: on an unknown name.
+        """
+        yield WHOLE
+        for kind, layout, dim in product(self.kinds, self.layouts, self.dims):
+            if layout not in LAYOUTS:
+                raise unknown("layout", layout, LAYOUTS)
+            joint = layout == "joint"
+            settings = {"layout": "joint"} if joint else {"layout": "layers", "budget": layout}
+            made = override(Projection(), {**settings, "projection": kind, "dim": dim})
+            yield from (replace(made, rank=r) for r in (self.ranks if made.sided else [made.rank]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method through one projection.
+
+    Attributes:
+        method: title.
+        timesteps: of a training image.
+        projection: settings.
+        agreement: mean rank correlation with the scores of whole gradients, over queries.
+        lds: by folder of queries: LDS and the ends of its interval over subsets.
+    """
+
+    method: str
+    timesteps: int
+    projection: dict[str, Any]
+    agreement: float
+    lds: dict[str, tuple[float, float, float]]
+
+
+def described(projection: Projection) -> str:
+    """A projection in a few words."""
+    if projection.projection == "none":
+        return "whole gradients"
+    rank = f" of rank {projection.rank}" if projection.sided else ""
+    return (
+        f"{projection.projection}{rank}, {layout_of(to_dict(projection))}, k = {projection.dim:,}"
+    )
+
+
+def layout_of(projection: dict[str, Any]) -> str:
+    """The layout of a projection, with its budget."""
+    if projection["layout"] == "joint":
+        return "joint"
+    return (
+        "by layer, "
+        + {"sqrt": "√size", "size": "size", "variance": "variance"}[projection["budget"]]
+    )

@@ -1,0 +1,72 @@
+"""Whole gradients in memory, and any projection of them: what projections are compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from creditline.data.image_set import ImageSet
+from creditline.gradients.learnt import Learnt, learn, looked_at
+from creditline.gradients.parameters import Layer
+from creditline.gradients.plan import Role
+from creditline.gradients.projection import Projection, build
+from creditline.gradients.source import GradientSource
+from creditline.progress import Progress
+
+ROWS = 16
+
+
+def extract(
+    source: GradientSource, images: ImageSet, indices: Sequence[int], role: Role, label: str
+) -> np.ndarray:
+    """Features of one model, float32 of shape `(b, k)`; whole gradients if the source has them."""
+    found = np.empty((len(indices), source.dim), dtype=np.float32)
+    with Progress(label, len(indices), "image") as bar:
+        for row, i in enumerate(indices):
+            found[row] = source.extract(images, [i], role)[0, 0, 0]
+            bar.advance()
+    return found
+
+
+def project(
+    layers: Sequence[Layer], projection: Projection, train: np.ndarray, query: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of training images and queries out of their whole gradients.
+
+    Args:
+        layers: of the gradients.
+        projection: settings; one that learns does so from the training gradients that an index
+            would look at.
+        train, query: whole gradients, float32 of shape `(n, d)` and `(m, d)`.
+
+    Returns:
+        float32 of shape `(n, k)` and `(m, k)`.
+
+    Raises:
+        SettingsError: if the dimension does not fit the layers.
+    """
+    projector = build(projection, layers, _learnt(layers, projection, train))
+    sides, features = projector.sides, []
+    for gradients in (train, query):
+        # Dense matrices are drawn anew for every batch.
+        step = ROWS if projector.batch == 1 else len(gradients)
+        parts = []
+        for i in range(0, len(gradients), step):
+            flat = _split(layers, gradients[i : i + step])
+            parts.append(projector.project(flat if sides is None else sides.compress(flat)))
+        features.append(torch.cat(parts).numpy())
+    return features[0], features[1]
+
+
+def _learnt(layers: Sequence[Layer], projection: Projection, train: np.ndarray) -> Learnt | None:
+    if not projection.learns:
+        return None
+    rows = looked_at(len(train), projection.learn_from)
+    return learn(layers, projection.rank, (_split(layers, train[i]) for i in rows))
+
+
+def _split(layers: Sequence[Layer], gradients: np.ndarray) -> list[Tensor]:
+    return list(torch.from_numpy(gradients).split([layer.size for layer in layers], dim=-1))

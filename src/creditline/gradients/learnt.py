@@ -1,0 +1,110 @@
+"""What a projection learns from the gradients of some training images.
+
+Principal directions of a layer's weight are the leading eigenvectors of `sum_i D_i D_i'` (of its
+outputs) and `sum_i D_i' D_i` (of its inputs), where `D_i` is the gradient of image i less the mean
+over images: the truncated higher-order singular value decomposition (De Lathauwer et al. 2000).
+LoGra (Choe et al. 2024) takes the eigenvectors of the second moments of inputs and of output
+gradients, each by itself; from those what all images have in common cannot be taken off.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from creditline.gradients.parameters import Layer
+from creditline.gradients.sides import Weight, kept_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What was learnt from the gradients of one model.
+
+    Attributes:
+        directions: float32 of shape `(size, kept)` by `parameter/side`, orthonormal columns with
+            the largest variance first; without sides that are kept whole.
+        variances: of each layer's gradient over images, summed over its elements, `(layers,)`.
+    """
+
+    directions: Mapping[str, np.ndarray]
+    variances: np.ndarray
+
+
+def looked_at(n: int, count: int) -> np.ndarray:
+    """Positions of the training images to learn from: `count` of `n` from all over the set."""
+    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
+
+
+def learn(layers: Sequence[Layer], rank: int, gradients: Iterable[Sequence[Tensor]]) -> Learnt:
+    """Principal directions and variances.
+
+    Args:
+        layers: of the gradients.
+        rank: most directions of a side.
+        gradients: of one image after another, whole and flat, one of shape `(d_l,)` per layer.
+    """
+    sums = [_Sums(layer, kept_weights((layer,), rank)) for layer in layers]
+    for gradient in gradients:
+        for one, flat in zip(sums, gradient, strict=True):
+            one.add(flat.float().cpu())
+    directions = {key: basis for one in sums for key, basis in one.directions().items()}
+    return Learnt(directions, np.array([one.variance() for one in sums]))
+
+
+class _Sums:
+    """First and second moments of one layer's gradient, second ones in float64."""
+
+    def __init__(self, layer: Layer, weights: Mapping[str, Weight]) -> None:
+        self.weights = [weights[name] for name in layer.parameters]
+        self.sizes = [math.prod(shape) for shape in layer.shapes]
+        self.total = torch.zeros(layer.size, dtype=torch.float64)
+        self.square, self.count = 0.0, 0
+        self.moments = {
+            f"{w.name}/{side}": torch.zeros(size, size, dtype=torch.float64)
+            for w in self.weights
+            for side, size in _cut(w)
+        }
+
+    def add(self, flat: Tensor) -> None:
+        self.count += 1
+        self.total += flat
+        self.square += float(flat.double().square().sum())
+        for key, outer in self._outers(flat):
+            self.moments[key] += outer
+
+    def variance(self) -> float:
+        mean = self.total / self.count
+        return max(0.0, self.square / self.count - float(mean.square().sum()))
+
+    def directions(self) -> dict[str, np.ndarray]:
+        kept = {f"{w.name}/{s}": getattr(w, s) for w in self.weights for s, _ in _cut(w)}
+        found = {}
+        for key, common in self._outers(self.total / self.count):
+            _, vectors = np.linalg.eigh((self.moments[key] / self.count - common).numpy())
+            basis = vectors[:, ::-1][:, : kept[key]]
+            # Either sign is an eigenvector: the same one whatever the library.
+            largest = np.take_along_axis(basis, np.abs(basis).argmax(0)[None], axis=0)
+            found[key] = np.ascontiguousarray(basis * np.sign(largest), dtype=np.float32)
+        return found
+
+    def _outers(self, flat: Tensor) -> Iterable[tuple[str, Tensor]]:
+        """The gradient times itself, summed over everything but one side."""
+        for weight, part in zip(self.weights, flat.split(self.sizes), strict=True):
+            for side, _ in _cut(weight):
+                matrix = part.unflatten(0, weight.shape)
+                matrix = matrix if side == "left" else matrix.transpose(0, 1)
+                matrix = matrix.flatten(1)
+                yield f"{weight.name}/{side}", matrix @ matrix.T
+
+
+def _cut(weight: Weight) -> list[tuple[str, int]]:
+    """The sides that are not kept whole, and their sizes."""
+    if len(weight.shape) == 1:
+        return []
+    pairs = (("left", weight.shape[0], weight.left), ("right", weight.shape[1], weight.right))
+    return [(side, size) for side, size, kept in pairs if kept < size]

@@ -1,0 +1,111 @@
+"""Projections on a tiny benchmark: against what an index says, kept, and refused in time."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+import creditline as cl
+from creditline.benchmarks import projections_run as running
+from creditline.benchmarks.projections import WHOLE, Projections
+from creditline.benchmarks.projections_page import projections_page
+from creditline.benchmarks.projections_run import compare_projections
+from creditline.cli.benchmark import command
+from creditline.data.load import load_images
+from creditline.errors import SettingsError
+from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.contest import compare
+from creditline.gradients.projection import Projection
+
+SETTINGS = Projections(
+    kinds=("two-sided", "principal", "gaussian"), layouts=("joint", "variance"), dims=(64,),
+    ranks=(4,),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def options(pictures):
+    contest = Contest(resamples=10)
+    return {
+        "settings": SETTINGS, "data": pictures, "timesteps": (2,), "contest": contest,
+        "say": lambda _: None,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("projections")
+
+
+@pytest.fixture(scope="module")
+def rows(shipped, out, options):
+    return compare_projections(shipped, out, **options)
+
+
+def test_every_projection_of_both_methods(rows):
+    assert len(rows) == 2 * (1 + 3 * 2)
+    for method in ("TRAK", "D-TRAK"):
+        mine = [row for row in rows if row.method == method]
+        assert mine[0].projection["projection"] == "none"
+        assert mine[0].agreement == pytest.approx(1)
+        assert all(-1 <= row.agreement <= 1 for row in mine)
+        assert len({row.agreement for row in mine}) == len(mine)
+    assert {folder for row in rows for folder in row.lds} == {"validation", "generated"}
+
+
+@pytest.mark.parametrize("kind", ["two-sided", "principal"])
+def test_lds_is_that_of_an_index(rows, shipped, pictures, tmp_path, kind):
+    train, validation = shipped.images(pictures)
+    settings = {"projection": kind, "dim": 64, "rank": 4, "timesteps": 2}
+    index = cl.index(str(shipped.model), train, method="d-trak", out=tmp_path / "i", **settings)
+    queries = [("validation", validation), ("generated", load_images(shipped.generated))]
+    found = compare(index, shipped.truth(), queries, (), Contest(resamples=10)).to_dict()
+    (mine,) = [
+        row
+        for row in rows
+        if (row.method, row.projection["projection"], row.projection["layout"])
+        == ("D-TRAK", kind, "joint")
+    ]
+    for part in found["parts"][:2]:
+        expected = part["methods"][0]["lds"]
+        # The index keeps halves of a number's precision, which may swap two subsets in rank.
+        assert mine.lds[part["name"]][0] == pytest.approx(expected, abs=0.02)
+
+
+def test_the_same_call_computes_nothing_again(rows, shipped, out, options, monkeypatch):
+    monkeypatch.setattr(running, "_Whole", lambda *_: pytest.fail("computed again"))
+    again = compare_projections(shipped, out, **options)
+    assert [row.agreement for row in again] == [row.agreement for row in rows]
+
+
+def test_the_page_has_a_line_for_each(rows):
+    lines = projections_page(rows).splitlines()
+    assert len(lines) == 2 + len(rows)
+    assert lines[0].endswith("| LDS, validation | LDS, generated |")
+    assert "| D-TRAK | 2 | principal | 4 | by layer, variance | 64 |" in "\n".join(lines)
+
+
+def test_wrong_names_are_refused_before_long_work(shipped, tmp_path, options):
+    for wrong in ({"kinds": ("gausian",)}, {"layouts": ("layers",)}, {"dims": (0,)}):
+        with pytest.raises(SettingsError):
+            compare_projections(shipped, tmp_path, **{**options, "settings": Projections(**wrong)})
+    with pytest.raises(SettingsError, match="smaller than the"):
+        compare_projections(
+            shipped, tmp_path, **{**options, "settings": Projections(dims=(10**9,))}
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_yields_a_rank_where_there_are_sides():
+    found = list(Projections(kinds=("principal", "gaussian"), ranks=(16, 64)).each())
+    assert found[0] == WHOLE
+    assert sum(p.projection == "principal" for p in found) == 8
+    assert sum(p.projection == "gaussian" for p in found) == 4
+    assert Projection("principal", layout="layers", budget="size", rank=16) in found
+
+
+def test_options_without_the_flag_are_refused():
+    result = CliRunner().invoke(command, ["icons", "--kinds", "gaussian"])
+    assert "--kinds would do nothing without --projections" in str(result.exception)
+    result = CliRunner().invoke(command, ["icons", "--projections", "--ensemble", "2"])
+    assert "leave --ensemble out" in str(result.exception)

@@ -1,0 +1,100 @@
+"""Principal directions: the best of their rank, the same however gradients arrive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from creditline.gradients.learnt import learn, looked_at
+from creditline.gradients.parameters import Layer
+from creditline.gradients.sides import PrincipalSides, Sides
+
+LAYERS = (
+    Layer("a", ("a.weight", "a.bias"), ((12, 6, 3, 3), (12,))),
+    Layer("b", ("b.weight",), ((9, 40),)),
+)
+RANK = 8
+
+
+def low_rank(n: int = 30) -> list[list[torch.Tensor]]:
+    """Gradients that differ along few directions of either side, about a large mean."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    conv_left, conv_right = normal(12, 5), normal(6, 1)
+    left, right, mean = normal(9, 3), normal(40, 4), 5 * normal(9, 40)
+    found = []
+    for _ in range(n):
+        conv = torch.einsum("rx,xyp,cy->rcp", conv_left, normal(5, 1, 9), conv_right)
+        linear = left @ normal(3, 4) @ right.T + mean
+        found.append([torch.cat([conv.flatten(), normal(12)]), linear.flatten()])
+    return found
+
+
+def captured(sides: Sides, gradients: list[list[torch.Tensor]]) -> float:
+    stacked = [torch.stack(layer) for layer in zip(*gradients, strict=True)]
+    centred = [layer - layer.mean(0) for layer in stacked]
+    kept = sum(float(x.square().sum()) for x in sides.compress(centred))
+    return kept / sum(float(x.square().sum()) for x in centred)
+
+
+def test_gradients_of_low_rank_are_kept_whole():
+    gradients = low_rank()
+    sides = PrincipalSides(LAYERS, RANK, learn(LAYERS, RANK, gradients).directions)
+    assert captured(sides, gradients) == pytest.approx(1, abs=1e-5)
+    means = [torch.stack(layer).mean(0) for layer in zip(*gradients, strict=True)]
+    u, v = ([x - m for x, m in zip(g, means, strict=True)] for g in gradients[:2])
+    whole = sum(float(a @ b) for a, b in zip(u, v, strict=True))
+    pairs = zip(sides.compress(u), sides.compress(v), strict=True)
+    assert sum(float(a @ b) for a, b in pairs) == pytest.approx(whole, rel=1e-4)
+
+
+def test_no_other_directions_of_a_side_keep_more():
+    generator = torch.Generator().manual_seed(3)
+    layers = (Layer("b", ("b.weight",), ((30, 8),)),)  # its right side is whole
+    gradients = [[torch.randn(240, generator=generator)] for _ in range(25)]
+    mine = PrincipalSides(layers, RANK, learn(layers, RANK, gradients).directions)
+    best = captured(mine, gradients)
+    stacked = torch.stack([g[0] for g in gradients]).double()
+    matrices = (stacked - stacked.mean(0)).unflatten(1, (30, 8))
+    singular = torch.linalg.svdvals(matrices.transpose(0, 1).flatten(1)).square()
+    assert best == pytest.approx(float(singular[:RANK].sum() / singular.sum()), rel=1e-4)
+
+
+def test_directions_are_orthonormal_of_both_sides_only_where_cut():
+    learnt = learn(LAYERS, RANK, low_rank())
+    assert set(learnt.directions) == {
+        "a.weight/left", "a.weight/right", "b.weight/left", "b.weight/right"
+    }  # fmt: skip
+    sizes = {key: basis.shape for key, basis in learnt.directions.items()}
+    assert sizes["a.weight/left"] == (12, 8)
+    assert sizes["a.weight/right"] == (6, 1)
+    for basis in learnt.directions.values():
+        assert basis.dtype == np.float32
+        np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
+    assert not learn(LAYERS, 1000, low_rank()).directions
+
+
+def test_variances_are_those_of_the_gradients():
+    gradients = low_rank()
+    stacked = [torch.stack(layer).double() for layer in zip(*gradients, strict=True)]
+    expected = [float(x.var(0, correction=0).sum()) for x in stacked]
+    np.testing.assert_allclose(learn(LAYERS, RANK, gradients).variances, expected, rtol=1e-5)
+
+
+def test_what_all_images_have_in_common_takes_no_direction():
+    gradients = low_rank()
+    shifted = [[g[0], g[1] + 100.0] for g in gradients]
+    a, b = (learn(LAYERS, 2, g).directions["b.weight/left"] for g in (gradients, shifted))
+    np.testing.assert_allclose(a @ a.T, b @ b.T, atol=1e-2)
+
+
+@pytest.mark.parametrize(("n", "count"), [(10, 3), (5, 64), (64, 64), (1000, 64)])
+def test_images_looked_at_are_distinct_and_from_all_over(n, count):
+    rows = looked_at(n, count)
+    assert len(rows) == min(n, count)
+    assert rows[0] == 0
+    assert rows[-1] == n - 1

@@ -1,0 +1,119 @@
+"""Passes as large as a bound of memory allows: measured, obeyed, and without effect on features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from creditline.errors import SettingsError
+from creditline.gradients import memory
+from creditline.gradients.hooks import HookEngine
+from creditline.gradients.memory import fitting
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.probe import expand
+from creditline.gradients.projection import Projection
+from creditline.gradients.source import GradientSource
+from creditline.gradients.spec import FeatureSpec
+
+KINDS = [("two-sided", "hooks"), ("count-sketch", "autograd")]
+
+
+def source(model, kind=KINDS[0], **more):
+    projection, engine = kind
+    spec = FeatureSpec(
+        plan=NoisePlan(timesteps=3),
+        projection=Projection(projection, 128, rank=6),
+        engine=engine,
+        **more,
+    )
+    return GradientSource([model], spec)
+
+
+def probe(model, images):
+    return expand(model, model.encode(images, [0]), NoisePlan(timesteps=1), "train")[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bound", [2e6, 8e6])
+def test_the_peak_stays_within_the_bound_and_fills_it(tiny_model, tiny_images, kind, bound):
+    (engine,) = source(tiny_model, kind).engines
+    one = probe(tiny_model, tiny_images)
+    size = fitting(engine, one, bound)
+    assert 1 < size < 64
+    assert 0.4 * bound < memory._peak(engine, one, size, memory._whole) <= bound
+
+
+def test_bytes_are_counted_while_tensors_live():
+    module = torch.nn.Linear(1000, 10)
+    with memory._Ledger(module) as ledger:
+        a = torch.zeros(1000)
+        b = a.view(10, 100)[3] + 1
+        del a, b
+        for _ in range(5):
+            torch.ones(500)
+        module.weight.t().contiguous()
+    assert ledger.peak == 4 * 10_000
+    assert ledger.live == 0
+
+
+def test_the_measure_is_the_same_at_every_call(tiny_model, tiny_images):
+    (engine,) = source(tiny_model).engines
+    one = probe(tiny_model, tiny_images)
+    assert len({fitting(engine, one, 5e6) for _ in range(3)}) == 1
+    assert engine.microbatch == 1, "as it was"
+
+
+def test_a_source_obeys_its_bound_before_the_first_gradient(tiny_model, tiny_images):
+    mine = source(tiny_model, pass_memory="3MB")
+    mine.check(tiny_images)
+    assert 1 < mine.engines[0].microbatch < 64
+    late = source(tiny_model, pass_memory="3MB")
+    late.extract(tiny_images, [5])
+    assert late.engines[0].microbatch == mine.engines[0].microbatch
+    plenty = source(tiny_model)
+    plenty.check(tiny_images)
+    assert plenty.engines[0].microbatch == 64
+
+
+def test_a_number_that_was_asked_for_is_taken(tiny_model, tiny_images, monkeypatch):
+    monkeypatch.setattr(memory, "fitting", lambda *_: pytest.fail("measured"))
+    mine = source(tiny_model, batch_size=5, pass_memory="1kB")
+    mine.check(tiny_images)
+    assert mine.engines[0].microbatch == 5
+
+
+def test_features_do_not_depend_on_it(tiny_model, tiny_images):
+    features = [
+        source(tiny_model, **more).extract(tiny_images, range(4))
+        for more in ({}, {"pass_memory": "2MB"}, {"batch_size": 1})
+    ]
+    for other in features[1:]:
+        assert_allclose(
+            other, features[0], rtol=0, atol=1e-6 * np.linalg.norm(features[0], axis=-1).max()
+        )
+
+
+def test_a_bound_too_small_for_anything_is_refused_with_the_numbers(tiny_model, tiny_images):
+    with pytest.raises(SettingsError, match=r"One evaluation .* takes .*kB.*10\.0 kB.*--pass-mem"):
+        source(tiny_model, pass_memory="10kB").check(tiny_images)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [({"batch_size": 0}, "at least 1"), ({"pass_memory": "much"}, "Try 4GB")],
+)
+def test_bad_settings(settings, word):
+    with pytest.raises(SettingsError, match=word):
+        FeatureSpec(**settings)
+
+
+def test_an_engine_of_several_models_is_measured_for_each(tiny_model, tiny_images):
+    spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), pass_memory="3MB")
+    mine = GradientSource([tiny_model, tiny_model], spec)
+    mine.check(tiny_images)
+    sizes = {engine.microbatch for engine in mine.engines}
+    assert all(isinstance(engine, HookEngine) for engine in mine.engines)
+    assert len(sizes) == 1
+    assert sizes != {1}

@@ -1,0 +1,89 @@
+"""Half precision: near float32, scaled where it must be, refused where a device has none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from creditline.errors import NumericsError, SettingsError
+from creditline.gradients import precision as precisions
+from creditline.gradients.objective import Objective
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.precision import require_precision
+from creditline.gradients.projection import Projection
+from creditline.gradients.source import GradientSource
+from creditline.gradients.spec import FeatureSpec
+
+CPU = torch.device("cpu")
+
+
+def features(model, images, precision, engine="hooks", objective="simple"):
+    spec = FeatureSpec(
+        objective=Objective(objective),
+        plan=NoisePlan(timesteps=6),
+        projection=Projection("two-sided", 128, rank=6),
+        engine=engine,
+        precision=precision,
+    )
+    return GradientSource([model], spec).extract(images, range(4))[:, 0, 0]
+
+
+def distance(a, b) -> float:
+    return float((np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)).max())
+
+
+@pytest.mark.parametrize("engine", ["hooks", "autograd"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("fp16", 0.01)])
+def test_features_are_those_of_float32_to_a_few_digits(
+    tiny_model, tiny_images, precision, tolerance, engine
+):
+    exact = features(tiny_model, tiny_images, "fp32", engine)
+    found = features(tiny_model, tiny_images, precision, engine)
+    assert found.dtype == np.float32
+    assert 0 < distance(found, exact) < tolerance
+
+
+def test_small_gradients_do_not_underflow(tiny_model, tiny_images, monkeypatch):
+    def found(precision):
+        spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), precision=precision)
+        source = GradientSource([tiny_model], spec)
+        whole = source.engines[0].objective
+        source.engines[0].objective = lambda *batch: 1e-5 * whole(*batch)
+        return source.extract(tiny_images, range(2))[:, 0, 0]
+
+    exact = found("fp32")
+    assert distance(found("fp16"), exact) < 0.05
+    monkeypatch.setitem(precisions.SCALE, "fp16", 1.0)
+    assert distance(found("fp16"), exact) > 0.2, "without the scale"
+
+
+def test_an_overflow_is_said(tiny_model, tiny_images):
+    with torch.no_grad():
+        tiny_model.module.conv_out.weight.mul_(1e4)
+    with pytest.raises(NumericsError, match=r"not finite.*fp16 before bf16"):
+        features(tiny_model, tiny_images, "fp16", objective="square-norm")
+
+
+def test_verification_is_of_the_engine_and_not_of_the_rounding(tiny_model, tiny_images):
+    spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), precision="bf16")
+    source = GradientSource([tiny_model], spec)
+    source.check(tiny_images)
+    assert source.engines[0].precision == "bf16"
+
+
+def test_unknown_or_impossible(monkeypatch):
+    with pytest.raises(SettingsError, match="bf16"):
+        FeatureSpec(precision="bf61")
+    require_precision("fp32", torch.device("meta"))
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda _: False)
+    with pytest.raises(SettingsError, match="'cpu' does not calculate in bf16"):
+        require_precision("bf16", CPU)
+
+
+def test_a_gpu_without_such_numbers(monkeypatch):
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda _: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    with pytest.raises(SettingsError, match="does not calculate in bf16"):
+        require_precision("bf16", torch.device("cuda"))
+    require_precision("fp16", torch.device("cuda"))
