@@ -43,6 +43,7 @@ def _exports(function: Any) -> Any:
 @_exports
 @click.option("--overwrite", is_flag=True, help="replace files that exist")
 @click.option("--method", help="another method on the same index  [default: the index's own]")
+@click.option("--prompt", "prompts", multiple=True, help="what PICTURE was made from, one or each")
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
@@ -51,6 +52,7 @@ def command(
     top: int,
     overwrite: bool,
     method: str | None,
+    prompts: tuple[str, ...],
     paths: tuple[str, ...],
     **values: Any,
 ) -> None:
@@ -66,7 +68,7 @@ def command(
     changes = given(*EVERY)
     if changes:
         opened = opened.using(configured(opened.method, changes))
-    found = opened.trace(list(pictures), top=top)
+    found = opened.trace(list(pictures), top=top, prompts=prompts or None)
     for query in found:
         click.echo(shown(query, found.method.causal) + "\n")
     if len(found) > 1:

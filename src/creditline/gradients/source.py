@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.encoded import Encoded
+from creditline.diffusion.families import LatentDenoiser
 from creditline.errors import ModelError
 from creditline.executor import one_thread
 from creditline.gradients.autograd import AutogradEngine
@@ -76,6 +80,22 @@ class GradientSource:
             if isinstance(engine, HookEngine):
                 with one_thread():
                     engine.verify(denoiser.encode(images, [0]))
+
+    @contextmanager
+    def keeping(self, folder: Path) -> Iterator[None]:
+        """Meanwhile latents and text embeddings are computed once and kept in a folder.
+
+        Raises:
+            IndexMismatchError: if it holds those of another autoencoder or text encoder.
+        """
+        latent = [x for x in self.denoisers if isinstance(x, LatentDenoiser) and x.encoders()]
+        try:
+            for denoiser in latent:
+                denoiser.encoded = Encoded(folder, denoiser.encoders())
+            yield
+        finally:
+            for denoiser in latent:
+                denoiser.encoded = None
 
     def extract(
         self,

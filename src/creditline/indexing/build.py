@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,11 +17,13 @@ from creditline.errors import CreditlineError
 from creditline.gradients.engine import Parts
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
+from creditline.gradients.source import GradientSource
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest, claim
 from creditline.progress import Progress
 from creditline.settings import require
 
+ENCODED = "encoded"
 MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # picture and facts, about
 
@@ -65,6 +68,7 @@ def build(
     workers: int = 1,
     shard_rows: int = 32,
     overwrite: bool = False,
+    encoded: Path | None = None,
 ) -> None:
     """Extract the features of every image into `folder`; continue where a former run stopped.
 
@@ -77,9 +81,11 @@ def build(
         workers: processes.
         shard_rows: images per shard; what a crash can lose per worker.
         overwrite: replace an index that was built from another request.
+        encoded: where latents and text embeddings are kept; in `folder` by default.
 
     Raises:
-        IndexMismatchError: if `folder` holds an index of another request.
+        IndexMismatchError: if `folder` holds an index of another request, or `encoded` what
+            another autoencoder made.
         CreditlineError: if `folder` exists and is no index, or the disk is full.
     """
     require(shard_rows >= 1, "shard_rows must be at least 1", shard_rows, "Try 32.")
@@ -94,8 +100,11 @@ def build(
     todo = [shard for shard in shards if shard.number not in finished]
     done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
     _require_space(folder, source, len(images) - done)
+    keeping: AbstractContextManager[None] = nullcontext()
+    if isinstance(source, GradientSource):
+        keeping = source.keeping(encoded or folder / ENCODED)
     try:
-        with Progress("index", len(images), "image", done=done) as bar:
+        with keeping, Progress("index", len(images), "image", done=done) as bar:
             shared = (source, images, store)
             for shard, _ in executor.run(_extract_shard, shared, todo, workers):
                 bar.advance(shard.stop - shard.start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -15,9 +15,9 @@ from creditline.errors import CreditlineError, IndexMismatchError, SettingsError
 from creditline.features import Features
 from creditline.files import write_file
 from creditline.indexing.extractor import QUERY_BATCH, Extractor
-from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures
+from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, without_halves
 from creditline.indexing.rank import Ranker
-from creditline.indexing.sources import described, method_of
+from creditline.indexing.sources import described, method_of, settings_of
 from creditline.indexing.spectra import fitted
 from creditline.indexing.store import Store, StoredErrors
 from creditline.manifest import Manifest
@@ -113,7 +113,14 @@ class Index:
         self._require_features(other.method)
         return other
 
-    def trace(self, queries: Any, *, top: int = 20, method: str | Method | None = None) -> Trace:
+    def trace(
+        self,
+        queries: Any,
+        *,
+        top: int = 20,
+        method: str | Method | None = None,
+        prompts: str | Sequence[str] | None = None,
+    ) -> Trace:
         """The training images that pictures owe most to.
 
         Args:
@@ -122,6 +129,7 @@ class Index:
             top: proponents and opponents to return for each, fewer where fewer scores have that
                 sign.
             method: score with another method on the same features; see `using`.
+            prompts: see `extract`.
 
         Returns:
             A `Trace`: per query its proponents, opponents and totals.
@@ -132,7 +140,9 @@ class Index:
         """
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         if method is not None:
-            return self.using(method).trace(queries, top=top)
+            return self.using(method).trace(queries, top=top, prompts=prompts)
+        if prompts is not None:
+            queries = self.extract(queries, prompts)
         prepared, features = self._ready(queries)
         ranker = Ranker(self._store, self.self_influence(), self.method.causal, self.shape)
         traces: list[QueryTrace] = []
@@ -145,7 +155,7 @@ class Index:
                     traces.append(ranker.rank(row, floor, top, prepared, position, suffix))
         return Trace(
             method=self.card(),
-            settings=self._settings(),
+            settings=settings_of(self.manifest, self.method),
             n_train=self.n,
             queries=tuple(traces),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -179,13 +189,15 @@ class Index:
             raise SettingsError("There is no query to score. Give at least one picture.")
         return matrix
 
-    def extract(self, queries: Any) -> QueryFeatures:
+    def extract(self, queries: Any, prompts: str | Sequence[str] | None = None) -> QueryFeatures:
         """Features of queries, to be scored by several methods or dampings.
 
         Args:
             queries: as in `trace`.
+            prompts: what pictures were made from, where the model reads prompts: one, or one for
+                each; by default their captions, or what `creditline generate` recorded.
         """
-        prepared = self._extractor.prepare(queries, self.method)
+        prepared = self._extractor.prepare(queries, self.method, prompts)
         blocks = list(self._extractor.extract(prepared, self.method))
         values = np.concatenate([block.values for block in blocks])
         errors = [block.errors for block in blocks if block.errors is not None]
@@ -207,7 +219,7 @@ class Index:
         parts = [self._noise(block) for block in blocks]
         found = [part for part in parts if part is not None]
         if len(found) < len(parts) or not parts:
-            raise _without_halves("these queries have none")
+            raise without_halves("these queries have none")
         return ScoreNoise.stacked(found)
 
     def require_errors(self) -> None:
@@ -217,7 +229,7 @@ class Index:
             SettingsError: if the noise of the index's features has no halves.
         """
         if self.errors is None:
-            raise _without_halves("the index has none")
+            raise without_halves("the index has none")
 
     def self_influence(self) -> np.ndarray:
         """Score of every training image for itself, float64 of shape `(n,)`.
@@ -260,7 +272,7 @@ class Index:
             "models": self.models,
             "feature dimension": self.dim,
             "bytes on disk": sum(f.stat().st_size for f in files),
-            **{k: dict(v) for k, v in self._settings().items()},
+            **{k: dict(v) for k, v in settings_of(self.manifest, self.method).items()},
             "facts": dict(self.manifest.facts),
         }
 
@@ -374,27 +386,3 @@ class Index:
         if not self.method.keeps_timesteps or run is None:
             return ""
         return f" at t={int(run.timesteps[unit])}"
-
-    def _settings(self) -> Mapping[str, Mapping[str, Any]]:
-        request, facts = self.manifest.request, self.manifest.facts
-        sections: dict[str, Mapping[str, Any]] = {
-            "model": {"sources": facts["model_sources"], "models": request["models"]},
-            "data": {**request["images"], "source": facts["data_source"]},
-            "features": {**request["features"], "blocks": len(facts["blocks"])},
-            "method": {"name": self.method.name, **described(self.method)},
-        }
-        damping: Sequence[float] | None = getattr(self.method, "damping_", None)
-        if damping is not None:
-            sections["curvature"] = {
-                "space": self.method.spectra_[0].space,  # type: ignore[attr-defined]
-                "absolute damping": list(damping),
-            }
-        return sections
-
-
-def _without_halves(which: str) -> SettingsError:
-    return SettingsError(
-        f"The error of a score needs two halves of the noise on both sides, and {which}. Index "
-        "with two or more evaluations of an image (timesteps x draws), without --no-halves, and "
-        "keep no timesteps apart."
-    )

@@ -87,6 +87,7 @@ def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> di
     blocks = source.projector.blocks if isinstance(source, GradientSource) else ()
     return {
         "model_sources": [m.source for m in models],
+        "model_options": [dict(m.options) for m in models],
         "data_source": images.source,
         "duplicates": [list(group) for group in images.duplicates()],
         "skipped": [list(pair) for pair in images.skipped],
@@ -109,6 +110,48 @@ def described(method: Method) -> dict[str, Any]:
         key: getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
         for key, value in to_dict(method).items()
     }
+
+
+def settings_of(manifest: Manifest, method: Method) -> dict[str, Mapping[str, Any]]:
+    """What scores come from, in sections, for traces and reports.
+
+    Args:
+        manifest: of the index.
+        method: that scores; with its damping once it is fitted.
+    """
+    request, facts = manifest.request, manifest.facts
+    model = {"sources": facts["model_sources"], "models": request["models"]}
+    if any(facts.get("model_options") or ()):
+        model["options"] = facts["model_options"]
+    sections: dict[str, Mapping[str, Any]] = {
+        "model": model,
+        "data": {**request["images"], "source": facts["data_source"]},
+        "features": {**request["features"], "blocks": len(facts["blocks"])},
+        "method": {"name": method.name, **described(method)},
+    }
+    damping: Sequence[float] | None = getattr(method, "damping_", None)
+    if damping is not None:
+        sections["curvature"] = {
+            "space": method.spectra_[0].space,  # type: ignore[attr-defined]
+            "absolute damping": list(damping),
+        }
+    return sections
+
+
+def load_models(manifest: Manifest, sources: Sequence[Any], **settings: Any) -> list[Denoiser]:
+    """Models of an index, with the adapters and choices that they were indexed with.
+
+    Args:
+        manifest: of the index.
+        sources: where they are now.
+        settings: as of `load_model`.
+    """
+    # Indexes of earlier versions know no options, nor any model that had some.
+    options = manifest.facts.get("model_options") or [{}] * len(sources)
+    return [
+        load_model(source, **settings, **(options[i] if i < len(options) else {}))
+        for i, source in enumerate(sources)
+    ]
 
 
 def load_source(
@@ -135,7 +178,7 @@ def load_source(
                 "This index was built from a model in memory. Pass it again: "
                 "creditline.open_index(path, model=...)."
             )
-        models = [load_model(source, device=device) for source in sources]
+        models = load_models(manifest, sources, device=device)
     models = list(models or ())
     found = [m.fingerprint for m in models]
     expected = [m["fingerprint"] for m in recorded]
