@@ -94,10 +94,12 @@ def from_object(source: Any, around: Any, allow_pickle: bool, dtype: torch.dtype
     if family is not None:
         network = unwrapped(getattr(source, family.part))
         return Found(network, source, source.scheduler, family, label)
+    source = unwrapped(source)
     network = unwrapped(getattr(source, "unet", source))
-    name = type(network).__name__
-    family = _family_around(around, name)
-    _network_class(name, family, f"the object given ({label})")
+    name, where = type(network).__name__, f"the object given ({label})"
+    # Of a pipeline that is not known only networks on pixels are.
+    family = None if network is not source and around is None else _family_around(around, name)
+    _network_class(name, family, where)
     whole = _around(around, network, family, allow_pickle, dtype)
     scheduler = getattr(source, "scheduler", None) or getattr(whole, "scheduler", None)
     return Found(network, whole, scheduler, family, label)

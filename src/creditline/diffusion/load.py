@@ -47,9 +47,15 @@ def load_model(
 
     Raises:
         ModelError: if there is no model, its class is not supported, a part is missing, an adapter
-            does not fit, its scheduler is not known, or its weights are not safetensors.
+            does not fit, its scheduler is not known, or its weights are not safetensors; if a
+            `Denoiser` is given further parts.
     """
     if isinstance(source, Denoiser):
+        if pipeline is not None or lora is not None or encoding is not None:
+            raise ModelError(
+                "This model is loaded already; its parts, adapters and encoding are as they are. "
+                "Give them when it is loaded."
+            )
         return source
     kind: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     chosen = encoding if isinstance(encoding, Encoding) else from_dict(Encoding, encoding or {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from creditline import methods
@@ -143,15 +144,20 @@ def load_models(manifest: Manifest, sources: Sequence[Any], **settings: Any) -> 
 
     Args:
         manifest: of the index.
-        sources: where they are now.
+        sources: where they are now; objects have their parts and adapters on them.
         settings: as of `load_model`.
     """
     # Indexes of earlier versions know no options, nor any model that had some.
-    options = manifest.facts.get("model_options") or [{}] * len(sources)
-    return [
-        load_model(source, **settings, **(options[i] if i < len(options) else {}))
-        for i, source in enumerate(sources)
-    ]
+    recorded = manifest.facts.get("model_options") or []
+    models = []
+    for i, source in enumerate(sources):
+        options = dict(recorded[i]) if i < len(recorded) else {}
+        if isinstance(source, Denoiser):
+            options = {}
+        elif not isinstance(source, (str, Path)):
+            options = {k: v for k, v in options.items() if k not in ("pipeline", "lora")}
+        models.append(load_model(source, **settings, **options))
+    return models
 
 
 def load_source(

@@ -3,6 +3,7 @@ autograd has it, its index, its trace and its doctor."""
 
 from __future__ import annotations
 
+import cloudpickle
 import pytest
 import torch
 from tests.tiny_pipelines import MAKERS, network_of
@@ -71,6 +72,16 @@ def test_the_doctor_proves_the_gradient(load, captioned, name):
     assert found["images fit"].status == found["equal to autograd"].status == "ok"
     assert found["batch composition"].status == "ok"
     assert not diagnosis.failed, str(diagnosis)
+
+
+@FAMILY
+def test_it_can_be_sent_to_another_process(load, captioned, name):
+    model = load(name, lora=True)
+    sent = cloudpickle.loads(cloudpickle.dumps(model))
+    assert sent.fingerprint == model.fingerprint
+    mine, other = (m.encode(captioned, [2]) for m in (model, sent))
+    assert torch.equal(mine.x0, other.x0)
+    assert all(torch.equal(value, other.condition[k]) for k, value in mine.condition.items())
 
 
 # The loss by hand, as the training scripts of diffusers compute it.

@@ -75,6 +75,21 @@ def test_a_pipeline_that_is_not_supported_lists_those_that_are(copy):
         load_model(place)
 
 
+def test_a_pipeline_object_that_is_not_supported_lists_those_that_are(load):
+    from diffusers import StableDiffusionInpaintPipeline
+
+    parts = load("sd").pipeline.components
+    with pytest.raises(ModelError, match=r"StableDiffusionInpaintPipeline.*supported: .*LDMPipe"):
+        load_model(StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False))
+
+
+def test_what_is_loaded_takes_no_further_parts(load, folder):
+    model = load("sd")
+    assert load_model(model) is model
+    with pytest.raises(ModelError, match="loaded already"):
+        load_model(model, lora=folder("sd")[1])
+
+
 def test_weights_of_an_autoencoder_are_not_made_up(copy):
     from safetensors.torch import load_file, save_file
 

@@ -22,7 +22,7 @@ class DiT(LatentDenoiser):
     usual_guidance = 4.0
 
     def __init__(self, module: Any, *rest: Any) -> None:
-        self.patch = module.config.patch_size  # type: ignore[misc]
+        self.patch = module.config.patch_size
         super().__init__(module, *rest)
         self.n_classes = int(module.config.num_embeds_ada_norm)
 

@@ -46,7 +46,7 @@ class LatentDenoiser(NetworkDenoiser):
     part: ClassVar[str] = "unet"
     vae_part: ClassVar[str] = "vae"
     process_kind: ClassVar[Any] = DiscreteProcess
-    patch: ClassVar[int] = 1
+    patch = 1
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ class PixArt(TextDenoiser):
     usual_guidance = 4.5
 
     def __init__(self, module: Any, *rest: Any) -> None:
-        self.patch = module.config.patch_size  # type: ignore[misc]
+        self.patch = module.config.patch_size
         super().__init__(module, *rest)
 
     def _room(self, suffix: str) -> int:

@@ -22,7 +22,7 @@ class StableDiffusion3(TextDenoiser):
     usual_guidance = 7.0
 
     def __init__(self, module: Any, *rest: Any) -> None:
-        self.patch = module.config.patch_size  # type: ignore[misc]
+        self.patch = module.config.patch_size
         super().__init__(module, *rest)
 
     def _room(self, suffix: str) -> int:
