@@ -24,6 +24,7 @@ def captioned():
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """`folder(name)`: a pipeline saved by diffusers, and an adapter of it saved by PEFT."""
+    pytest.importorskip("peft")
     made = {}
 
     def build(name):
