@@ -14,7 +14,8 @@ from creditline.diffusion.load import load_model
 from creditline.errors import SettingsError
 from creditline.indexing.build import build
 from creditline.indexing.index import Index
-from creditline.indexing.sources import facts_of, make_source, request_of
+from creditline.indexing.sources import facts_of, load_models, make_source, request_of
+from creditline.manifest import Manifest
 from creditline.methods.base import Method
 from creditline.settings import override
 
@@ -30,6 +31,7 @@ def index(
     workers: int = 1,
     shard_rows: int = 32,
     overwrite: bool = False,
+    encoded: str | Path | None = None,
     **settings: Any,
 ) -> Index:
     """Index every training image of a model, so that pictures can be traced to them.
@@ -47,6 +49,8 @@ def index(
         workers: processes.
         shard_rows: images per shard, the unit of resuming.
         overwrite: replace an index made from something else.
+        encoded: folder of latents and text embeddings that several indexes share; by default
+            each keeps its own.
         settings: any setting of the method by name, such as `timesteps=100, dim=8192`.
 
     Returns:
@@ -74,7 +78,8 @@ def index(
     request = request_of(recipe, source, models, pictures, shard_rows)
     facts = facts_of(source, models, pictures)
     folder = Path(out)
-    build(folder, source, pictures, request, facts, workers, shard_rows, overwrite)
+    kept = None if encoded is None else Path(encoded)
+    build(folder, source, pictures, request, facts, workers, shard_rows, overwrite, kept)
     return Index(folder, models=models or None, encoder=encoder, device=device)
 
 
@@ -104,5 +109,5 @@ def open_index(
     models = None
     if model is not None:
         listed = list(model) if isinstance(model, (list, tuple)) else [model]
-        models = [load_model(m, device=device) for m in listed]
+        models = load_models(Manifest.read(Path(path), "index"), listed, device=device)
     return Index(path, models=models, encoder=encoder, device=device, memory=memory, keep=keep)

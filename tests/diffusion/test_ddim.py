@@ -27,6 +27,16 @@ class Oracle:
         self.process, self.clean = process, clean
         self.sample_shape, self.n_classes = tuple(clean.shape), None
         self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.takes_prompts, self.usual_guidance = False, 1.0
+
+    def conditions(self, wanted, guidance=None):
+        return {}
+
+    def unconditional(self, n, negative=None):
+        return None
+
+    def decode(self, x0):
+        return x0
 
     def predict(self, x_t, t, condition):
         a, s = (scale.float().view(-1, 1, 1, 1) for scale in self.process.signal_noise(t))

@@ -84,6 +84,8 @@ def test_whatever_is_a_denoiser_is_taken(tiny_model):
 
         module, process = tiny_model.module, tiny_model.process
         sample_shape, source, n_classes, fingerprint = (4, 8, 8), None, None, "0" * 32
+        image_shape, takes_prompts, usual_guidance, options = (3, 64, 64), False, 1.0, {}
+        conditions, unconditional, decode = (print,) * 3
         device, dtype = torch.device("cpu"), torch.float32
         encode, predict, check, to = (print,) * 4
 
@@ -186,8 +188,8 @@ def test_another_network_class_lists_the_supported(tiny_folder):
 
 
 def test_another_network_class_in_a_bare_folder(bare):
-    rewrite(bare / "config.json", _class_name="DiTTransformer2DModel")
-    with pytest.raises(ModelError, match=r"DiTTransformer2DModel.*supported: UNet2DModel"):
+    rewrite(bare / "config.json", _class_name="UNet1DModel")
+    with pytest.raises(ModelError, match=r"UNet1DModel.*supported: UNet2DModel"):
         load_model(bare)
 
 

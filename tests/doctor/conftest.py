@@ -39,6 +39,7 @@ class SmallDenoiser(UNetDenoiser):
         self.module = module
         self.process = DiscreteProcess.from_scheduler(DDPMScheduler())
         self.source, self.n_classes, self.sample_shape = None, None, (3, 8, 8)
+        self.image_shape = self.sample_shape
 
     def predict(self, x_t, t, condition):
         return self.module(x_t, t)

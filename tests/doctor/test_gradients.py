@@ -133,6 +133,6 @@ def test_counts_below_one_are_refused(make, examine, name):
 
 def test_other_channels_are_refused(make, examine):
     model = make()
-    model.sample_shape = (4, 8, 8)
+    model.image_shape = (4, 8, 8)
     with pytest.raises(ModelError, match="takes 4"):
         examine(model)

@@ -23,7 +23,7 @@ GRADIENT = [cls() for cls in methods.METHODS.values() if cls.source == "gradient
 @click.option("--images", "n", type=int, help="images to reckon for  [default: all, or 10000]")
 @click.option("--out", default=".", show_default=True, help="where the index would be written")
 @models.workers_option
-@models.model_options
+@models.parts_options
 @images.image_options
 @settings_options(*GRADIENT, section="Method")
 def command(

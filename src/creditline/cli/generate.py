@@ -22,15 +22,17 @@ from creditline.settings import override
 @click.option(
     "--label", "labels", type=int, multiple=True, help="class to generate; repeat for several"
 )
+@click.option("--prompt", "prompts", multiple=True, help="prompt; repeat for several")
 @click.option("--batch-size", type=int, default=64, show_default=True, help="pictures at a time")
 @click.option("--overwrite", is_flag=True, help="replace pictures made with other settings")
-@models.model_options
+@models.parts_options
 @settings_options(GenerateConfig(), section="Sampling")
 def command(
     model: str,
     n: int,
     out: str,
     labels: tuple[int, ...],
+    prompts: tuple[str, ...],
     batch_size: int,
     overwrite: bool,
     **_: Any,
@@ -48,6 +50,7 @@ def command(
         Path(out),
         config,
         labels=labels or None,
+        prompts=prompts or None,
         batch_size=batch_size,
         overwrite=overwrite,
     )

@@ -30,8 +30,11 @@ EVERY = [cls() for cls in METHODS.values()]
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
 @models.workers_option
 @click.option("--shard-rows", type=int, default=32, show_default=True, help="images per task")
+@click.option(
+    "--encoded", help="folder of latents and text embeddings to share  [default: in the index]"
+)
 @click.option("--overwrite", is_flag=True, help="replace an index made from something else")
-@models.model_options
+@models.parts_options
 @images.image_options
 @settings_options(*EVERY, section="Method")
 def command(
@@ -39,6 +42,7 @@ def command(
     out: str,
     method: str,
     shard_rows: int,
+    encoded: str | None,
     overwrite: bool,
     device: str,
     **_: Any,
@@ -65,6 +69,7 @@ def command(
         workers=models.workers(),
         shard_rows=shard_rows,
         overwrite=overwrite,
+        encoded=encoded,
     )
     click.echo(summary(index, time.monotonic() - before))
     click.echo(f"Next:\n  creditline trace {quote(out)} PICTURE --html report.html")

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from creditline.cli.options import given, settings_options
 from creditline.curvature.kernel import MEMORY
+from creditline.diffusion.encoding import Encoding
+from creditline.errors import SettingsError
+from creditline.settings import override
 
 if TYPE_CHECKING:
     from creditline.diffusion.denoiser import Denoiser
@@ -23,6 +27,22 @@ def model_options(command: F) -> F:
     )(command)
     command = click.option("--scheduler", help="scheduler folder of a bare model")(command)
     return device_option(command)
+
+
+def parts_options(command: F) -> F:
+    """A decorator: `model_options`, adapters, and how pictures and captions are encoded."""
+    command = settings_options(Encoding(), section="Latents and prompts")(command)
+    command = click.option(
+        "--pipeline", help="pipeline folder that a bare model's other parts come from"
+    )(command)
+    command = click.option(
+        "--lora",
+        "adapters",
+        multiple=True,
+        metavar="[NAME=]PATH",
+        help="adapter that acts on the model: a file or PEFT folder; repeat for several",
+    )(command)
+    return model_options(command)
 
 
 def indexed_options(command: F) -> F:
@@ -60,10 +80,30 @@ def load(source: str) -> Denoiser:
     values = click.get_current_context().params
     return load_model(
         source,
-        device=values["device"],
-        scheduler=values["scheduler"],
-        allow_pickle=values["allow_pickle"],
+        **_common(),
+        pipeline=values["pipeline"],
+        lora=_adapters(values["adapters"]),
+        encoding=override(Encoding(), given(Encoding())),
     )
+
+
+def _common() -> dict[str, Any]:
+    """`model_options`, for `load_model`."""
+    values = click.get_current_context().params
+    return {name: values[name] for name in ("device", "scheduler", "allow_pickle")}
+
+
+def _adapters(listed: Sequence[str]) -> dict[str, str]:
+    """Adapters by name; those without one are numbered."""
+    found: dict[str, str] = {}
+    for i, text in enumerate(listed):
+        name, separator, path = text.partition("=")
+        if not separator:
+            name, path = "adapter" if len(listed) == 1 else f"adapter_{i}", text
+        if name in found:
+            raise SettingsError(f"Two adapters are called {name!r}. Give each a name of its own.")
+        found[name] = path
+    return found
 
 
 def opened(index: str, paths: Sequence[str], keep: bool = True) -> Index:
@@ -75,12 +115,13 @@ def opened(index: str, paths: Sequence[str], keep: bool = True) -> Index:
         keep: whether traces keep preconditioned features.
     """
     from creditline import api
+    from creditline.indexing.sources import load_models
 
     values = click.get_current_context().params
+    manifest = api.open_index(index).manifest
     if not paths and (values["scheduler"] or values["allow_pickle"]):
-        recorded = api.open_index(index).manifest.facts["model_sources"]
-        paths = [path for path in recorded if path is not None]
-    listed = [load(path) for path in paths]
+        paths = [path for path in manifest.facts["model_sources"] if path is not None]
+    listed = load_models(manifest, paths, **_common())
     return api.open_index(
         index,
         model=listed or None,

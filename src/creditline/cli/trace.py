@@ -48,6 +48,7 @@ def _exports(function: Any) -> Any:
     help="keep preconditioned features beside the index, so that tracing is quick  [default: keep]",
 )
 @click.option("--method", help="another method on the same index  [default: the index's own]")
+@click.option("--prompt", "prompts", multiple=True, help="what PICTURE was made from, one or each")
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
@@ -57,6 +58,7 @@ def command(
     overwrite: bool,
     keep: bool,
     method: str | None,
+    prompts: tuple[str, ...],
     paths: tuple[str, ...],
     **values: Any,
 ) -> None:
@@ -72,7 +74,7 @@ def command(
     changes = given(*EVERY)
     if changes:
         opened = opened.using(configured(opened.method, changes))
-    found = opened.trace(list(pictures), top=top)
+    found = opened.trace(list(pictures), top=top, prompts=prompts or None)
     for query in found:
         click.echo(shown(query, found.method.causal) + "\n")
     if len(found) > 1:

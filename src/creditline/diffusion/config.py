@@ -159,15 +159,21 @@ class GenerateConfig:
     """How pictures are generated.
 
     Raises:
-        SettingsError: on counts below 1 or an eta outside [0, 1].
+        SettingsError: on counts below 1, an eta outside [0, 1] or a guidance below 0.
     """
 
     steps: int = setting(50, "DDIM steps")
     eta: float = setting(0.0, "DDIM's eta: 0 is deterministic, 1 is as random as DDPM")
     seed: int = setting(0, "picture i starts from the noise of seed + i")
     trajectory: bool = setting(False, "keep the predicted clean picture of every step")
+    guidance: float | None = setting(
+        None, "scale of classifier-free guidance, 1 is without; none: the pipeline's usual one"
+    )
+    negative_prompt: str | None = setting(None, "prompt that pictures are led away from")
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps must be at least 1", self.steps, "Try 50.")
         require(0 <= self.eta <= 1, "eta must be in [0, 1]", self.eta, "Try 0.")
         require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")
+        scale = self.guidance
+        require(scale is None or scale >= 0, "guidance must not be negative", scale, "Try 5.")

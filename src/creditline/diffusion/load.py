@@ -2,73 +2,91 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
+from creditline.diffusion.adapters import load_adapters
+from creditline.diffusion.denoiser import Denoiser, NetworkDenoiser, UNetDenoiser
+from creditline.diffusion.encoding import Encoding
+from creditline.diffusion.found import from_folder, from_object
+from creditline.diffusion.parts import read_json
 from creditline.diffusion.pipeline import RECORD
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError
-
-SUPPORTED = ("UNet2DModel",)
+from creditline.settings import from_dict, to_dict
 
 
 def load_model(
     source: Any,
     *,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | str = torch.float32,
     scheduler: Any = None,
+    pipeline: Any = None,
+    lora: str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None = None,
+    encoding: Encoding | Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
 ) -> Denoiser:
     """Load a diffusion model.
 
     Args:
         source: a pipeline folder (`model_index.json`), a bare model folder (`config.json`), a run
-            folder of `creditline train`, one of its checkpoints, a pipeline or `UNet2DModel`
-            object, or anything that is a `Denoiser`, which is returned as it is.
+            folder of `creditline train`, one of its checkpoints, a pipeline or network object, a
+            network in a `PeftModel`, or anything that is a `Denoiser`, which is returned as it is.
         device: where to put it; an object is moved, not copied.
         dtype: type of its weights.
         scheduler: of a bare model: a folder, a config or a scheduler object.
+        pipeline: where a bare network's autoencoder, text encoders and scheduler come from: a
+            folder or an object.
+        lora: adapters that act on it: a file or PEFT folder, several, or several by name.
+        encoding: choices between pictures with captions and the network's tensors.
         allow_pickle: accept weights that are not safetensors; loading them can run code.
 
     Raises:
-        ModelError: if there is no model, its class is not supported, its scheduler is not known,
-            or its weights are not safetensors.
+        ModelError: if there is no model, its class is not supported, a part is missing, an adapter
+            does not fit, its scheduler is not known, or its weights are not safetensors; if a
+            `Denoiser` is given further parts.
     """
     if isinstance(source, Denoiser):
+        if pipeline is not None or lora is not None or encoding is not None:
+            raise ModelError(
+                "This model is loaded already; its parts, adapters and encoding are as they are. "
+                "Give them when it is loaded."
+            )
         return source
-    if not isinstance(source, (str, Path)):
-        return _from_object(source, scheduler).to(device, dtype)
-    folder = _model_folder(Path(source))
-    if (folder / "model_index.json").is_file():
-        index = _read_json(folder / "model_index.json")
-        part = next((p for p in ("unet", "transformer") if index.get(p)), "unet")
-        _require_supported((index.get(part) or [None, None])[1], folder)
-        beside: Path | None = folder / "scheduler"
-        network = folder / part
-    elif (folder / "config.json").is_file():
-        _require_supported(_read_json(folder / "config.json").get("_class_name"), folder)
-        places = (folder / "scheduler", folder.parent / "scheduler")
-        beside = next((p for p in places if p.is_dir()), None)
-        network = folder
-    elif not folder.exists():
-        raise ModelError(f"There is no {folder}. Give a model's folder, or a model object.")
+    kind: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    chosen = encoding if isinstance(encoding, Encoding) else from_dict(Encoding, encoding or {})
+    adapters = _by_name(lora)
+    if isinstance(source, (str, Path)):
+        found = from_folder(_model_folder(Path(source)), pipeline, allow_pickle, kind)
     else:
-        raise ModelError(
-            f"{folder} is not a model: it has neither model_index.json (a pipeline), nor "
-            "config.json (a bare model), nor model/ (a finished run of `creditline train`)."
-        )
-    process = DiscreteProcess.from_scheduler(
-        _scheduler(beside if scheduler is None else scheduler, folder)
-    )
-    unet = _load_unet(network, allow_pickle)
-    return UNetDenoiser(unet, process, str(source)).to(device, dtype)
+        found = from_object(source, pipeline, allow_pickle, kind)
+    named = str(source) if isinstance(source, (str, Path)) else None
+    noise = _scheduler(found.scheduler if scheduler is None else scheduler, found.label)
+    if adapters:
+        load_adapters(found.network, found.pipeline, adapters, allow_pickle)
+    denoiser: NetworkDenoiser
+    if found.family is None:
+        if chosen != Encoding():
+            raise ModelError(
+                "This model works on pixels and encodes nothing. Leave out "
+                + ", ".join(_changed(chosen))
+                + "."
+            )
+        denoiser = UNetDenoiser(found.network, DiscreteProcess.from_scheduler(noise), named)
+    else:
+        process = found.family.process_kind.from_scheduler(noise)
+        denoiser = found.family(found.network, process, found.pipeline, chosen, named)
+    denoiser.options = {
+        **({"dtype": str(kind).removeprefix("torch.")} if kind != torch.float32 else {}),
+        **({"pipeline": str(pipeline)} if isinstance(pipeline, (str, Path)) else {}),
+        **({"lora": adapters} if adapters else {}),
+        **({"encoding": _changed(chosen)} if _changed(chosen) else {}),
+    }
+    return denoiser.to(device, kind)
 
 
 def checkpoints(run: str | Path) -> list[Path]:
@@ -105,7 +123,7 @@ def learning_rate(source: str | Path | None) -> float | None:
     if source is None:
         return None
     path = _model_folder(Path(source)) / RECORD
-    value = _read_json(path).get("learning_rate") if path.is_file() else None
+    value = read_json(path).get("learning_rate") if path.is_file() else None
     return None if value is None else float(value)
 
 
@@ -115,52 +133,21 @@ def _model_folder(folder: Path) -> Path:
     return inner if (inner / "model_index.json").is_file() else folder
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{path} should hold a JSON object and holds a {type(values).__name__}.")
-    return values
+def _by_name(lora: Any) -> dict[str, str]:
+    """Adapters by name."""
+    if lora is None:
+        return {}
+    if isinstance(lora, Mapping):
+        return {str(name): str(path) for name, path in lora.items()}
+    if isinstance(lora, (str, Path)):
+        return {"adapter": str(lora)}
+    return {f"adapter_{i}": str(path) for i, path in enumerate(lora)}
 
 
-def _from_object(source: Any, scheduler: Any) -> UNetDenoiser:
-    unet = getattr(source, "unet", source)
-    _require_supported(type(unet).__name__, f"the object given ({type(source).__name__})")
-    if scheduler is None:
-        scheduler = getattr(source, "scheduler", None)
-    process = DiscreteProcess.from_scheduler(_scheduler(scheduler, type(source).__name__))
-    return UNetDenoiser(unet, process)
-
-
-def _require_supported(kind: str | None, where: object) -> None:
-    if kind not in SUPPORTED:
-        raise ModelError(f"The network of {where} is a {kind}; supported: {', '.join(SUPPORTED)}.")
-
-
-def _load_unet(folder: Path, allow_pickle: bool) -> Any:
-    from diffusers import UNet2DModel
-
-    if not any(folder.glob("*.safetensors")) and not allow_pickle:
-        raise ModelError(
-            f"{folder} has no safetensors weights. Convert them, or pass allow_pickle=True "
-            "(--allow-pickle) if you trust where they came from: loading pickles can run code."
-        )
-    try:
-        unet, found = UNet2DModel.from_pretrained(
-            folder, use_safetensors=None if allow_pickle else True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(f"The network in {folder} cannot be loaded: {error}") from error
-    if found["missing_keys"] or found["unexpected_keys"]:
-        # diffusers would fill what is missing with random weights and only warn.
-        raise ModelError(
-            f"The weights in {folder} are not those of its config.json: "
-            f"{len(found['missing_keys'])} are missing and {len(found['unexpected_keys'])} are "
-            f"left over, such as {[*found['missing_keys'], *found['unexpected_keys']][0]}."
-        )
-    return unet
+def _changed(encoding: Encoding) -> dict[str, Any]:
+    """Choices other than the default ones."""
+    usual = to_dict(Encoding())
+    return {name: value for name, value in to_dict(encoding).items() if value != usual[name]}
 
 
 def _scheduler(scheduler: Any, where: object) -> Any:
@@ -175,7 +162,7 @@ def _scheduler(scheduler: Any, where: object) -> Any:
         path = path / "scheduler_config.json" if path.is_dir() else path
         if not path.is_file():
             raise ModelError(f"There is no scheduler at {scheduler}: {path.name} is missing.")
-        return _read_json(path)
+        return read_json(path)
     if not isinstance(scheduler, Mapping) and not hasattr(scheduler, "config"):
         raise ModelError(f"A {type(scheduler).__name__} is not a scheduler.")
     return scheduler

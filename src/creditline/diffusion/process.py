@@ -12,7 +12,7 @@ from torch import Tensor
 from creditline import fingerprint
 from creditline.errors import ModelError, NumericsError
 
-Prediction = Literal["epsilon", "v_prediction", "sample"]
+Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 SAMPLED = ("linear", "scaled_linear", "squaredcos_cap_v2")
 """Names of beta schedules that every diffusers sampler knows."""
@@ -30,6 +30,9 @@ class Process(Protocol):
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """`a_t` and `s_t`, float64 of shape `(b,)`."""
+
+    def network_time(self, t: Tensor) -> Tensor:
+        """What the network is told of the timestep: itself, or a noise level times `T`."""
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """`x_t`, in the type of `x0`."""
@@ -113,7 +116,7 @@ class DiscreteProcess:
                 unknown.
         """
         if isinstance(scheduler, Mapping):
-            scheduler = _from_config(scheduler)
+            scheduler = scheduler_from(scheduler)
         if not hasattr(scheduler, "betas"):
             raise ModelError(
                 f"{type(scheduler).__name__} has no betas, so its noising process is not known. "
@@ -130,8 +133,11 @@ class DiscreteProcess:
         return cls(betas, config.get("prediction_type", "epsilon"), config)
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        abar = self.alphas_cumprod[self._index(t)].to(t.device)
+        abar = self.alphas_cumprod[timestep_index(t, self.n_timesteps)].to(t.device)
         return abar.sqrt(), (1.0 - abar).sqrt()
+
+    def network_time(self, t: Tensor) -> Tensor:
+        return t
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         a, s = self._scales(t, x0)
@@ -172,7 +178,7 @@ class DiscreteProcess:
         Raises:
             NumericsError: at a timestep without signal or without noise, where it is infinite.
         """
-        index = self._index(t)
+        index = timestep_index(t, self.n_timesteps)
         beta, abar = self.betas[index], self.alphas_cumprod[index]
         self._refuse((beta == 1) | (abar == 1), t, "an infinite weight in the variational bound")
         return (beta / (2.0 * (1.0 - beta) * (1.0 - abar))).to(t.device)
@@ -188,16 +194,6 @@ class DiscreteProcess:
             "schedule": fingerprint.of_json([f"{beta:.5e}" for beta in self.betas.tolist()]),
         }
 
-    def _index(self, t: Tensor) -> Tensor:
-        """Positions in the tables, which are kept on the CPU."""
-        index = t.cpu()
-        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < self.n_timesteps:
-            raise ModelError(
-                f"Timesteps run from 0 to {self.n_timesteps - 1}; got {int(index.min())} to "
-                f"{int(index.max())}."
-            )
-        return index
-
     @staticmethod
     def _refuse(where: Tensor, t: Tensor, what: str) -> None:
         if bool(where.any()):
@@ -212,7 +208,22 @@ class DiscreteProcess:
         return a.to(like.device).view(shape), s.to(like.device).view(shape)
 
 
-def _from_config(config: Mapping[str, Any]) -> Any:
+def timestep_index(t: Tensor, n_timesteps: int) -> Tensor:
+    """Timesteps as positions in tables that are kept on the CPU.
+
+    Raises:
+        ModelError: if one lies outside `0 .. n_timesteps - 1`.
+    """
+    index = t.cpu()
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < n_timesteps:
+        raise ModelError(
+            f"Timesteps run from 0 to {n_timesteps - 1}; got {int(index.min())} to "
+            f"{int(index.max())}."
+        )
+    return index
+
+
+def scheduler_from(config: Mapping[str, Any]) -> Any:
     """The scheduler that a config describes; one that names no class is DDPM's."""
     import diffusers
 

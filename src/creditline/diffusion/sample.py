@@ -1,4 +1,4 @@
-"""Sampling by DDIM, one seed per picture, with a record of how each picture was made."""
+"""Generating pictures into a folder, with a record of how each of them was made."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.ddim import SEEDS, sample
 from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.guidance import Guided
 from creditline.diffusion.load import load_model
 from creditline.errors import CreditlineError, DataError
 from creditline.files import write_file
@@ -32,8 +33,8 @@ class GenerationRecord:
     """What a folder of generated pictures remembers.
 
     Attributes:
-        files: facts of each picture (seed, class label) by file name.
-        common: facts shared by all: steps, eta, sampler, model fingerprint.
+        files: facts of each picture (seed, class label, prompt) by file name.
+        common: facts shared by all: steps, eta, guidance, sampler, model fingerprint.
         trajectory: whether sampling trajectories were kept.
     """
 
@@ -53,6 +54,7 @@ def generate(
     config: GenerateConfig | None = None,
     *,
     labels: Sequence[int] | None = None,
+    prompts: str | Sequence[str] | None = None,
     batch_size: int = 64,
     device: str | torch.device = "cpu",
     overwrite: bool = False,
@@ -68,6 +70,7 @@ def generate(
         config: sampler settings.
         labels: classes for a class-conditional model, repeated to `n`; all classes in turn by
             default.
+        prompts: for a model that reads them, one or several, repeated to `n`.
         batch_size: pictures at a time; changes a picture by float rounding at most.
         device: where to load a model given as a path.
         overwrite: replace pictures made with other settings.
@@ -77,7 +80,8 @@ def generate(
 
     Raises:
         CreditlineError: if `out` is taken or the disk is full.
-        ModelError: if labels do not fit the model.
+        SettingsError: if labels, prompts or guidance do not fit the model.
+        DataError: if a prompt is too long.
     """
     require(n >= 1, "n must be at least 1", n, "Ask for one picture or more.")
     require(batch_size >= 1, "batch_size must be at least 1", batch_size, "Try 64.")
@@ -87,16 +91,22 @@ def generate(
         Path(out),
     )
     chosen = _labels(denoiser, labels, n)
+    texts = _prompts(denoiser, prompts, n)
     last = config.seed + n - 1
     require(last < SEEDS, f"Seeds run from 0 to {SEEDS - 1}", last, "Use a smaller seed.")
     steps = denoiser.process.n_timesteps
     require(config.steps <= steps, f"The model has {steps} timesteps", config.steps, "Use fewer.")
+    first = (chosen or texts or [None])[:1]
+    guidance = Guided(denoiser, first, config.guidance, config.negative_prompt).guidance
     request = {
-        "config": to_dict(config),
+        # Only what says something: records of models that cannot be guided say nothing of it.
+        "config": {key: value for key, value in to_dict(config).items() if value is not None},
         "n": n,
         "labels": chosen,
         "model": denoiser.fingerprint,
-        "sampler": "DDIM",
+        "sampler": "Euler" if denoiser.process.prediction == "flow" else "DDIM",
+        **({} if texts is None else {"prompts": texts}),
+        **({} if guidance == 1 else {"guidance": guidance}),
     }
     manifest = Manifest("pictures", request, {"model_source": denoiser.source, **circumstances()})
     if claim(manifest, folder, overwrite):
@@ -106,7 +116,7 @@ def generate(
         with Progress("generate", n, "picture", done=n - len(left)) as bar:
             for start in range(0, len(left), batch_size):
                 rows = left[start : start + batch_size]
-                _write(denoiser, config, rows, chosen, folder)
+                _write(denoiser, config, rows, chosen, texts, folder)
                 bar.advance(len(rows))
         replace(manifest, status="complete").write(folder)
     except (OSError, SafetensorError) as error:
@@ -128,11 +138,12 @@ def read_record(folder: str | Path) -> GenerationRecord | None:
     if not _generated(folder):
         return None
     request = Manifest.read(folder, "pictures").request
-    config, labels = request["config"], request["labels"]
+    config, labels, prompts = request["config"], request["labels"], request.get("prompts")
     files = {
         _name(i): {
             "seed": config["seed"] + i,
             **({} if labels is None else {"label": labels[i]}),
+            **({} if prompts is None else {"prompt": prompts[i]}),
         }
         for i in range(request["n"])
     }
@@ -140,6 +151,8 @@ def read_record(folder: str | Path) -> GenerationRecord | None:
         "sampler": request["sampler"],
         "steps": config["steps"],
         "eta": config["eta"],
+        **{key: request[key] for key in ("guidance",) if key in request},
+        **{key: config[key] for key in ("negative_prompt",) if key in config},
         "model": request["model"],
     }
     return GenerationRecord(files, common, config["trajectory"])
@@ -193,17 +206,35 @@ def _labels(denoiser: Denoiser, labels: Sequence[int] | None, n: int) -> list[in
     return [listed[i % len(listed)] for i in range(n)]
 
 
+def _prompts(denoiser: Denoiser, prompts: str | Sequence[str] | None, n: int) -> list[str] | None:
+    if not denoiser.takes_prompts:
+        require(prompts is None, "The model reads no prompts", prompts, "Leave them out.")
+        return None
+    listed = [prompts] if isinstance(prompts, str) else list(prompts or ())
+    require(len(listed) > 0, "The model reads prompts", prompts, "Give one (prompts=, --prompt).")
+    denoiser.check_prompts(listed)  # type: ignore[attr-defined]  # every one that reads has it
+    return [listed[i % len(listed)] for i in range(n)]
+
+
 def _write(
     denoiser: Denoiser,
     config: GenerateConfig,
     rows: Sequence[int],
     labels: Sequence[int] | None,
+    prompts: Sequence[str] | None,
     folder: Path,
 ) -> None:
     seeds = [config.seed + i for i in rows]
     chosen = None if labels is None else [labels[i] for i in rows]
     pictures, (timesteps, x0) = sample(
-        denoiser, seeds, steps=config.steps, eta=config.eta, labels=chosen
+        denoiser,
+        seeds,
+        steps=config.steps,
+        eta=config.eta,
+        labels=chosen,
+        prompts=None if prompts is None else [prompts[i] for i in rows],
+        negative=config.negative_prompt,
+        guidance=config.guidance,
     )
     for i, pixels, run in zip(rows, pictures, x0, strict=True):
         if config.trajectory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.doctor.findings import Finding, some
-from creditline.errors import ModelError
+from creditline.errors import DataError, ModelError
 
 
 def check_images(denoiser: Denoiser, images: ImageSet) -> list[Finding]:
@@ -16,7 +16,7 @@ def check_images(denoiser: Denoiser, images: ImageSet) -> list[Finding]:
 def _fit(denoiser: Denoiser, images: ImageSet) -> Finding:
     try:
         denoiser.check(images)
-    except ModelError as error:
+    except (ModelError, DataError) as error:
         return Finding("images fit", "fail", str(error), "The other checks used random pictures.")
     _, height, width = images.shape
     return Finding("images fit", "ok", f"{len(images):,} pictures of {width}x{height}")

@@ -60,19 +60,20 @@ class Subject:
 
 
 def random_images(denoiser: Denoiser, n: int) -> ImageSet:
-    """Random pictures (and class labels in turn) of a model's shape.
+    """Random pictures of a model's shape, with class labels in turn or prompts as it takes them.
 
     Raises:
         ModelError: if the model does not take three channels.
     """
-    channels, height, width = denoiser.sample_shape
+    channels, height, width = denoiser.image_shape
     if channels != 3:
         raise ModelError(
             f"Pictures have three channels, red, green and blue; this model takes {channels}."
         )
     pixels = np.random.default_rng(0).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
     labels = None if denoiser.n_classes is None else [i % denoiser.n_classes for i in range(n)]
-    return ImageSet.from_images(pixels, labels=labels, source="random pictures")
+    texts = [f"picture {i}" for i in range(n)] if denoiser.takes_prompts else None
+    return ImageSet.from_images(pixels, labels=labels, texts=texts, source="random pictures")
 
 
 @contextmanager

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from creditline.diffusion.adapters import adapter_parameters
 from creditline.errors import SettingsError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+NAMED = ("trained", "adapters", "cross-attention")
+"""Sets of parameters that have a name."""
 
 
 @dataclass(frozen=True)
@@ -36,35 +41,69 @@ class Layer:
 
 
 def select(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
-    """Layers of the floating-point parameters whose names match `pattern`.
+    """Layers of the floating-point parameters that `pattern` names.
 
     Args:
         module: the network.
         pattern: comma-separated shell patterns over qualified parameter names; one that starts
-            with `!` removes what the others selected, as in `"*attn*,!*.bias"`.
+            with `!` removes what the others selected, as in `"*attn*,!*.bias"`. Or one of
+            `"trained"` (those of the adapters that act, where there are any, else all),
+            `"adapters"` (the same, and there must be some) and `"cross-attention"` (what of
+            `"trained"` lies in attention to the condition; joint attention counts).
 
     Returns:
         Layers in the network's own order; shared parameters are counted once.
 
     Raises:
         SettingsError: if nothing matches; the message shows some names.
+        ModelError: if an adapter that acts is merged into the weights.
     """
+    chosen = _named(module, pattern)
+    if chosen is not None:
+        return _layers(module, chosen.__contains__, pattern)
     patterns = [part.strip() for part in pattern.split(",") if part.strip()]
     wanted = [p for p in patterns if not p.startswith("!")] or ["*"]
     unwanted = [p[1:] for p in patterns if p.startswith("!")]
+
+    def matches(name: str) -> bool:
+        return any(fnmatchcase(name, p) for p in wanted) and not any(
+            fnmatchcase(name, p) for p in unwanted
+        )
+
+    return _layers(module, matches, pattern)
+
+
+def _named(module: nn.Module, name: str) -> set[str] | None:
+    """The parameters of a named set; None: not the name of one."""
+    if name not in NAMED:
+        return None
+    found = adapter_parameters(module)
+    if name == "adapters" or found:
+        trained = found
+    else:
+        trained = {parameter for parameter, _ in module.named_parameters()}
+    if name != "cross-attention":
+        return trained
+    places = [f"{place}." for place, part in module.named_modules() if _attends_to_condition(part)]
+    return {parameter for parameter in trained if parameter.startswith(tuple(places))}
+
+
+def _attends_to_condition(part: nn.Module) -> bool:
+    """Whether a module is diffusers' cross-attention, or joint attention with a condition."""
+    crossing = getattr(part, "is_cross_attention", False)
+    return bool(crossing) or getattr(part, "added_kv_proj_dim", None) is not None
+
+
+def _layers(module: nn.Module, matches: Callable[[str], bool], pattern: str) -> tuple[Layer, ...]:
     groups: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for name, parameter in module.named_parameters():
-        if not parameter.is_floating_point():
-            continue
-        if any(fnmatchcase(name, p) for p in wanted) and not any(
-            fnmatchcase(name, p) for p in unwanted
-        ):
+        if parameter.is_floating_point() and matches(name):
             groups.setdefault(name.rpartition(".")[0], []).append((name, tuple(parameter.shape)))
     if not groups:
         some = [name for name, _ in module.named_parameters()][:6]
         raise SettingsError(
             f"No parameter matches {pattern!r}. Names look like {', '.join(some)}; "
-            "use shell patterns such as '*attn*', or '*' for all."
+            f"use shell patterns such as '*attn*', '*' for all, or {', '.join(NAMED)}."
         )
     return tuple(
         Layer(name, tuple(p for p, _ in members), tuple(shape for _, shape in members))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.encoded import Encoded
+from creditline.diffusion.families import LatentDenoiser
 from creditline.errors import ModelError
 from creditline.executor import one_thread
 from creditline.gradients.autograd import AutogradEngine
@@ -119,6 +123,22 @@ class GradientSource:
         shares = np.stack([one.variances / (one.variances.sum() or 1.0) for one in learnt])
         self.learnt = tuple(replace(one, variances=shares.mean(0)) for one in learnt)
         self._equip([build(self.spec.projection, self.layers, one) for one in self.learnt])
+
+    @contextmanager
+    def keeping(self, folder: Path) -> Iterator[None]:
+        """Meanwhile latents and text embeddings are computed once and kept in a folder.
+
+        Raises:
+            IndexMismatchError: if it holds those of another autoencoder or text encoder.
+        """
+        latent = [x for x in self.denoisers if isinstance(x, LatentDenoiser) and x.encoders()]
+        try:
+            for denoiser in latent:
+                denoiser.encoded = Encoded(folder, denoiser.encoders())
+            yield
+        finally:
+            for denoiser in latent:
+                denoiser.encoded = None
 
     def extract(
         self,

@@ -33,7 +33,9 @@ class FeatureSpec:
     plan: NoisePlan = field(default_factory=NoisePlan)
     projection: Projection = field(default_factory=Projection)
     parameters: str = setting(
-        "*", "parameters to differentiate: comma-separated shell patterns, '!' excludes"
+        "trained",
+        "parameters to differentiate: trained (adapters, where there are any), adapters, "
+        "cross-attention, or comma-separated shell patterns, '!' excludes",
     )
     normalise: Literal["none", "timestep"] = setting(
         "none", "give the gradient of each timestep unit norm before averaging"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +17,14 @@ from creditline.errors import CreditlineError
 from creditline.gradients.engine import Parts
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
+from creditline.gradients.source import GradientSource
 from creditline.indexing.learnt import settle
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest, claim
 from creditline.progress import Progress
 from creditline.settings import require
 
+ENCODED = "encoded"
 MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # picture and facts, about
 
@@ -66,6 +69,7 @@ def build(
     workers: int = 1,
     shard_rows: int = 32,
     overwrite: bool = False,
+    encoded: Path | None = None,
 ) -> None:
     """Extract the features of every image into `folder`; continue where a former run stopped.
 
@@ -78,9 +82,11 @@ def build(
         workers: processes.
         shard_rows: images per shard; what a crash can lose per worker.
         overwrite: replace an index that was built from another request.
+        encoded: where latents and text embeddings are kept; in `folder` by default.
 
     Raises:
-        IndexMismatchError: if `folder` holds an index of another request.
+        IndexMismatchError: if `folder` holds an index of another request, or `encoded` what
+            another autoencoder made.
         CreditlineError: if `folder` exists and is no index, or the disk is full.
     """
     require(shard_rows >= 1, "shard_rows must be at least 1", shard_rows, "Try 32.")
@@ -90,14 +96,20 @@ def build(
         return
     settled = settle(folder, source, images)
     store = Store(folder, source.models, source.dim, source.halves)
-    shards = extract(store, source, images, workers, shard_rows)
+    shards = extract(store, source, images, workers, shard_rows, encoded=encoded)
     facts = {**facts, **settled, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)
     store.clear_shards()
 
 
 def extract(
-    store: Store, source: Source, images: ImageSet, workers: int, shard_rows: int, first: int = 0
+    store: Store,
+    source: Source,
+    images: ImageSet,
+    workers: int,
+    shard_rows: int,
+    first: int = 0,
+    encoded: Path | None = None,
 ) -> int:
     """Write the features of images as shards, those that are not written yet; how many these are.
 
@@ -108,6 +120,7 @@ def extract(
         workers: processes.
         shard_rows: images per shard.
         first: key of the first image in the table.
+        encoded: where latents and text embeddings are kept; beside the table by default.
 
     Raises:
         CreditlineError: if the disk is full.
@@ -118,8 +131,11 @@ def extract(
     todo = [shard for shard in shards if shard.number not in finished]
     done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
     _require_space(store.folder, source, len(images) - done)
+    keeping: AbstractContextManager[None] = nullcontext()
+    if isinstance(source, GradientSource):
+        keeping = source.keeping(encoded or store.folder / ENCODED)
     try:
-        with Progress("index", len(images), "image", done=done) as bar:
+        with keeping, Progress("index", len(images), "image", done=done) as bar:
             shared = (source, images, store, first)
             for shard, _ in executor.run(_extract_shard, shared, todo, workers):
                 bar.advance(shard.stop - shard.start)

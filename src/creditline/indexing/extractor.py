@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,9 @@ class Extractor:
         self._given, self._encoder, self._device = models, encoder, device
         self._source: tuple[Any, Source] | None = None
 
-    def prepare(self, queries: Any, method: Method) -> Queries:
+    def prepare(
+        self, queries: Any, method: Method, prompts: str | Sequence[str] | None = None
+    ) -> Queries:
         """Pictures in the indexed images' shape, with what the method needs to know of them.
 
         Raises:
@@ -53,6 +55,7 @@ class Extractor:
             tuple(images["shape"]),
             runs=plan is not None and plan.schedule == "trajectory",
             classes=self.manifest.facts.get("label_names"),
+            prompts=prompts,
         )
         lengths = {len(run.timesteps) for run in prepared.trajectories if run is not None}
         if method.keeps_timesteps and len(lengths) > 1:

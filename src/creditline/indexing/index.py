@@ -19,7 +19,7 @@ from creditline.indexing import change
 from creditline.indexing.choice import chosen, require_features, require_searchable
 from creditline.indexing.extractor import QUERY_BATCH, Extractor
 from creditline.indexing.found import Found
-from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures
+from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, without_halves
 from creditline.indexing.rank import Ranker
 from creditline.indexing.sources import method_of
 from creditline.indexing.state import State
@@ -114,7 +114,14 @@ class Index:
         require_features(other.method, self.method)
         return other
 
-    def trace(self, queries: Any, *, top: int = 20, method: str | Method | None = None) -> Trace:
+    def trace(
+        self,
+        queries: Any,
+        *,
+        top: int = 20,
+        method: str | Method | None = None,
+        prompts: str | Sequence[str] | None = None,
+    ) -> Trace:
         """The training images that pictures owe most to.
 
         Args:
@@ -123,6 +130,7 @@ class Index:
             top: proponents and opponents to return for each, fewer where fewer scores have that
                 sign.
             method: score with another method on the same features; see `using`.
+            prompts: see `extract`.
 
         Returns:
             A `Trace`: per query its proponents, opponents and totals.
@@ -133,7 +141,9 @@ class Index:
         """
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         if method is not None:
-            return self.using(method).trace(queries, top=top)
+            return self.using(method).trace(queries, top=top, prompts=prompts)
+        if prompts is not None:
+            queries = self.extract(queries, prompts)
         prepared, features = self._ready(queries)
         ranker = Ranker(self.store, self.self_influence(), self.method.causal, self.shape)
         method = self._fitted.quick(self.method) if self.keep else self.method
@@ -264,13 +274,15 @@ class Index:
             raise SettingsError("There is no query to score. Give at least one picture.")
         return matrix
 
-    def extract(self, queries: Any) -> QueryFeatures:
+    def extract(self, queries: Any, prompts: str | Sequence[str] | None = None) -> QueryFeatures:
         """Features of queries, to be scored by several methods or dampings.
 
         Args:
             queries: as in `trace`.
+            prompts: what pictures were made from, where the model reads prompts: one, or one for
+                each; by default their captions, or what `creditline generate` recorded.
         """
-        prepared = self._extractor.prepare(queries, self.method)
+        prepared = self._extractor.prepare(queries, self.method, prompts)
         blocks = list(self._extractor.extract(prepared, self.method))
         values = np.concatenate([block.values for block in blocks])
         errors = [block.errors for block in blocks if block.errors is not None]
@@ -292,7 +304,7 @@ class Index:
         parts = [self._scored(block, self.method)[1] for block in blocks]
         found = [part for part in parts if part is not None]
         if len(found) < len(parts) or not parts:
-            raise _without_halves("these queries have none")
+            raise without_halves("these queries have none")
         return ScoreNoise.stacked(found)
 
     def require_errors(self) -> None:
@@ -302,7 +314,7 @@ class Index:
             SettingsError: if the noise of the index's features has no halves.
         """
         if self.errors is None:
-            raise _without_halves("the index has none")
+            raise without_halves("the index has none")
 
     def self_influence(self) -> np.ndarray:
         """Score of every training image for itself, float64 of shape `(n,)`.
@@ -387,11 +399,3 @@ class Index:
         if not self.method.keeps_timesteps or run is None:
             return ""
         return f" at t={int(run.timesteps[unit])}"
-
-
-def _without_halves(which: str) -> SettingsError:
-    return SettingsError(
-        f"The error of a score needs two halves of the noise on both sides, and {which}. Index "
-        "with two or more evaluations of an image (timesteps x draws), without --no-halves, and "
-        "keep no timesteps apart."
-    )

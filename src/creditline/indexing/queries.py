@@ -13,7 +13,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.data.spec import ImageSpec
 from creditline.diffusion.sample import GenerationRecord, read_record, trajectory
-from creditline.errors import DataError
+from creditline.errors import DataError, SettingsError
 from creditline.gradients.probe import Trajectory
 from creditline.settings import to_dict
 
@@ -75,6 +75,7 @@ def gather(
     shape: tuple[int, int, int],
     runs: bool,
     classes: Sequence[str] | None = None,
+    prompts: str | Sequence[str] | None = None,
 ) -> Queries:
     """Prepare queries.
 
@@ -85,10 +86,12 @@ def gather(
         shape: `(C, H, W)` of the training images.
         runs: read sampling trajectories too.
         classes: names of the training images' classes, in order, where they have names.
+        prompts: what the pictures were made from, one for all or one for each; by default their
+            captions, or what their record says.
 
     Raises:
         DataError: if nothing is there, a picture does not come out in `shape`, or has a class
-            that the training images do not know.
+            that the training images do not know; if there are not as many prompts as pictures.
     """
     origins: list[Path | None]
     if isinstance(source, ImageSet):
@@ -105,6 +108,8 @@ def gather(
             f"The index is of images of shape {shape}; the queries have {images.shape}. Generate "
             "them with the indexed model, or prepare them to that size first."
         )
+    if prompts is not None:
+        images = _prompted(images, prompts)
     return _with_records(_numbered(images, classes), origins, runs)
 
 
@@ -188,31 +193,63 @@ def _with_records(images: ImageSet, origins: Sequence[Path | None], runs: bool) 
         details.append(record.details(origin.name))
         kept = runs and record.trajectory
         trajectories.append(Trajectory(*trajectory(origin.parent, origin.name)) if kept else None)
-    return Queries(_labelled(images, details), tuple(trajectories), tuple(details))
+    return Queries(_completed(images, details), tuple(trajectories), tuple(details))
 
 
-def _labelled(images: ImageSet, details: Sequence[Mapping[str, Any]]) -> ImageSet:
-    """The class each picture was generated for, where the picture itself has none."""
-    labels = [
-        detail.get("label") if label is None else label
-        for label, detail in zip(images.labels, details, strict=True)
-    ]
-    return _relabelled(images, labels, images.label_names)
+def _completed(images: ImageSet, details: Sequence[Mapping[str, Any]]) -> ImageSet:
+    """Class and prompt each picture was generated from, where the picture itself has none."""
+
+    def filled(values: Sequence[Any], key: str) -> list[Any]:
+        return [
+            detail.get(key) if value is None else value
+            for value, detail in zip(values, details, strict=True)
+        ]
+
+    labels, texts = filled(images.labels, "label"), filled(images.texts, "prompt")
+    return _relabelled(images, labels, images.label_names, texts)
+
+
+def _prompted(images: ImageSet, prompts: str | Sequence[str]) -> ImageSet:
+    """Pictures with other captions."""
+    texts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
+    texts = texts * len(images) if len(texts) == 1 else texts
+    if len(texts) != len(images):
+        raise DataError(
+            f"{len(images)} pictures need one prompt, or {len(images)}; got {len(texts)}."
+        )
+    return _relabelled(images, images.labels, images.label_names, texts)
 
 
 def _relabelled(
-    images: ImageSet, labels: Sequence[int | None], names: Sequence[str] | None
+    images: ImageSet,
+    labels: Sequence[int | None],
+    names: Sequence[str] | None,
+    texts: Sequence[str | None] | None = None,
 ) -> ImageSet:
-    if list(images.labels) == list(labels):
+    texts = images.texts if texts is None else texts
+    if list(images.labels) == list(labels) and list(images.texts) == list(texts):
         return images
     return ImageSet.from_images(
         images.array(),
         names=images.names,
         contributors=images.contributors,
-        texts=images.texts,
+        texts=texts,
         labels=labels,
         label_names=names,
         # Prepared already: nothing is cut out of the middle once more.
         spec=replace(images.spec, center_crop=None),
         source=images.source,
+    )
+
+
+def without_halves(which: str) -> SettingsError:
+    """The refusal of what needs the error of a score, where one side has none.
+
+    Args:
+        which: in words.
+    """
+    return SettingsError(
+        f"The error of a score needs two halves of the noise on both sides, and {which}. Index "
+        "with two or more evaluations of an image (timesteps x draws), without --no-halves, and "
+        "keep no timesteps apart."
     )

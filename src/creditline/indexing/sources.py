@@ -116,6 +116,7 @@ def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> di
     """What is worth knowing about an index beyond its request."""
     return {
         "model_sources": [m.source for m in models],
+        "model_options": [dict(m.options) for m in models],
         "data_source": images.source,
         "duplicates": [list(group) for group in images.duplicates()],
         "skipped": [list(pair) for pair in images.skipped],
@@ -137,6 +138,27 @@ def described(method: Method) -> dict[str, Any]:
         key: getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
         for key, value in to_dict(method).items()
     }
+
+
+def load_models(manifest: Manifest, sources: Sequence[Any], **settings: Any) -> list[Denoiser]:
+    """Models of an index, with the adapters and choices that they were indexed with.
+
+    Args:
+        manifest: of the index.
+        sources: where they are now; objects have their parts and adapters on them.
+        settings: as of `load_model`.
+    """
+    # Indexes of earlier versions know no options, nor any model that had some.
+    recorded = manifest.facts.get("model_options") or []
+    models = []
+    for i, source in enumerate(sources):
+        options = dict(recorded[i]) if i < len(recorded) else {}
+        if isinstance(source, Denoiser):
+            options = {}
+        elif not isinstance(source, (str, Path)):
+            options = {k: v for k, v in options.items() if k not in ("pipeline", "lora")}
+        models.append(load_model(source, **settings, **options))
+    return models
 
 
 def load_source(
@@ -165,7 +187,7 @@ def load_source(
                 "This index was built from a model in memory. Pass it again: "
                 "creditline.open_index(path, model=...)."
             )
-        models = [load_model(source, device=device) for source in sources]
+        models = load_models(manifest, sources, device=device)
     models = list(models or ())
     found = [m.fingerprint for m in models]
     expected = [m["fingerprint"] for m in recorded]

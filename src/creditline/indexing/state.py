@@ -83,8 +83,11 @@ class State:
         data = {**request["images"], "source": facts["data_source"]}
         if "changes" in facts:
             data["changes"] = facts["changes"]
+        model = {"sources": facts["model_sources"], "models": request["models"]}
+        if any(facts.get("model_options") or ()):
+            model["options"] = facts["model_options"]
         sections: dict[str, Mapping[str, Any]] = {
-            "model": {"sources": facts["model_sources"], "models": request["models"]},
+            "model": model,
             "data": data,
             "features": {**request["features"], "blocks": len(facts["blocks"])},
             "method": {"name": method.name, **described(method)},

@@ -17,7 +17,7 @@ from creditline.settings import override
 @click.command(name="agreement", cls=SectionedCommand)
 @click.argument("model")
 @click.argument("data")
-@models.model_options
+@models.parts_options
 @images.image_options
 @settings_options(Agreement(), section="Check")
 def command(model: str, data: str, **_: Any) -> None:

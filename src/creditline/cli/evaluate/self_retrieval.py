@@ -20,7 +20,7 @@ from creditline.settings import override
 @click.argument("data")
 @click.option("--out", required=True, help="folder for the indexes; an interrupted check continues")
 @models.workers_option
-@models.model_options
+@models.parts_options
 @images.image_options
 @settings_options(SelfRetrieval(), section="Check")
 def command(model: str, data: str, out: str, **_: Any) -> None:

@@ -1,0 +1,50 @@
+"""Each family as a folder on disk, with and without an adapter, and pictures that it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.tiny_pipelines import ENCODING, make, peft_folder
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.load import load_model
+
+TEXTS = ("a red cat", "two boats", "a house", "cat", "a cat", "a house")
+
+
+@pytest.fixture(scope="session")
+def captioned():
+    """Six random pictures of 16x16 pixels with captions, classes and contributors."""
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    contributors = [f"artist {i % 2}" for i in range(6)]
+    labels = [i % 3 for i in range(6)]
+    return ImageSet.from_images(pixels, texts=TEXTS, labels=labels, contributors=contributors)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """`folder(name)`: a pipeline saved by diffusers, and an adapter of it saved by PEFT."""
+    pytest.importorskip("peft")
+    made = {}
+
+    def build(name):
+        if name not in made:
+            place = tmp_path_factory.mktemp(name)
+            pipeline = make(name)
+            pipeline.save_pretrained(place / "pipeline")
+            made[name] = place / "pipeline", peft_folder(pipeline, place / "adapter")
+        return made[name]
+
+    return build
+
+
+@pytest.fixture
+def load(folder):
+    """`load(name, lora)`: the model, with or without its adapter."""
+
+    def build(name, lora=False, **encoding):
+        pipeline, adapter = folder(name)
+        chosen = {**ENCODING.get(name, {}), **encoding}
+        return load_model(pipeline, lora=adapter if lora else None, encoding=chosen)
+
+    return build

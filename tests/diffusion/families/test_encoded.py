@@ -1,0 +1,76 @@
+"""Latents and embeddings are computed once, and only for what computed them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.tiny_pipelines import make
+
+import creditline as cl
+from creditline.diffusion.encoded import Encoded
+from creditline.diffusion.load import load_model
+from creditline.errors import CreditlineError, IndexMismatchError
+
+SMALL = {"method": "trak", "timesteps": 2, "dim": 32}
+
+
+def counting(model, monkeypatch):
+    """How often the model encodes a picture or a prompt."""
+    calls = {"pictures": 0, "prompts": 0}
+    encode, prompt = model.codec.encode, model._prompt
+
+    def counted(name, function):
+        def call(*args):
+            calls[name] += 1
+            return function(*args)
+
+        return call
+
+    monkeypatch.setattr(model.codec, "encode", counted("pictures", encode))
+    monkeypatch.setattr(model, "_prompt", counted("prompts", prompt))
+    return calls
+
+
+def test_each_picture_and_prompt_is_encoded_once(load, captioned, tmp_path, monkeypatch):
+    model = load("sd")
+    calls = counting(model, monkeypatch)
+    shared = tmp_path / "encoded"
+    first = cl.index(model, captioned, out=tmp_path / "a", encoded=shared, shard_rows=2, **SMALL)
+    # One picture and its prompt more: the engine is verified before the folder is claimed.
+    assert calls == {"pictures": 6 + 1, "prompts": 5 + 1}
+    again = cl.index(
+        model, captioned, out=tmp_path / "b", encoded=shared, noise_seed=1, shard_rows=2, **SMALL
+    )
+    assert calls == {"pictures": 6 + 2, "prompts": 5 + 2}
+    assert first.digest() != again.digest()
+    assert model.encoded is None
+    alone = cl.index(model, captioned, out=tmp_path / "c", shard_rows=2, **SMALL)
+    assert alone.digest() == first.digest()
+    assert (tmp_path / "c" / "encoded" / "latents").is_dir()
+
+
+def test_latents_of_another_autoencoder_are_refused(load, captioned, tmp_path):
+    shared = tmp_path / "encoded"
+    cl.index(load("sd"), captioned, out=tmp_path / "a", encoded=shared, **SMALL)
+    pipeline = make("sd")
+    with torch.no_grad():
+        pipeline.vae.quant_conv.bias += 1
+    other = {"out": tmp_path / "b", "encoded": shared, **SMALL}
+    with pytest.raises(IndexMismatchError, match="another autoencoder") as refusal:
+        cl.index(load_model(pipeline), captioned, **other)
+    assert "text encoders" not in str(refusal.value).replace("or text encoder,", "")
+    with pytest.raises(IndexMismatchError, match="autoencoder: "):
+        cl.index(load("sd", vae="sample"), captioned, **{**other, "out": tmp_path / "c"})
+
+
+def test_what_is_there_is_read_and_what_is_damaged_is_named(tmp_path):
+    kept = Encoded(tmp_path / "kept", {"autoencoder": "x"})
+    value = kept.tensors("latents", "abc", lambda: {"x0": torch.ones(2)})
+    assert torch.equal(kept.tensors("latents", "abc", dict)["x0"], value["x0"])
+    next((tmp_path / "kept").rglob("*.safetensors")).write_bytes(b"no")
+    with pytest.raises(CreditlineError, match="is damaged"):
+        kept.tensors("latents", "abc", dict)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(CreditlineError, match="something other than encoded pictures"):
+        Encoded(tmp_path / "other", {})
