@@ -48,7 +48,7 @@ def draw(folders: list[Path], timesteps: int, out: Path) -> None:
             colour = COLOURS[entry["method"]]
             for side, style in (("top", "-"), ("rest", "--")):
                 points = [(k["share"], k[side]) for k in entry["kept"] if side in k]
-                label = entry["title"] if side == "top" else None
+                label = f"{entry['title']}, above (rest: dashed)" if side == "top" else None
                 shares = [100 * share for share, _ in points]
                 upper.plot(
                     shares, [100 * v["lds"] for _, v in points], style, color=colour, label=label
@@ -62,9 +62,9 @@ def draw(folders: list[Path], timesteps: int, out: Path) -> None:
         lower.set_xticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
         lower.minorticks_off()
         lower.set_xlabel("training images above the split, %")
-    axes[0, 0].set_ylabel("LDS, %: above (solid), rest (dashed)")
-    axes[1, 0].set_ylabel("rest: correlation with fresh noise")
-    axes[0, 0].legend(frameon=False, fontsize=9)
+    axes[0, 0].set_ylabel("LDS, %")
+    axes[1, 0].set_ylabel("rest, with fresh noise")
+    axes[0, 0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     figure.savefig(out, dpi=110)
     print(f"{out}: {', '.join(f'{folder.name}' for folder in folders)} at {timesteps} timesteps")
