@@ -24,7 +24,7 @@ def test_disk_of_a_real_index(tiny_model, many, examine, tmp_path, timesteps):
     table = sum(f.stat().st_size for f in (index.path / "images.lance").rglob("*") if f.is_file())
     assert cost.n * cost.image_bytes == pytest.approx(table, rel=0.15)
     index.trace(many.subset([0]), top=1)
-    stored = sum(f.stat().st_size for f in index.path.glob("curvature*"))
+    stored = sum(f.stat().st_size for f in index.path.rglob("curvature*"))
     assert cost.curvature_bytes == pytest.approx(stored, rel=0.05)
 
 

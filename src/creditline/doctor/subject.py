@@ -48,13 +48,15 @@ class Subject:
         reference.module.double()
         batch = denoiser.encode(images, range(len(images)))
         plan = source.spec.plan
+        probes, engine = expand(denoiser, batch, plan, "train"), source.engines[0]
+        source.fit(engine, probes[0])  # passes as an index would make them
         return cls(
             denoiser,
             reference,
             source,
-            source.engines[0],
+            engine,
             images,
-            expand(denoiser, batch, plan, "train"),
+            probes,
             expand(reference, batch, plan, "train"),
         )
 

@@ -98,7 +98,7 @@ class GradientSource:
         with one_thread():
             for engine in self.engines:
                 one = engine.denoiser.encode(images, [0])
-                self._fit(engine, expand(engine.denoiser, one, ANY, "train")[0])
+                self.fit(engine, expand(engine.denoiser, one, ANY, "train")[0])
                 if isinstance(engine, HookEngine):
                     engine.verify(one)
 
@@ -174,7 +174,7 @@ class GradientSource:
             for engine in self.engines:
                 batch = engine.denoiser.encode(images, indices)
                 probes = expand(engine.denoiser, batch, plan, role, trajectories)
-                self._fit(engine, probes[0])
+                self.fit(engine, probes[0])
                 per_model.append(self._project(engine, probes, parts))
         return np.stack(per_model, axis=2)
 
@@ -199,8 +199,16 @@ class GradientSource:
         settings = spec.objective, spec.normalise, sides, spec.batch_size or 1, spec.precision
         return kind(denoiser, self.layers, *settings)
 
-    def _fit(self, engine: Engine, probe: Probe) -> None:
-        """Give an engine as large passes as memory allows, once."""
+    def fit(self, engine: Engine, probe: Probe) -> None:
+        """Give an engine as large passes as memory allows, once.
+
+        Args:
+            engine: one of `engines`.
+            probe: any evaluation of an image.
+
+        Raises:
+            SettingsError: if not even one evaluation fits.
+        """
         if engine not in self._fitted:
             if self.spec.batch_size is None:
                 engine.microbatch = fitting(engine, probe, bytes_of(self.spec.pass_memory))
@@ -214,7 +222,7 @@ class GradientSource:
             probes = expand(
                 engine.denoiser, engine.denoiser.encode(images, [int(i)]), self.spec.plan, "train"
             )
-            self._fit(engine, probes[0])
+            self.fit(engine, probes[0])
             yield [layer[0, 0] for layer in engine.gradients(probes)]
             bar.advance()
 

@@ -53,7 +53,7 @@ def test_what_cannot_be_done_is_refused(refused, command, data, model, tmp_path)
     assert "Did you mean 'icons-16'" in refused(*command, "--preset", "icon-16")
     assert "subsets must be at least 8; got 7" in refused(*command, *TINY, "--subsets", "7")
     assert "Unknown stratify" in refused(*command, *TINY, "--stratify", "artist")
-    assert "no label to stratify by" in refused(*command, *TINY, "--stratify", "label")
+    assert "no label to draw by" in refused(*command, *TINY, "--stratify", "label")
     assert "in the base" in refused(*command, *TINY, "--base", model)
     assert "16x16" in refused(*command, *NETWORK, "--resolution", "16")
     nowhere = [*command[:4], tmp_path / "nowhere", *command[5:]]
