@@ -3,6 +3,7 @@
 #   make demo    train a small model on real icons, trace 16 generated ones, write a report
 #   make test    lint, types and tests
 #   make bench   what extraction costs, next to a training step
+#   make bench-peers   the same work by other libraries, in environments of their own
 #   make bench-scale   what solving, searching and changing an index of a million rows cost
 #
 # TORCH chooses the PyTorch to install in a new environment (`make clean` removes the old one); on a
@@ -13,7 +14,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test bench bench-scale format clean
+.PHONY: help demo test bench bench-peers bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -52,6 +53,9 @@ test: $(VENV)/.dev  ## lint, types and tests
 bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (15 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/bench.py
 
+bench-peers: $(VENV)/.installed  ## the same work by traker and dattri (a few minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/bench_peers.py
+
 bench-scale: $(VENV)/.demo  ## solver, search and a million rows: time and memory (30 GB of disk in runs/)
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/bench_scale.py
 
@@ -60,4 +64,4 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format src tests
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-traker .venv-dattri .pytest_cache .mypy_cache .ruff_cache

@@ -67,7 +67,7 @@ def _measure(denoiser: UNetDenoiser, resolution: int, t: int, dim: int, rounds: 
     n = max(1, 120 // t)
     pixels = np.random.default_rng(0).integers(0, 256, (n, resolution, resolution, 3), np.uint8)
     images = ImageSet.from_images(pixels)
-    work: list[Callable[[], object]] = [_plain(denoiser, images, t)]
+    work: list[Callable[[], object]] = [plain_step(denoiser, images, t)]
     for projection, engine in ENGINES.values():
         spec = FeatureSpec(
             plan=NoisePlan(timesteps=t),
@@ -87,7 +87,7 @@ def _measure(denoiser: UNetDenoiser, resolution: int, t: int, dim: int, rounds: 
     return [statistics.median(kept) for kept in seconds]
 
 
-def _plain(denoiser: UNetDenoiser, images: ImageSet, t: int) -> Callable[[], object]:
+def plain_step(denoiser: UNetDenoiser, images: ImageSet, t: int) -> Callable[[], object]:
     """A training step's forward and backward pass over all evaluations, in batches."""
     batch = denoiser.encode(images, range(len(images)))
     evaluations = join(expand(denoiser, batch, NoisePlan(timesteps=t), "train"))

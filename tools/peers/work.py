@@ -1,0 +1,42 @@
+"""What a peer is given and what it hands back; needs nothing but PyTorch and diffusers.
+
+The folder holds `unet/` and `work.pt`: noisy images, timesteps and noise, one row an evaluation.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+def perform(features_of: Callable[[Any, list[Tensor], int], Tensor]) -> None:
+    """Time one library's projected gradients, and write them and the seconds of CPU they took.
+
+    Args:
+        features_of: from a network, the batch and k to features of shape `(b, k)`.
+    """
+    folder, dim = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(1)
+    unet = UNet2DModel.from_pretrained(folder / "unet").eval()
+    batch = torch.load(folder / "work.pt")
+    start = time.process_time()
+    with sdpa_kernel(SDPBackend.MATH):  # the only one that vmap knows to batch
+        features = features_of(unet, batch, dim)
+    seconds = time.process_time() - start
+    torch.save(features.detach().float(), folder / "features.pt")
+    (folder / "seconds.json").write_text(json.dumps(seconds), "utf-8")
+
+
+def loss(unet: Any, parameters: Any, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    """The diffusion loss of one evaluation, without a batch dimension."""
+    output = torch.func.functional_call(unet, parameters, (x_t[None], t[None]))
+    return (output.sample[0] - noise).square().mean()
