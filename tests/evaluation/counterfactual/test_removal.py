@@ -72,6 +72,18 @@ def test_together_removes_the_union():
         plan(SCORES, IDS, (4,), together=True, training_seed=7, baselines=())
 
 
+def test_together_random_removes_as_many_as_the_methods_do():
+    scores = {name: np.random.default_rng(i).normal(size=(20, 60)) for i, name in enumerate("abc")}
+    scores["b"][:] = scores["b"][0]  # of which all targets share the proponents
+    ids = [f"target {i}" for i in range(20)]
+    left_out = []
+    for k in (2, 4):
+        found = {r.rule: r.rows for r in plan(scores, ids, (k,), together=True, training_seed=0)}
+        assert len(found["random"]) == sorted(len(found[name]) for name in "abc")[1]
+        left_out.append(set(found["random"]))
+    assert left_out[0] < left_out[1]
+
+
 @pytest.mark.parametrize("k", [0, 5])
 def test_something_is_removed_and_something_is_left(k):
     with pytest.raises(SettingsError, match="leaves some of 5"):

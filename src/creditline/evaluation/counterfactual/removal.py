@@ -8,7 +8,9 @@ Rules, of one query with scores `s` (positive: training on the image lowered the
 - `nothing` and `other-seed`: none; retrained from the same seed, and from the next one.
 
 Equal scores go by row. For a set of targets together the union over its queries is removed, so the
-rules remove different numbers of images; how many is reported. Random's union is the largest.
+rules remove different numbers of images; how many is reported. Targets share proponents, which
+random draws for each would not, so that random then removes as many images as the methods do: the
+median of their unions.
 """
 
 from __future__ import annotations
@@ -103,12 +105,17 @@ def plan(
         require(0 < k < n, f"A removal leaves some of {n} images", k, "Remove fewer.")
         chosen = {name: [top(row, k) for row in matrix] for name, matrix in scores.items()}
         if RANDOM in baselines:
-            chosen[RANDOM] = [at_random(n, k, removal_seed, target) for target in ids]
+            alike = [at_random(n, k, removal_seed, target) for target in ids]
+            if together:
+                unions = [len(_union(rows, everyone)) for rows in chosen.values()]
+                size = int(np.median(unions))
+                alike = [at_random(n, size, removal_seed, " ".join(ids))] * m
+            chosen[RANDOM] = alike
         if LEAST in baselines:
             chosen[LEAST] = [least(row, k) for row in scores[first]]
         for rule, rows in chosen.items():
             for group in groups:
-                union = np.unique(np.concatenate([rows[q] for q in group]))
+                union = _union(rows, group)
                 if len(union) == n:
                     raise SettingsError(
                         f"The {k} images of each of {len(group)} targets by {rule!r} are all {n} "
@@ -117,6 +124,11 @@ def plan(
                 left_out = tuple(int(row) for row in union)
                 found.append(Removal(rule, k, group, left_out, training_seed))
     return found
+
+
+def _union(rows: Sequence[np.ndarray], targets: Sequence[int]) -> np.ndarray:
+    """Everything that is removed for some of the targets, ascending."""
+    return np.unique(np.concatenate([rows[q] for q in targets]))
 
 
 def check_scores(scores: Mapping[str, np.ndarray], m: int, n: int) -> dict[str, np.ndarray]:
