@@ -92,6 +92,13 @@ def configured(method: Method, values: Mapping[str, Any]) -> Method:
     return override(method, values)
 
 
+def as_asked(index: Index, method: str | None) -> Index:
+    """The index with the method and settings of the current command."""
+    chosen = index if method is None else index.using(method)
+    changes = given(*EVERY)
+    return chosen.using(configured(chosen.method, changes)) if changes else chosen
+
+
 def summary(index: Index, seconds: float) -> str:
     """What was made, for people."""
     noted = index.manifest.facts

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from creditline.cli import models
-from creditline.cli.index import EVERY, configured
-from creditline.cli.options import given, settings_options
+from creditline.cli.index import EVERY, as_asked
+from creditline.cli.options import settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.cli.trace import FIXED
@@ -48,11 +47,7 @@ def command(
     if csv is not None and Path(csv).exists() and not overwrite:
         raise SettingsError(f"--csv {csv} exists. Choose another name or give --overwrite.")
     opened = models.opened(index, paths)
-    if method is not None:
-        opened = opened.using(method)
-    changes: Mapping[str, Any] = given(*EVERY)
-    if changes:
-        opened = opened.using(configured(opened.method, changes))
+    opened = as_asked(opened, method)
     found = opened.search(list(pictures), top=top, opponents=opponents, approximate=approximate)
     frame = found.to_pandas()
     for name, hits in frame.groupby("query", sort=False):

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from creditline.cli import models
-from creditline.cli.index import EVERY, configured
-from creditline.cli.options import given, leaves, settings_options
+from creditline.cli.index import EVERY, as_asked
+from creditline.cli.options import leaves, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
 from creditline.errors import SettingsError
@@ -69,11 +69,7 @@ def command(
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
     opened = models.opened(index, paths, keep)
-    if method is not None:
-        opened = opened.using(method)
-    changes = given(*EVERY)
-    if changes:
-        opened = opened.using(configured(opened.method, changes))
+    opened = as_asked(opened, method)
     found = opened.trace(list(pictures), top=top, prompts=prompts or None)
     for query in found:
         click.echo(shown(query, found.method.causal) + "\n")

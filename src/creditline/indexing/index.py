@@ -321,7 +321,6 @@ class Index:
 
         Computed once for each method and setting, then kept in the index folder.
         """
-
         return self._fitted.self_influence(self.method)
 
     def card(self) -> MethodCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -19,7 +20,7 @@ from creditline.errors import ModelError
 from creditline.settings import to_dict
 
 
-class LatentDenoiser(NetworkDenoiser):
+class LatentDenoiser(NetworkDenoiser, ABC):
     """A network on latents, with the frozen parts of its pipeline that make them.
 
     A family says how its network is conditioned (`_embed`) and called (`_call`). Without an
@@ -143,9 +144,9 @@ class LatentDenoiser(NetworkDenoiser):
     def _embedded(self, wanted: Any) -> dict[str, Tensor]:
         return self._embed(wanted)
 
+    @abstractmethod
     def _call(self, x_t: Tensor, time: Tensor, condition: dict[str, Tensor]) -> Tensor:
         """The network's prediction."""
-        raise NotImplementedError
 
     def _channels(self) -> int:
         """Channels of what is noised; a network that predicts its variance too returns twice."""
