@@ -32,7 +32,13 @@ from creditline.settings import override, require, to_dict
 
 SHARING = (
     ("d-trak", ("d-trak",)),
-    ("trak", ("trak", "relative-if", "renormalised-if", "gradient-dot", "gradient-cosine")),
+    (
+        "trak",
+        (
+            *("trak", "relative-if", "renormalised-if"),
+            *("gradient-dot", "gradient-cosine", "gradient-centred"),
+        ),
+    ),
     ("tracin", ("tracin", "gas")),
 )
 """Methods by the index that they share."""
