@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 
 from creditline.diffusion.adapters import PEFT_CONFIG, PEFT_PREFIX, PEFT_WEIGHTS, load_adapters
 from creditline.diffusion.denoiser import Denoiser
-from creditline.diffusion.parts import quiet, read_json
+from creditline.diffusion.parts import load_network, quiet, read_json
 from creditline.diffusion.pipeline import RECORD, recorded
 from creditline.diffusion.process import scheduler_from
 from creditline.diffusion.tuning.adapter import NAME
@@ -136,6 +137,25 @@ def put_on(
         )
     pipeline = getattr(base, "pipeline", None)
     load_adapters(base.module, pipeline, {NAME: str(folder), **adapters}, allow_pickle)
+
+
+def load_tuned(folder: Path, base: Any) -> Any:
+    """What a tuning wrote, without loading its base again.
+
+    Args:
+        folder: an adapter or a pipeline.
+        base: the denoiser that was tuned; it is left as it is, and its frozen parts are shared.
+
+    Raises:
+        ModelError: if the base is another.
+    """
+    denoiser = copy.deepcopy(base)
+    if is_adapter(folder):
+        put_on(denoiser, folder, {})
+    else:
+        inner = folder if denoiser.pipeline is None else folder / denoiser.part
+        denoiser.module = load_network(inner, type(base.module), dtype=base.dtype).eval()
+    return denoiser
 
 
 def recorded_encoding(folder: Path) -> dict[str, Any]:
