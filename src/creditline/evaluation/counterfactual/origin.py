@@ -44,7 +44,9 @@ def origin(
             f"{images.source}. Give the same images, prepared with the same options and labels."
         )
     values = request["config"]
-    config = from_dict(TuneConfig if "adapter" in values else TrainConfig, values)
+    config: TrainConfig | TuneConfig = (
+        from_dict(TuneConfig, values) if "adapter" in values else from_dict(TrainConfig, values)
+    )
     return config, _base(str(run), request.get("base"), facts, base)
 
 
