@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from creditline.cli import models, regions
+from creditline.cli import models
 from creditline.cli.index import EVERY, as_asked
 from creditline.cli.options import leaves, settings_options
+from creditline.cli.regions import chosen_region, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
 from creditline.errors import SettingsError
@@ -49,7 +50,7 @@ def _exports(function: Any) -> Any:
 )
 @click.option("--method", help="another method on the same index  [default: the index's own]")
 @click.option("--prompt", "prompts", multiple=True, help="what PICTURE was made from, one or each")
-@regions.region_options
+@region_options
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
@@ -60,6 +61,7 @@ def command(
     keep: bool,
     method: str | None,
     prompts: tuple[str, ...],
+    regions: tuple[str, ...],
     masks: tuple[str, ...],
     paths: tuple[str, ...],
     **values: Any,
@@ -68,12 +70,12 @@ def command(
 
     Settings that are not given are the index's own.
     """
-    parts = regions.asked(values["regions"], masks)
+    region = chosen_region(regions, masks)
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
     opened = models.opened(index, paths, keep)
     opened = as_asked(opened, method)
-    found = opened.trace(list(pictures), top=top, prompts=prompts or None, region=parts)
+    found = opened.trace(list(pictures), top=top, prompts=prompts or None, region=region)
     for query in found:
         click.echo(shown(query, found.method.causal) + "\n")
     if len(found) > 1:
