@@ -40,8 +40,8 @@ class Probe:
         noise: shape of `x0`.
         condition: conditioning tensors, each of shape `(u, ...)`.
         draws: evaluations per timestep, r.
-        weight: of the objective's elements, shape `(u, 1, h, w)` of mean 1 over the places, where
-            only a part of the image counts.
+        weight: of the objective's elements, float32 of shape `(u, 1, h, w)` and mean 1 over the
+            places, where only a part of the image counts.
     """
 
     image_id: str
@@ -105,7 +105,9 @@ def _joined_weights(probes: Sequence[Probe]) -> Tensor | None:
         return None
     return torch.cat(
         [
-            torch.ones_like(probe.x0[:, :1]) if probe.weight is None else probe.weight
+            torch.ones_like(probe.x0[:, :1], dtype=torch.float32)
+            if probe.weight is None
+            else probe.weight
             for probe in probes
         ]
     )
@@ -168,7 +170,7 @@ def _expand_one(
     weight = None
     if mask is not None:
         places = torch.from_numpy(mask.on((x0.shape[-2], x0.shape[-1])))
-        weight = places.to(device, dtype).expand(len(steps) * plan.draws, 1, -1, -1)
+        weight = places.to(device).expand(len(steps) * plan.draws, 1, -1, -1)
     return Probe(
         image_id=image_id,
         x0=x0.to(device, dtype).repeat_interleave(plan.draws, dim=0),
