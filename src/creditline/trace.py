@@ -186,7 +186,7 @@ class Trace:
 
         Columns: query (position), query_name, list ("proponents" or "opponents"), rank, sign (of
         the score: 1, 0 or -1), then the fields of `Hit`; where regions were traced, at last region:
-        the hash of the query's mask, or None.
+        the hash of the query's mask, missing for a whole picture.
         """
         import pandas as pd
 

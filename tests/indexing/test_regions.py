@@ -62,10 +62,12 @@ def test_a_trace_records_its_region_and_a_search_agrees(build, tiny_images, tmp_
     assert whole.region is None
     assert one.region.share == 0.5
     assert again.region == one.region
-    assert [hit.score for hit in again.proponents] == [hit.score for hit in one.proponents]
-    assert [hit.score for hit in one.proponents] != [hit.score for hit in whole.proponents]
+    scores = [[hit.score for hit in query.proponents] for query in found]
+    assert scores[2] == pytest.approx(scores[0], rel=1e-4)
+    assert scores[1] != pytest.approx(scores[0], rel=1e-2)
     assert cl.Trace.from_json(found.to_json(tmp_path / "trace.json")) == found
-    assert set(found.to_pandas()["region"]) == {one.region.id, None}
+    column = found.to_pandas().groupby("query")["region"].first()
+    assert column.dropna().to_dict() == {0: one.region.id, 2: one.region.id}
     assert "region" not in index.trace(queries, top=1).to_pandas()
     searched = index.search(queries, top=3, region=[LEFT, None, PAINTED])
     rows = [[hit.row for hit in query.proponents[:3]] for query in found]
@@ -167,18 +169,18 @@ def test_a_hidden_half_takes_its_icon_from_the_top(tmp_path):
     """Two icons side by side, under a model that was trained on both of them."""
     icons = shipped.find(benchmark.get("icons"))
     images = icons.images()[0].subset(range(0, 200, 5))
-    a, b = 3, 22
+    a, b = 7, 3
     pixels = images.array([a, b])
-    picture = ImageSet.from_images(
-        np.concatenate([pixels[:1, :, :8], pixels[1:, :, 8:]], axis=2), names=["two"]
-    )
-    settings = {"timesteps": 4, "query_draws": 4, "workers": 1}
+    picture = ImageSet.from_images(np.concatenate([pixels[:1, :, :8], pixels[1:, :, 8:]], axis=2))
+    settings = {"timesteps": 4, "query_draws": 4}
     index = cl.index(str(icons.model), images, method="trak", out=tmp_path / "index", **settings)
-    rows = {
-        region: [hit.row for hit in index.trace(picture, top=40, region=region)[0].proponents]
-        for region in (LEFT, RIGHT)
-    }
-    assert a in rows[LEFT][:3]
-    assert b in rows[RIGHT][:3]
-    assert a not in rows[RIGHT][:8]
-    assert b not in rows[LEFT][:8]
+
+    def top(region, count=1):
+        (rows,) = index.search(picture, top=count, region=region).rows
+        return set(rows)
+
+    assert {a, b} <= top(None, 5)
+    assert top(LEFT) == {a}
+    assert top(RIGHT) == {b}
+    assert b not in top(LEFT, 20)
+    assert a not in top(RIGHT, 20)
