@@ -19,6 +19,7 @@ from creditline.data.masks import COLUMN, read_masks
 from creditline.data.metadata import describe
 from creditline.data.pixels import MEMORY_LIMIT
 from creditline.data.spec import ImageSpec
+from creditline.data.template import fill
 from creditline.errors import DataError, unknown
 from creditline.settings import require
 
@@ -41,6 +42,7 @@ def load_images(
     text_column: str = "text",
     label_column: str = "label",
     masks: str | Path | None = None,
+    prompt_template: str | None = None,
     skip_bad: bool = False,
     limit: int | None = None,
     sample: int | None = None,
@@ -77,6 +79,9 @@ def load_images(
         masks: the part of each picture that attribution looks at, white on black: `"column"`, where
             metadata column `mask` names a file of the source; or a folder or zip file of masks with
             the pictures' names; see `creditline.data.masks`.
+        prompt_template: makes every caption out of other columns, as
+            `"an icon of {label} by {contributor}"`; classes go by their names. Columns that it
+            does not name change nothing.
         skip_bad: leave out pictures that cannot be read or do not fit, metadata rows without a
             file and files without a row, and list them in `skipped`, instead of stopping.
         limit: load only the first so many pictures.
@@ -112,6 +117,12 @@ def load_images(
         _fits(source, spec)
         if masks is not None:
             raise DataError("Masks are read with the pictures. Use with_masks on an ImageSet.")
+        require(
+            prompt_template is None,
+            "A prompt template makes captions when images are loaded, and these are already",
+            prompt_template,
+            "Load their source with it.",
+        )
         return part(source)
 
     aside = COLUMN if masks == "column" else None
@@ -119,6 +130,14 @@ def load_images(
     people = _contributors(listing, contributors, contributor_column)
     texts = _column(listing, text_column, required=text_column != "text")
     classes, class_names = _labels(listing, labels, label_column)
+    if prompt_template is not None:
+        known = {
+            **listing.columns,
+            "contributor": people,
+            "text": texts,
+            "label": _shown(classes, class_names),
+        }
+        texts = fill(prompt_template, known, listing.names)
     used = {text_column}
     if contributors in (None, "column"):
         used.add(contributor_column)
@@ -223,6 +242,11 @@ def _labels(listing: Listing, origin: str | None, column: str) -> Labels:
         return class_indices(parent_folder(listing.names), "folder", numbers=False)
     values = _column(listing, column, required=origin == "column" or column != "label")
     return class_indices(values, column, listing.classes)
+
+
+def _shown(classes: Sequence[int | None], names: Sequence[str] | None) -> list[Value]:
+    """Classes by name, or number where they have none."""
+    return [None if c is None else str(c) if names is None else names[c] for c in classes]
 
 
 def _fits(images: ImageSet, spec: ImageSpec) -> None:
