@@ -337,7 +337,9 @@ def _mean_error(errors: Sequence[float | None]) -> float | None:
 
 
 def _region(values: dict[str, Any] | None) -> Region | None:
-    return values and Region(**{**values, "mask": base64.b64decode(values["mask"])})
+    if values is None:
+        return None
+    return Region(**{**values, "mask": base64.b64decode(values["mask"])})
 
 
 def _encode(value: object) -> object:
