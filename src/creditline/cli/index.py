@@ -35,6 +35,7 @@ EVERY = [cls() for cls in METHODS.values()]
 )
 @click.option("--overwrite", is_flag=True, help="replace an index made from something else")
 @models.parts_options
+@images.masks_option
 @images.image_options
 @settings_options(*EVERY, section="Method")
 def command(

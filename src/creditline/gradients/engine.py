@@ -97,7 +97,7 @@ class Engine(ABC):
         x_t = process.add_noise(x0, noise, t)
         with autocast(self.precision, x0.device):
             output = self.denoiser.predict(x_t, t, evaluations.condition)
-        return self.objective(process, output, x0, noise, t)
+        return self.objective(process, output, x0, noise, t, evaluations.weight)
 
     def batch(self, evaluations: int) -> int:
         """How many probes, of so many evaluations each, are best handed over at once."""

@@ -95,7 +95,8 @@ def build(
     if claim(manifest, folder, overwrite):
         return
     settled = settle(folder, source, images)
-    store = Store(folder, source.models, source.dim, source.halves)
+    masked = images.masks is not None
+    store = Store(folder, source.models, source.dim, source.halves, masked=masked)
     shards = extract(store, source, images, workers, shard_rows, encoded=encoded)
     facts = {**facts, **settled, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)
