@@ -18,7 +18,6 @@ from creditline.gradients.engine import Engine, Work
 from creditline.gradients.parameters import Layer, differentiable
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
-from creditline.gradients.sides import kept_sizes
 from creditline.gradients.taps import Segments, Tap, tap_of
 
 PASSES = 4
@@ -85,14 +84,13 @@ class HookEngine(Engine):
 
     def means(self, work: Sequence[Work]) -> list[Tensor]:
         device = self.denoiser.device
-        sizes = kept_sizes(self.layers, self.sides)
-        totals = [torch.zeros(len(work), size, device=device) for size in sizes]
+        totals = self._totals(work)
         with differentiable(self.denoiser.module, self.rest) as parameters:
             rest = [p for layer in parameters for p in layer]
             for chunk in self._passes(work):
                 self._pass(work, chunk, totals, rest)
         lengths = torch.tensor([len(group) for _, group in work], device=device)
-        return [total / (lengths[:, None] * self.scale) for total in totals]
+        return [total.div_(lengths[:, None] * self.scale) for total in totals]
 
     def _passes(self, work: Sequence[Work]) -> Iterator[Chunk]:
         """The work in passes; a gradient of more evaluations than fit takes several."""
