@@ -18,9 +18,12 @@ from creditline.gradients.engine import Engine, Work
 from creditline.gradients.parameters import Layer, differentiable
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
+from creditline.gradients.sides import kept_sizes
 from creditline.gradients.taps import Segments, Tap, tap_of
 
 PASSES = 4
+WAITING = 1 << 29
+"""Most bytes of gradients that wait for their projection."""
 TOLERANCE = 1e-3
 """Of the gradient's norm; rounding leaves 1e-6."""
 
@@ -49,7 +52,8 @@ class HookEngine(Engine):
         self._verified = False
 
     def batch(self, evaluations: int) -> int:
-        return max(1, PASSES * self.microbatch // evaluations)
+        each = 4 * 2 * sum(kept_sizes(self.layers, self.sides))  # either half, float32
+        return max(1, min(PASSES * self.microbatch // evaluations, WAITING // each))
 
     def verify(self, images: Batch) -> None:
         """Compare with autograd before long work; the first call does, further ones return.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ from creditline.settings import require
 from creditline.units import bytes_of
 
 ANY = NoisePlan("random", timesteps=1)
+E = TypeVar("E", bound=Engine)
+MANY = 16
+"""Evaluations of a gradient that fill a pass of their own well enough on a CPU."""
 
 
 class GradientSource:
@@ -77,14 +81,14 @@ class GradientSource:
                 )
         self.dim = dimension(spec.projection, self.layers)
         self.models = len(self.denoisers)
+        self.halves = spec.has_halves
+        self.parts: Parts = "halves" if self.halves else "whole"
         self.learns = spec.projection.learns
         self.learnt: tuple[Learnt, ...] = ()
         self.engines: tuple[Engine, ...] = ()
         self._fitted: list[Engine] = []
         if not self.learns:
             self._equip([build(spec.projection, self.layers)] * self.models)
-        self.halves = spec.has_halves
-        self.parts: Parts = "halves" if self.halves else "whole"
         self.parameters = sum(layer.size for layer in self.layers)
 
     def check(self, images: ImageSet) -> None:
@@ -188,13 +192,29 @@ class GradientSource:
         self.engines = tuple(map(self._engine, self.denoisers, projectors))
 
     def _engine(self, denoiser: Denoiser, projector: Projector) -> Engine:
-        """The engine asked for; by itself, hooks where they need no weight gradients."""
-        spec, sides = self.spec, projector.sides
-        hooks = spec.engine == "hooks" or (spec.engine == "auto" and sides is not None)
-        kind = HookEngine if hooks else AutogradEngine
-        return self._made(kind, denoiser, sides)
+        """The engine asked for; by itself the cheaper one, as `tools/bench.py` has measured them.
 
-    def _made(self, kind: type[Engine], denoiser: Denoiser, sides: Sides | None) -> Engine:
+        Hooks, where sides spare them the weights' gradients, or where a gradient has so few
+        evaluations that passes of one alone are thin. What they leave to autograd they take one
+        gradient at a time, too.
+        """
+        spec, sides = self.spec, projector.sides
+        if spec.engine == "autograd" or (
+            spec.engine == "auto" and sides is None and self._evaluations() >= MANY
+        ):
+            return self._made(AutogradEngine, denoiser, sides)
+        hooks = self._made(HookEngine, denoiser, sides)
+        thin = spec.engine == "auto" and sides is None and bool(hooks.rest)
+        return self._made(AutogradEngine, denoiser, sides) if thin else hooks
+
+    def _evaluations(self) -> int:
+        """Of each gradient that has to be taken by itself."""
+        plan = self.spec.plan
+        if self.spec.normalise == "timestep":
+            return plan.draws
+        return plan.evaluations // (1 + self.halves)
+
+    def _made(self, kind: type[E], denoiser: Denoiser, sides: Sides | None) -> E:
         spec = self.spec
         settings = spec.objective, spec.normalise, sides, spec.batch_size or 1, spec.precision
         return kind(denoiser, self.layers, *settings)
