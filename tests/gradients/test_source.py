@@ -43,6 +43,12 @@ def test_engine(tiny_model, projection, engine, plan, more, kind):
     assert type(source(tiny_model, projection, engine, plan, **more).engines[0]) is kind
 
 
+def test_large_whole_gradients_are_taken_by_autograd(tiny_model, monkeypatch):
+    monkeypatch.setattr("creditline.gradients.source.SMALL", 1000)
+    assert type(source(tiny_model, "none").engines[0]) is AutogradEngine
+    assert type(source(tiny_model, "two-sided").engines[0]) is HookEngine
+
+
 def test_whole_gradients_that_hooks_leave_to_autograd_are_its_own(tiny_model):
     tiny_model.module.register_parameter("scale", torch.nn.Parameter(torch.ones(1)))
     assert type(source(tiny_model, "none").engines[0]) is AutogradEngine

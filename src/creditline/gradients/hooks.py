@@ -22,7 +22,7 @@ from creditline.gradients.sides import kept_sizes
 from creditline.gradients.taps import Segments, Tap, tap_of
 
 PASSES = 4
-WAITING = 1 << 29
+WAITING = 1 << 28
 """Most bytes of gradients that wait for their projection."""
 TOLERANCE = 1e-3
 """Of the gradient's norm; rounding leaves 1e-6."""

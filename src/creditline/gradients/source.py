@@ -37,6 +37,8 @@ ANY = NoisePlan("random", timesteps=1)
 E = TypeVar("E", bound=Engine)
 MANY = 16
 """Evaluations of a gradient that fill a pass of their own well enough on a CPU."""
+SMALL = 1 << 22
+"""Parameters whose whole gradients are cheap to hold for all images of a pass."""
 
 
 class GradientSource:
@@ -79,6 +81,7 @@ class GradientSource:
                     f"Models must share one architecture; {other.source} has other parameters "
                     f"than {self.denoisers[0].source}. Index them separately."
                 )
+        self.parameters = sum(layer.size for layer in self.layers)
         self.dim = dimension(spec.projection, self.layers)
         self.models = len(self.denoisers)
         self.halves = spec.has_halves
@@ -89,7 +92,6 @@ class GradientSource:
         self._fitted: list[Engine] = []
         if not self.learns:
             self._equip([build(spec.projection, self.layers)] * self.models)
-        self.parameters = sum(layer.size for layer in self.layers)
 
     def check(self, images: ImageSet) -> None:
         """Raise before long work if images, noise plan or engine do not fit the models.
@@ -194,18 +196,17 @@ class GradientSource:
     def _engine(self, denoiser: Denoiser, projector: Projector) -> Engine:
         """The engine asked for; by itself the cheaper one, as `tools/bench.py` has measured them.
 
-        Hooks, where sides spare them the weights' gradients, or where a gradient has so few
-        evaluations that passes of one alone are thin. What they leave to autograd they take one
-        gradient at a time, too.
+        Hooks, where sides spare them the weights' gradients. Whole ones are better left to autograd
+        unless passes of one gradient alone would be thin, and several are small enough to wait for
+        each other; what hooks leave to autograd they take one gradient at a time, too.
         """
         spec, sides = self.spec, projector.sides
-        if spec.engine == "autograd" or (
-            spec.engine == "auto" and sides is None and self._evaluations() >= MANY
-        ):
-            return self._made(AutogradEngine, denoiser, sides)
-        hooks = self._made(HookEngine, denoiser, sides)
-        thin = spec.engine == "auto" and sides is None and bool(hooks.rest)
-        return self._made(AutogradEngine, denoiser, sides) if thin else hooks
+        small = self.parameters <= SMALL and self._evaluations() < MANY
+        if spec.engine == "hooks" or (spec.engine == "auto" and (sides is not None or small)):
+            hooks = self._made(HookEngine, denoiser, sides)
+            if spec.engine == "hooks" or sides is not None or not hooks.rest:
+                return hooks
+        return self._made(AutogradEngine, denoiser, sides)
 
     def _evaluations(self) -> int:
         """Of each gradient that has to be taken by itself."""
