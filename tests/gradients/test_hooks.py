@@ -8,6 +8,7 @@ from torch import nn
 
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError
+from creditline.gradients import taps
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.objective import Objective
@@ -158,10 +159,10 @@ def denoiser(inner: nn.Module) -> Denoiser:
     return Denoiser(network)
 
 
-def batch(n: int = 3):
+def batch(n: int = 3, side: int = SIDE):
     from creditline.diffusion.denoiser import Batch
 
-    pixels = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    pixels = torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
     return Batch(pixels, {}, tuple("abc"[:n]))
 
 
@@ -197,6 +198,18 @@ def test_the_size_of_a_pass_changes_nothing(name, microbatch):
     mine.microbatch = microbatch
     probes = expand(model, batch(), NoisePlan(timesteps=5, draws=2), "train")
     assert_same(mine.gradients(probes), exact.gradients(probes))
+    assert_same(mine.gradients(probes, "halves"), exact.gradients(probes, "halves"))
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+@pytest.mark.parametrize("many", [1, 1 << 30])
+@pytest.mark.parametrize("side", [5, 24])
+@pytest.mark.parametrize("name", ["conv", "stride", "dilation", "groups", "depthwise", "pointwise"])
+def test_a_convolution_contracted_in_any_way(name, side, many, rank, monkeypatch):
+    monkeypatch.setattr(taps, "MANY", many)
+    model = denoiser(MODULES[name]())
+    exact, mine = both(model, rank)
+    probes = expand(model, batch(2, side), NoisePlan(timesteps=3), "train")
     assert_same(mine.gradients(probes, "halves"), exact.gradients(probes, "halves"))
 
 

@@ -22,6 +22,8 @@ from creditline.gradients.sides import kept_sizes
 from creditline.gradients.taps import Segments, Tap, tap_of
 
 PASSES = 4
+WAITING = 1 << 28
+"""Most bytes of gradients that wait for their projection."""
 TOLERANCE = 1e-3
 """Of the gradient's norm; rounding leaves 1e-6."""
 
@@ -50,7 +52,8 @@ class HookEngine(Engine):
         self._verified = False
 
     def batch(self, evaluations: int) -> int:
-        return max(1, PASSES * self.microbatch // evaluations)
+        each = 4 * 2 * sum(kept_sizes(self.layers, self.sides))  # either half, float32
+        return max(1, min(PASSES * self.microbatch // evaluations, WAITING // each))
 
     def verify(self, images: Batch) -> None:
         """Compare with autograd before long work; the first call does, further ones return.
@@ -85,14 +88,13 @@ class HookEngine(Engine):
 
     def means(self, work: Sequence[Work]) -> list[Tensor]:
         device = self.denoiser.device
-        sizes = kept_sizes(self.layers, self.sides)
-        totals = [torch.zeros(len(work), size, device=device) for size in sizes]
+        totals = self._totals(work)
         with differentiable(self.denoiser.module, self.rest) as parameters:
             rest = [p for layer in parameters for p in layer]
             for chunk in self._passes(work):
                 self._pass(work, chunk, totals, rest)
         lengths = torch.tensor([len(group) for _, group in work], device=device)
-        return [total / (lengths[:, None] * self.scale) for total in totals]
+        return [total.div_(lengths[:, None] * self.scale) for total in totals]
 
     def _passes(self, work: Sequence[Work]) -> Iterator[Chunk]:
         """The work in passes; a gradient of more evaluations than fit takes several."""
