@@ -82,7 +82,8 @@ def build(
         workers: processes.
         shard_rows: images per shard; what a crash can lose per worker.
         overwrite: replace an index that was built from another request.
-        encoded: where latents and text embeddings are kept; in `folder` by default.
+        encoded: where latents and text embeddings are kept; by default in `folder`, and only until
+            the index is complete.
 
     Raises:
         IndexMismatchError: if `folder` holds an index of another request, or `encoded` what
@@ -99,7 +100,13 @@ def build(
     shards = extract(store, source, images, workers, shard_rows, encoded=encoded)
     facts = {**facts, **settled, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)
+    clear(store)
+
+
+def clear(store: Store) -> None:
+    """Remove what only building needs, once the manifest says the index is complete."""
     store.clear_shards()
+    shutil.rmtree(store.folder / ENCODED, ignore_errors=True)
 
 
 def extract(
@@ -120,7 +127,8 @@ def extract(
         workers: processes.
         shard_rows: images per shard.
         first: key of the first image in the table.
-        encoded: where latents and text embeddings are kept; beside the table by default.
+        encoded: where latents and text embeddings are kept; beside the table by default, until
+            `clear`.
 
     Raises:
         CreditlineError: if the disk is full.

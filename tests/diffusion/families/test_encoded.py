@@ -46,7 +46,8 @@ def test_each_picture_and_prompt_is_encoded_once(load, captioned, tmp_path, monk
     assert model.encoded is None
     alone = cl.index(model, captioned, out=tmp_path / "c", shard_rows=2, **SMALL)
     assert alone.digest() == first.digest()
-    assert (tmp_path / "c" / "encoded" / "latents").is_dir()
+    assert (shared / "latents").is_dir()
+    assert not (tmp_path / "c" / "encoded").exists()  # of no more use, and larger than features
 
 
 def test_latents_of_another_autoencoder_are_refused(load, captioned, tmp_path):
