@@ -18,8 +18,9 @@ from diffusers import DDPMScheduler
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import UNetConfig
-from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
+from creditline.gradients.parameters import Layer, differentiable, select
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
 from creditline.gradients.projection import Projection
@@ -67,7 +68,8 @@ def _measure(denoiser: UNetDenoiser, resolution: int, t: int, dim: int, rounds: 
     n = max(1, 120 // t)
     pixels = np.random.default_rng(0).integers(0, 256, (n, resolution, resolution, 3), np.uint8)
     images = ImageSet.from_images(pixels)
-    work: list[Callable[[], object]] = [plain_step(denoiser, images, t)]
+    layers = select(denoiser.module)
+    work: list[Callable[[], object]] = [plain_step(denoiser, images, t, layers)]
     for projection, engine in ENGINES.values():
         spec = FeatureSpec(
             plan=NoisePlan(timesteps=t),
@@ -87,19 +89,23 @@ def _measure(denoiser: UNetDenoiser, resolution: int, t: int, dim: int, rounds: 
     return [statistics.median(kept) for kept in seconds]
 
 
-def plain_step(denoiser: UNetDenoiser, images: ImageSet, t: int) -> Callable[[], object]:
-    """A training step's forward and backward pass over all evaluations, in batches."""
+def plain_step(
+    denoiser: Denoiser, images: ImageSet, t: int, layers: tuple[Layer, ...]
+) -> Callable[[], object]:
+    """A training step's pass forward and back to some layers over all evaluations, in batches."""
     batch = denoiser.encode(images, range(len(images)))
     evaluations = join(expand(denoiser, batch, NoisePlan(timesteps=t), "train"))
-    process, parameters = denoiser.process, list(denoiser.module.parameters())
+    process = denoiser.process
 
     def run() -> None:
-        for start in range(0, len(evaluations.t), BATCH):
-            part = evaluations[slice(start, start + BATCH)]
-            x_t = process.add_noise(part.x0, part.noise, part.t)
-            output = denoiser.predict(x_t, part.t, part.condition)
-            target = process.target(part.x0, part.noise, part.t)
-            torch.autograd.grad(torch.nn.functional.mse_loss(output, target), parameters)
+        with differentiable(denoiser.module, layers) as grouped:
+            parameters = [p for layer in grouped for p in layer]
+            for start in range(0, len(evaluations.t), BATCH):
+                part = evaluations[slice(start, start + BATCH)]
+                x_t = process.add_noise(part.x0, part.noise, part.t)
+                output = denoiser.predict(x_t, part.t, part.condition)
+                target = process.target(part.x0, part.noise, part.t)
+                torch.autograd.grad(torch.nn.functional.mse_loss(output, target), parameters)
 
     return run
 

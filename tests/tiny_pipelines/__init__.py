@@ -9,12 +9,16 @@ import copy
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from tests.tiny_pipelines import pipelines
-from tests.tiny_pipelines.networks import vae
+from tests.tiny_pipelines.networks import CLASSES, vae
 from tests.tiny_pipelines.size import MODERATE, TINY, Size
 
-__all__ = ["ENCODING", "MAKERS", "MODERATE", "TINY", "make", "network_of", "peft_folder", "vae"]
+from creditline.data.image_set import ImageSet
+
+__all__ = ["ENCODING", "MAKERS", "MODERATE", "TINY", "Size"]
+__all__ += ["make", "network_of", "peft_folder", "pictures", "vae"]
 
 MAKERS = {
     "sd": pipelines.stable_diffusion,
@@ -32,6 +36,8 @@ MAKERS = {
 
 ENCODING = {"flux": {"side": 16, "prompt_tokens": 12}}
 """What has to be said of a pipeline's pictures: FLUX has no size, and T5 is given few tokens."""
+
+TEXTS = ("a red cat", "two boats", "a house", "cat", "a cat", "a house")
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
@@ -59,3 +65,13 @@ def peft_folder(pipeline, folder: Path, rank: int = 2, seed: int = 1, targets=AT
     config = LoraConfig(r=rank, lora_alpha=4, target_modules=list(targets), init_lora_weights=False)
     get_peft_model(copy.deepcopy(network_of(pipeline)), config).save_pretrained(folder)
     return folder
+
+
+def pictures(n: int = len(TEXTS), side: int = 2 * TINY.side) -> ImageSet:
+    """Random pictures with captions, classes and two contributors."""
+    return ImageSet.from_images(
+        np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8),
+        texts=[TEXTS[i % len(TEXTS)] for i in range(n)],
+        labels=[i % CLASSES for i in range(n)],
+        contributors=[f"artist {i % 2}" for i in range(n)],
+    )

@@ -60,11 +60,11 @@ def _blocks(size: Size, attending: str):
     return {**size.blocks, "down_block_types": down, "up_block_types": up[::-1]}
 
 
-def dit(size: Size, channels: int = LATENT):
+def dit(size: Size):
     from diffusers import DiTTransformer2DModel
 
     return DiTTransformer2DModel(
-        **_patches(size, channels, 2 * channels),
+        **_patches(size, LATENT, 2 * LATENT),
         num_embeds_ada_norm=CLASSES,
         norm_elementwise_affine=False,
     )
