@@ -91,7 +91,8 @@ def build(
         CreditlineError: if `folder` exists and is no index, or the disk is full.
     """
     require(shard_rows >= 1, "shard_rows must be at least 1", shard_rows, "Try 32.")
-    source.check(images)
+    with _keeping(source, encoded):
+        source.check(images)
     manifest = Manifest("index", request, facts)
     if claim(manifest, folder, overwrite):
         return
@@ -139,9 +140,7 @@ def extract(
     todo = [shard for shard in shards if shard.number not in finished]
     done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
     _require_space(store.folder, source, len(images) - done)
-    keeping: AbstractContextManager[None] = nullcontext()
-    if isinstance(source, GradientSource):
-        keeping = source.keeping(encoded or store.folder / ENCODED)
+    keeping = _keeping(source, encoded or store.folder / ENCODED)
     try:
         with keeping, Progress("index", len(images), "image", done=done) as bar:
             shared = (source, images, store, first)
@@ -153,6 +152,13 @@ def extract(
             f"are safe in {store.folder}; make room and run the same command again to continue."
         ) from error
     return len(shards)
+
+
+def _keeping(source: Source, folder: Path | None) -> AbstractContextManager[None]:
+    """Latents and text embeddings kept in a folder meanwhile, by a source that has them."""
+    if folder is None or not isinstance(source, GradientSource):
+        return nullcontext()
+    return source.keeping(folder)
 
 
 def _require_space(folder: Path, source: Source, images: int) -> None:
