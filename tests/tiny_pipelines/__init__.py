@@ -17,10 +17,10 @@ from tests.tiny_pipelines.size import MODERATE, TINY, Size
 
 from creditline.data.image_set import ImageSet
 
-__all__ = ["ENCODING", "MAKERS", "MODERATE", "TINY", "Size"]
+__all__ = ["ENCODING", "LATENT", "MAKERS", "MODERATE", "TINY", "Size"]
 __all__ += ["make", "network_of", "peft_folder", "pictures", "vae"]
 
-MAKERS = {
+LATENT = {
     "sd": pipelines.stable_diffusion,
     "sd-v": partial(pipelines.stable_diffusion, prediction="v_prediction"),
     "sdxl": pipelines.sdxl,
@@ -30,9 +30,12 @@ MAKERS = {
     "sd3": pipelines.sd3,
     "flux": pipelines.flux,
     "ldm": pipelines.ldm,
+}
+PIXEL = {
     "ddpm": pipelines.pixels,
     "ddim": partial(pipelines.pixels, implicit=True),
 }
+MAKERS = {**LATENT, **PIXEL}
 
 ENCODING = {"flux": {"side": 16, "prompt_tokens": 12}}
 """What has to be said of a pipeline's pictures: FLUX has no size, and T5 is given few tokens."""
