@@ -247,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     titles = [case.title for case in CASES]
     parser.add_argument("--classes", nargs="+", choices=titles, default=titles)
-    parser.add_argument("--pictures", type=int, default=6, help="that the cost is measured on")
+    parser.add_argument("--pictures", type=int, default=4, help="that the cost is measured on")
     parser.add_argument("--rounds", type=int, default=3, help="of the cost; 0: leave it out")
     args = parser.parse_args()
     torch.set_num_threads(1)
