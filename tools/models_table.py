@@ -35,7 +35,7 @@ from creditline.doctor import diagnose
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.objective import Objective
-from creditline.gradients.parameters import select
+from creditline.gradients.parameters import Layer, select
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand
 from creditline.gradients.source import GradientSource
@@ -161,9 +161,19 @@ def trains(base: Denoiser, lora: bool, out: Path) -> bool:
     if not (finite and untouched and _encoders(base) == _encoders(tuned)):
         return False
     if not lora:
-        return set(after) == set(before) and not any(same)
+        still = {name for name, alike in zip(before, same, strict=True) if alike}
+        return set(after) == set(before) and still <= idle(base)
     added = adapter_parameters(tuned.module)
     return all(same) and set(after) == set(before) | added and any(after[n].any() for n in added)
+
+
+def idle(model: Denoiser) -> set[str]:
+    """Parameters that no loss depends on, such as those of the last block that only the text meets."""
+    named = model.module.named_parameters()
+    layers = [Layer(name, (name,), (tuple(value.shape),)) for name, value in named]
+    probes = expand(model, model.encode(pictures(), [0, 1]), NoisePlan(timesteps=2), "train")
+    found = AutogradEngine(model, layers, Objective("simple")).gradients(probes)
+    return {layer.name for layer, gradient in zip(layers, found, strict=True) if not gradient.any()}
 
 
 def generates(model: Denoiser, out: Path) -> bool:
