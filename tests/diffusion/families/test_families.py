@@ -1,6 +1,6 @@
 """Every family, whole and with an adapter: its loss is the one diffusers' training scripts have.
 
-Its gradient, index, trace and doctor: `tests/tools/test_models_table.py`.
+Its gradient, index, trace and doctor: `tests/tools/test_model_checks.py`.
 """
 
 from __future__ import annotations

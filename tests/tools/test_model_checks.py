@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("peft")
 pytest.importorskip("transformers")
 
-from tools.models_table import CASES, examine
+from tools.model_checks import CASES, examine
 
 TITLES = [case.title for case in CASES]
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
