@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import UNetConfig
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
-from creditline.gradients.parameters import Layer, differentiable, select
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
 from creditline.gradients.projection import Projection
@@ -68,8 +67,7 @@ def _measure(denoiser: UNetDenoiser, resolution: int, t: int, dim: int, rounds: 
     n = max(1, 120 // t)
     pixels = np.random.default_rng(0).integers(0, 256, (n, resolution, resolution, 3), np.uint8)
     images = ImageSet.from_images(pixels)
-    layers = select(denoiser.module)
-    work: list[Callable[[], object]] = [plain_step(denoiser, images, t, layers)]
+    work: list[Callable[[], object]] = [plain_step(denoiser, images, t)]
     for projection, engine in ENGINES.values():
         spec = FeatureSpec(
             plan=NoisePlan(timesteps=t),
@@ -90,22 +88,27 @@ def _measure(denoiser: UNetDenoiser, resolution: int, t: int, dim: int, rounds: 
 
 
 def plain_step(
-    denoiser: Denoiser, images: ImageSet, t: int, layers: tuple[Layer, ...]
+    denoiser: Denoiser, images: ImageSet, t: int, parameters: Sequence[torch.Tensor] = ()
 ) -> Callable[[], object]:
-    """A training step's pass forward and back to some layers over all evaluations, in batches."""
+    """A training step's forward and backward pass over all evaluations, in batches.
+
+    Args:
+        denoiser: the model.
+        images: whose evaluations.
+        t: timesteps of each.
+        parameters: that the gradient is taken in; all by default.
+    """
     batch = denoiser.encode(images, range(len(images)))
     evaluations = join(expand(denoiser, batch, NoisePlan(timesteps=t), "train"))
-    process = denoiser.process
+    process, chosen = denoiser.process, list(parameters) or list(denoiser.module.parameters())
 
     def run() -> None:
-        with differentiable(denoiser.module, layers) as grouped:
-            parameters = [p for layer in grouped for p in layer]
-            for start in range(0, len(evaluations.t), BATCH):
-                part = evaluations[slice(start, start + BATCH)]
-                x_t = process.add_noise(part.x0, part.noise, part.t)
-                output = denoiser.predict(x_t, part.t, part.condition)
-                target = process.target(part.x0, part.noise, part.t)
-                torch.autograd.grad(torch.nn.functional.mse_loss(output, target), parameters)
+        for start in range(0, len(evaluations.t), BATCH):
+            part = evaluations[slice(start, start + BATCH)]
+            x_t = process.add_noise(part.x0, part.noise, part.t)
+            output = denoiser.predict(x_t, part.t, part.condition)
+            target = process.target(part.x0, part.noise, part.t)
+            torch.autograd.grad(torch.nn.functional.mse_loss(output, target), chosen)
 
     return run
 

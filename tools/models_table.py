@@ -22,6 +22,7 @@ from tests.tiny_pipelines import MODERATE, pictures
 from tools.bench import plain_step
 from tools.model_checks import CASES, Case, examine
 
+from creditline.gradients.parameters import differentiable
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
@@ -47,8 +48,9 @@ def cost(case: Case, lora: bool, folder: Path, n: int, rounds: int) -> tuple[flo
     model = case.load(folder, lora, MODERATE, RANK)
     images = pictures(n, model.image_shape[1])
     source = GradientSource([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
-    with source.keeping(folder / "encoded"):
-        plain = plain_step(model, images, T, source.layers)
+    trained = differentiable(model.module, source.layers)
+    with source.keeping(folder / "encoded"), trained as layers:
+        plain = plain_step(model, images, T, [p for layer in layers for p in layer])
         features = partial(source.extract, images, range(n), parts="halves")
         seconds: tuple[list[float], list[float]] = ([], [])
         for i in range(rounds + 1):
