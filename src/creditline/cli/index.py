@@ -31,7 +31,8 @@ EVERY = [cls() for cls in METHODS.values()]
 @models.workers_option
 @click.option("--shard-rows", type=int, default=32, show_default=True, help="images per task")
 @click.option(
-    "--encoded", help="folder of latents and text embeddings to share  [default: in the index]"
+    "--encoded",
+    help="folder of latents and text embeddings to share  [default: in the index until complete]",
 )
 @click.option("--overwrite", is_flag=True, help="replace an index made from something else")
 @models.parts_options

@@ -28,7 +28,7 @@ from creditline.data.image_set import ImageSet, duplicates
 from creditline.errors import DataError
 from creditline.features import Features
 from creditline.indexing import spectra
-from creditline.indexing.build import Source, extract
+from creditline.indexing.build import Source, clear, extract
 from creditline.indexing.fitted import HALVES
 from creditline.indexing.sources import images_of
 from creditline.indexing.state import State
@@ -74,7 +74,7 @@ def add(state: State, source: Source, images: ImageSet, workers: int = 1) -> Non
 
     version = store.append(count)
     _change(state, version, update, ("added", images.ids))
-    store.clear_shards()
+    clear(store)
 
 
 def remove(state: State, rows: Sequence[int] | np.ndarray, purge: bool = False) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from creditline.indexing.queries import Queries
-from creditline.indexing.store import Store, png
+from creditline.indexing.store import Store
+from creditline.indexing.thumbnail import png
 from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreShape
 from creditline.totals import tally

@@ -16,24 +16,22 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, NumericsError
 from creditline.features import Features, chunk_rows
 from creditline.files import write_file
+from creditline.indexing.thumbnail import as_png, compact
 
 TABLE = "images.lance"
 SHARDS = "shards"
 KEY = "row"
 MASK = "mask"
-THUMBNAIL = 128
 Kind = Literal["feature", "error"]
 KINDS: tuple[Kind, ...] = ("feature", "error")
 FACTS = ("id", "name", "contributor", "text", "label", "columns")
@@ -231,7 +229,7 @@ class Store:
                 json.dumps({key: values[i] for key, values in images.columns.items()})
                 for i in indices
             ],
-            "picture": [png(images.image(i)) for i in indices],
+            "picture": [compact(images.image(i)) for i in indices],
         }
         if self.masked:
             keys = images.mask_ids or (None,) * len(images)
@@ -281,7 +279,8 @@ class Store:
         """PNG bytes of some training images, at most 128 px on a side."""
         if not len(rows):
             return []
-        return self._open().take(list(rows), columns=["picture"]).column("picture").to_pylist()
+        taken = self._open().take(list(rows), columns=["picture"])
+        return [as_png(picture) for picture in taken.column("picture").to_pylist()]
 
     def digest(self) -> str:
         """Hash of every column in row order, independent of files, fragments and versions.
@@ -357,13 +356,3 @@ def normalise(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, n
     norm = np.linalg.norm(features.astype(np.float64), axis=1)
     unit = features / np.where(norm > 0, norm, 1.0)[:, None]
     return unit.astype(np.float16), norm
-
-
-def png(picture: Image.Image, side: int = THUMBNAIL) -> bytes:
-    """PNG bytes of a picture, reduced to at most `side` pixels."""
-    if max(picture.size) > side:
-        picture = picture.copy()
-        picture.thumbnail((side, side))
-    buffer = BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
