@@ -37,6 +37,7 @@ class ImageSet:
         source: where they came from, in words.
         shape: (C, H, W) of every picture, C = 3.
         skipped: (name, reason) of what was left out because `skip_bad` was asked for.
+        prompt_template: that captions were made by, or None; queries are captioned alike.
         fingerprint: hash over ids, labels, texts and spec, in order.
     """
 
@@ -52,6 +53,7 @@ class ImageSet:
         columns: Mapping[str, Sequence[str | None]] | None = None,
         source: str = "memory",
         skipped: Iterable[tuple[str, str]] = (),
+        prompt_template: str | None = None,
     ) -> None:
         n = len(pixels.ids)
         nothing = (None,) * n
@@ -70,6 +72,7 @@ class ImageSet:
         self.spec = pixels.spec
         self.source = source
         self.skipped = tuple(skipped)
+        self.prompt_template = prompt_template
         self.shape = (3, pixels.shape[0], pixels.shape[1])
         fields = {"names": self.names, "contributors": self.contributors, "texts": self.texts}
         for name, values in {**fields, "labels": self.labels, **self._columns}.items():
@@ -134,6 +137,22 @@ class ImageSet:
             columns={key: pick(values) for key, values in self._columns.items()},
             source=self.source,
             skipped=self.skipped,
+            prompt_template=self.prompt_template,
+        )
+
+    def captioned(self, texts: Sequence[str | None], prompt_template: str | None) -> ImageSet:
+        """The same pictures with other captions, and the template that made them, if one did."""
+        return ImageSet(
+            self._pixels,
+            names=self.names,
+            contributors=self.contributors,
+            texts=texts,
+            labels=self.labels,
+            label_names=self.label_names,
+            columns=self._columns,
+            source=self.source,
+            skipped=self.skipped,
+            prompt_template=prompt_template,
         )
 
     def duplicates(self) -> tuple[tuple[int, ...], ...]:

@@ -56,6 +56,7 @@ class Extractor:
             runs=plan is not None and plan.schedule == "trajectory",
             classes=self.manifest.facts.get("label_names"),
             prompts=prompts,
+            template=self.manifest.facts.get("prompt_template"),
         )
         lengths = {len(run.timesteps) for run in prepared.trajectories if run is not None}
         if method.keeps_timesteps and len(lengths) > 1:
