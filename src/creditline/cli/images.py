@@ -44,7 +44,8 @@ _ORIGINS = [
     option(
         "--prompt-template",
         section=SECTION,
-        help="captions out of other columns: 'an icon of {label} by {contributor}'",
+        help="captions out of other columns: 'an icon of {label} by {contributor}'; of queries "
+        "too, where these have them",
     ),
     option(
         "--skip-bad",

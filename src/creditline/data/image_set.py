@@ -40,6 +40,7 @@ class ImageSet:
         source: where they came from, in words.
         shape: (C, H, W) of every picture, C = 3.
         skipped: (name, reason) of what was left out because `skip_bad` was asked for.
+        prompt_template: that captions were made by, or None; queries are captioned alike.
         fingerprint: hash over ids, labels, texts, spec and masks, in order.
     """
 
@@ -56,6 +57,7 @@ class ImageSet:
         masks: Sequence[Mask | None] | None = None,
         source: str = "memory",
         skipped: Iterable[tuple[str, str]] = (),
+        prompt_template: str | None = None,
     ) -> None:
         n = len(pixels.ids)
         nothing = (None,) * n
@@ -74,6 +76,7 @@ class ImageSet:
         self.spec = pixels.spec
         self.source = source
         self.skipped = tuple(skipped)
+        self.prompt_template = prompt_template
         self.shape = (3, pixels.shape[0], pixels.shape[1])
         fields = {"names": self.names, "contributors": self.contributors, "texts": self.texts}
         for name, values in {**fields, "labels": self.labels, **self._columns}.items():
@@ -139,6 +142,23 @@ class ImageSet:
             masks=None if self.masks is None else pick(self.masks),
             source=self.source,
             skipped=self.skipped,
+            prompt_template=self.prompt_template,
+        )
+
+    def captioned(self, texts: Sequence[str | None], prompt_template: str | None) -> ImageSet:
+        """The same pictures with other captions, and the template that made them, if one did."""
+        return ImageSet(
+            self._pixels,
+            names=self.names,
+            contributors=self.contributors,
+            texts=texts,
+            labels=self.labels,
+            label_names=self.label_names,
+            columns=self._columns,
+            masks=self.masks,
+            source=self.source,
+            skipped=self.skipped,
+            prompt_template=prompt_template,
         )
 
     def with_masks(self, masks: Sequence[Mask | None] | None) -> ImageSet:

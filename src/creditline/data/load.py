@@ -19,7 +19,7 @@ from creditline.data.masks import COLUMN, read_masks
 from creditline.data.metadata import describe
 from creditline.data.pixels import MEMORY_LIMIT
 from creditline.data.spec import ImageSpec
-from creditline.data.template import fill
+from creditline.data.template import fill, known_columns
 from creditline.errors import DataError, unknown
 from creditline.settings import require
 
@@ -131,12 +131,7 @@ def load_images(
     texts = _column(listing, text_column, required=text_column != "text")
     classes, class_names = _labels(listing, labels, label_column)
     if prompt_template is not None:
-        known = {
-            **listing.columns,
-            "contributor": people,
-            "text": texts,
-            "label": _shown(classes, class_names),
-        }
+        known = known_columns(listing.columns, people, texts, classes, class_names)
         texts = fill(prompt_template, known, listing.names)
     used = {text_column}
     if contributors in (None, "column"):
@@ -170,6 +165,7 @@ def load_images(
         masks=parts,
         source=listing.label,
         skipped=(*listing.left_out, *found.skipped),
+        prompt_template=prompt_template,
     )
     return part(images)
 
@@ -242,11 +238,6 @@ def _labels(listing: Listing, origin: str | None, column: str) -> Labels:
         return class_indices(parent_folder(listing.names), "folder", numbers=False)
     values = _column(listing, column, required=origin == "column" or column != "label")
     return class_indices(values, column, listing.classes)
-
-
-def _shown(classes: Sequence[int | None], names: Sequence[str] | None) -> list[Value]:
-    """Classes by name, or number where they have none."""
-    return [None if c is None else str(c) if names is None else names[c] for c in classes]
 
 
 def _fits(images: ImageSet, spec: ImageSpec) -> None:

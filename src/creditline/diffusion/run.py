@@ -14,6 +14,7 @@ from torch.nn.functional import mse_loss
 from creditline.diffusion.config import RunSettings
 from creditline.diffusion.ddim import sample
 from creditline.diffusion.log import TrainLog
+from creditline.diffusion.precision import SCALE, autocast
 from creditline.diffusion.schedule import learning_rate_at
 from creditline.diffusion.start import seed_for
 from creditline.diffusion.state import TrainState
@@ -21,7 +22,6 @@ from creditline.diffusion.trainee import Trainee
 from creditline.errors import CreditlineError, NumericsError
 from creditline.files import write_file
 from creditline.fingerprint import key64
-from creditline.gradients.precision import SCALE, autocast
 from creditline.progress import Progress
 from creditline.report.sheet import sheet
 

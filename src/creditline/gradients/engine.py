@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.precision import SCALE, Precision, autocast, require_precision
 from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
-from creditline.gradients.precision import SCALE, Precision, autocast, require_precision
 from creditline.gradients.probe import Probe
 from creditline.gradients.sides import Sides, kept_sizes
 

@@ -67,6 +67,7 @@ class Extractor:
             classes=self.manifest.facts.get("label_names"),
             prompts=prompts,
             region=region,
+            template=self.manifest.facts.get("prompt_template"),
         )
         lengths = {len(run.timesteps) for run in prepared.trajectories if run is not None}
         if method.keeps_timesteps and len(lengths) > 1:

@@ -12,6 +12,7 @@ import numpy as np
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.data.spec import ImageSpec
+from creditline.data.template import captioned_alike
 from creditline.diffusion.sample import GenerationRecord, read_record, trajectory
 from creditline.errors import DataError, SettingsError
 from creditline.gradients.probe import Trajectory
@@ -91,6 +92,7 @@ def gather(
     classes: Sequence[str] | None = None,
     prompts: str | Sequence[str] | None = None,
     region: Any = None,
+    template: str | None = None,
 ) -> Queries:
     """Prepare queries.
 
@@ -104,6 +106,8 @@ def gather(
         prompts: what the pictures were made from, one for all or one for each; by default their
             captions, or what their record says.
         region: the part of them that counts; see `creditline.indexing.regions`.
+        template: that made the training images' captions, which makes those of pictures in files
+            as well, where they have what it names; see `captioned_alike`.
 
     Raises:
         DataError: if nothing is there, a picture does not come out in `shape`, or has a class
@@ -116,6 +120,7 @@ def gather(
     elif isinstance(source, (str, Path)) or _all_paths(source):
         paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
         images, origins = _prepared(lambda s: _from_paths(paths, s), spec, shape)
+        images = captioned_alike(images, template)
     else:
         listed = _listed(source)
         images = _prepared(lambda s: ImageSet.from_images(listed, spec=s), spec, shape)

@@ -124,6 +124,7 @@ def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> di
         "duplicates": [list(group) for group in images.duplicates()],
         "skipped": [list(pair) for pair in images.skipped],
         "label_names": None if images.label_names is None else list(images.label_names),
+        **({"prompt_template": images.prompt_template} if images.prompt_template else {}),
         "parameters": source.parameters if isinstance(source, GradientSource) else 0,
         **circumstances(),
     }
