@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.tiny_pipelines import ENCODING, MAKERS
+from tests.tiny_pipelines import ENCODING, LATENT
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion import run as run_module
@@ -59,7 +59,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("config", [SHORT, FULL], ids=["lora", "full"])
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", LATENT)
 def test_every_family(folder, load, captioned, tmp_path, name, config):
     base = load(name)
     before = base.fingerprint
