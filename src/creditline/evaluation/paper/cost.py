@@ -140,7 +140,7 @@ def measure(
         optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, fused=True)
         x = torch.randn(size, *denoiser.sample_shape).to(place)
         t = torch.randint(denoiser.process.n_timesteps, (size,)).to(place)
-        wanted = [(recipe.prompts or [0])[0]] * size
+        wanted = [0 if recipe.prompts is None else recipe.prompts[0]] * size
         given = {name: value.to(place) for name, value in denoiser.conditions(wanted).items()}
         scale = SCALE[recipe.precision]
 
@@ -187,7 +187,8 @@ def _network(
         fresh.module.train()
         return fresh
     nothing = np.zeros((1, recipe.resolution, recipe.resolution, 3), np.uint8)
-    images = ImageSet.from_images(nothing, texts=(recipe.prompts or [None])[:1])
+    texts = None if recipe.prompts is None else recipe.prompts[:1]
+    images = ImageSet.from_images(nothing, texts=texts)
     check_tuning(base, images, config, device)
     trainee = TunedTrainee(base, images, config, device)
     trainee.set_mode()

@@ -1,6 +1,9 @@
 """The experiments of the D-TRAK paper (Zheng et al., ICLR 2024, arXiv 2311.00500).
 
-Every number is that of the authors' scripts.
+Every number is that of the authors' scripts. ArtBench differs from them in three ways: generated
+queries take the prompts in turn, picture i with seed i; latents are the mean of the VAE's posterior
+in training too, unless the base is loaded otherwise (`--vae sample`, one draw for each picture);
+and arithmetic is in float32 unless `precision` says half.
 """
 
 from __future__ import annotations

@@ -102,7 +102,9 @@ def run(
     validation = _kept(images.validation, folders.validation)
     encoded = folders.encoded
     train(
-        *(train_images, folders.model, config),
+        train_images,
+        folders.model,
+        config,
         base=start,
         device=device,
         threads=threads,
@@ -110,8 +112,10 @@ def run(
     )
     sampling = GenerateConfig(steps=recipe.sampling_steps, seed=0, guidance=recipe.guidance)
     generate(
-        *(trained(folders.model, config, start, device), recipe.generated, folders.generated),
-        config=sampling,
+        trained(folders.model, config, start, device),
+        recipe.generated,
+        folders.generated,
+        sampling,
         prompts=recipe.prompts,
     )
     if recipe.targets:
