@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 
 import numpy as np
@@ -25,7 +25,7 @@ from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import UNetConfig
-from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.load import load_model
 from creditline.diffusion.process import DiscreteProcess
 from creditline.gradients.plan import NoisePlan
@@ -133,11 +133,20 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def plain_step(denoiser: UNetDenoiser, images: ImageSet, t: int) -> Callable[[], object]:
-    """A training step's forward and backward pass over all evaluations, in batches."""
+def plain_step(
+    denoiser: Denoiser, images: ImageSet, t: int, parameters: Sequence[torch.Tensor] = ()
+) -> Callable[[], object]:
+    """A training step's forward and backward pass over all evaluations, in batches.
+
+    Args:
+        denoiser: the model.
+        images: whose evaluations.
+        t: timesteps of each.
+        parameters: that the gradient is taken in; all by default.
+    """
     batch = denoiser.encode(images, range(len(images)))
     evaluations = join(expand(denoiser, batch, NoisePlan(timesteps=t), "train"))
-    process, parameters = denoiser.process, list(denoiser.module.parameters())
+    process, chosen = denoiser.process, list(parameters) or list(denoiser.module.parameters())
 
     def run() -> None:
         for start in range(0, len(evaluations.t), BATCH):
@@ -145,7 +154,7 @@ def plain_step(denoiser: UNetDenoiser, images: ImageSet, t: int) -> Callable[[],
             x_t = process.add_noise(part.x0, part.noise, part.t)
             output = denoiser.predict(x_t, part.t, part.condition)
             target = process.target(part.x0, part.noise, part.t)
-            torch.autograd.grad(torch.nn.functional.mse_loss(output, target), parameters)
+            torch.autograd.grad(torch.nn.functional.mse_loss(output, target), chosen)
 
     return run
 

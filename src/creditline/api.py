@@ -50,7 +50,7 @@ def index(
         shard_rows: images per shard, the unit of resuming.
         overwrite: replace an index made from something else.
         encoded: folder of latents and text embeddings that several indexes share; by default
-            each keeps its own.
+            each has its own, until it is complete.
         settings: any setting of the method by name, such as `timesteps=100, dim=8192`.
 
     Returns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers.models.normalization import RMSNorm
 from torch import nn
 
 from creditline.diffusion.process import DiscreteProcess
@@ -128,6 +129,11 @@ MODULES = {
     "group norm": lambda: nn.GroupNorm(2, CHANNELS),
     "layer norm": lambda: Tokens(nn.LayerNorm(CHANNELS)),
     "layer norm of pictures": lambda: nn.LayerNorm((SIDE, SIDE)),
+    "rms norm": lambda: Tokens(nn.RMSNorm(CHANNELS)),
+    "rms norm of pictures": lambda: nn.RMSNorm((SIDE, SIDE), eps=1e-3),
+    "rms norm of diffusers": lambda: Tokens(RMSNorm(CHANNELS, 1e-3)),
+    "rms norm of diffusers with bias": lambda: Tokens(RMSNorm(CHANNELS, 1e-3, bias=True)),
+    "rms norm of diffusers of pictures": lambda: RMSNorm((SIDE, SIDE), 1e-3),
     "batch norm": lambda: nn.BatchNorm2d(CHANNELS).eval(),
     "embedding": Looked,
     "called twice": lambda: Tokens(Twice()),
@@ -135,6 +141,7 @@ MODULES = {
     "no known module": Scaled,
 }
 BY_AUTOGRAD = {"reflecting", "same", "batch norm", "tied", "no known module"}
+BY_AUTOGRAD |= {"rms norm of diffusers of pictures"}
 
 
 class Denoiser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -25,14 +26,17 @@ class Encoded:
     Args:
         folder: where; made if it does not exist.
         about: fingerprints of what encodes.
+        memory: bytes to hold of what was encoded or read, so that it is not read again.
 
     Raises:
         IndexMismatchError: if what is there was encoded by something else.
         CreditlineError: if the folder is not one of these.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, str], memory: int = 0) -> None:
         self.folder = folder
+        self._held: dict[Path, dict[str, Tensor]] = {}
+        self._room = memory
         path = folder / ABOUT
         if not path.is_file():
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -55,6 +59,11 @@ class Encoded:
                 + "\nName another folder (encoded=, --encoded), or use the model they are of."
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is held: another process reads it from the folder."""
+        held = sum(value.nbytes for one in self._held.values() for value in one.values())
+        return {**self.__dict__, "_held": {}, "_room": self._room + held}
+
     def tensors(
         self, kind: str, key: str, compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
@@ -69,6 +78,16 @@ class Encoded:
             CreditlineError: if a file is damaged.
         """
         path = self.folder / kind / key[:2] / f"{key}.safetensors"
+        held = self._held.get(path)
+        if held is not None:
+            return held
+        values = self._stored(path, compute)
+        size = sum(value.nbytes for value in values.values())
+        if size <= self._room:
+            self._held[path], self._room = values, self._room - size
+        return values
+
+    def _stored(self, path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         if not path.is_file():
             values = {name: value.contiguous().cpu() for name, value in compute().items()}
             write_file(path, lambda aside: save_file(values, aside), overwrite=True)

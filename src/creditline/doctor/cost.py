@@ -17,7 +17,8 @@ from creditline.data.image_set import ImageSet
 from creditline.doctor.findings import Cost, Finding
 from creditline.features import CHUNK_ROWS
 from creditline.gradients.source import GradientSource
-from creditline.indexing.store import FACTS, png
+from creditline.indexing.store import FACTS
+from creditline.indexing.thumbnail import compact
 from creditline.methods.base import Method, RidgeMethod
 from creditline.units import size
 
@@ -122,7 +123,7 @@ def _row_bytes(images: ImageSet, i: int) -> int:
     facts = [getattr(images, f"{name}s")[i] for name in FACTS if name != "columns"]
     columns = json.dumps({key: values[i] for key, values in images.columns.items()})
     text = sum(len(str(fact).encode()) for fact in facts if fact is not None)
-    return ROW_BYTES + len(png(images.image(i))) + text + len(columns.encode())
+    return ROW_BYTES + len(compact(images.image(i))) + text + len(columns.encode())
 
 
 def _scan_seconds(dim: int) -> float:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.precision import SCALE, Precision, autocast, require_precision
 from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
-from creditline.gradients.precision import SCALE, Precision, autocast, require_precision
 from creditline.gradients.probe import Probe
 from creditline.gradients.sides import Sides, kept_sizes
 
@@ -100,7 +100,7 @@ class Engine(ABC):
         x_t = process.add_noise(x0, noise, t)
         with autocast(self.precision, x0.device):
             output = self.denoiser.predict(x_t, t, evaluations.condition)
-        return self.objective(process, output, x0, noise, t)
+        return self.objective(process, output, x0, noise, t, evaluations.weight)
 
     def batch(self, evaluations: int) -> int:
         """How many probes, of so many evaluations each, are best handed over at once."""

@@ -98,6 +98,8 @@ class GradientSource:
 
         Where the projection learns, engines are looked at once that is done.
         """
+        if images.masks is not None:
+            self.spec.objective.require_maskable()
         for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
@@ -178,8 +180,7 @@ class GradientSource:
         per_model = []
         with one_thread():
             for engine in self.engines:
-                batch = engine.denoiser.encode(images, indices)
-                probes = expand(engine.denoiser, batch, plan, role, trajectories)
+                probes = _probes(engine.denoiser, images, indices, plan, role, trajectories)
                 self.fit(engine, probes[0])
                 per_model.append(self._project(engine, probes, parts))
         return np.stack(per_model, axis=2)
@@ -240,9 +241,7 @@ class GradientSource:
     ) -> Iterator[list[Tensor]]:
         """The gradient of one training image after another, flat by layer."""
         for i in chosen:
-            probes = expand(
-                engine.denoiser, engine.denoiser.encode(images, [int(i)]), self.spec.plan, "train"
-            )
+            probes = _probes(engine.denoiser, images, [int(i)], self.spec.plan, "train")
             self.fit(engine, probes[0])
             yield [layer[0, 0] for layer in engine.gradients(probes)]
             bar.advance()
@@ -268,6 +267,20 @@ class GradientSource:
             return -(-t // 2), t // 2
         first, second = probe.halves()
         return len(first), len(second)
+
+
+def _probes(
+    denoiser: Denoiser,
+    images: ImageSet,
+    indices: Sequence[int],
+    plan: NoisePlan,
+    role: Role,
+    trajectories: Sequence[Trajectory | None] | None = None,
+) -> list[Probe]:
+    """Some images of a set, with their masks, expanded."""
+    batch = denoiser.encode(images, indices)
+    masks = None if images.masks is None else [images.masks[i] for i in indices]
+    return expand(denoiser, batch, plan, role, trajectories, masks)
 
 
 def _mean_and_error(halves: np.ndarray, sizes: np.ndarray) -> np.ndarray:

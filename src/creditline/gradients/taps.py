@@ -88,8 +88,8 @@ class Tap(ABC):
 
     @classmethod
     def fits(cls, module: Any) -> bool:
-        """Whether the module works as the tap reckons."""
-        return isinstance(module, cls.kinds)
+        """Whether the module works as the tap reckons; a subclass may do otherwise."""
+        return type(module) in cls.kinds
 
     @abstractmethod
     def keep(self, x: Tensor) -> Tensor:
@@ -261,10 +261,36 @@ class LayerNormTap(NormTap):
     kinds = (nn.LayerNorm,)
 
     def _hat(self, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, self.module.normalized_shape, None, None, self.module.eps)
+        return functional.layer_norm(x, self._shape, None, None, self.module.eps)
 
     def _over_places(self, x: Tensor) -> Tensor:
-        return _places(x.flatten(-len(self.module.normalized_shape))).float().sum(1)
+        return _places(x.flatten(-len(self._shape))).float().sum(1)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(self.module.normalized_shape)
+
+
+class RMSNormTap(LayerNormTap):
+    """`x̂ = x / sqrt(mean x² + eps)` (Zhang & Sennrich, 2019): torch's, and that of diffusers."""
+
+    kinds = (nn.RMSNorm,)
+
+    @classmethod
+    def fits(cls, module: Any) -> bool:
+        if type(module).__name__ != "RMSNorm" or super().fits(module):
+            return super().fits(module)
+        from diffusers.models.normalization import RMSNorm
+
+        # Its mean is over the last dimension, however many its weight has.
+        return type(module) is RMSNorm and len(module.dim) == 1
+
+    def _hat(self, x: Tensor) -> Tensor:
+        return functional.rms_norm(x, self._shape, None, self.module.eps)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(self.module.weight.shape)
 
 
 class EmbeddingTap(Tap):
@@ -274,13 +300,12 @@ class EmbeddingTap(Tap):
 
     @classmethod
     def fits(cls, module: Any) -> bool:
-        special = (
+        return super().fits(module) and not (
             module.max_norm is not None
             or module.padding_idx is not None
             or module.scale_grad_by_freq
             or module.sparse
         )
-        return super().fits(module) and not special
 
     def keep(self, x: Tensor) -> Tensor:
         return x
@@ -295,16 +320,15 @@ class EmbeddingTap(Tap):
         return {self.names["weight"]: segments.outer(one_hot, a.float()).flatten(1)}
 
 
-TAPS: tuple[type[Tap], ...] = (LinearTap, ConvTap, GroupNormTap, LayerNormTap, EmbeddingTap)
+TAPS: tuple[type[Tap], ...] = (
+    *(LinearTap, ConvTap, EmbeddingTap),
+    *(GroupNormTap, LayerNormTap, RMSNormTap),
+)
 
 
 def tap_of(module: nn.Module) -> type[Tap] | None:
     """The tap for a module; None: only autograd knows its gradient."""
-    for tap in TAPS:
-        # A subclass may reckon otherwise than its parent.
-        if type(module) in tap.kinds and tap.fits(module):
-            return tap
-    return None
+    return next((tap for tap in TAPS if tap.fits(module)), None)
 
 
 def _places(x: Tensor) -> Tensor:

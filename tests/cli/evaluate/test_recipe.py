@@ -26,6 +26,7 @@ def test_a_dry_run_tells_hours_where_it_can(run, monkeypatch):
     text = run("evaluate", "recipe", "artbench2", "--dry-run").stdout
     assert "1,152,000,000" in text
     assert "No hours" in text
+    assert "--base" in text
     text = run(
         *("evaluate", "recipe", "cifar2", "--scale", "0.01", "--preset", "small-32"),
         *("--dry-run", "--measured-steps", "1"),
@@ -40,7 +41,9 @@ def test_refuses(refused, data, tmp_path):
     assert "Did you mean 'cifar2'?" in refused(*recipe, "cifar22")
     assert "--out" in refused(*recipe, "cifar2", "--data", data)
     assert "train/CLASS" in refused(*recipe, "cifar2", *out)
-    assert "LoRA" in refused(*recipe, "artbench2", "--data", data, *out)
+    assert "--base" in refused(*recipe, "artbench2", "--data", data, *out)
+    assert "--scheduler is about a base" in refused(*recipe, "artbench2", "--scheduler", "x")
+    assert "network of its own" in refused(*recipe, "cifar2", "--accumulate", "2")
     assert "scale must be in" in refused(*recipe, "cifar2", "--scale", "2")
     assert "202,599" in refused(*recipe, "celeba", "--data", data, *out)
     assert not (tmp_path / "out").exists()

@@ -60,6 +60,10 @@ def test_a_missing_tokenizer_is_named(copy):
     shutil.rmtree(place / "tokenizer")
     with pytest.raises(ModelError, match=r"lists tokenizer \(CLIPTokenizer\)"):
         load_model(place)
+    (place / "tokenizer").mkdir()
+    (place / "unet" / "config.json").unlink()  # nothing is loaded before that is seen
+    with pytest.raises(ModelError, match="or an empty one"):
+        load_model(place)
     pipeline = make("sd")
     pipeline.tokenizer = None
     with pytest.raises(ModelError, match="StableDiffusionPipeline has no tokenizer"):
@@ -71,7 +75,7 @@ def test_a_pipeline_that_is_not_supported_lists_those_that_are(copy):
     index = json.loads((place / "model_index.json").read_text())
     index["_class_name"] = "KandinskyPipeline"
     (place / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match=r"UNet2DConditionModel; supported: .*FluxPipeline"):
+    with pytest.raises(ModelError, match=r"a KandinskyPipeline, is a .*; supported: .*FluxPip"):
         load_model(place)
 
 

@@ -13,17 +13,17 @@ from creditline.evaluation.paper.recipe import Recipe
 _ARTBENCH = Recipe(
     name="artbench",
     title="ArtBench",
-    data="ArtBench-10's image folder of 256 pixels, with ArtBench-10.csv",
+    data="ArtBench-10 of 256 pixels with folders train/CLASS and test/CLASS, or a zip file of them",
     classes=(),
     pool=0,
     test_pool=0,
     train_images=0,
     resolution=256,
-    network="",
+    network="artbench",
     epochs=100,
     batch_size=64,
     guidance=7.5,
-    prompt="a {} painting",
+    prompt="a {label} painting",
 )
 
 RECIPES: dict[str, Recipe] = {
