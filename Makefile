@@ -3,6 +3,7 @@
 #   make demo    train a small model on real icons, trace 16 generated ones, write a report
 #   make test    lint, types and tests
 #   make bench   what extraction costs, next to a training step
+#   make profile where the time of an index goes, stage by stage
 #   make bench-peers   the same work by other libraries, in environments of their own
 #   make models-table  every class of models on small instances: what works, and what it costs
 #   make bench-scale   what solving, searching and changing an index of a million rows cost
@@ -15,7 +16,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test bench bench-peers models-table bench-scale format clean
+.PHONY: help demo test bench profile bench-peers models-table bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -51,8 +52,11 @@ test: $(VENV)/.dev  ## lint, types and tests
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
 
-bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (15 minutes)
+bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/bench.py
+
+profile: $(VENV)/.demo  ## where the time of an index goes (CIFAR2=FOLDER: of cifar2-small, too)
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/profile_index.py $(if $(CIFAR2),--cifar2 $(CIFAR2))
 
 bench-peers: $(VENV)/.installed  ## the same work by traker and dattri (a few minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/bench_peers.py
