@@ -7,11 +7,11 @@ import time
 
 import numpy as np
 import pytest
+from tests.tiny_pipelines import make as make_pipeline
 
 import creditline as cl
 from creditline.data.image_set import ImageSet
 from creditline.doctor.cost import check_disk, existing
-from tests.tiny_pipelines import make as make_pipeline
 
 
 @pytest.fixture

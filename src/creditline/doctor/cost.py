@@ -61,7 +61,7 @@ def measure(
     longer = source.query_plan.evaluations / source.spec.plan.evaluations
     scan = _scan_seconds(source.dim) * n / CHUNK_ROWS
     # With errors, a pass over the rows of the whole and one over those of each half.
-    query = seconds * longer + scan * source.models * fits(method, source)
+    query = seconds * longer + scan * source.models * fits(source)
     return Cost(
         n=n,
         workers=workers,
@@ -173,7 +173,7 @@ def _scan_seconds(dim: int) -> float:
 
 def _fitting_seconds(method: Method, source: GradientSource, n: int, scan: float) -> float:
     """What the first trace does once, from small products and decompositions."""
-    times = source.models * fits(method, source)
+    times = source.models * fits(source)
     reading = times * PASSES * scan
     if not isinstance(method, RidgeMethod):
         return reading

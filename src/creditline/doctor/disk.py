@@ -73,14 +73,14 @@ def disk_of(
     )
 
 
-def fits(method: Method, source: GradientSource) -> int:
+def fits(source: GradientSource) -> int:
     """How many times a method is fitted under each model: to the features, and to either half."""
     return 1 + 2 * source.halves
 
 
 def _trace_bytes(method: Method, source: GradientSource, n: int) -> float:
     """What is kept in `fitted/`: see `indexing.fitted`."""
-    each = source.models * fits(method, source)
+    each = source.models * fits(source)
     rows = each * n * (4 * source.dim + 8)
     numbers = (1 + source.halves) * (HEADER_BYTES + 8 * n)  # self-influence, scale of errors
     if not isinstance(method, RidgeMethod):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,8 +98,7 @@ class Cost:
             ("query", f"{duration(self.query_seconds)} each"),
             ("first query", f"about {duration(self.trace_seconds)} more, once"),
         ]
-        lines = [f"Cost, from {self.measured} images that were extracted:"]
-        return "\n".join(lines + [_wrapped(f"  {name:11} ", text) for name, text in rows])
+        return lines(f"Cost, from {self.measured} images that were extracted:", rows)
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,11 @@ def _wrapped(head: str, text: str) -> str:
         subsequent_indent=" " * len(head),
         break_on_hyphens=False,
     )
+
+
+def lines(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A title, and what is said under each name."""
+    return "\n".join([title, *(_wrapped(f"  {name:11} ", text) for name, text in rows)])
 
 
 def some(names: list[str], shown: int = 5) -> str:
