@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
@@ -25,10 +25,9 @@ from creditline.diffusion.families import (
     family_of_network,
     family_of_pipeline,
 )
-from creditline.diffusion.flow import FlowProcess
 from creditline.diffusion.found import PIXELS, SUPPORTED
 from creditline.diffusion.parts import read_json
-from creditline.diffusion.process import DiscreteProcess, Process
+from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError, SettingsError
 from creditline.gradients.probe import Probe
 from creditline.settings import require
@@ -223,15 +222,17 @@ def _family(
     return family
 
 
-def _denoiser(network: Any, family: type[LatentDenoiser] | None, side: int | None) -> Denoiser:
-    """A denoiser of the network; what process it was trained on costs nothing."""
-    from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
+class Untimed(DiscreteProcess):
+    """A process for timesteps that have no number; its scales are as large as real ones."""
 
-    process: Process
-    if family is not None and family.process_kind is FlowProcess:
-        process = FlowProcess.from_scheduler(FlowMatchEulerDiscreteScheduler())
-    else:
-        process = DiscreteProcess.from_scheduler(DDPMScheduler())
+    def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones(len(t), dtype=torch.float64), torch.ones(len(t), dtype=torch.float64)
+
+
+def _denoiser(network: Any, family: type[LatentDenoiser] | None, side: int | None) -> Denoiser:
+    from diffusers import DDPMScheduler
+
+    process = Untimed.from_scheduler(DDPMScheduler())
     if family is not None:
         return family.bare(network, process, None if side is None else (side, side))
     if side is not None:
