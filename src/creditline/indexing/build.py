@@ -25,6 +25,8 @@ from creditline.progress import Progress
 from creditline.settings import require
 
 ENCODED = "encoded"
+SHARD_ROWS = 32
+"""Images to a shard unless told otherwise."""
 MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # picture and facts, about
 
@@ -67,7 +69,7 @@ def build(
     request: Mapping[str, Any],
     facts: Mapping[str, Any],
     workers: int = 1,
-    shard_rows: int = 32,
+    shard_rows: int = SHARD_ROWS,
     overwrite: bool = False,
     encoded: Path | None = None,
 ) -> None:

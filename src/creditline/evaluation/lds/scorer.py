@@ -206,5 +206,7 @@ def _flat(thumbnails: Sequence[bytes]) -> np.ndarray:
     """Pixels in [-1, 1] at the size of the smallest, float32 of shape `(b, H W C)`."""
     pictures = [Image.open(BytesIO(data)).convert("RGB") for data in thumbnails]
     size = min(picture.size for picture in pictures)
-    arrays = [np.asarray(p if p.size == size else p.resize(size, Image.Resampling.BOX)) for p in pictures]
+    arrays = [
+        np.asarray(p if p.size == size else p.resize(size, Image.Resampling.BOX)) for p in pictures
+    ]
     return np.stack(arrays).reshape(len(arrays), -1).astype(np.float32) / 127.5 - 1.0
