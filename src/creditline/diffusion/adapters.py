@@ -163,8 +163,8 @@ def _require_all(path: Path, network: Any, name: str, placed: int, expected: int
 
 
 def _misfit(path: Path, network: Any, why: str) -> ModelError:
-    reason = " ".join(why.split())
-    shown = reason if len(reason) < 300 else reason[:297] + "..."
+    reason = " ".join(why.split()).rstrip(".")
+    shown = reason if len(reason) < 300 else reason[:297] + ".."
     return ModelError(
         f"The adapter {path} does not fit the {type(network).__name__}: {shown}. Use an adapter "
         "trained on this base, or the base that it was trained on."

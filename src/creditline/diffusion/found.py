@@ -147,6 +147,9 @@ def _network_class(name: str | None, family: type[LatentDenoiser] | None, where:
     """
     import diffusers
 
-    if name not in ((PIXELS,) if family is None else family.networks):
+    if family is not None and name not in family.networks:
+        kinds, pipelines = " or ".join(family.networks), " or ".join(family.pipelines)
+        raise ModelError(f"The network of {where} is a {name}; a {pipelines} has a {kinds}.")
+    if family is None and name != PIXELS:
         raise ModelError(f"The network of {where} is a {name}; supported: {', '.join(SUPPORTED)}.")
     return getattr(diffusers, str(name))

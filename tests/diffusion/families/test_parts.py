@@ -70,6 +70,20 @@ def test_a_missing_tokenizer_is_named(copy):
         load_model(pipeline)
 
 
+def test_a_tokenizer_without_its_vocabulary_is_refused(copy):
+    place = copy("sd")
+    for file in (place / "tokenizer").iterdir():
+        if file.name != "tokenizer_config.json":
+            file.unlink()
+    with pytest.raises(ModelError, match=r"tokenizer knows .* text_encoder 74"):
+        load_model(place)
+
+
+def test_a_network_of_another_pipeline_is_refused(folder):
+    with pytest.raises(ModelError, match="a DiTPipeline has a DiTTransformer2DModel"):
+        load_model(folder("sd")[0] / "unet", pipeline=folder("dit")[0])
+
+
 def test_a_pipeline_that_is_not_supported_lists_those_that_are(copy):
     place = copy("sd")
     index = json.loads((place / "model_index.json").read_text())
