@@ -1,8 +1,7 @@
-"""Training the autoencoder: pictures back from a sixteenth of their numbers."""
+"""Training the autoencoder: pictures back from a twelfth of their numbers."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,48 +14,46 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.state import NAME as STATE
 from creditline.diffusion.state import TrainState
 from creditline.fingerprint import key64
-from creditline.manifest import Manifest, circumstances, claim
 from creditline.progress import Progress
 
-STEPS = 1500
 BATCH = 16
 RATE = 2e-3
 KL = 1e-6
+WARMUP = 50
 SAVE_EVERY = 100
 
 
-def train_autoencoder(images: ImageSet, out: Path, seed: int = 0) -> AutoencoderKL:
-    """Train until the last step; stopped at any time, the same call goes on.
+def train_autoencoder(images: ImageSet, out: Path, steps: int, seed: int = 0) -> None:
+    """Train to the last step; stopped at any time, the same call goes on.
 
     The scaling factor becomes one over the standard deviation of the images' latents.
 
     Args:
         images: pictures of one size.
-        out: folder, which receives `vae/`.
-        seed: of weights and order.
+        out: folder in diffusers format.
+        steps: of the optimiser.
+        seed: of weights, order and noise.
     """
-    request = {"images": images.fingerprint, "steps": STEPS, "batch": BATCH, "rate": RATE, "kl": KL}
-    manifest = Manifest("autoencoder", {**request, "seed": seed}, circumstances())
-    if not claim(manifest, out):
-        with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
-            vae = autoencoder(images.shape[-1])
-            _train(vae, images, out, seed)
-        vae.register_to_config(scaling_factor=float(1 / _latents(vae, images).std()))
-        vae.save_pretrained(out / "vae")
-        replace(manifest, status="complete").write(out)
-        (out / STATE).unlink(missing_ok=True)
-    return AutoencoderKL.from_pretrained(out / "vae")
+    if (out / "config.json").is_file():
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        vae = autoencoder(images.shape[-1])
+    _train(vae, images, out, steps, seed)
+    vae.register_to_config(scaling_factor=float(1 / _latents(vae, images).std()))
+    vae.save_pretrained(out)
+    (out / STATE).unlink(missing_ok=True)
 
 
-def _train(vae: AutoencoderKL, images: ImageSet, out: Path, seed: int) -> None:
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=RATE, weight_decay=0.0)
+def _train(vae: AutoencoderKL, images: ImageSet, out: Path, steps: int, seed: int) -> None:
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=RATE, weight_decay=0.0, fused=True)
     state = TrainState(vae, optimizer)
     state.load(out)
-    with Progress("autoencoder", STEPS, "step", done=state.step) as bar:
-        while state.step < STEPS:
+    with Progress("autoencoder", steps, "step", done=state.step) as bar:
+        while state.step < steps:
             step = state.step
-            generator = np.random.Generator(np.random.Philox(key=key64("step", seed, step)))
+            generator = np.random.Generator(np.random.Philox(key=key64("vae", seed, step)))
             x = images.pixels(generator.integers(len(images), size=BATCH))
             posterior = vae.encode(x).latent_dist
             noise = generator.standard_normal(posterior.mean.shape, dtype=np.float32)
@@ -64,7 +61,10 @@ def _train(vae: AutoencoderKL, images: ImageSet, out: Path, seed: int) -> None:
             loss = mse_loss(decoded, x) + KL * posterior.kl().mean()
             optimizer.zero_grad()
             loss.backward()
-            optimizer.param_groups[0]["lr"] = RATE * min(1.0, (STEPS - step) / (STEPS / 2))
+            torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+            optimizer.param_groups[0]["lr"] = RATE * min(
+                1.0, (step + 1) / WARMUP, 2 * (steps - step) / steps
+            )
             state.advance()
             bar.advance(1, loss=f"{loss.item():.4f}")
             if state.step % SAVE_EVERY == 0:

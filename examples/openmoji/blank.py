@@ -15,7 +15,7 @@ START, END = 0, 1
 
 
 def autoencoder(size: int) -> AutoencoderKL:
-    """A fourth of the picture's sides, 4 channels."""
+    """A fourth of the sides of a picture, 4 channels."""
     return AutoencoderKL(
         block_out_channels=(16, 32, 64),
         down_block_types=("DownEncoderBlock2D",) * 3,
