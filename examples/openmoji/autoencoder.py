@@ -13,6 +13,7 @@ from torch.nn.functional import mse_loss
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.state import NAME as STATE
 from creditline.diffusion.state import TrainState
+from creditline.executor import one_thread
 from creditline.fingerprint import key64
 from creditline.progress import Progress
 
@@ -37,11 +38,11 @@ def train_autoencoder(images: ImageSet, out: Path, steps: int, seed: int = 0) ->
     if (out / "config.json").is_file():
         return
     out.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), one_thread():
         torch.manual_seed(seed)
         vae = autoencoder(images.shape[-1])
-    _train(vae, images, out, steps, seed)
-    vae.register_to_config(scaling_factor=float(1 / _latents(vae, images).std()))
+        _train(vae, images, out, steps, seed)
+        vae.register_to_config(scaling_factor=float(1 / _latents(vae, images).std()))
     vae.save_pretrained(out)
     (out / STATE).unlink(missing_ok=True)
 

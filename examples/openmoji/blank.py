@@ -9,8 +9,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 PIECES = 1200
-LENGTH = 24
+LENGTH = 32
 WIDTH = 64
+CHANNELS = (32, 64)
 START, END = 0, 1
 
 
@@ -58,7 +59,7 @@ def pipeline(vae: AutoencoderKL, texts: Sequence[str], seed: int = 0) -> StableD
             sample_size=vae.config.sample_size // 4,
             in_channels=4,
             out_channels=4,
-            block_out_channels=(48, 96),
+            block_out_channels=CHANNELS,
             layers_per_block=1,
             down_block_types=("CrossAttnDownBlock2D",) * 2,
             up_block_types=("CrossAttnUpBlock2D",) * 2,
