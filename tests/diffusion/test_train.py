@@ -18,9 +18,11 @@ from safetensors.torch import load_file
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion import state as state_module
+from creditline.diffusion import run as run_module
 from creditline.diffusion import train as train_module
 from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.train import train
+from creditline.diffusion.trainee import PixelTrainee
 from creditline.errors import (
     CreditlineError,
     DataError,
@@ -33,8 +35,8 @@ from creditline.settings import to_dict
 
 @pytest.fixture(autouse=True)
 def _save_every_step(monkeypatch):
-    monkeypatch.setattr(train_module, "SAVE_SECONDS", -1.0)
-    monkeypatch.setattr(train_module, "SAVE_SHARE", 0.0)
+    monkeypatch.setattr(run_module, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(run_module, "SAVE_SHARE", 0.0)
 
 
 def logged(run):
@@ -128,9 +130,8 @@ def test_training_lowers_the_loss(plain_config, tmp_path):
 
 
 def test_every_epoch_shows_each_image_once(labelled_images, tiny_config, tmp_path):
-    run = train_module._Run(
-        labelled_images, tmp_path, tiny_config, train_module.starting_network(tiny_config)
-    )
+    trainee = PixelTrainee(train_module.starting_network(tiny_config), labelled_images)
+    run = run_module.Run(trainee, tmp_path, tiny_config)
     epochs = [np.concatenate([run._rows(3 * e + b) for b in range(3)]) for e in range(2)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
     assert list(epochs[0]) != list(epochs[1])
@@ -151,16 +152,16 @@ def test_interrupted_between_steps(
     labelled_images, tiny_config, tmp_path, monkeypatch, weights, step
 ):
     whole = train(labelled_images, tmp_path / "whole", tiny_config)
-    monkeypatch.setattr(train_module, "SAVE_SECONDS", 1e9)  # only the interruption saves
+    monkeypatch.setattr(run_module, "SAVE_SECONDS", 1e9)  # only the interruption saves
     with monkeypatch.context() as patch:
-        stop_in(patch, train_module._Run, "_step", step, KeyboardInterrupt(), after=True)
+        stop_in(patch, run_module.Run, "_step", step, KeyboardInterrupt(), after=True)
         with pytest.raises(KeyboardInterrupt):
             train(labelled_images, tmp_path / "parts", tiny_config)
     assert len(logged(tmp_path / "parts")) == step
     taken = []
-    original = train_module._Run._step
+    original = run_module.Run._step
     monkeypatch.setattr(
-        train_module._Run, "_step", lambda self: taken.append(self.state.step) or original(self)
+        run_module.Run, "_step", lambda self: taken.append(self.state.step) or original(self)
     )
     parts = train(labelled_images, tmp_path / "parts", tiny_config)
     assert taken == list(range(step, 7))  # nothing was done twice
@@ -184,7 +185,7 @@ def test_interrupted_while_writing_what_is_due(
     config = replace(plain_config, sample_every=3)
     whole = train(tiny_images, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
-        stop_in(patch, train_module._Run, what, 1, KeyboardInterrupt())
+        stop_in(patch, run_module.Run, what, 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             train(tiny_images, tmp_path / "parts", config)
     parts = train(tiny_images, tmp_path / "parts", config)
@@ -216,7 +217,7 @@ def test_a_model_written_but_not_marked_complete(
         stop_in(patch, train_module.Manifest, "write", 2, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             train(tiny_images, tmp_path / "parts", plain_config)
-    monkeypatch.setattr(train_module._Run, "_step", None)  # no step may be taken again
+    monkeypatch.setattr(run_module.Run, "_step", None)  # no step may be taken again
     same_run(whole, train(tiny_images, tmp_path / "parts", plain_config), weights)
 
 
@@ -225,7 +226,7 @@ import os, signal, sys
 import numpy as np
 from diffusers import DDPMPipeline
 from creditline.data.image_set import ImageSet
-from creditline.diffusion import log, state, train as t
+from creditline.diffusion import log, run, state, train as t
 from creditline.diffusion.config import TrainConfig
 from creditline.settings import from_dict
 
@@ -233,7 +234,7 @@ import json
 config = from_dict(TrainConfig, json.loads(sys.argv[1]))
 pixels = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 images = ImageSet.from_images(pixels, labels=[i % 3 for i in range(12)])
-t.SAVE_SECONDS, t.SAVE_SHARE = -1.0, 0.0
+run.SAVE_SECONDS, run.SAVE_SHARE = -1.0, 0.0
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -338,7 +339,7 @@ def test_out_exists(tiny_images, labelled_images, plain_config, tmp_path, monkey
     run = train(tiny_images, tmp_path / "run", short)
     before = weights(run / "model")
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "_Run", None)
+        patch.setattr(train_module, "Run", None)
         assert train(tiny_images, run, short) == run  # complete: nothing to do
     with pytest.raises(IndexMismatchError, match=r"steps: 2 on disk, 3 asked for"):
         train(tiny_images, run, replace(short, steps=3))
@@ -368,7 +369,8 @@ def test_images_may_stay_on_disk(tiny_images, plain_config, tmp_path, weights):
 
 def test_stratified_timesteps_are_spread_evenly(tiny_images, plain_config, tmp_path):
     config = replace(plain_config, stratified=True)
-    run = train_module._Run(tiny_images, tmp_path, config, train_module.starting_network(config))
+    trainee = PixelTrainee(train_module.starting_network(config), tiny_images)
+    run = run_module.Run(trainee, tmp_path, config)
     t = run._timesteps(50, torch.Generator().manual_seed(0))
     assert sorted((t // 20).tolist()) == list(range(50))
     assert t.tolist() != sorted(t.tolist())

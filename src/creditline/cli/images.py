@@ -42,6 +42,11 @@ _ORIGINS = [
         for what in ("contributor", "text", "label")
     ),
     option(
+        "--prompt-template",
+        section=SECTION,
+        help="captions out of other columns: 'an icon of {label} by {contributor}'",
+    ),
+    option(
         "--skip-bad",
         section=SECTION,
         is_flag=True,
@@ -73,6 +78,7 @@ _ORIGINS = [
 ]
 _NAMES = [
     *("labels", "contributors", "contributor_column", "text_column", "label_column"),
+    "prompt_template",
     *("skip_bad", "limit", "sample", "sample_each", "sample_seed", "sample_skip"),
 ]
 

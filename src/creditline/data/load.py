@@ -18,6 +18,7 @@ from creditline.data.listing import Listing, Value, some
 from creditline.data.metadata import describe
 from creditline.data.pixels import MEMORY_LIMIT
 from creditline.data.spec import ImageSpec
+from creditline.data.template import fill
 from creditline.errors import DataError, unknown
 from creditline.settings import require
 
@@ -39,6 +40,7 @@ def load_images(
     contributor_column: str = "contributor",
     text_column: str = "text",
     label_column: str = "label",
+    prompt_template: str | None = None,
     skip_bad: bool = False,
     limit: int | None = None,
     sample: int | None = None,
@@ -72,6 +74,9 @@ def load_images(
             below the source, so that `artist/series/1.png` is by `artist`.
         image_column: the image column of a dataset, needed if it has several.
         contributor_column, text_column, label_column: what those columns are called.
+        prompt_template: makes every caption out of other columns, as
+            `"an icon of {label} by {contributor}"`; classes go by their names. Columns that it
+            does not name change nothing.
         skip_bad: leave out pictures that cannot be read or do not fit, metadata rows without a
             file and files without a row, and list them in `skipped`, instead of stopping.
         limit: load only the first so many pictures.
@@ -105,12 +110,26 @@ def load_images(
 
     if isinstance(source, ImageSet):
         _fits(source, spec)
+        require(
+            prompt_template is None,
+            "A prompt template makes captions when images are loaded, and these are already",
+            prompt_template,
+            "Load their source with it.",
+        )
         return part(source)
 
     listing = _list(source, image_column, label_column, skip_bad)
     people = _contributors(listing, contributors, contributor_column)
     texts = _column(listing, text_column, required=text_column != "text")
     classes, class_names = _labels(listing, labels, label_column)
+    if prompt_template is not None:
+        known = {
+            **listing.columns,
+            "contributor": people,
+            "text": texts,
+            "label": _shown(classes, class_names),
+        }
+        texts = fill(prompt_template, known, listing.names)
     used = {text_column}
     if contributors in (None, "column"):
         used.add(contributor_column)
@@ -206,6 +225,11 @@ def _labels(listing: Listing, origin: str | None, column: str) -> Labels:
         return class_indices(parent_folder(listing.names), "folder", numbers=False)
     values = _column(listing, column, required=origin == "column" or column != "label")
     return class_indices(values, column, listing.classes)
+
+
+def _shown(classes: Sequence[int | None], names: Sequence[str] | None) -> list[Value]:
+    """Classes by name, or number where they have none."""
+    return [None if c is None else str(c) if names is None else names[c] for c in classes]
 
 
 def _fits(images: ImageSet, spec: ImageSpec) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from creditline.errors import unknown
 from creditline.settings import require, setting
@@ -140,18 +141,62 @@ class TrainConfig:
             raise unknown("beta schedule", self.beta_schedule, BETA_SCHEDULES)
         if self.prediction not in PREDICTIONS:
             raise unknown("prediction type", self.prediction, PREDICTIONS)
-        for name in ("steps", "batch_size"):
-            value = getattr(self, name)
-            require(value >= 1, f"{name} must be at least 1", value, "Use 1 or more.")
-        for name in ("checkpoint_every", "sample_every", "seed", "weight_decay"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} must not be negative", value, "Use 0 or more.")
-        for name in ("learning_rate", "clip"):
-            value = getattr(self, name)
-            require(value > 0, f"{name} must be positive", value, "Leave it at its preset.")
-        for name in ("beta1", "beta2", "ema", "warmup"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Leave it at its preset.")
+        check_numbers(self)
+
+
+class RunSettings(Protocol):
+    """What the settings of every kind of training have; see `TrainConfig`."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def beta1(self) -> float: ...
+    @property
+    def beta2(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def warmup(self) -> float: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def stratified(self) -> bool: ...
+    @property
+    def ema(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def checkpoint_every(self) -> int: ...
+    @property
+    def sample_every(self) -> int: ...
+
+
+def check_numbers(settings: RunSettings, positive: Iterable[str] = ()) -> None:
+    """Refuse numbers that no training can be run with.
+
+    Args:
+        settings: of a training.
+        positive: further whole numbers of it that must be at least 1.
+
+    Raises:
+        SettingsError: naming the number.
+    """
+    for name in ("steps", "batch_size", *positive):
+        value = getattr(settings, name)
+        require(value >= 1, f"{name} must be at least 1", value, "Use 1 or more.")
+    for name in ("checkpoint_every", "sample_every", "seed", "weight_decay"):
+        value = getattr(settings, name)
+        require(value >= 0, f"{name} must not be negative", value, "Use 0 or more.")
+    for name in ("learning_rate", "clip"):
+        value = getattr(settings, name)
+        require(value > 0, f"{name} must be positive", value, "Leave it at its preset.")
+    for name in ("beta1", "beta2", "ema", "warmup"):
+        value = getattr(settings, name)
+        require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Leave it at its preset.")
 
 
 @dataclass(frozen=True)

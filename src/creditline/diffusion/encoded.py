@@ -25,14 +25,17 @@ class Encoded:
     Args:
         folder: where; made if it does not exist.
         about: fingerprints of what encodes.
+        memory: bytes to hold of what was encoded or read, so that it is not read again.
 
     Raises:
         IndexMismatchError: if what is there was encoded by something else.
         CreditlineError: if the folder is not one of these.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, str], memory: int = 0) -> None:
         self.folder = folder
+        self._held: dict[Path, dict[str, Tensor]] = {}
+        self._room = memory
         path = folder / ABOUT
         if not path.is_file():
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -69,6 +72,16 @@ class Encoded:
             CreditlineError: if a file is damaged.
         """
         path = self.folder / kind / key[:2] / f"{key}.safetensors"
+        held = self._held.get(path)
+        if held is not None:
+            return held
+        values = self._stored(path, compute)
+        size = sum(value.nbytes for value in values.values())
+        if size <= self._room:
+            self._held[path], self._room = values, self._room - size
+        return values
+
+    def _stored(self, path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         if not path.is_file():
             values = {name: value.contiguous().cpu() for name, value in compute().items()}
             write_file(path, lambda aside: save_file(values, aside), overwrite=True)

@@ -8,15 +8,24 @@ from typing import Any
 
 import torch
 
-from creditline.diffusion.adapters import load_adapters
+from creditline.diffusion.adapters import PEFT_CONFIG, load_adapters
 from creditline.diffusion.denoiser import Denoiser, NetworkDenoiser, UNetDenoiser
 from creditline.diffusion.encoding import Encoding
 from creditline.diffusion.found import from_folder, from_object
 from creditline.diffusion.parts import read_json
 from creditline.diffusion.pipeline import RECORD
 from creditline.diffusion.process import DiscreteProcess
+from creditline.diffusion.tuning.files import (
+    base_source,
+    is_adapter,
+    put_on,
+    recorded_encoding,
+)
 from creditline.errors import ModelError
 from creditline.settings import from_dict, to_dict
+
+MARKS = ("model_index.json", PEFT_CONFIG, "config.json")
+"""Files by which a folder that a run wrote is a model: a pipeline, an adapter, a bare network."""
 
 
 def load_model(
@@ -36,11 +45,12 @@ def load_model(
         source: a pipeline folder (`model_index.json`), a bare model folder (`config.json`), a run
             folder of `creditline train`, one of its checkpoints, a pipeline or network object, a
             network in a `PeftModel`, or anything that is a `Denoiser`, which is returned as it is.
+            A run that trained an adapter finds its base by itself.
         device: where to put it; an object is moved, not copied.
         dtype: type of its weights.
         scheduler: of a bare model: a folder, a config or a scheduler object.
-        pipeline: where a bare network's autoencoder, text encoders and scheduler come from: a
-            folder or an object.
+        pipeline: where a bare network's autoencoder, text encoders and scheduler come from, or
+            the base of a run's adapter, if it moved: a folder or an object.
         lora: adapters that act on it: a file or PEFT folder, several, or several by name.
         encoding: choices between pictures with captions and the network's tensors.
         allow_pickle: accept weights that are not safetensors; loading them can run code.
@@ -61,7 +71,16 @@ def load_model(
     chosen = encoding if isinstance(encoding, Encoding) else from_dict(Encoding, encoding or {})
     adapters = _by_name(lora)
     if isinstance(source, (str, Path)):
-        found = from_folder(_model_folder(Path(source)), pipeline, allow_pickle, kind)
+        folder = _model_folder(Path(source))
+        chosen = from_dict(Encoding, {**recorded_encoding(folder), **_changed(chosen)})
+        if is_adapter(folder):
+            told = {"dtype": dtype, "scheduler": scheduler}
+            usual = {"dtype": torch.float32, "scheduler": None}
+            settings = {name: value for name, value in told.items() if value != usual[name]}
+            return _tuned(
+                source, folder, pipeline, adapters, chosen, device, allow_pickle, **settings
+            )
+        found = from_folder(folder, pipeline, allow_pickle, kind)
     else:
         found = from_object(source, pipeline, allow_pickle, kind)
     named = str(source) if isinstance(source, (str, Path)) else None
@@ -98,7 +117,7 @@ def checkpoints(run: str | Path) -> list[Path]:
     found = [
         folder
         for folder in (Path(run) / "checkpoints").glob("step-*")
-        if (folder / "model_index.json").is_file()
+        if any((folder / name).is_file() for name in MARKS)
     ]
     if not found:
         raise ModelError(f"{run} has no checkpoints. Train with --checkpoint-every.")
@@ -130,7 +149,31 @@ def learning_rate(source: str | Path | None) -> float | None:
 def _model_folder(folder: Path) -> Path:
     """The pipeline of a run folder; any other folder itself."""
     inner = folder / "model"
-    return inner if (inner / "model_index.json").is_file() else folder
+    return inner if any((inner / name).is_file() for name in MARKS) else folder
+
+
+def _tuned(
+    source: Any,
+    folder: Path,
+    pipeline: Any,
+    adapters: dict[str, str],
+    encoding: Encoding,
+    device: str | torch.device,
+    allow_pickle: bool,
+    **settings: Any,
+) -> Denoiser:
+    """The adapter that a run trained, on its base."""
+    where, options = base_source(folder, pipeline)
+    base: Any = load_model(
+        where, **{**options, **settings}, encoding=encoding, allow_pickle=allow_pickle
+    )
+    put_on(base, folder, adapters, allow_pickle)
+    base.source = str(source)
+    moved = {"pipeline": str(pipeline)} if isinstance(pipeline, (str, Path)) else {}
+    added = {"lora": adapters} if adapters else {}
+    kept = {k: v for k, v in base.options.items() if k in ("dtype", "encoding")}
+    base.options = {**kept, **moved, **added}
+    return base.to(device)
 
 
 def _by_name(lora: Any) -> dict[str, str]:

@@ -58,7 +58,7 @@ def load_network(
         )
     half = bool(files) and all(".fp16." in name for name in files)
     try:
-        with _quiet():
+        with quiet():
             network, found = kind.from_pretrained(
                 folder,
                 use_safetensors=None if allow_pickle else True,
@@ -120,14 +120,14 @@ def load_pipeline(
             own = torch.float32 if library == "diffusers" else dtype
             parts[part] = load_network(folder / part, loadable, allow_pickle, own)
     try:
-        with _quiet():
+        with quiet():
             return kind.from_pretrained(folder, **parts)
     except FAILURES as error:
         raise ModelError(f"The pipeline in {folder} cannot be loaded: {error}") from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the libraries' own progress bars, which are afterwards as before."""
     loggers = [import_module("diffusers.utils.logging")]
     if "transformers" in sys.modules:

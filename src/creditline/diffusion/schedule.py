@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.config import RunSettings
 
 
-def learning_rate_at(config: TrainConfig, step: int) -> float:
+def learning_rate_at(config: RunSettings, step: int) -> float:
     """Linear warm-up from zero, then half a cosine to zero.
 
     Args:

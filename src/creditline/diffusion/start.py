@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.config import RunSettings, TrainConfig
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.load import load_model
 from creditline.diffusion.process import DiscreteProcess
@@ -16,7 +16,7 @@ from creditline.errors import ModelError, difference
 from creditline.fingerprint import key64
 
 
-def seed_for(config: TrainConfig, *what: object) -> int:
+def seed_for(config: RunSettings, *what: object) -> int:
     """A seed for torch from a hash; nearby steps and run seeds share nothing."""
     return int(key64(*what, config.seed)[0] >> np.uint64(1))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,16 +17,17 @@ NAME = "state.safetensors"
 
 
 class TrainState:
-    """Network, optimiser and averaged weights of a run.
+    """Trained weights, their optimiser and averages of a run.
 
     Args:
-        module: the network.
-        optimizer: AdamW over its parameters.
+        module: the network; what requires no gradient is not trained and no part of the state.
+        optimizer: AdamW over its trained parameters.
         ema: decay of the averaged weights, 0 for none.
 
     Attributes:
         step: optimiser steps done.
         whole: whether no step is half taken, so that the state can be saved.
+        trained: parameters by name.
         average: averaged parameters by name; empty without averaging.
     """
 
@@ -37,7 +39,8 @@ class TrainState:
         self.ema = ema
         self.step = 0
         self.whole = True
-        self.average = {n: p.detach().clone() for n, p in module.named_parameters()} if ema else {}
+        self.trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self.trained.items()} if ema else {}
 
     @torch.no_grad()
     def advance(self) -> None:
@@ -49,16 +52,35 @@ class TrainState:
         self.optimizer.step()
         self.step += 1
         decay = min(self.ema, self.step / (9 + self.step))
-        for name, parameter in self.module.named_parameters():
+        for name, parameter in self.trained.items():
             if name in self.average:
                 self.average[name].lerp_(parameter, 1 - decay)
         self.whole = True
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Meanwhile the network has its averaged weights, where there are any."""
+        self.whole = False  # an interruption must not save one kind of weights as the other
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+            self.whole = True
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, value in self.average.items():
+            parameter = self.trained[name]
+            kept = parameter.clone()
+            parameter.copy_(value)
+            value.copy_(kept)
+
     def save(self, folder: Path) -> None:
         """Replace the state file of a run, atomically."""
-        tensors = {f"weights.{n}": p.detach() for n, p in self.module.named_parameters()}
+        tensors = {f"weights.{n}": p.detach() for n, p in self.trained.items()}
         tensors.update({f"average.{n}": value for n, value in self.average.items()})
-        for name, parameter in self.module.named_parameters():
+        for name, parameter in self.trained.items():
             for key in ("exp_avg", "exp_avg_sq"):
                 moments = self.optimizer.state.get(parameter)
                 if moments:
@@ -95,7 +117,7 @@ class TrainState:
         return True
 
     def _restore(self, stored: Mapping[str, torch.Tensor], step: int) -> None:
-        for name, parameter in self.module.named_parameters():
+        for name, parameter in self.trained.items():
             parameter.copy_(stored[f"weights.{name}"])
             if name in self.average:
                 self.average[name].copy_(stored[f"average.{name}"])

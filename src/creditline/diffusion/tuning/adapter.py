@@ -1,0 +1,107 @@
+"""Putting a fresh LoRA adapter on a network."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+
+from creditline.diffusion.adapters import adapter_layers, adapter_parameters
+from creditline.diffusion.tuning.config import AdapterConfig
+from creditline.errors import ModelError
+
+NAME = "tuned"
+"""Of the adapter that is trained here."""
+
+ATTENTION = (
+    *("to_q", "to_k", "to_v", "to_out.0"),
+    # of the text, in joint attention
+    *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+)
+
+
+def add_adapter(module: Any, config: AdapterConfig) -> Any:
+    """Put an adapter on a network, with weights from torch's current random state.
+
+    What it is on is frozen, and the adapter alone requires a gradient.
+
+    Args:
+        module: a diffusers network; changed.
+        config: its rank, scale and places.
+
+    Returns:
+        PEFT's settings of it.
+
+    Raises:
+        ModelError: if PEFT is missing, the network has adapters already, or has no layers of the
+            names asked for.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError("Adapters need the library peft: pip install 'creditline[lora]'.")
+    from peft import LoraConfig, inject_adapter_in_model
+
+    if any(True for _ in adapter_layers(module)):
+        raise ModelError(
+            "The base has adapters on it already. Merge them into its weights first (fuse_lora of "
+            "its pipeline) and save it."
+        )
+    rank = config.lora_rank or 0
+    settings = LoraConfig(
+        r=rank,
+        lora_alpha=rank if config.lora_alpha is None else config.lora_alpha,
+        target_modules=list(config.lora_targets or _attention(module)),
+        init_lora_weights="gaussian",
+    )
+    _require_targets(module, settings.target_modules)
+    module.requires_grad_(False)
+    inject_adapter_in_model(settings, module, adapter_name=NAME)
+    if hasattr(module, "_hf_peft_config_loaded"):  # diffusers' own mark of a network with adapters
+        module._hf_peft_config_loaded = True
+    return settings
+
+
+def adapter_size(module: torch.nn.Module) -> int:
+    """Parameters of the adapters that act on a network; of shapes alone on the meta device."""
+    names = adapter_parameters(module)
+    return sum(p.numel() for name, p in module.named_parameters() if name in names)
+
+
+def _attention(module: torch.nn.Module) -> list[str]:
+    layers = _layers(module)
+    found = [end for end in ATTENTION if any(_ends(name, end) for name in layers)]
+    if not found:
+        raise ModelError(
+            f"This {type(module).__name__} has no attention projections for an adapter. Name other "
+            f"layers (lora_targets, --lora-targets), such as: {_shown(layers)}."
+        )
+    return found
+
+
+def _require_targets(module: torch.nn.Module, targets: Any) -> None:
+    layers = _layers(module)
+    for target in targets:
+        if not any(_ends(name, target) for name in layers):
+            raise ModelError(
+                f"No linear or convolutional layer of the {type(module).__name__} is called "
+                f"{target!r}. Its layers end in: {_shown(layers)}."
+            )
+
+
+def _layers(module: torch.nn.Module) -> list[str]:
+    """Names of the layers that LoRA can be on."""
+    kinds = (torch.nn.Linear, torch.nn.Conv2d)
+    return [name for name, part in module.named_modules() if isinstance(part, kinds)]
+
+
+def _ends(name: str, end: str) -> bool:
+    return name == end or name.endswith(f".{end}")
+
+
+def _shown(layers: list[str]) -> str:
+    """The last word of each name; with the one before where the last is a number."""
+    ends = {}
+    for name in layers:
+        words = name.split(".")
+        ends[".".join(words[-2:]) if words[-1].isdigit() else words[-1]] = None
+    return ", ".join(ends)

@@ -1,0 +1,103 @@
+"""Settings of tuning a model: what is trained of it, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from creditline.diffusion.config import check_numbers
+from creditline.errors import unknown
+from creditline.gradients.precision import PRECISIONS
+from creditline.settings import require, setting
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Low-rank matrices `B A` beside weights, scaled by `alpha / rank` (Hu et al., ICLR 2022).
+
+    `A` starts normal with deviation `1 / rank` and `B` at zero, as diffusers has it.
+
+    Raises:
+        SettingsError: on a rank below 1 or a scale that is not positive.
+    """
+
+    lora_rank: int | None = setting(
+        None, "rank of a LoRA adapter that is trained; none: all weights of the denoiser are"
+    )
+    lora_alpha: float | None = setting(
+        None, "the adapter acts alpha / rank times as strongly; none: as the rank"
+    )
+    lora_targets: tuple[str, ...] = setting(
+        (), "ends of the names of layers that the adapter is on; none: attention's projections"
+    )
+
+    def __post_init__(self) -> None:
+        rank, alpha = self.lora_rank, self.lora_alpha
+        require(rank is None or rank >= 1, "lora_rank must be at least 1", rank, "Try 4.")
+        require(alpha is None or alpha > 0, "lora_alpha must be positive", alpha, "Leave it out.")
+        require(
+            rank is not None or (alpha is None and not self.lora_targets),
+            "lora_alpha and lora_targets are of an adapter, and there is no lora_rank",
+            alpha if alpha is not None else self.lora_targets,
+            "Give its rank too (--lora-rank).",
+        )
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """One tuning. Every random choice is a function of `seed` and the step or epoch.
+
+    Noise process and targets are the model's own.
+
+    Raises:
+        SettingsError: on numbers that cannot be trained with, or an unknown name.
+    """
+
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    steps: int = setting(1000, "optimiser steps")
+    epochs: int = setting(0, "passes over the images, instead of steps; 0: as many steps as given")
+    batch_size: int = setting(16, "images per step")
+    accumulate: int = setting(1, "parts that a step's images are computed in, to save memory")
+    learning_rate: float = setting(1e-4, "peak learning rate")
+    beta1: float = setting(0.9, "AdamW's first decay")
+    beta2: float = setting(0.999, "AdamW's second decay")
+    weight_decay: float = setting(1e-6, "AdamW's weight decay")
+    warmup: float = setting(0.1, "share of the steps in which the rate rises, before the cosine")
+    clip: float = setting(1.0, "largest gradient norm")
+    stratified: bool = setting(False, "spread the timesteps of a batch evenly")
+    caption_dropout: float = setting(
+        0.0, "share of the images that are shown without their caption or class"
+    )
+    attention_dropout: float = setting(0.0, "dropout of what attention returns")
+    flip: bool = setting(False, "mirror half of the images")
+    precision: Literal["fp32", "bf16", "fp16"] = setting(
+        "fp32", "of the network's arithmetic; weights that are trained stay as they are"
+    )
+    gradient_checkpointing: bool = setting(
+        False, "compute activations again on the way back, to save memory"
+    )
+    ema: float = setting(0.0, "decay of the averaged weights that are saved; 0 saves the last ones")
+    seed: int = setting(0, "seed of the adapter, order, noise and dropout")
+    checkpoint_every: int = setting(0, "steps between checkpoints; 0 keeps none")
+    sample_every: int = setting(0, "steps between grids of samples; 0 makes none")
+
+    def __post_init__(self) -> None:
+        check_numbers(self, positive=("accumulate",))
+        require(self.epochs >= 0, "epochs must not be negative", self.epochs, "Use 0 for steps.")
+        require(
+            self.accumulate <= self.batch_size,
+            f"accumulate is at most the batch_size {self.batch_size}",
+            self.accumulate,
+            "Use fewer parts.",
+        )
+        for name in ("caption_dropout", "attention_dropout"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Try 0.1.")
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+
+    def of(self, n: int) -> TuneConfig:
+        """With the steps that its epochs are on `n` images."""
+        if not self.epochs:
+            return self
+        return replace(self, steps=self.epochs * -(-n // self.batch_size), epochs=0)
