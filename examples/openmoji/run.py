@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from creditline.data.load import load_images
 from creditline.files import write_file
 
 COST = "cost.json"
+ENCODED = ("--encoded", "encoded")
+"""Latents and prompts are the same for all models: autoencoder and text encoder stay frozen."""
+QUIET = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error"}
 
 
 @dataclass(frozen=True)
@@ -65,14 +69,14 @@ class Story:
         s = self.scale
         self._run(
             "train the base",
-            *("train", "data/base", "--base", "blank", "--out", "base", "--threads", 1),
+            *("train", "data/base", "--base", "blank", "--out", "base"),
+            *("--threads", 1, *ENCODED),
             *("--steps", s.base, "--batch-size", 16, "--learning-rate", 1e-3),
             *("--caption-dropout", 0.1, "--ema", 0.999),
         )
         self._run(
             "tune",
-            *("train", "data/tune", "--out", "tuned", "--threads", 1),
-            *self._tuning(s.tuning),
+            *("train", "data/tune", "--out", "tuned", "--threads", 1, *self._tuning(s.tuning)),
         )
 
     def generate(self) -> None:
@@ -92,7 +96,7 @@ class Story:
             self._run(
                 f"index for {method}",
                 *("index", "tuned", "data/tune", "--method", method, "--out", f"index-{method}"),
-                *("--timesteps", s.timesteps, "--dim", s.dim, "--workers", self.workers),
+                *("--timesteps", s.timesteps, "--dim", s.dim, "--workers", self.workers, *ENCODED),
             )
         self._run(
             "trace",
@@ -133,8 +137,8 @@ class Story:
 
     def _tuning(self, steps: int) -> tuple[object, ...]:
         return (
-            *("--base", "base/model", "--lora-rank", self.scale.rank, "--steps", steps),
-            *("--batch-size", 16, "--learning-rate", 2e-3, "--caption-dropout", 0.1),
+            *("--base", "base", "--lora-rank", self.scale.rank, "--steps", steps),
+            *("--batch-size", 16, "--learning-rate", 2e-3, "--caption-dropout", 0.1, *ENCODED),
         )
 
     def _run(self, stage: str, *words: object) -> None:
@@ -142,7 +146,9 @@ class Story:
         command = [str(Path(sys.executable).with_name("creditline")), *map(str, words)]
 
         def work() -> None:
-            code = subprocess.run(command, cwd=self.folder, check=False).returncode
+            code = subprocess.run(
+                command, cwd=self.folder, env={**os.environ, **QUIET}, check=False
+            ).returncode
             if code:
                 raise SystemExit(code)
 
