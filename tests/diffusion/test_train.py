@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
-from creditline.diffusion import state as state_module
 from creditline.diffusion import run as run_module
+from creditline.diffusion import state as state_module
 from creditline.diffusion import train as train_module
 from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.train import train

@@ -73,14 +73,19 @@ def workers_option(command: F) -> F:
     )
 
 
-def load(source: str) -> Denoiser:
-    """The model of `source`, as the current command's options say."""
+def load(source: str, **settings: Any) -> Denoiser:
+    """The model of `source`, as the current command's options say.
+
+    Args:
+        source: where it is.
+        settings: of `load_model`, instead of what the options say.
+    """
     from creditline.diffusion.load import load_model
 
     values = click.get_current_context().params
     return load_model(
         source,
-        **_common(),
+        **{**_common(), **settings},
         pipeline=values["pipeline"],
         lora=_adapters(values["adapters"]),
         encoding=override(Encoding(), given(Encoding())),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -57,6 +58,11 @@ class Encoded:
                 + "\n".join(lines)
                 + "\nName another folder (encoded=, --encoded), or use the model they are of."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is held: another process reads it from the folder."""
+        held = sum(value.nbytes for one in self._held.values() for value in one.values())
+        return {**self.__dict__, "_held": {}, "_room": self._room + held}
 
     def tensors(
         self, kind: str, key: str, compute: Callable[[], dict[str, Tensor]]

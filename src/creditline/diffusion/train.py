@@ -18,6 +18,7 @@ from creditline.diffusion.run import Run
 from creditline.diffusion.start import load_base, starting_network
 from creditline.diffusion.state import NAME as STATE
 from creditline.diffusion.trainee import PixelTrainee
+from creditline.diffusion.tuning.check import check_tuning
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.tuned import TunedTrainee
 from creditline.errors import CreditlineError, ModelError, SettingsError
@@ -72,7 +73,7 @@ def train(
     config, pictures, folder = config or TrainConfig(), load_images(images), Path(out)
     require(threads is None or threads >= 1, "threads must be at least 1", threads, "Try 1.")
     place = find_device(device)
-    start = starting_point(pictures, config, base)
+    start = check_start(pictures, config, base, place)
     request = {
         "config": to_dict(config),
         "images": {"fingerprint": pictures.fingerprint, "n": len(pictures)},
@@ -82,48 +83,46 @@ def train(
         request["base"] = {"fingerprint": start.fingerprint}
         facts["base_source"] = start.source
     manifest = Manifest("run", request, facts)
-    with torch.random.fork_rng([place] if place.type == "cuda" else []):
-        # A tuning is put together before the folder is claimed, for what may be wrong with it.
-        tuned = None
-        if isinstance(config, TuneConfig) and start is not None:
-            tuned = TunedTrainee(start, pictures, config, place)
-        if not claim(manifest, folder, overwrite):
-            before = torch.get_num_threads()
-            torch.set_num_threads(threads or before)
-            try:
-                if tuned is not None and isinstance(config, TuneConfig):
+    if not claim(manifest, folder, overwrite):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads or before)
+        try:
+            with torch.random.fork_rng([place] if place.type == "cuda" else []):
+                if isinstance(config, TuneConfig):
+                    tuned = TunedTrainee(start, pictures, config, place)
                     tuned.encode(folder / ENCODED if encoded is None else Path(encoded))
                     Run(tuned, folder, config.of(len(pictures))).finish()
-                elif isinstance(config, TrainConfig):
+                else:
                     network = starting_network(config, start).to(place)
                     Run(PixelTrainee(network, pictures, config.flip), folder, config).finish()
-                replace(manifest, status="complete").write(folder)
-            except (OSError, SafetensorError) as error:
-                raise CreditlineError(
-                    f"Writing the run stopped: {error}. The last saved state is safe in {folder}; "
-                    "make room and run the same command again to continue."
-                ) from error
-            finally:
-                torch.set_num_threads(before)
+            replace(manifest, status="complete").write(folder)
+        except (OSError, SafetensorError) as error:
+            raise CreditlineError(
+                f"Writing the run stopped: {error}. The last saved state is safe in {folder}; make "
+                "room and run the same command again to continue."
+            ) from error
+        finally:
+            torch.set_num_threads(before)
     # Only now: without it, a run that is not marked complete would start from the beginning.
     (folder / STATE).unlink(missing_ok=True)
     return folder
 
 
-def starting_point(
-    images: ImageSet, config: TrainConfig | TuneConfig, base: Any
+def check_start(
+    images: ImageSet, config: TrainConfig | TuneConfig, base: Any, device: str | torch.device
 ) -> Denoiser | None:
     """The base that a training starts from, None for fresh weights, if everything fits.
 
     Args:
-        images: to train on.
+        images: to train on, or pictures like them.
         config: settings of the training.
         base: what `load_model` takes, or None.
+        device: where to train.
 
     Raises:
-        ModelError: if the images or the base do not fit the network.
+        ModelError: if the images or the base do not fit the network or the settings.
         DataError: if captions are missing or too long.
-        SettingsError: if there is nothing to tune.
+        SettingsError: if there is nothing to tune, or settings do not fit it.
     """
     if isinstance(config, TrainConfig):
         check_images(images, config)
@@ -134,7 +133,7 @@ def starting_point(
             "one: base= (--base)."
         )
     start = load_model(base)
-    start.check(images)
+    check_tuning(start, images, config, find_device(device))
     return start
 
 

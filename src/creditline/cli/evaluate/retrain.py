@@ -11,8 +11,7 @@ import click
 from creditline.cli import images, models
 from creditline.cli.options import flag, given, settings_options
 from creditline.cli.sections import SectionedCommand
-from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.presets import PRESETS, preset
+from creditline.cli.training import chosen, training_options
 from creditline.errors import SettingsError
 from creditline.evaluation.truth.fleet import Fleet
 from creditline.evaluation.truth.subsets import SubsetSpec
@@ -25,35 +24,24 @@ from creditline.settings import override
     "--queries", multiple=True, required=True, help="folder of pictures; may be given repeatedly"
 )
 @click.option("--out", required=True, help="folder of the ground truth to write, or to continue")
-@click.option(
-    "--preset",
-    "preset_name",
-    default="small-16",
-    show_default=True,
-    help=f"training settings to start from: {', '.join(PRESETS)}",
-)
-@click.option("--base", help="trained model that each training starts from  [default: none]")
 @click.option("--masks", help=".npy file of your own subsets, 0 and 1, one row each")
 @click.option("--limit-tasks", type=int, help="train at most so many models now")
 @models.workers_option
 @click.option("--overwrite", is_flag=True, help="replace a ground truth made from something else")
-@models.device_option
+@click.option(
+    "--encoded",
+    help="folder of latents and text embeddings to share  [default: in the ground truth]",
+)
 @images.image_options
 @settings_options(Fleet(), section="Fleet")
-@settings_options(
-    TrainConfig(),
-    section="Training",
-    default="",
-    leave_out=("checkpoint_every", "sample_every"),
-)
+@training_options(leave_out=("checkpoint_every", "sample_every"))
 def command(
     data: str,
     queries: tuple[str, ...],
     out: str,
-    preset_name: str,
-    base: str | None,
     masks: str | None,
     limit_tasks: int | None,
+    encoded: str | None,
     overwrite: bool,
     device: str,
     **_: Any,
@@ -65,7 +53,7 @@ def command(
     steps to be seen as often. Interrupt it at any time; the same command continues, and one with
     more --subsets or --seeds continues too.
     """
-    config = override(preset(preset_name), given(TrainConfig()))
+    config, base = chosen()
     settings = override(Fleet(), given(Fleet()))
     if masks is not None:
         _refuse_drawn()
@@ -83,6 +71,7 @@ def command(
         masks=None if masks is None else read_array(Path(masks)),
         workers=models.workers(),
         device=device,
+        encoded=encoded,
         limit_tasks=limit_tasks,
         overwrite=overwrite,
     )

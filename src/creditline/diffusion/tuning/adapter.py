@@ -37,23 +37,16 @@ def add_adapter(module: Any, config: AdapterConfig) -> Any:
         ModelError: if PEFT is missing, the network has adapters already, or has no layers of the
             names asked for.
     """
-    if importlib.util.find_spec("peft") is None:
-        raise ModelError("Adapters need the library peft: pip install 'creditline[lora]'.")
+    targets = adapter_targets(module, config)
     from peft import LoraConfig, inject_adapter_in_model
 
-    if any(True for _ in adapter_layers(module)):
-        raise ModelError(
-            "The base has adapters on it already. Merge them into its weights first (fuse_lora of "
-            "its pipeline) and save it."
-        )
     rank = config.lora_rank or 0
     settings = LoraConfig(
         r=rank,
         lora_alpha=rank if config.lora_alpha is None else config.lora_alpha,
-        target_modules=list(config.lora_targets or _attention(module)),
+        target_modules=targets,
         init_lora_weights="gaussian",
     )
-    _require_targets(module, settings.target_modules)
     module.requires_grad_(False)
     inject_adapter_in_model(settings, module, adapter_name=NAME)
     if hasattr(module, "_hf_peft_config_loaded"):  # diffusers' own mark of a network with adapters
@@ -61,37 +54,42 @@ def add_adapter(module: Any, config: AdapterConfig) -> Any:
     return settings
 
 
+def adapter_targets(module: torch.nn.Module, config: AdapterConfig) -> list[str]:
+    """Ends of the names of the layers that an adapter will be on.
+
+    Raises:
+        ModelError: if PEFT is missing, the network has adapters already, or has no layers of the
+            names asked for.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError("Adapters need the library peft: pip install 'creditline[lora]'.")
+    if any(True for _ in adapter_layers(module)):
+        raise ModelError(
+            "The base has adapters on it already. Merge them into its weights first (fuse_lora of "
+            "its pipeline) and save it."
+        )
+    kinds = (torch.nn.Linear, torch.nn.Conv2d)
+    layers = [name for name, part in module.named_modules() if isinstance(part, kinds)]
+    network = type(module).__name__
+    for target in config.lora_targets:
+        if not any(_ends(name, target) for name in layers):
+            raise ModelError(
+                f"No linear or convolutional layer of the {network} is called {target!r}. Its "
+                f"layers end in: {_shown(layers)}."
+            )
+    usual = [end for end in ATTENTION if any(_ends(name, end) for name in layers)]
+    if not config.lora_targets and not usual:
+        raise ModelError(
+            f"This {network} has no attention projections for an adapter. Name other layers "
+            f"(lora_targets, --lora-targets); they end in: {_shown(layers)}."
+        )
+    return list(config.lora_targets) or usual
+
+
 def adapter_size(module: torch.nn.Module) -> int:
     """Parameters of the adapters that act on a network; of shapes alone on the meta device."""
     names = adapter_parameters(module)
     return sum(p.numel() for name, p in module.named_parameters() if name in names)
-
-
-def _attention(module: torch.nn.Module) -> list[str]:
-    layers = _layers(module)
-    found = [end for end in ATTENTION if any(_ends(name, end) for name in layers)]
-    if not found:
-        raise ModelError(
-            f"This {type(module).__name__} has no attention projections for an adapter. Name other "
-            f"layers (lora_targets, --lora-targets), such as: {_shown(layers)}."
-        )
-    return found
-
-
-def _require_targets(module: torch.nn.Module, targets: Any) -> None:
-    layers = _layers(module)
-    for target in targets:
-        if not any(_ends(name, target) for name in layers):
-            raise ModelError(
-                f"No linear or convolutional layer of the {type(module).__name__} is called "
-                f"{target!r}. Its layers end in: {_shown(layers)}."
-            )
-
-
-def _layers(module: torch.nn.Module) -> list[str]:
-    """Names of the layers that LoRA can be on."""
-    kinds = (torch.nn.Linear, torch.nn.Conv2d)
-    return [name for name, part in module.named_modules() if isinstance(part, kinds)]
 
 
 def _ends(name: str, end: str) -> bool:

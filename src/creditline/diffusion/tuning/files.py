@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from creditline import fingerprint
 from creditline.diffusion.adapters import PEFT_CONFIG, PEFT_PREFIX, PEFT_WEIGHTS, load_adapters
 from creditline.diffusion.denoiser import Denoiser
-from creditline.diffusion.parts import quiet, read_json
+from creditline.diffusion.parts import load_network, quiet, read_json
 from creditline.diffusion.pipeline import RECORD, recorded
 from creditline.diffusion.process import scheduler_from
 from creditline.diffusion.tuning.adapter import NAME
@@ -75,7 +77,7 @@ def describe_base(base: Denoiser) -> dict[str, Any]:
     return {
         "source": None if base.source is None else str(Path(base.source).absolute()),
         "options": options,
-        "weights": fingerprint_of(base.module),
+        "fingerprint": _identity(base),
     }
 
 
@@ -127,21 +129,45 @@ def put_on(
         ModelError: if the base is another, or an adapter does not fit.
     """
     record = read_json(folder / RECORD)["base"]
-    found = fingerprint_of(base.module)
-    if found != record["weights"]:
+    found = _identity(base)
+    if found != record["fingerprint"]:
         raise ModelError(
-            f"The adapter in {folder} was trained on weights {record['weights']}; "
-            f"{base.source or type(base.module).__name__} has {found}. Use the base that it was "
-            "trained on (pipeline=, --pipeline)."
+            f"The adapter in {folder} was trained on a base {record['fingerprint']}; "
+            f"{base.source or type(base.module).__name__} is {found}, of other weights or another "
+            "noise process. Use the base that it was trained on (pipeline=, --pipeline)."
         )
     pipeline = getattr(base, "pipeline", None)
     load_adapters(base.module, pipeline, {NAME: str(folder), **adapters}, allow_pickle)
+
+
+def load_tuned(folder: Path, base: Any) -> Any:
+    """What a tuning wrote, without loading its base again.
+
+    Args:
+        folder: an adapter or a pipeline.
+        base: the denoiser that was tuned; it is left as it is, and its frozen parts are shared.
+
+    Raises:
+        ModelError: if the base is another.
+    """
+    denoiser = copy.deepcopy(base)
+    if is_adapter(folder):
+        put_on(denoiser, folder, {})
+    else:
+        inner = folder if denoiser.pipeline is None else folder / denoiser.part
+        denoiser.module = load_network(inner, type(base.module), dtype=base.dtype).eval()
+    return denoiser
 
 
 def recorded_encoding(folder: Path) -> dict[str, Any]:
     """Choices of encoding that a model was tuned with, where they are not the usual ones."""
     path = folder / RECORD
     return dict(read_json(path).get("encoding", {})) if path.is_file() else {}
+
+
+def _identity(base: Denoiser) -> str:
+    """Hash of a base's weights and process; how it encodes may be chosen anew."""
+    return fingerprint.of_json([fingerprint_of(base.module), base.process.to_dict()])
 
 
 def _scheduler_name(denoiser: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.encoded import Encoded
 from creditline.diffusion.families import LatentDenoiser
 from creditline.diffusion.start import seed_for
 from creditline.diffusion.tuning.adapter import add_adapter
+from creditline.diffusion.tuning.check import attention_dropouts, null_condition
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.files import describe_base, save_adapter, save_whole
-from creditline.errors import ModelError, SettingsError
-from creditline.gradients.precision import require_precision
 from creditline.progress import Progress
 
 MEMORY = 2**30
@@ -33,60 +31,44 @@ class TunedTrainee:
     Torch's random state is changed, as the adapter's first weights are drawn from it.
 
     Args:
-        base: the model, as `load_model` gives it.
+        base: the model, as `load_model` gives it; `check_tuning` found nothing wrong.
         images: what it is trained on.
         config: settings.
         device: where to train.
-
-    Raises:
-        ModelError: if the base cannot be trained like this, or does not fit the images.
-        DataError: if images lack captions, or one is too long.
-        SettingsError: if it has no side without captions or classes for `caption_dropout`, or
-            the device does not calculate in the precision asked for.
     """
 
     def __init__(
-        self, base: Denoiser, images: ImageSet, config: TuneConfig, device: torch.device
+        self, base: Any, images: ImageSet, config: TuneConfig, device: torch.device
     ) -> None:
-        base.check(images)
-        require_precision(config.precision, device)
         self.base = describe_base(base)
         self.denoiser: Any = copy.deepcopy(base).to(device)
         self.images, self.config = images, config
         self.parts, self.precision = config.accumulate, config.precision
-        module = self.denoiser.module
         torch.manual_seed(seed_for(config, "weights"))
+        module = self.denoiser.module
         self.adapter = None
-        if config.adapter.lora_rank is not None:
-            self.adapter = add_adapter(module, config.adapter)
-        elif isinstance(base, UNetDenoiser):
-            raise ModelError(
-                "All weights of a UNet2DModel on pixels are trained by settings of its own network "
-                "(TrainConfig). Use those, or train an adapter (lora_rank, --lora-rank)."
-            )
-        else:
+        if config.adapter.lora_rank is None:
             module.requires_grad_(True)
+        else:
+            self.adapter = add_adapter(module, config.adapter)
         if config.gradient_checkpointing:
-            _checkpoint(module)
-        self.dropouts = _attention_dropouts(module, config.attention_dropout)
-        self.null = _null(self.denoiser) if config.caption_dropout else {}
+            module.enable_gradient_checkpointing()
+        self.dropouts = attention_dropouts(module) if config.attention_dropout else []
+        for layer in self.dropouts:
+            layer.p = config.attention_dropout
+        self.null = null_condition(self.denoiser) if config.caption_dropout else {}
 
     def encode(self, folder: Path) -> None:
-        """Encode every picture and caption once, and keep them in a folder.
+        """Encode every picture and caption, unless the base has its encodings already.
+
+        Args:
+            folder: where they are kept.
 
         Raises:
             IndexMismatchError: if it holds those of another autoencoder or text encoder.
         """
-        denoiser = self.denoiser
-        if not isinstance(denoiser, LatentDenoiser) or not denoiser.encoders():
-            return
-        denoiser.encoded = Encoded(folder, denoiser.encoders(), MEMORY)
-        with Progress("encode", len(self.images), "picture") as bar:
-            for i in range(len(self.images)):
-                denoiser.encode(self.images, [i])
-                if self.config.flip:
-                    denoiser.encode(_mirrored(self.images, np.array([i])), [0])
-                bar.advance(1)
+        if getattr(self.denoiser, "encoded", None) is None:
+            encode_all(self.denoiser, [self.images], folder, self.config)
 
     def set_mode(self) -> None:
         # No dropout but the one that was asked for: DiT's own, say, leaves out classes.
@@ -132,6 +114,32 @@ class TunedTrainee:
             save_adapter(self.denoiser, self.adapter, folder, about, aside)
 
 
+def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: TuneConfig) -> None:
+    """Encode pictures and captions once, and let a model take them from a folder.
+
+    Args:
+        denoiser: the model; one that encodes nothing is left as it is.
+        groups: pictures.
+        folder: where encodings are kept.
+        config: whether pictures are mirrored, or shown without their captions.
+
+    Raises:
+        IndexMismatchError: if the folder holds encodings of another autoencoder or text encoder.
+    """
+    if not isinstance(denoiser, LatentDenoiser) or not denoiser.encoders():
+        return
+    denoiser.encoded = Encoded(folder, denoiser.encoders(), MEMORY)
+    if config.caption_dropout:
+        null_condition(denoiser)
+    with Progress("encode", sum(map(len, groups)), "picture") as bar:
+        for images in groups:
+            for i in range(len(images)):
+                denoiser.encode(images, [i])
+                if config.flip:
+                    denoiser.encode(_mirrored(images, np.array([i])), [0])
+                bar.advance(1)
+
+
 def _mirrored(images: ImageSet, rows: np.ndarray) -> ImageSet:
     """Some images, mirrored, with their captions and classes."""
     return ImageSet.from_images(
@@ -139,44 +147,3 @@ def _mirrored(images: ImageSet, rows: np.ndarray) -> ImageSet:
         texts=[images.texts[i] for i in rows],
         labels=[images.labels[i] for i in rows],
     )
-
-
-def _null(denoiser: Any) -> dict[str, Tensor]:
-    """The condition of an image without caption or class, one row."""
-    found = denoiser.conditions([""]) if denoiser.takes_prompts else denoiser.unconditional(1)
-    if not found:
-        raise SettingsError(
-            "caption_dropout leaves out captions or classes, and this model has no side without "
-            "them. Leave it out."
-        )
-    return found
-
-
-def _checkpoint(module: Any) -> None:
-    if not getattr(module, "_supports_gradient_checkpointing", False):
-        raise ModelError(
-            f"A {type(module).__name__} has no gradient checkpointing. Leave it out; accumulate "
-            "saves memory too."
-        )
-    module.enable_gradient_checkpointing()
-
-
-def _attention_dropouts(module: torch.nn.Module, share: float) -> list[torch.nn.Module]:
-    """The dropout behind every attention's projection, set to a share.
-
-    Raises:
-        ModelError: if there is none to set.
-    """
-    if not share:
-        return []
-    found = []
-    for name, part in module.named_modules():
-        if isinstance(part, torch.nn.Dropout) and name.rpartition(".")[0].endswith("to_out"):
-            part.p = share
-            found.append(part)
-    if not found:
-        raise ModelError(
-            f"No attention of this {type(module).__name__} has a dropout. Leave attention_dropout "
-            "out."
-        )
-    return found

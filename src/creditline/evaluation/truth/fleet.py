@@ -19,18 +19,20 @@ from creditline import executor
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import CreditlineError, DataError, IndexMismatchError
 from creditline.evaluation.truth.files import read_array, write_array
 from creditline.evaluation.truth.ground_truth import GroundTruth, about_images, about_queries
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.query_sets import Named, query_sets
 from creditline.evaluation.truth.recipe import recipe_of
+from creditline.evaluation.truth.retraining import Retraining
 from creditline.evaluation.truth.subsets import SubsetSpec, draw
 from creditline.evaluation.truth.task import (
+    ENCODED,
     MODELS,
     TASKS,
     Job,
-    Retraining,
     Task,
     Trainer,
     run_task,
@@ -44,8 +46,6 @@ from creditline.settings import require, setting
 LOSSES = "losses.npy"
 KEPT = "models_kept"
 """Among the facts: whether a call so far asked to keep its models."""
-TIMESTEPS = 1000
-"""Of the process of every model that is trained by `TrainConfig`."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ def retrain(
     queries: Mapping[str, Any] | Iterable[tuple[str, Any]],
     out: str | Path,
     *,
-    config: TrainConfig | Trainer,
+    config: TrainConfig | TuneConfig | Trainer,
     base: Any = None,
     settings: Fleet | None = None,
     masks: Any = None,
     workers: int = 1,
     device: str = "cpu",
+    encoded: str | Path | None = None,
     limit_tasks: int | None = None,
     overwrite: bool = False,
 ) -> GroundTruth:
@@ -94,11 +95,13 @@ def retrain(
             are not made. Its steps are those of one subset. Or a trainer of your own: a function
             of a subset's images, a seed and a folder that returns anything `load_model` takes. It
             is recognised by its name and source.
-        base: a trained model that each training starts from instead of fresh weights.
+        base: a trained model that each training starts from instead of fresh weights, or tunes.
         settings: subsets, seeds and losses.
         masks: 0 and 1, or bool, of shape `(M, n)`: subsets to use instead of drawn ones.
         workers: processes, of one thread each.
         device: where models are trained and losses measured.
+        encoded: folder of latents and text embeddings of tunings, which are computed once for all
+            of them; in `out` until all are finished by default.
         limit_tasks: train at most so many models now.
         overwrite: replace a ground truth made from something else.
 
@@ -127,8 +130,8 @@ def retrain(
     n, spec = len(pictures), settings.subsets if masks is None else None
     chosen = draw(settings.subsets, pictures) if masks is None else trainable_masks(masks, n)
     recipe = recipe_of(pictures, named, trainer, spec, chosen, settings.losses)
-    if isinstance(config, TrainConfig):  # the process of another trainer's models is not known yet
-        settings.losses.noise().grid(TIMESTEPS, "query", "")
+    if isinstance(trainer, Retraining):  # the process of another's models is not known yet
+        settings.losses.noise().grid(trainer.n_timesteps, "query", "")
 
     shape = (len(chosen), settings.seeds, sum(len(group) for _, group in named))
     facts = {"data_source": pictures.source, "device": device, **circumstances()}
@@ -149,6 +152,8 @@ def retrain(
     manifest.write(folder)
     truth.write_files(folder)
     groups = tuple(group for _, group in named)
+    if isinstance(trainer, Retraining):
+        trainer.encode((pictures, *groups), folder / ENCODED if encoded is None else Path(encoded))
     job = Job(pictures, groups, chosen, trainer, settings.losses, folder, device, keep)
     truth = replace(truth, losses=_train_all(job, truth, workers, limit_tasks))
     if truth.finished.all():
@@ -183,17 +188,22 @@ def _tidy(folder: Path, kept: bool) -> None:
         if not kept:  # of a process killed between writing losses and removing the model
             shutil.rmtree(folder / MODELS / path.stem, ignore_errors=True)
     shutil.rmtree(folder / TASKS, ignore_errors=True)
+    shutil.rmtree(folder / ENCODED, ignore_errors=True)
     with suppress(OSError):  # not empty, or never made
         (folder / MODELS).rmdir()
 
 
 def _trainer(
-    config: TrainConfig | Trainer, base: Any, device: str, images: ImageSet, queries: Named
+    config: TrainConfig | TuneConfig | Trainer,
+    base: Any,
+    device: str,
+    images: ImageSet,
+    queries: Named,
 ) -> Trainer:
     from creditline.diffusion.denoiser import find_device
 
     find_device(device)
-    if not isinstance(config, TrainConfig):
+    if not isinstance(config, (TrainConfig, TuneConfig)):
         require(
             base is None,
             "A trainer of your own starts from what it likes",
@@ -201,13 +211,7 @@ def _trainer(
             "Leave base out, or train by settings.",
         )
         return config
-    from creditline.diffusion.start import load_base
-    from creditline.diffusion.train import check_images
-
-    for group in (images, *(group for _, group in queries)):
-        check_images(group, config)
-    quiet = replace(config, checkpoint_every=0, sample_every=0)
-    return Retraining(quiet, None if base is None else load_base(base, config), device)
+    return Retraining.of(config, base, device, (images, *(group for _, group in queries)))
 
 
 def _require_order(before: list[str], now: list[str], folder: Path) -> None:

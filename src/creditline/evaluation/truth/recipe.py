@@ -13,8 +13,9 @@ from creditline import fingerprint
 from creditline.data.image_set import ImageSet
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.query_sets import Named
+from creditline.evaluation.truth.retraining import Retraining
 from creditline.evaluation.truth.subsets import SubsetSpec, strata
-from creditline.evaluation.truth.task import Retraining, Trainer
+from creditline.evaluation.truth.task import Trainer
 from creditline.settings import to_dict
 
 

@@ -6,14 +6,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.config import TrainConfig
 from creditline.errors import CreditlineError
 from creditline.evaluation.truth.files import write_array
 from creditline.evaluation.truth.losses import LossPlan, query_losses
@@ -26,22 +25,7 @@ Trainer = Callable[[ImageSet, int, Path], Any]
 """From the images of a subset, a seed and a folder to anything that `load_model` takes. The folder
 may hold what an interrupted call of the same task left."""
 
-TASKS, MODELS = "tasks", "models"
-
-
-@dataclass(frozen=True)
-class Retraining:
-    """The trainer that `TrainConfig` stands for: seed `s` trains with seed `config.seed + s`."""
-
-    config: TrainConfig
-    base: Any = None
-    device: str = "cpu"
-
-    def __call__(self, images: ImageSet, seed: int, folder: Path) -> Path:
-        from creditline.diffusion.train import train
-
-        config = replace(self.config, seed=self.config.seed + seed)
-        return train(images, folder, config, base=self.base, device=self.device, threads=1)
+TASKS, MODELS, ENCODED = "tasks", "models", "encoded"
 
 
 @dataclass(frozen=True)
