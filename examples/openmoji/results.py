@@ -17,6 +17,8 @@ from creditline.report.sheet import sheet
 from creditline.trace import Trace
 
 INDEXES = ("d-trak", "trak")
+BASELINES = ("Raw pixel (dot)", "Raw pixel (cosine)", "Random")
+"""Titles of what goes below the methods."""
 QUERIES = {"held-out": "held out", "generated": "generated"}
 SCHEMES = {
     "random": ("lds", "Random halves: LDS, %"),
@@ -54,6 +56,8 @@ def _lds(folder: Path, scheme: str) -> str:
                 cells = rows.setdefault(method["title"], ["–"] * len(QUERIES))
                 if score is not None:
                     cells[position] = _percent(score, "lds")
+    for title in BASELINES:
+        rows[title] = rows.pop(title)
     rows["another seed of the same subsets"] = [ceilings[queries] for queries in QUERIES]
     return table(["", *QUERIES.values()], [[title, *cells] for title, cells in rows.items()])
 

@@ -52,10 +52,10 @@ def run(out: Path) -> str:
     return done.stdout
 
 
-def test_from_pictures_to_tables_and_again(data):
+def test_from_pictures_to_tables(data):
     said = run(data)
     results = (data / "results.md").read_text("utf-8")
-    for title in ("D-TRAK", "TRAK", "Gradient cosine", "another seed", "prompts of"):
+    for title in ("D-TRAK", "TRAK", "Gradient (cosine)", "another seed", "prompts of"):
         assert title in results, results
     assert results.strip() in said
     for scheme in ("random", "contributor-shares"):
@@ -67,16 +67,6 @@ def test_from_pictures_to_tables_and_again(data):
         assert sheet.width > 6 * 64
     stages = json.loads((data / "cost.json").read_text("utf-8"))
     assert all(seconds > 0 for seconds in stages.values())
-
-    kept = {p: p.stat().st_mtime_ns for p in data.rglob("*.safetensors")}
-    run(data)
-    assert kept
-    assert {p: p.stat().st_mtime_ns for p in data.rglob("*.safetensors")} == kept
-    assert before(results, "## CPU") == before((data / "results.md").read_text(), "## CPU")
-
-
-def before(text: str, end: str) -> str:
-    return text.partition(end)[0]
 
 
 def test_pictures_go_where_their_contributor_belongs(tmp_path, monkeypatch):
