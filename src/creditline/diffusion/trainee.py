@@ -70,7 +70,8 @@ class PixelTrainee:
     precision: Precision = "fp32"
 
     def __init__(self, denoiser: UNetDenoiser, images: ImageSet, flip: bool = False) -> None:
-        self.denoiser: UNetDenoiser = denoiser
+        self.denoiser: Denoiser = denoiser
+        self._unet = denoiser
         self.images, self.flip = images, flip
         self.labels = None if denoiser.n_classes is None else torch.tensor(images.labels)
 
@@ -91,4 +92,4 @@ class PixelTrainee:
         return {} if classes is None else {"labels": [i % classes for i in range(n)]}
 
     def save(self, folder: Path, record: Mapping[str, Any], aside: Path) -> None:
-        save_pipeline(self.denoiser, folder, record, aside)
+        save_pipeline(self._unet, folder, record, aside)

@@ -250,7 +250,7 @@ def test_a_base_that_moved_or_changed(folder, captioned, tmp_path):
     moved = load_model(run, pipeline=tmp_path / "moved")
     assert moved.fingerprint == before
     assert load_model(run, **moved.options).fingerprint == before
-    with pytest.raises(ModelError, match="trained on a base .* another noise process"):
+    with pytest.raises(ModelError, match=r"trained on a base .* another noise process"):
         load_model(run, pipeline=folder("sd-v")[0])
 
 

@@ -98,7 +98,7 @@ def _ends(name: str, end: str) -> bool:
 
 def _shown(layers: list[str]) -> str:
     """The last word of each name; with the one before where the last is a number."""
-    ends = {}
+    ends: dict[str, None] = {}
     for name in layers:
         words = name.split(".")
         ends[".".join(words[-2:]) if words[-1].isdigit() else words[-1]] = None

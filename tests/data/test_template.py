@@ -1,0 +1,56 @@
+"""Captions from a template."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from creditline.data import load_images
+from creditline.data.image_set import ImageSet
+from creditline.data.template import fill
+from creditline.errors import DataError, SettingsError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = ImageSet.from_images(
+        np.zeros((2, 8, 8, 3), np.uint8) + np.arange(2, dtype=np.uint8)[:, None, None, None],
+        contributors=["Ann", "Bo"],
+        labels=[1, 0],
+        label_names=["cat", "dog"],
+        columns={"year": ["1999", None]},
+    )
+    return images.save(tmp_path / "pictures")
+
+
+def test_columns_classes_and_contributors(folder):
+    images = load_images(folder, prompt_template="a {label} by {contributor}")
+    assert images.texts == ("a dog by Ann", "a cat by Bo")
+    assert images.fingerprint != load_images(folder).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("template", "error", "message"),
+    [
+        ("a {style}", SettingsError, "Unknown column of the prompt template 'style'.*contributor"),
+        ("of {year}", DataError, r"1 of 2 pictures have no 'year'.*00001\.png"),
+        ("an icon", SettingsError, "must name one column or more.*--caption"),
+        ("a {label:>9}", SettingsError, "nothing but their names"),
+        ("a {label!r}", SettingsError, "nothing but their names"),
+        ("a {label", SettingsError, "cannot be read"),
+        ("a {}", SettingsError, "Unknown column of the prompt template ''"),
+        ("a {label.__class__}", SettingsError, "Unknown column"),
+    ],
+)
+def test_what_cannot_be_filled(folder, template, error, message):
+    with pytest.raises(error, match=message):
+        load_images(folder, prompt_template=template)
+
+
+def test_images_that_are_loaded_have_their_captions(folder):
+    with pytest.raises(SettingsError, match="Load their source with it"):
+        load_images(load_images(folder), prompt_template="a {label}")
+
+
+def test_braces_may_be_doubled():
+    assert fill("{{{a}}}", {"a": ["x"]}, ["1.png"]) == ["{x}"]
