@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import resource
@@ -35,7 +34,7 @@ class Scale:
 
     autoencoder: int = 1500
     base: int = 8000
-    tuning: int = 400
+    tuning: int = 240
     rank: int = 16
     timesteps: int = 50
     dim: int = 4096
@@ -81,13 +80,12 @@ class Story:
 
     def generate(self) -> None:
         """The prompts of the pictures that were held out, before and after tuning."""
-        with open(self.folder / "data/held-out/metadata.csv", encoding="utf-8") as file:
-            prompts = [row["text"] for row in csv.DictReader(file)]
+        prompts = load_images(self.folder / "data" / "held-out").texts
         asked = [word for prompt in prompts for word in ("--prompt", prompt)]
         for model, out in (("base", "before"), ("tuned", "generated")):
             self._run(
                 f"generate with {model}",
-                *("generate", model, "-n", len(prompts), "--out", out, "--guidance", 2, *asked),
+                *("generate", model, "-n", len(prompts), "--out", out, "--guidance", 3, *asked),
             )
 
     def attribute(self) -> None:
@@ -115,7 +113,8 @@ class Story:
                 *("evaluate", "retrain", "data/tune", "--scheme", scheme),
                 *("--queries", "data/held-out", "--queries", "generated"),
                 *("--subsets", subsets, "--seeds", 2, "--out", f"truth-{scheme}"),
-                *("--loss-timesteps", self.scale.loss_timesteps, "--workers", self.workers),
+                *("--loss-timesteps", self.scale.loss_timesteps, "--loss-draws", 1),
+                *("--workers", self.workers),
                 *self._tuning(self.scale.tuning // 2),
             )
 
@@ -138,7 +137,7 @@ class Story:
     def _tuning(self, steps: int) -> tuple[object, ...]:
         return (
             *("--base", "base", "--lora-rank", self.scale.rank, "--steps", steps),
-            *("--batch-size", 16, "--learning-rate", 2e-3, "--caption-dropout", 0.1, *ENCODED),
+            *("--batch-size", 16, "--learning-rate", 5e-3, "--caption-dropout", 0.1, *ENCODED),
         )
 
     def _run(self, stage: str, *words: object) -> None:
