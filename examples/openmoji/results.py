@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,8 +23,7 @@ SCHEMES = {
     "random": ("lds", "Random halves: LDS, %"),
     "contributor-shares": ("totals_per_contributor", "Unequal shares: LDS of totals, %"),
 }
-COLUMNS = 9
-SHOWN = 36
+COLUMNS = 12
 
 
 def write_results(folder: Path) -> None:
@@ -69,18 +67,16 @@ def _percent(values: Mapping[str, Any], name: str) -> str:
 
 def _totals(folder: Path) -> str:
     """Rows: whose picture had the prompt. Columns: whose training pictures get which share."""
-    whose = {}
-    with open(folder / "data/held-out/metadata.csv", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            whose[row["text"]] = row["contributor"]
+    asked = load_images(folder / "data" / "held-out")
+    whose = dict(zip(asked.texts, asked.contributors, strict=True))
     shares: dict[str, list[dict[str, float]]] = {}
     for query in Trace.from_json(folder / "trace.json"):
         totals = {str(total.name): total.share for total in query.totals["contributor"]}
-        shares.setdefault(whose[str(query.text)], []).append(totals)
+        shares.setdefault(str(whose[query.text]), []).append(totals)
     people = sorted(shares)
     rows = [
-        [asked, *(f"{100 * np.mean([each[who] for each in shares[asked]]):.0f}" for who in people)]
-        for asked in people
+        [by, *(f"{100 * np.mean([each[who] for each in shares[by]]):.0f}" for who in people)]
+        for by in people
     ]
     return table(["prompts of", *people], rows)
 
@@ -94,11 +90,12 @@ def _cost(folder: Path) -> str:
 def _sheet(folder: Path) -> Any:
     """Pairs of rows: before tuning, and from the same noise and prompts after it."""
     before, after = (load_images(folder / name) for name in ("before", "generated"))
+    asked = load_images(folder / "data" / "held-out")
+    order = sorted(range(len(asked)), key=lambda i: (str(asked.contributors[i]), i))
     pictures, labels = [], []
-    n = min(SHOWN, len(after))
-    for start in range(0, n, COLUMNS):
-        rows = range(start, min(start + COLUMNS, n))
+    for start in range(0, len(order), COLUMNS):
         for images in (before, after):
-            pictures += [images.image(i) for i in rows]
-            labels += [str(after.texts[i]).rpartition(": ")[2] for i in rows]
-    return sheet(pictures, min(COLUMNS, n), 2, labels)
+            for i in order[start : start + COLUMNS]:
+                pictures.append(images.image(i))
+                labels.append(str(asked.texts[i]).rpartition(": ")[2])
+    return sheet(pictures, COLUMNS, 2, labels)
