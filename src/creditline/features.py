@@ -115,9 +115,9 @@ def centred(
         yield start, rows if mean is None else rows - mean
 
 
-def norms(features: Features, model: int) -> np.ndarray:
-    """Euclidean norms of one model's features, float64 of shape `(n,)`."""
-    return np.concatenate([np.linalg.norm(rows, axis=1) for _, rows in features.chunks(model)])
+def norms(features: Features, model: int, mean: np.ndarray | None = None) -> np.ndarray:
+    """Euclidean norms of one model's features less `mean`, float64 of shape `(n,)`."""
+    return np.concatenate([np.linalg.norm(x, axis=1) for _, x in centred(features, model, mean)])
 
 
 def take(features: Features, model: int, rows: np.ndarray) -> np.ndarray:

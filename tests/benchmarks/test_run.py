@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from tests.benchmarks.conftest import TINY
 
 import creditline as cl
@@ -55,6 +56,32 @@ def test_every_method_is_judged_once_and_kept(shipped, pictures, tmp_path):
     again = run(shipped, tmp_path / "out", say=said.append, **options)
     assert [r.comparison for r in again] == [r.comparison for r in results]
     assert len(said) == before, "nothing is done again"
+
+
+@pytest.mark.parametrize(("levels", "judged"), [(1, True), (2, False)])
+def test_sampling_runs_are_known_by_their_pictures_up_to_rounding(
+    shipped, pictures, tmp_path, monkeypatch, levels, judged
+):
+    """As on a machine that rounds otherwise."""
+    original = running.generate
+
+    def rounding(*args, **options):
+        folder = original(*args, **options)
+        path = sorted(folder.glob("*.png"))[0]
+        pixels = np.array(Image.open(path))
+        value = int(pixels[0, 0, 0])
+        pixels[0, 0, 0] = value + levels if value < 128 else value - levels
+        Image.fromarray(pixels).save(path)
+        return folder
+
+    monkeypatch.setattr(running, "generate", rounding)
+    monkeypatch.setattr(running, "SHARING", (("trak", ("trak",)),))
+    said = []
+    options = {"data": pictures, "timesteps": (2,), "contest": Contest(resamples=10)}
+    (result,) = run(shipped, tmp_path / "out", say=said.append, **options)
+    names = [part["name"] for part in result.comparison["parts"]]
+    assert ("generated, journey-trak" in names) == judged
+    assert any("up to 2 levels apart" in line for line in said) == (not judged)
 
 
 def test_an_ensemble_trains_its_further_models_once(shipped, pictures, tmp_path):

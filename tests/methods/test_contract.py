@@ -158,6 +158,16 @@ def test_cosine_with_a_zero_feature_is_zero(train, query):
         assert np.isfinite(scores).all()
 
 
+@pytest.mark.parametrize("kind", ["gradient", "pixel", "encoder"])
+def test_centred_cosines_are_cosines_less_the_mean(kind, train, query):
+    middle = train.mean(0)
+    expected = get(f"{kind}-cosine")().fit(train - middle).attribute(query - middle)
+    centred = get(f"{kind}-centred")().fit(train)
+    assert_allclose(centred.attribute(query), expected, rtol=1e-9, atol=1e-12)
+    shifted = get(f"{kind}-centred")().fit(train + 5.0).attribute(query + 5.0)
+    assert_allclose(shifted, expected, rtol=1e-9, atol=1e-12)
+
+
 def test_unknown_method_suggests_the_nearest():
     with pytest.raises(SettingsError, match="Did you mean 'd-trak'"):
         get("dtrak")

@@ -86,9 +86,10 @@ def test_reliability_foretells_the_correlation_with_fresh_noise():
 def test_scores_without_any_noise_have_no_error():
     phi, f, q, e = data(noise=0.0)
     method = get("trak")(features=EVEN).fit(ArrayFeatures(phi, errors=f))
-    noise = method.noise(q, e)
-    assert not noise.error.any()
-    assert_allclose(noise.reliability(method.attribute(q)), 1)
+    scores, noise = method.scored(q, e)
+    # Not nothing: how a product of matrices rounds may depend on the place of a row.
+    assert noise.error.max() <= 1e-12 * np.abs(scores).max()
+    assert_allclose(noise.reliability(scores), 1)
 
 
 def test_what_timesteps_make_all_halves_differ_by_is_no_noise():

@@ -20,6 +20,7 @@ from creditline.diffusion.state import NAME as STATE
 from creditline.diffusion.trainee import PixelTrainee
 from creditline.diffusion.tuning.check import check_tuning
 from creditline.diffusion.tuning.config import TuneConfig
+from creditline.diffusion.tuning.files import load_tuned
 from creditline.diffusion.tuning.tuned import TunedTrainee
 from creditline.errors import CreditlineError, ModelError, SettingsError
 from creditline.manifest import Manifest, circumstances, claim
@@ -82,6 +83,8 @@ def train(
     if start is not None:  # runs from fresh weights have no such entry
         request["base"] = {"fingerprint": start.fingerprint}
         facts["base_source"] = start.source
+        if start.options:
+            facts["base_options"] = dict(start.options)
     manifest = Manifest("run", request, facts)
     if not claim(manifest, folder, overwrite):
         before = torch.get_num_threads()
@@ -106,6 +109,25 @@ def train(
     # Only now: without it, a run that is not marked complete would start from the beginning.
     (folder / STATE).unlink(missing_ok=True)
     return folder
+
+
+def trained(
+    run: Path, config: TrainConfig | TuneConfig, base: Any, device: str | torch.device
+) -> Denoiser:
+    """The model of a finished run, without loading the base that it tuned again.
+
+    Args:
+        run: folder that `train` wrote.
+        config: its settings.
+        base: the denoiser that it started from, or None.
+        device: where to put it.
+
+    Raises:
+        ModelError: if the base is another.
+    """
+    if isinstance(config, TrainConfig):
+        return load_model(run, device=device)
+    return load_tuned(run / "model", base).to(device)
 
 
 def check_start(

@@ -5,11 +5,18 @@ from __future__ import annotations
 from creditline.errors import unknown
 from creditline.methods.base import Method
 from creditline.methods.d_trak import DTRAK
-from creditline.methods.gradient import GradientCosine, GradientDot
+from creditline.methods.gradient import GradientCentred, GradientCosine, GradientDot
 from creditline.methods.journey_trak import JourneyTRAK
 from creditline.methods.relative_if import RelativeIF
 from creditline.methods.renormalised_if import RenormalisedIF
-from creditline.methods.similarity import EncoderCosine, EncoderDot, PixelCosine, PixelDot
+from creditline.methods.similarity import (
+    EncoderCentred,
+    EncoderCosine,
+    EncoderDot,
+    PixelCentred,
+    PixelCosine,
+    PixelDot,
+)
 from creditline.methods.tracin import GAS, TracInCP
 from creditline.methods.trak import TRAK
 
@@ -18,10 +25,13 @@ METHODS: dict[str, type[Method]] = {
     for method in (
         PixelDot,
         PixelCosine,
+        PixelCentred,
         EncoderDot,
         EncoderCosine,
+        EncoderCentred,
         GradientDot,
         GradientCosine,
+        GradientCentred,
         TracInCP,
         GAS,
         TRAK,

@@ -18,7 +18,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.curvature.ridge import Ridge
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import SettingsError
-from creditline.features import ArrayFeatures, Features, dots, norms, per_model, take
+from creditline.features import ArrayFeatures, Features, per_model, take
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods.noise import HalfFeatures, ScoreNoise, halves, relative_variance
@@ -260,42 +260,6 @@ class Method(ABC):
         return self.features_
 
 
-class InnerProduct(Method):
-    """Methods without curvature: a plain or a normalised inner product of features."""
-
-    cosine: ClassVar[bool] = False
-
-    def fit(self, train: Features | np.ndarray) -> Self:
-        super().fit(train)
-        if self.cosine:
-            self.norms_ = [
-                _positive(norms(self.features_, c)) for c in range(self.features_.models)
-            ]
-        return self
-
-    def model_scores(self, model: int, query: np.ndarray) -> np.ndarray:
-        scores = dots(self._fitted(), model, query)
-        if self.cosine:
-            scores /= _positive(np.linalg.norm(query, axis=1))[:, None]
-            scores /= self.norms_[model]
-        return scores
-
-    def query_side(self, model: int, query: np.ndarray) -> np.ndarray:
-        return query / _positive(np.linalg.norm(query, axis=1))[:, None] if self.cosine else query
-
-    def train_side(
-        self, model: int, memory: int = MEMORY, first: int = 0
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        for start, rows in self._fitted().chunks(model):
-            if start + len(rows) > first:
-                part = slice(start, start + len(rows))
-                yield start, rows / (self.norms_[model][part, None] if self.cosine else 1.0)
-
-    def model_self_scores(self, model: int) -> np.ndarray:
-        table = self._fitted()
-        return np.ones(table.n) if self.cosine else norms(table, model) ** 2
-
-
 @dataclass
 class GradientMethod(Method):
     """Methods on gradients of a model.
@@ -369,8 +333,3 @@ class RidgeMethod(GradientMethod):
     def column_scale(self, model: int) -> np.ndarray | float:
         """Factor of each training image, shape `(n,)`, or one for all."""
         return 1.0
-
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    """Norms with zero replaced by infinity: the cosine with a zero vector is zero."""
-    return np.where(values > 0, values, np.inf)

@@ -3,7 +3,9 @@ Perspective" (NeurIPS 2019), as the D-TRAK paper's Gradient (dot) and Gradient (
 
     score(q, i) = <phi_q, phi_i>   or its cosine,   phi = P mean_t grad L_simple
 
-Seams: simple objective, no curvature.
+Seams: simple objective, no curvature. The centred cosine, our own, takes the mean training gradient
+off both sides, as ridge methods do: what is left is neither theirs nor the D-TRAK paper's, and
+tells how much of a ridge method's gain is due to centring alone.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from creditline.methods.base import GradientMethod, InnerProduct
+from creditline.methods.base import GradientMethod
+from creditline.methods.inner_product import InnerProduct
 
 
 @dataclass
@@ -34,3 +37,14 @@ class GradientCosine(GradientDot):
     title: ClassVar = "Gradient (cosine)"
     formula: ClassVar = "⟨φ_q, φ_i⟩ / (‖φ_q‖ ‖φ_i‖)"
     cosine: ClassVar = True
+
+
+@dataclass
+class GradientCentred(GradientCosine):
+    """Cosine of loss gradients less their mean."""
+
+    name: ClassVar = "gradient-centred"
+    title: ClassVar = "Gradient (centred cosine)"
+    paper: ClassVar = "gradient-cosine with TRAK's centring"
+    formula: ClassVar = "cos(φ_q - φ̄, φ_i - φ̄)"
+    centre: ClassVar = True

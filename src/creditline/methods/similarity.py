@@ -1,9 +1,11 @@
 """Likeness without training: raw pixels, and embeddings of an encoder such as CLIP or DINO.
 
-    score(q, i) = <v_q, v_i>   or its cosine
+    score(q, i) = <v_q, v_i>   or its cosine, or that of v less its mean over the training images
 
 Seams: pixels in [-1, 1] (latents for latent models), or an encoder's embedding; no gradient, no
 curvature. A high score says that two pictures look alike, not that one was learnt from the other.
+The centred cosine is our own: pictures share most of their pixels with the mean picture, and what
+sets two apart from it in the same way is the likeness that retraining notices.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from creditline.methods.base import InnerProduct, SourceKind
+from creditline.methods.base import SourceKind
+from creditline.methods.inner_product import InnerProduct
 from creditline.settings import setting
 
 
@@ -40,6 +43,17 @@ class PixelCosine(PixelDot):
 
 
 @dataclass
+class PixelCentred(PixelCosine):
+    """Cosine of what sets pictures apart from the mean training picture."""
+
+    name: ClassVar = "pixel-centred"
+    title: ClassVar = "Raw pixel (centred cosine)"
+    paper: ClassVar = "pixel-cosine with TRAK's centring"
+    formula: ClassVar = "cos(x_q - x̄, x_i - x̄)"
+    centre: ClassVar = True
+
+
+@dataclass
 class EncoderDot(InnerProduct):
     """Inner product of an encoder's embeddings."""
 
@@ -63,3 +77,14 @@ class EncoderCosine(EncoderDot):
     title: ClassVar = "Encoder (cosine)"
     formula: ClassVar = "cos(e(q), e(i))"
     cosine: ClassVar = True
+
+
+@dataclass
+class EncoderCentred(EncoderCosine):
+    """Cosine of what sets embeddings apart from the mean training embedding."""
+
+    name: ClassVar = "encoder-centred"
+    title: ClassVar = "Encoder (centred cosine)"
+    paper: ClassVar = "encoder-cosine with TRAK's centring"
+    formula: ClassVar = "cos(e(q) - ē, e(i) - ē)"
+    centre: ClassVar = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from creditline.data.image_set import ImageSet
@@ -21,12 +21,18 @@ class Draws:
         seeds: of each picture's noise.
         labels: class of each, or None for a model without.
         steps, eta: of the DDIM sampler.
+        prompts: of each picture, or None for a model that reads none.
+        guidance: scale of classifier-free guidance.
+        negative: the prompt that all are led away from, if any.
     """
 
     seeds: tuple[int, ...]
     labels: tuple[int, ...] | None
     steps: int
     eta: float
+    prompts: tuple[str, ...] | None = None
+    guidance: float = 1.0
+    negative: str | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -34,10 +40,12 @@ class Draws:
     def subset(self, positions: Sequence[int]) -> Draws:
         """Some of them."""
         labels = None if self.labels is None else tuple(self.labels[i] for i in positions)
-        return replace(self, seeds=tuple(self.seeds[i] for i in positions), labels=labels)
+        prompts = None if self.prompts is None else tuple(self.prompts[i] for i in positions)
+        seeds = tuple(self.seeds[i] for i in positions)
+        return replace(self, seeds=seeds, labels=labels, prompts=prompts)
 
     def further(self, count: int) -> Draws:
-        """As many more from the seeds that follow, of the same classes in turn.
+        """As many more from the seeds that follow, of the same classes or prompts in turn.
 
         Raises:
             SettingsError: if there are no such seeds.
@@ -45,9 +53,18 @@ class Draws:
         first = max(self.seeds) + 1
         last = first + count - 1
         require(last < SEEDS, f"Seeds run to {SEEDS - 1}", last, "Take fewer controls.")
-        labels = self.labels
-        repeated = None if labels is None else tuple(labels[i % len(labels)] for i in range(count))
-        return replace(self, seeds=tuple(range(first, first + count)), labels=repeated)
+        repeated = self.subset([i % len(self) for i in range(count)])
+        return replace(repeated, seeds=tuple(range(first, first + count)))
+
+    def sampling(self) -> dict[str, Any]:
+        """All of it but the seeds, as arguments of `sample`."""
+        values = asdict(self)
+        return {name: value for name, value in values.items() if name != "seeds"}
+
+    def request(self) -> dict[str, Any]:
+        """For a manifest; what pictures were not led by is not in it."""
+        plain = {"prompts": None, "guidance": 1.0, "negative": None}
+        return {k: v for k, v in asdict(self).items() if k not in plain or v != plain[k]}
 
 
 def read_targets(source: Any, images: ImageSet, model: str | None = None) -> tuple[ImageSet, Draws]:
@@ -80,14 +97,19 @@ def read_targets(source: Any, images: ImageSet, model: str | None = None) -> tup
             "another model than the run's, so a difference would be that of two models. Generate "
             "them with the run itself."
         )
-    ways = {(detail["steps"], detail["eta"]) for detail in found.details}
+    ways = {
+        (d["steps"], d["eta"], d.get("guidance", 1.0), d.get("negative_prompt"))
+        for d in found.details
+    }
     if len(ways) > 1:
         raise DataError(
-            f"The targets were drawn in {len(ways)} ways (steps, eta): {sorted(ways)}. Take those "
-            "of one."
+            f"The targets were drawn in {len(ways)} ways (steps, eta, guidance, negative prompt): "
+            f"{sorted(ways, key=str)}. Take those of one."
         )
-    ((steps, eta),) = ways
+    ((steps, eta, guidance, negative),) = ways
     seeds = tuple(detail["seed"] for detail in found.details)
     labelled = all("label" in detail for detail in found.details)
     labels = tuple(detail["label"] for detail in found.details) if labelled else None
-    return found.images, Draws(seeds, labels, steps, eta)
+    prompted = all("prompt" in detail for detail in found.details)
+    prompts = tuple(detail["prompt"] for detail in found.details) if prompted else None
+    return found.images, Draws(seeds, labels, steps, eta, prompts, guidance, negative)

@@ -19,8 +19,8 @@ from creditline import executor
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.ddim import sample
-from creditline.diffusion.load import load_model
-from creditline.diffusion.train import train
+from creditline.diffusion.train import ENCODED, train, trained
+from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import CreditlineError
 from creditline.evaluation.counterfactual.draws import Draws
 from creditline.evaluation.counterfactual.removal import Removal
@@ -46,7 +46,7 @@ class Retrained:
     images: ImageSet
     draws: Draws
     controls: Draws | None
-    config: TrainConfig
+    config: TrainConfig | TuneConfig
     base: Any
     device: str
     threads: int
@@ -90,6 +90,8 @@ class Retrained:
                 base=self.base,
                 device=self.device,
                 threads=self.threads,
+                # of a tuning, shared by all
+                encoded=self.folder / ENCODED if isinstance(config, TuneConfig) else None,
             )
             pictures = self._drawn(removal, model)
         finally:
@@ -99,7 +101,7 @@ class Retrained:
             shutil.rmtree(model)
 
     def _drawn(self, removal: Removal, model: Path) -> np.ndarray:
-        denoiser = load_model(model, device=self.device)
+        denoiser = trained(model, self.config, self.base, self.device)
         own = self.draws.subset(removal.targets)
         # Apart, so that a target's pictures do not depend on whether there are controls.
         parts = [own] if self.controls is None else [own, self.controls]
@@ -108,10 +110,7 @@ class Retrained:
             for part in parts
             for start in range(0, len(part), BATCH)
         ]
-        drawn = [
-            sample(denoiser, batch.seeds, steps=batch.steps, eta=batch.eta, labels=batch.labels)[0]
-            for batch in batches
-        ]
+        drawn = [sample(denoiser, batch.seeds, **batch.sampling())[0] for batch in batches]
         return np.concatenate(drawn)
 
     def _result(self, removal: Removal) -> Path:

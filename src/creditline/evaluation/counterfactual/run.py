@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.tuning.config import TuneConfig
 from creditline.evaluation.counterfactual.picture_distance import picture_distances
 from creditline.evaluation.counterfactual.removal import (
     BASELINES,
@@ -82,7 +83,7 @@ def counterfactual(
     scores: Mapping[str, np.ndarray],
     out: str | Path,
     *,
-    config: TrainConfig,
+    config: TrainConfig | TuneConfig,
     model: str | None = None,
     base: Any = None,
     settings: Counterfactual | None = None,
@@ -106,7 +107,7 @@ def counterfactual(
         config: settings with which the model was trained.
         model: fingerprint of the trained model, which must have drawn the targets; None: not
             checked.
-        base: model from which its training started, if any.
+        base: model from which its training started, or that it tuned, if any.
         settings: see `Counterfactual`.
         encoder: takes a list of pictures, returns `(b, k)`; adds the cosine of its embeddings.
         workers: processes.
@@ -147,7 +148,7 @@ def counterfactual(
         "config": to_dict(config),
         "base": None if start is None else start.fingerprint,
         "images": pictures.fingerprint,
-        "targets": {"ids": originals.ids, **asdict(draws)},
+        "targets": {"ids": originals.ids, **draws.request()},
         "controls": 0 if controls is None else len(controls),
         "threads": threads if device == "cpu" else None,
     }

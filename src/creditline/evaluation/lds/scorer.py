@@ -30,7 +30,8 @@ from creditline.settings import to_dict
 if TYPE_CHECKING:
     from creditline.indexing.index import Index
 
-PIXELS = ("pixel-cosine", "pixel-dot")
+PIXELS = ("pixel-cosine", "pixel-centred", "pixel-dot")
+BASELINES = PIXELS[:2]
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Scorer:
         """Every method asked for, then the baselines that were not."""
         asked = {name if isinstance(name, str) else name.name for name in names}
         scored = [self.one(name, losses) for name in names]
-        scored += [self.pixels(name) for name in PIXELS[:1] if name not in asked]
+        scored += [self.pixels(name) for name in BASELINES if name not in asked]
         return [*scored, self.random()]
 
     def one(self, name: str | Method, losses: np.ndarray) -> Scored:

@@ -71,12 +71,8 @@ class Retraining:
             encode_all(self.base, groups, folder, self.config)
 
     def __call__(self, images: ImageSet, seed: int, folder: Path) -> Any:
-        from creditline.diffusion.train import train
+        from creditline.diffusion.train import train, trained
 
         config = replace(self.config, seed=self.config.seed + seed)
         run = train(images, folder, config, base=self.base, device=self.device, threads=1)
-        if isinstance(config, TrainConfig):
-            return run
-        from creditline.diffusion.tuning.files import load_tuned
-
-        return load_tuned(run / "model", self.base).to(self.device)
+        return trained(run, config, self.base, self.device)

@@ -1,0 +1,65 @@
+"""A counterfactual of a tuned model: from its base and with its prompts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.tiny_pipelines import make
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.config import GenerateConfig
+from creditline.diffusion.load import load_model
+from creditline.diffusion.sample import generate
+from creditline.diffusion.train import train
+from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
+from creditline.evaluation.counterfactual.draws import Draws, read_targets
+from creditline.evaluation.counterfactual.origin import origin
+from creditline.evaluation.counterfactual.run import Counterfactual, counterfactual
+
+pytest.importorskip("peft")
+
+
+def test_nothing_removed_changes_nothing_and_something_does(tmp_path):
+    make("sd").save_pretrained(tmp_path / "base")
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    images = ImageSet.from_images(pixels, texts=["a cat", "a house"] * 3)
+    config = TuneConfig(AdapterConfig(2), steps=4, batch_size=4, learning_rate=5e-2, seed=3)
+    base = load_model(tmp_path / "base", encoding={"caption": "a boat"})
+    run = train(images, tmp_path / "run", config, base=base, threads=1)
+    sampling = GenerateConfig(steps=3, guidance=2.0, negative_prompt="two cats")
+    generate(run, 2, tmp_path / "pictures", sampling, prompts=["a cat", "a house"])
+
+    found, start = origin(run, images)
+    assert found == config
+    assert start.fingerprint == base.fingerprint
+    result = counterfactual(
+        images,
+        tmp_path / "pictures",
+        {"d-trak": np.random.default_rng(1).normal(size=(2, 6))},
+        tmp_path / "out",
+        config=found,
+        model=load_model(run).fingerprint,
+        base=start,
+        settings=Counterfactual(removals=(2,)),
+    )
+    moved = {summary.rule: summary.metrics["l2"].median for summary in result.summaries()}
+    assert moved["nothing"] == 0
+    assert moved["d-trak"] > 0
+
+
+def test_prompts_and_guidance_are_read_and_recorded(tmp_path):
+    make("sd").save_pretrained(tmp_path / "base")
+    sampling = GenerateConfig(steps=2, guidance=2.0, negative_prompt="two cats")
+    generate(tmp_path / "base", 2, tmp_path / "pictures", sampling, prompts=["a cat", "a house"])
+    images = ImageSet.from_images(np.zeros((2, 16, 16, 3), np.uint8))
+    _, draws = read_targets(tmp_path / "pictures", images)
+    assert draws == Draws((0, 1), None, 2, 0.0, ("a cat", "a house"), 2.0, "two cats")
+    assert draws.request()["negative"] == "two cats"
+    further = draws.further(3)
+    assert further.seeds == (2, 3, 4)
+    assert further.prompts == ("a cat", "a house", "a cat")
+
+
+def test_what_pictures_were_not_led_by_is_in_no_request():
+    """Experiments on pixels that were begun before there were prompts go on."""
+    assert set(Draws((0,), None, 2, 0.0).request()) == {"seeds", "labels", "steps", "eta"}

@@ -1,0 +1,76 @@
+"""What of likeness foretells retraining: large areas, detail, or what sets pictures apart?
+
+    python tools/pixel_likeness.py icons
+    python tools/pixel_likeness.py cifar2-small --data cifar2.zip/train
+
+LDS of cosines between pictures averaged over blocks, between what the averages leave out, and
+between pictures less the mean training picture; no model is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+
+from creditline.benchmarks import get
+from creditline.benchmarks.build import GENERATED, VALIDATION
+from creditline.benchmarks.markdown import table
+from creditline.benchmarks.shipped import find
+from creditline.data.load import load_images
+from creditline.evaluation.lds.score import lds
+from creditline.methods.similarity import PixelCentred, PixelCosine
+
+SIDES = (1, 2, 4, 8)
+
+
+def averaged(pictures: np.ndarray, side: int) -> np.ndarray:
+    """Pictures of shape `(b, C, H, W)`, of which each of `side x side` blocks has its mean."""
+    b, c, h, w = pictures.shape
+    blocks = pictures.reshape(b, c, side, h // side, side, w // side)
+    return np.broadcast_to(blocks.mean((3, 5), keepdims=True), blocks.shape).reshape(b, c, h, w)
+
+
+def views(pictures: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """What is compared, by its name."""
+    yield "all pixels", pictures
+    for side in SIDES:
+        yield f"means of {side} × {side} blocks", averaged(pictures, side)
+    for side in SIDES:
+        yield f"what means of {side} × {side} blocks leave out", pictures - averaged(pictures, side)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name")
+    parser.add_argument("--data")
+    options = parser.parse_args()
+    shipped = find(get(options.name), None)
+    train, validation = shipped.images(options.data)
+    queries = {VALIDATION: validation, GENERATED: load_images(shipped.generated)}
+    truths = {part: shipped.truth().of_folder(part) for part in queries}
+    pixels = {
+        part: images.pixels().numpy() for part, images in (("train", train), *queries.items())
+    }
+
+    rows = []
+    seen = {part: dict(views(array)) for part, array in pixels.items()}
+    for view in seen["train"]:
+        for method in (PixelCosine(), PixelCentred()):
+            scored = method.fit(_flat(seen["train"][view]))
+            cells = []
+            for part, truth in truths.items():
+                found = lds(scored.attribute(_flat(seen[part][view])), truth.masks, truth.losses)
+                low, high = found.interval
+                cells.append(f"{found.mean:.1%} ({low:.1%} to {high:.1%})".replace("%", ""))
+            rows.append([view, "yes" if method.centre else "no", *cells])
+    print(table(["compared", "less the mean picture", *queries], rows))
+
+
+def _flat(pictures: np.ndarray) -> np.ndarray:
+    return pictures.reshape(len(pictures), -1)
+
+
+if __name__ == "__main__":
+    main()
