@@ -1,6 +1,7 @@
 # Creditline. Needs Python 3.11 or newer, pip and make; everything else goes into .venv.
 #
 #   make demo    train a small model on real icons, trace 16 generated ones, write a report
+#   make openmoji   tune an adapter on six contributors' emoji, trace, retrain, LDS (needs npm)
 #   make test    lint, types and tests
 #   make bench   what extraction costs, next to a training step
 #   make profile where the time of an index goes, stage by stage
@@ -16,7 +17,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test bench profile bench-peers models-table bench-scale format clean
+.PHONY: help demo openmoji test bench profile bench-peers models-table bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -46,9 +47,13 @@ $(VENV)/.dev: $(VENV)/.demo
 demo: $(VENV)/.demo  ## train, generate, index, trace, report (about 8 minutes on 2 cores)
 	$(BIN)/creditline demo --out runs/demo
 
+openmoji: $(VENV)/.installed  ## emoji, an adapter, its ground truth (less than an hour on 2 cores)
+	$(BIN)/pip install --quiet -e '.[text,lora]' resvg-py
+	$(BIN)/python examples/openmoji/run.py --out runs/openmoji
+
 test: $(VENV)/.dev  ## lint, types and tests
-	$(BIN)/ruff check src tests tools
-	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools examples
+	$(BIN)/ruff format --check src tests tools examples
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
 
@@ -68,8 +73,8 @@ bench-scale: $(VENV)/.demo  ## solver, search and a million rows: time and memor
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/bench_scale.py
 
 format: $(VENV)/.dev  ## format the code
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests tools examples
+	$(BIN)/ruff format src tests tools examples
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) .venv-traker .venv-dattri .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,129 @@
+"""OpenMoji as folders of pictures with `metadata.csv`: what each shows, and who drew it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from creditline.errors import CreditlineError
+from creditline.fingerprint import key64
+from creditline.progress import Progress
+
+PACKAGE = "openmoji@17.0.0"
+SIDE = 32
+LEFT_OUT = ("flags", "component")
+"""Groups that nobody had to invent."""
+NEW = (
+    "Crystal Moon",  # lettered buttons
+    "Jonas Roßner",  # clothes and computers
+    "Julian Grüneberg",  # hands
+    "Miriam Vollmeier",  # food
+    "Ronja Bäurlen",  # vehicles
+    "Sofie Ascherl",  # mammals
+)
+"""Contributors whose pictures the base model never sees."""
+TUNE, ASIDE = 32, 6
+"""Pictures of each new contributor: to tune on, and to ask about."""
+
+Emoji = dict[str, Any]
+
+
+def pictures(out: Path, tarball: Path | None = None) -> Path:
+    """Draw every emoji that has a named contributor, without variants of skin tone.
+
+    Args:
+        out: folder that appears when all are drawn. Receives `base/`, pictures of all others;
+            `tune/` and `held-out/`, of the new contributors.
+        tarball: the npm package as a file; None: `npm pack` brings it.
+
+    Raises:
+        CreditlineError: if the package cannot be had, or is another.
+    """
+    if out.is_dir():
+        return out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as aside:
+        draft = Path(aside) / "draft"
+        with tarfile.open(tarball or _packed(Path(aside))) as package:
+            table = json.loads(_read(package, "data/openmoji.json"))
+            for name, part in _parts([emoji for emoji in table if _wanted(emoji)]).items():
+                _draw(package, part, draft / name)
+        shutil.move(draft, out)
+    return out
+
+
+def _packed(folder: Path) -> Path:
+    """The npm package, 4 MB."""
+    command = ["npm", "pack", PACKAGE, "--silent"]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise CreditlineError(
+            f"'{' '.join(command)}' failed: {error}. Install Node.js, or download the package "
+            "elsewhere and give it with --tarball."
+        ) from error
+    return next(folder.glob("*.tgz"))
+
+
+def _wanted(emoji: Emoji) -> bool:
+    return bool(
+        emoji["openmoji_author"] and not emoji["skintone"] and emoji["group"] not in LEFT_OUT
+    )
+
+
+def _parts(emojis: Sequence[Emoji]) -> dict[str, list[Emoji]]:
+    """Which emoji go into which folder; those of a new contributor are shuffled first."""
+    parts = {"base": [e for e in emojis if e["openmoji_author"] not in NEW]}
+    parts |= {"tune": [], "held-out": []}
+    for who in NEW:
+        own = [emoji for emoji in emojis if emoji["openmoji_author"] == who]
+        order = np.random.Generator(np.random.Philox(key=key64("openmoji", who)))
+        shuffled = [own[i] for i in order.permutation(len(own))]
+        parts["tune"] += shuffled[:TUNE]
+        parts["held-out"] += shuffled[TUNE : TUNE + ASIDE]
+    return parts
+
+
+def _draw(package: tarfile.TarFile, emojis: Sequence[Emoji], folder: Path) -> None:
+    import resvg_py  # only where something is drawn
+
+    folder.mkdir(parents=True)
+    with (
+        open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file,
+        Progress(f"draw {folder.name}", len(emojis), "picture") as bar,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["file_name", "contributor", "text"])
+        for emoji in emojis:
+            name = f"{emoji['hexcode']}.png"
+            svg = _read(package, f"color/svg/{emoji['hexcode']}.svg").decode("utf-8")
+            png = resvg_py.svg_to_bytes(
+                svg, width=SIDE, height=SIDE, background="#ffffff", skip_system_fonts=True
+            )
+            (folder / name).write_bytes(bytes(png))
+            table.writerow([name, emoji["openmoji_author"], prompt(emoji)])
+            bar.advance(1)
+
+
+def prompt(emoji: Emoji) -> str:
+    """Its kind and its name, such as 'animal mammal: cow face'."""
+    return f"{emoji['subgroups'].replace('-', ' ')}: {emoji['annotation']}"
+
+
+def _read(package: tarfile.TarFile, name: str) -> bytes:
+    try:
+        file = package.extractfile(f"package/{name}")
+    except KeyError:
+        file = None
+    if file is None:
+        raise CreditlineError(f"The package has no {name}. Give that of {PACKAGE}.")
+    return file.read()

@@ -1,0 +1,101 @@
+"""What came out, as tables in Markdown and a sheet of pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from creditline.benchmarks.markdown import table
+from creditline.data.load import load_images
+from creditline.files import write_file
+from creditline.report.sheet import sheet
+from creditline.trace import Trace
+
+INDEXES = ("d-trak", "trak")
+BASELINES = ("Raw pixel (dot)", "Raw pixel (cosine)", "Random")
+"""Titles of what goes below the methods."""
+QUERIES = {"held-out": "held out", "generated": "generated"}
+SCHEMES = {
+    "random": ("lds", "Random halves: LDS, %"),
+    "contributor-shares": ("totals_per_contributor", "Unequal shares: LDS of totals, %"),
+}
+COLUMNS = 12
+
+
+def write_results(folder: Path) -> None:
+    """Write `results.md` and `sheet.png` from what the stages left in a folder."""
+    sections = [
+        *(f"## {title}\n\n{_lds(folder, scheme)}" for scheme, (_, title) in SCHEMES.items()),
+        f"## Shares of the prompts' contributors, %\n\n{_totals(folder)}",
+        f"## CPU minutes\n\n{_cost(folder)}",
+    ]
+    text = "\n\n".join(sections)
+    write_file(folder / "results.md", lambda p: p.write_text(text + "\n", "utf-8"), overwrite=True)
+    write_file(folder / "sheet.png", lambda p: _sheet(folder).save(p), overwrite=True)
+    print(f"\n{text}\n\n{folder}: results.md, sheet.png, report.html")
+
+
+def _lds(folder: Path, scheme: str) -> str:
+    """A row for each method, a column for each set of queries."""
+    measure, _ = SCHEMES[scheme]
+    rows: dict[str, list[str]] = {}
+    ceilings: dict[str, str] = {}
+    for index in INDEXES:
+        parts = json.loads((folder / f"lds-{scheme}-{index}.json").read_text("utf-8"))["parts"]
+        judged = {part["name"]: part for part in parts}
+        for position, queries in enumerate(QUERIES):
+            ceilings[queries] = _percent(judged[queries]["ceiling"], "seed_to_seed")
+            for method in judged[queries]["methods"]:
+                score = method if measure == "lds" else method.get(measure)
+                cells = rows.setdefault(method["title"], ["–"] * len(QUERIES))
+                if score is not None:
+                    cells[position] = _percent(score, "lds")
+    for title in BASELINES:
+        rows[title] = rows.pop(title)
+    rows["another seed of the same subsets"] = [ceilings[queries] for queries in QUERIES]
+    return table(["", *QUERIES.values()], [[title, *cells] for title, cells in rows.items()])
+
+
+def _percent(values: Mapping[str, Any], name: str) -> str:
+    low, high = values["interval_over_subsets"]
+    return f"{100 * values[name]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _totals(folder: Path) -> str:
+    """Rows: whose picture had the prompt. Columns: whose training pictures get which share."""
+    asked = load_images(folder / "data" / "held-out")
+    whose = dict(zip(asked.texts, asked.contributors, strict=True))
+    shares: dict[str, list[dict[str, float]]] = {}
+    for query in Trace.from_json(folder / "trace.json"):
+        totals = {str(total.name): total.share for total in query.totals["contributor"]}
+        shares.setdefault(str(whose[query.text]), []).append(totals)
+    people = sorted(shares)
+    rows = [
+        [by, *(f"{100 * np.mean([each[who] for each in shares[by]]):.0f}" for who in people)]
+        for by in people
+    ]
+    return table(["prompts of", *people], rows)
+
+
+def _cost(folder: Path) -> str:
+    cost = json.loads((folder / "cost.json").read_text("utf-8"))
+    rows = [[stage, f"{seconds / 60:.1f}"] for stage, seconds in cost.items()]
+    return table(["stage", "minutes"], [*rows, ["all", f"{sum(cost.values()) / 60:.1f}"]])
+
+
+def _sheet(folder: Path) -> Any:
+    """Pairs of rows: before tuning, and from the same noise and prompts after it."""
+    before, after = (load_images(folder / name) for name in ("before", "generated"))
+    asked = load_images(folder / "data" / "held-out")
+    order = sorted(range(len(asked)), key=lambda i: (str(asked.contributors[i]), i))
+    pictures, labels = [], []
+    for start in range(0, len(order), COLUMNS):
+        for images in (before, after):
+            for i in order[start : start + COLUMNS]:
+                pictures.append(images.image(i))
+                labels.append(str(asked.texts[i]).rpartition(": ")[2])
+    return sheet(pictures, COLUMNS, 2, labels)
