@@ -131,7 +131,7 @@ def load_pipeline(
     for part, (library, cls) in listed_parts(folder).items():
         if part in parts:
             continue
-        if part in UNUSED or library is None:
+        if part in UNUSED or library is None or cls is None:
             parts[part] = None
         elif (loadable := _network_class(library, cls)) is not None:
             # The autoencoder in full precision: half of it overflows in several families.

@@ -64,7 +64,8 @@ def copied(
 class _Copied(Tensor):
     """Stands in for a table: `[None]` is a leaf with a row for every evaluation."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # results are plain tensors
+    # Results are plain tensors.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     table: Table
     n: int
     made: Callable[[Table, Tensor], None]

@@ -258,7 +258,7 @@ class GroupNormTap(NormTap):
 class LayerNormTap(NormTap):
     """Places, then the normalised dimensions."""
 
-    kinds = (nn.LayerNorm,)
+    kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.LayerNorm,)
 
     def _hat(self, x: Tensor) -> Tensor:
         return functional.layer_norm(x, self._shape, None, None, self.module.eps)
