@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.tiny_pipelines import ENCODING, TINY, Size, make, peft_folder, pictures
+from tests.tiny_pipelines import ENCODING, TINY, Size, make, peft_folder, pictures, plain_config
 
 import creditline as cl
 from creditline.diffusion.adapters import adapter_parameters
-from creditline.diffusion.config import GenerateConfig
-from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.config import GenerateConfig, TrainConfig
+from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
@@ -131,10 +131,12 @@ def examine(case: Case, lora: bool, folder: Path) -> Row:
 
 def trains(base: Denoiser, lora: bool, out: Path) -> bool:
     """Whether a tuning of three steps does what it should, and leaves the rest alone."""
-    before = _weights(base)
-    config = TuneConfig(
-        AdapterConfig(lora_rank=2 if lora else None), steps=3, batch_size=2, learning_rate=1e-2
+    before, steps = _weights(base), {"steps": 3, "batch_size": 2, "learning_rate": 1e-2}
+    config: TuneConfig | TrainConfig = TuneConfig(
+        AdapterConfig(lora_rank=2 if lora else None), **steps
     )
+    if isinstance(base, UNetDenoiser) and not lora:  # trained as from fresh weights
+        config = TrainConfig(plain_config(TINY, 2 * TINY.side), **steps)
     run = train(pictures(), out, config, base=base)
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     tuned = cl.load_model(run)

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from tests.tiny_pipelines import pipelines
-from tests.tiny_pipelines.networks import CLASSES, vae
+from tests.tiny_pipelines.networks import CLASSES, plain_config, vae
 from tests.tiny_pipelines.size import MODERATE, TINY, Size
 
 from creditline.data.image_set import ImageSet
 
 __all__ = ["ENCODING", "LATENT", "MAKERS", "MODERATE", "TINY", "Size"]
-__all__ += ["make", "network_of", "peft_folder", "pictures", "vae"]
+__all__ += ["make", "network_of", "peft_folder", "pictures", "plain_config", "vae"]
 
 LATENT = {
     "sd": pipelines.stable_diffusion,

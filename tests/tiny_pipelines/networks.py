@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.tiny_pipelines.size import Size
 
+from creditline.diffusion.config import UNetConfig
+
 LATENT = 4  # channels
 CLASSES = 3
 
@@ -34,30 +36,29 @@ def _coder():
 def unet(size: Size, **more):
     from diffusers import UNet2DConditionModel
 
-    blocks = _blocks(size, "CrossAttn{}Block2D")
+    attending = _attending(size.blocks["block_out_channels"])
+    down, up = (
+        [f"CrossAttn{way}Block2D" if attends else f"{way}Block2D" for attends in attending]
+        for way in ("Down", "Up")
+    )
+    blocks = {**size.blocks, "down_block_types": down, "up_block_types": up[::-1]}
     channels = {"in_channels": LATENT, "out_channels": LATENT, "sample_size": size.side}
     config = {"cross_attention_dim": size.hidden, "attention_head_dim": size.heads}
     return UNet2DConditionModel(**blocks, **channels, **{**config, **more})
 
 
-def plain_unet(size: Size, side: int):
-    """Of three channels and without a condition."""
-    from diffusers import UNet2DModel
+def plain_config(size: Size, side: int) -> UNetConfig:
+    """Of a network of three channels without a condition, as `creditline train` makes them."""
+    channels = size.blocks["block_out_channels"]
+    levels = tuple(i for i, attends in enumerate(_attending(channels)) if attends)
+    layers, groups = size.blocks["layers_per_block"], size.blocks["norm_num_groups"]
+    return UNetConfig(side, channels, levels, layers, groups, size.head)
 
-    blocks = _blocks(size, "Attn{}Block2D")
-    channels = {"in_channels": 3, "out_channels": 3, "sample_size": side}
-    return UNet2DModel(**blocks, **channels, attention_head_dim=size.head)
 
-
-def _blocks(size: Size, attending: str):
-    """Blocks that attend but for the first (and, where there are more than two, the last)."""
-    n = len(size.blocks["block_out_channels"])
-    attends = [i > 0 and (n == 2 or i < n - 1) for i in range(n)]
-    down, up = (
-        [attending.format(way) if attend else f"{way}Block2D" for attend in attends]
-        for way in ("Down", "Up")
-    )
-    return {**size.blocks, "down_block_types": down, "up_block_types": up[::-1]}
+def _attending(channels) -> list[bool]:
+    """All levels attend but the first and, where there are more than two, the last."""
+    n = len(channels)
+    return [i > 0 and (n == 2 or i < n - 1) for i in range(n)]
 
 
 def dit(size: Size):

@@ -103,7 +103,7 @@ def flux(size: Size = TINY, guidance: bool = True):
 def ldm(size: Size = TINY):
     from diffusers import DDIMScheduler, LDMPipeline
 
-    network, scheduler = networks.plain_unet(size, size.side), betas(DDIMScheduler)
+    network, scheduler = networks.plain_config(size, size.side).build(), betas(DDIMScheduler)
     scheduler.register_to_config(clip_sample=False)
     return LDMPipeline(vqvae=networks.vqvae(), unet=network, scheduler=scheduler)
 
@@ -113,4 +113,4 @@ def pixels(size: Size = TINY, implicit: bool = False):
     from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 
     kind, scheduler = (DDIMPipeline, DDIMScheduler) if implicit else (DDPMPipeline, DDPMScheduler)
-    return kind(unet=networks.plain_unet(size, 2 * size.side), scheduler=scheduler())
+    return kind(unet=networks.plain_config(size, 2 * size.side).build(), scheduler=scheduler())
