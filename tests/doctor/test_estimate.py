@@ -10,11 +10,12 @@ from tests.tiny_pipelines import make, peft_folder
 from torch.utils.flop_counter import FlopCounterMode
 
 import creditline as cl
-from creditline.doctor.estimate import estimate
+from creditline.doctor.estimate import Counter, estimate
 from creditline.errors import SettingsError
 from creditline.gradients.memory import needs
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand
+from creditline.gradients.projection import Projection
 from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
@@ -29,7 +30,8 @@ def test_operations_and_memory_are_those_of_real_weights(tmp_path, picture, rank
     lora = None if rank is None else peft_folder(pipeline, tmp_path / "lora", rank)
     model = cl.load_model(pipeline, lora=lora)
     plan = NoisePlan(timesteps=4)
-    source = GradientSource([model], FeatureSpec(plan=plan))
+    spec = FeatureSpec(plan=plan, projection=Projection(dim=64))
+    source = GradientSource([model], spec)
     probe = expand(model, model.encode(picture(model), [0]), plan, "train")[0]
     engine = source.engines[0]
     source.fit(engine, probe)
@@ -41,9 +43,13 @@ def test_operations_and_memory_are_those_of_real_weights(tmp_path, picture, rank
         **RATE,
     )
     assert said.pass_bytes == needs(engine, probe)
-    with FlopCounterMode(display=False) as counter:
+    with Counter() as counter:
         engine.means([(probe, torch.arange(4))])
-    assert said.gradient.operations * 4 == counter.get_total_flops()
+    assert said.gradient.products * 4 == counter.products
+    assert said.gradient.convolutions * 4 == counter.convolutions
+    with FlopCounterMode(display=False) as plain, torch.no_grad():
+        model.predict(probe.x0, probe.t, probe.condition)
+    assert said.forward.operations * 4 == plain.get_total_flops()
     assert said.selected == source.parameters
     weights = sum(p.nbytes for p in model.module.parameters())
     assert said.weight_bytes == weights

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from creditline import methods
 from creditline.doctor.blueprint import Blueprint, draw_up
@@ -218,28 +218,34 @@ def _forward(engine: Engine, probe: Probe) -> None:
 def _work(run: Callable[[Probe], object], drawn: Blueprint, count: int) -> Work:
     """Of one evaluation, from a few in passes as large as memory allows."""
     probe = drawn.probe(count)
-    with FlopCounterMode(display=False) as counter, _Traffic() as traffic:
+    with Counter() as counter:
         run(probe)
-    found = counter.get_flop_counts().get("Global", {})
-    convolutions = sum(flops for op, flops in found.items() if op in CONVOLUTIONS)
-    total = counter.get_total_flops()
-    return Work((total - convolutions) / count, convolutions / count, traffic.moved / count)
+    return Work(counter.products / count, counter.convolutions / count, counter.moved / count)
 
 
-class _Traffic(TorchDispatchMode):
-    """Adds up the bytes that operations read and write, those of products apart."""
+class Counter(TorchDispatchMode):
+    """Adds up what operations take, on tensors of any kind.
+
+    PyTorch's own counter adds them up by module, with hooks that the taps of an engine do not bear.
+
+    Attributes:
+        products, convolutions, moved: see `Work`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.moved = 0
+        self.products = self.convolutions = self.moved = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if not func.is_view and func.overloadpacket not in PRODUCTS:
-            for leaf in tree_leaves((args, out)):
-                if isinstance(leaf, Tensor):
-                    self.moved += leaf.numel() * leaf.element_size()
+        kind = func.overloadpacket
+        if kind in flop_registry:
+            operations = int(flop_registry[kind](*args, **(kwargs or {}), out_val=out))
+            if kind in CONVOLUTIONS:
+                self.convolutions += operations
+            else:
+                self.products += operations
+        elif not func.is_view:
+            tensors = (leaf for leaf in tree_leaves((args, out)) if isinstance(leaf, Tensor))
+            self.moved += sum(leaf.numel() * leaf.element_size() for leaf in tensors)
         return out
-
-
-PRODUCTS = {*CONVOLUTIONS, aten.mm, aten.addmm, aten.bmm, aten.baddbmm}
