@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from joblib import cpu_count
 from creditline.data.image_set import ImageSet
 from creditline.doctor.disk import disk_of, fits
 from creditline.doctor.findings import Cost, Finding
+from creditline.errors import ModelError
 from creditline.features import CHUNK_ROWS
 from creditline.gradients.learnt import looked_at
 from creditline.gradients.source import GradientSource
@@ -140,7 +142,12 @@ def _start_seconds(source: GradientSource, images: ImageSet, n: int) -> float:
         share = len(looked_at(n, count)) / len(looked_at(len(images), count))
         learning = share * _timed(partial(fresh.learn, images))[0]
     hashing = _timed(lambda: [denoiser.fingerprint for denoiser in source.denoisers])[0]
-    return learning + hashing + _timed(partial(fresh.check, images))[0]
+
+    def check() -> None:
+        with suppress(ModelError):  # a finding of its own, not of the cost
+            fresh.check(images)
+
+    return learning + hashing + _timed(check)[0]
 
 
 def _image_seconds(source: GradientSource, images: ImageSet, rows: int) -> tuple[Seconds, float]:

@@ -170,13 +170,13 @@ def estimate(
     recipe = override(methods.get(method)() if isinstance(method, str) else method, settings)
     if not isinstance(recipe, GradientMethod):
         raise SettingsError(f"{recipe.title} takes no gradients. Use one that does, as d-trak.")
-    drawn = draw_up(place, lora_rank, side, prompt_tokens)
     spec = recipe.features
     if spec.projection.learns:
         raise SettingsError(
             "What this projection learns of images cannot be known from shapes. Use another "
             "(projection='two-sided', --projection two-sided)."
         )
+    drawn = draw_up(place, lora_rank, side, prompt_tokens)
     with drawn.mode:
         source = GradientSource([drawn.denoiser], spec)
         engine = source.engines[0]
