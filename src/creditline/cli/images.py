@@ -79,6 +79,7 @@ _ORIGINS = [
 ]
 _MASKS = option(
     "--masks",
+    "image_masks",  # other commands have masks of subsets
     section=SECTION,
     help="the part of each image that is attributed, white on black: column (`mask` in the "
     "metadata), or a folder of masks of the images' names  [default: all of it]",
@@ -119,7 +120,7 @@ def load(source: str, spec: Mapping[str, Any] | None = None) -> ImageSet:
     values = click.get_current_context().params
     prepared = given(ImageSpec()) if spec is None else spec
     named = {name: values[name] for name in _NAMES}
-    return load_images(source, masks=values.get("masks"), **prepared, **named)
+    return load_images(source, masks=values.get("image_masks"), **prepared, **named)
 
 
 def typed() -> str:
