@@ -16,8 +16,6 @@ from creditline.report.sheet import sheet
 from creditline.trace import Trace
 
 INDEXES = ("d-trak", "trak")
-BASELINES = ("Raw pixel (dot)", "Raw pixel (cosine)", "Random")
-"""Titles of what goes below the methods."""
 QUERIES = {"held-out": "held out", "generated": "generated"}
 SCHEMES = {
     "random": ("lds", "Random halves: LDS, %"),
@@ -43,21 +41,24 @@ def _lds(folder: Path, scheme: str) -> str:
     """A row for each method, a column for each set of queries."""
     measure, _ = SCHEMES[scheme]
     rows: dict[str, list[str]] = {}
-    ceilings: dict[str, str] = {}
+    below: dict[str, list[str]] = {}  # what knows nothing of the model
+    ceilings: dict[str, list[str]] = {"seed to seed": [], "another fleet": []}
     for index in INDEXES:
         parts = json.loads((folder / f"lds-{scheme}-{index}.json").read_text("utf-8"))["parts"]
         judged = {part["name"]: part for part in parts}
         for position, queries in enumerate(QUERIES):
-            ceilings[queries] = _percent(judged[queries]["ceiling"], "seed_to_seed")
+            ceiling = judged[queries]["ceiling"]
+            if index == INDEXES[0]:
+                ceilings["seed to seed"].append(_percent(ceiling, "seed_to_seed"))
+                ceilings["another fleet"].append(f"{100 * ceiling['fleet_to_fleet']:.1f}")
             for method in judged[queries]["methods"]:
+                group = below if method["method"].startswith(("pixel", "random")) else rows
                 score = method if measure == "lds" else method.get(measure)
-                cells = rows.setdefault(method["title"], ["–"] * len(QUERIES))
+                cells = group.setdefault(method["title"], ["–"] * len(QUERIES))
                 if score is not None:
                     cells[position] = _percent(score, "lds")
-    for title in BASELINES:
-        rows[title] = rows.pop(title)
-    rows["another seed of the same subsets"] = [ceilings[queries] for queries in QUERIES]
-    return table(["", *QUERIES.values()], [[title, *cells] for title, cells in rows.items()])
+    shown = rows | below | ceilings
+    return table(["", *QUERIES.values()], [[title, *cells] for title, cells in shown.items()])
 
 
 def _percent(values: Mapping[str, Any], name: str) -> str:
