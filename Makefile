@@ -4,7 +4,9 @@
 #   make openmoji   tune an adapter on six contributors' emoji, trace, retrain, LDS (needs npm)
 #   make test    lint, types and tests
 #   make bench   what extraction costs, next to a training step
+#   make profile where the time of an index goes, stage by stage
 #   make bench-peers   the same work by other libraries, in environments of their own
+#   make models-table  every class of models on small instances: what works, and what it costs
 #   make bench-scale   what solving, searching and changing an index of a million rows cost
 #
 # TORCH chooses the PyTorch to install in a new environment (`make clean` removes the old one); on a
@@ -15,7 +17,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo openmoji test bench bench-peers bench-scale format clean
+.PHONY: help demo openmoji test bench profile bench-peers models-table bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -55,11 +57,17 @@ test: $(VENV)/.dev  ## lint, types and tests
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
 
-bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (15 minutes)
+bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/bench.py
+
+profile: $(VENV)/.demo  ## where the time of an index goes (CIFAR2=FOLDER: of cifar2-small, too)
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/profile_index.py $(if $(CIFAR2),--cifar2 $(CIFAR2))
 
 bench-peers: $(VENV)/.installed  ## the same work by traker and dattri (a few minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/bench_peers.py
+
+models-table: $(VENV)/.dev  ## every class of models on small instances, as in docs/models.md
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python -m tools.models_table
 
 bench-scale: $(VENV)/.demo  ## solver, search and a million rows: time and memory (30 GB of disk in runs/)
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/bench_scale.py

@@ -3,18 +3,22 @@
 Projected gradients of the diffusion loss, one for each image and timestep, at equal k. Each library
 gets an environment of its own beside this one, made on the first call; where it cannot be
 installed, that is said and it is left out. As a proof that the work is the same, inner products of
-a library's features are correlated with those of our own.
+a library's features are correlated with those of our own. All take turns; figures are medians of
+calls after the first.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import torch
@@ -33,48 +37,72 @@ from creditline.settings import override
 HERE = Path(__file__).resolve().parent
 PEERS = {"traker": "with_trak.py", "dattri": "with_dattri.py"}
 NETWORK = "16 px, about 1 M"
+FILL = 64
+"""Evaluations of the plain pass and of ours, which work in passes; a peer's cost seconds each."""
 
 
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=4)
-    parser.add_argument("--timesteps", type=int, default=8)
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--timesteps", type=int, default=4)
     parser.add_argument("--dim", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--venvs", type=Path, default=HERE.parent, help="where they are made")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = NETWORKS[NETWORK]
     denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler()))
-    shape = (args.images, config.resolution, config.resolution, 3)
+    shape = (FILL // args.timesteps, config.resolution, config.resolution, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    images, count = ImageSet.from_images(pixels), args.images * args.timesteps
-    plain = _seconds(plain_step(denoiser, images, args.timesteps)) / count
+    images = ImageSet.from_images(pixels)
+    theirs, count = images.subset(range(args.images)), args.images * args.timesteps
     spec = override(FeatureSpec(), {"timesteps": args.timesteps, "dim": args.dim})
     source = GradientSource([denoiser], spec)
-    ours = _seconds(lambda: source.extract(images, range(args.images))) / count
-    mine = source.extract(images, range(args.images), parts="timesteps").reshape(count, -1)
-    print(f"{NETWORK}, {args.images} images x {args.timesteps} timesteps, k = {args.dim:,}\n")
-    print("| | CPU ms per evaluation | over forward + backward | over ours | inner products |")
-    print("| --- | --: | --: | --: | --: |")
-    print(f"| forward + backward | {1000 * plain:.1f} | 1.0 | | |")
-    print(f"| Creditline | {1000 * ours:.1f} | {ours / plain:.1f} | 1.0 | |", flush=True)
-    for peer, script in PEERS.items():
-        python = _environment(peer, args.venvs / f".venv-{peer}")
-        if python is None:
-            continue
-        found = _by_peer(python, script, denoiser, images, args.timesteps, args.dim)
-        if found is None:
-            print(f"{peer} did not do the work and is left out.", file=sys.stderr)
-            continue
-        seconds, features = found
-        each, same = seconds / count, _likeness(features, mine)
-        print(
-            f"| {peer} | {1000 * each:.1f} | {each / plain:.1f} | {each / ours:.1f} | "
-            f"r = {same:.3f} |",
-            flush=True,
-        )
+    mine = source.extract(theirs, range(args.images), parts="timesteps").reshape(count, -1)
+    plain = plain_step(denoiser, images, args.timesteps)
+    full = len(images) * args.timesteps
+    work: dict[str, Callable[[], float]] = {
+        "forward + backward": lambda: _seconds(plain) / full,
+        "Creditline": lambda: _seconds(lambda: source.extract(images, range(len(images)))) / full,
+    }
+    with ExitStack() as stack:
+        folders = {}
+        for peer, script in PEERS.items():
+            python = _environment(peer, args.venvs / f".venv-{peer}")
+            if python is not None:
+                folders[peer] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                _hand_over(folders[peer], denoiser, theirs, args.timesteps)
+                command = [str(python), str(HERE / "peers" / script), str(folders[peer])]
+                process = subprocess.Popen(
+                    [*command, str(args.dim)], stdin=PIPE, stdout=PIPE, text=True
+                )
+                stack.callback(process.kill)
+                work[peer] = lambda p=process: _by_peer(p) / count  # type: ignore[misc]
+        seconds: dict[str, list[float]] = {name: [] for name in work}
+        for turn in range(args.rounds + 1):
+            for name in list(work):
+                try:
+                    found = work[name]()
+                except ChildProcessError:
+                    print(f"{name} did not do the work and is left out.", file=sys.stderr)
+                    del work[name]
+                    continue
+                if turn:  # the first call allocates, and draws what is kept
+                    seconds[name].append(found)
+        middle = {name: statistics.median(seconds[name]) for name in work}
+        print(f"{NETWORK}, {args.images} images x {args.timesteps} timesteps, k = {args.dim:,}\n")
+        print("| | CPU ms per evaluation | over forward + backward | over ours | inner products |")
+        print("| --- | --: | --: | --: | --: |")
+        for name, each in middle.items():
+            cells = [f"{1000 * each:.1f}", f"{each / middle['forward + backward']:.1f}", "", ""]
+            if name != "forward + backward":
+                cells[2] = f"{each / middle['Creditline']:.1f}"
+            if name in folders:
+                features = torch.load(folders[name] / "features.pt").numpy()
+                cells[3] = f"r = {_likeness(features, mine):.3f}"
+            print(f"| {name} | {' | '.join(cells)} |")
 
 
 def _environment(peer: str, folder: Path) -> Path | None:
@@ -100,24 +128,32 @@ def _environment(peer: str, folder: Path) -> Path | None:
     return python
 
 
-def _by_peer(
-    python: Path, script: str, denoiser: UNetDenoiser, images: ImageSet, t: int, dim: int
-) -> tuple[float, np.ndarray] | None:
-    """Seconds of CPU, and features of shape `(evaluations, dim)`; None where it fails."""
+def _hand_over(folder: Path, denoiser: UNetDenoiser, images: ImageSet, t: int) -> None:
+    """Write the network and its evaluations for a peer to read."""
     batch = denoiser.encode(images, range(len(images)))
     work = join(expand(denoiser, batch, NoisePlan(timesteps=t), "train"))
     x_t = denoiser.process.add_noise(work.x0, work.noise, work.t)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        denoiser.module.save_pretrained(folder / "unet")
-        torch.save([x_t, work.t, work.noise], folder / "work.pt")
-        command = [str(python), str(HERE / "peers" / script), str(folder), str(dim)]
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode:
-            print(result.stderr.strip(), file=sys.stderr)
-            return None
-        seconds = json.loads((folder / "seconds.json").read_text("utf-8"))
-        return seconds, torch.load(folder / "features.pt").numpy()
+    denoiser.module.save_pretrained(folder / "unet")
+    torch.save([x_t, work.t, work.noise], folder / "work.pt")
+
+
+def _by_peer(process: subprocess.Popen[str]) -> float:
+    """Seconds of CPU of one more call.
+
+    Raises:
+        ChildProcessError: if it failed; its own words are on the error stream.
+    """
+    if process.stdin is None or process.stdout is None or process.poll() is not None:
+        raise ChildProcessError
+    try:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    except BrokenPipeError as error:
+        raise ChildProcessError from error
+    for line in process.stdout:  # libraries print, too
+        if line.startswith("seconds "):
+            return float(line.split()[1])
+    raise ChildProcessError
 
 
 def _likeness(a: np.ndarray, b: np.ndarray) -> float:
@@ -125,8 +161,7 @@ def _likeness(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef((a @ a.T).ravel(), (b @ b.T).ravel())[0, 1])
 
 
-def _seconds(work) -> float:  # type: ignore[no-untyped-def]
-    work()  # allocates, and draws what is kept
+def _seconds(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start

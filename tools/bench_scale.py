@@ -8,12 +8,15 @@ goes on from there. CPU time is of all threads; compared figures are medians of 
     solver     fit and preconditioning of the index against the two products they cannot do without
     bandwidth  exact top-20 of one query against numpy's sum over as many bytes in memory
     query      tracing a picture against its gradient alone
+    workers    an index made by one process and by two: on the clock and as CPU time of all of them
     build, fit, rows, exact, approximate, add, remove    the large index, from nothing to changed
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,13 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from synthetic import Pictures, Synthetic
 
+import creditline as cl
 from creditline.curvature.spectrum import Spectrum
-from creditline.data.image_set import ImageSet, fingerprint
-from creditline.data.spec import ImageSpec
+from creditline.data.image_set import ImageSet
 from creditline.features import ArrayFeatures
-from creditline.fingerprint import of_bytes
 from creditline.indexing import change
 from creditline.indexing.build import build
 from creditline.indexing.index import Index
@@ -42,7 +44,7 @@ from creditline.methods.gradient import GradientDot
 from creditline.methods.trak import TRAK
 from creditline.settings import override, to_dict
 
-STAGES = ("solver", "bandwidth", "query")
+STAGES = ("solver", "bandwidth", "query", "workers")
 LARGE = ("build", "fit", "rows", "exact", "approximate", "add", "remove")
 SHARD = 8192
 QUERIES, TOP = 16, 20
@@ -59,8 +61,10 @@ def main() -> None:
     parser.add_argument("--solver", type=int, nargs=2, default=[50_000, 4096], metavar=("N", "K"))
     parser.add_argument("--gigabytes", type=float, default=1.0, help="of the bandwidth stage")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=1024, help="of the workers stage")
     parser.add_argument("--stages", nargs="+", choices=STAGES + LARGE, default=STAGES + LARGE)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--processes", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.here:
         STAGE[args.stages[0]](args)
@@ -74,65 +78,6 @@ def main() -> None:
         subprocess.run(
             [sys.executable, __file__, *options, "--stages", stage, "--here"], check=True
         )
-
-
-class Pictures:
-    """As many pictures as wanted, all of them grey: what an index keeps of images."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.names = [f"{i:07d}.png" for i in range(start, stop)]
-        self.ids = [of_bytes(name.encode()) for name in self.names]
-        self.contributors = [f"artist {i % 100}" for i in range(start, stop)]
-        self.texts = self.labels = [None] * (stop - start)
-        self.columns: dict[str, Any] = {}
-        self.label_names, self.shape, self.spec = None, (3, 4, 4), ImageSpec()
-        self.fingerprint = fingerprint(self.ids, self.labels, self.texts, to_dict(self.spec))
-        self.start = start
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def image(self, _: int) -> Image.Image:
-        return Image.new("RGB", (4, 4), "grey")
-
-
-class Synthetic:
-    """A source of features that are drawn, keyed by position; the same for any shards."""
-
-    models, parts = 1, "whole"
-
-    def __init__(self, dim: int, halves: bool = False) -> None:
-        self.dim, self.halves = dim, halves
-        self.parts = "halves" if halves else "whole"
-        rng = np.random.default_rng(0)
-        self.common = rng.standard_normal(dim, np.float32)
-        self.centres = rng.standard_normal((1000, dim), np.float32)
-
-    def check(self, images: Any) -> None:
-        pass
-
-    def extract(
-        self,
-        images: Any,
-        indices: range,
-        role: str = "train",
-        trajectories: Any = None,
-        parts: str = "whole",
-    ) -> np.ndarray:
-        found = self.rows(images.start + indices.start, len(indices))
-        if not self.halves:
-            return found[:, None, None]
-        errors = self.rows(images.start + indices.start, len(indices), 1) - self.common
-        return np.stack([found, 0.1 * errors], axis=1)[:, :, None]
-
-    def rows(self, start: int, count: int, stream: int = 0) -> np.ndarray:
-        """float32 of shape `(count, k)`."""
-        rng = np.random.default_rng([stream, start])
-        found = rng.standard_normal((count, self.dim), np.float32)
-        found += self.centres[rng.integers(0, len(self.centres), count)]
-        found *= np.exp(rng.uniform(-1, 1, count)).astype(np.float32)[:, None]
-        found += self.common
-        return found
 
 
 def solver(args: argparse.Namespace) -> None:
@@ -149,10 +94,19 @@ def solver(args: argparse.Namespace) -> None:
         for _ in spectrum.solved(table, 0, 3 * float(spectrum.eigenvalues.mean())):
             pass
 
-    two, all_of_it = _rounds(args.rounds, products, ours)
+    def decomposition() -> None:
+        kernel = w @ w.T
+        start = time.process_time()
+        Spectrum.of_kernel(kernel, np.zeros(k), "primal")
+        eigen.append(time.process_time() - start)
+
+    eigen: list[float] = []
+    two, all_of_it, _ = _rounds(args.rounds, products, ours, decomposition, warm=False)
+    once = statistics.median(eigen)
     print(
-        f"solver: n = {n:,}, k = {k:,}: fit and preconditioning {all_of_it:.1f} s of CPU, the two "
-        f"products {two:.1f} s, ratio {all_of_it / two:.2f}"
+        f"solver: n = {n:,}, k = {k:,}: fit and preconditioning {all_of_it:.1f} s of CPU, of which "
+        f"the eigendecomposition {once:.1f} s; the two products {two:.1f} s; ratio "
+        f"{all_of_it / two:.2f} with it, {(all_of_it - once) / two:.2f} without"
     )
 
 
@@ -185,17 +139,7 @@ def bandwidth(args: argparse.Namespace) -> None:
 
 
 def query(args: argparse.Namespace) -> None:
-    import torch
-    from diffusers import DDPMScheduler
-
-    from creditline.diffusion.config import UNetConfig
-    from creditline.diffusion.denoiser import UNetDenoiser
-    from creditline.diffusion.process import DiscreteProcess
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    unet = UNetConfig(16, (24, 48, 72), (2,)).build()
-    denoiser = UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler()))
+    denoiser = _small_network()
     n, k = 5000, 2048
     index = _index(args.folder / "query", n, Synthetic(k, halves=True), denoiser)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
@@ -208,6 +152,35 @@ def query(args: argparse.Namespace) -> None:
         f"query: UNet of 16 px, about 1 M parameters, n = {n:,}, k = {k:,}: gradient "
         f"{gradient:.2f} s of CPU, trace with errors {trace:.2f} s, ratio {trace / gradient:.2f}"
     )
+
+
+def workers(args: argparse.Namespace) -> None:
+    if args.processes is not None:
+        _extraction(args.folder / "workers", args.images, args.processes)
+        return
+    wall, cpu = {}, {}
+    for count in (1, 2):
+        start = time.perf_counter()
+        # Its own process, so that the CPU time of all of them is known when it has ended.
+        child = subprocess.Popen([sys.executable, *sys.argv, "--processes", str(count)])
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise subprocess.CalledProcessError(child.returncode, child.args)
+        wall[count], cpu[count] = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    print(
+        f"workers: {args.images:,} images of 16 px, T = 10: {wall[1]:.1f} s by one process, "
+        f"{wall[2]:.1f} s by two, ratio {wall[2] / wall[1]:.2f}; CPU time {cpu[1]:.1f} s and "
+        f"{cpu[2]:.1f} s, ratio {cpu[2] / cpu[1]:.2f}; start of the program included"
+    )
+
+
+def _extraction(folder: Path, n: int, processes: int) -> None:
+    """A whole index from nothing, of random pictures and weights."""
+    shutil.rmtree(folder, ignore_errors=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), np.uint8)
+    cl.index(_small_network(), ImageSet.from_images(pixels), out=folder, workers=processes)
+    shutil.rmtree(folder)
 
 
 def build_large(args: argparse.Namespace) -> None:
@@ -271,6 +244,7 @@ STAGE: dict[str, Callable[[argparse.Namespace], None]] = {
     "solver": solver,
     "bandwidth": bandwidth,
     "query": query,
+    "workers": workers,
     "build": build_large,
     "fit": fit,
     "rows": rows,
@@ -279,6 +253,21 @@ STAGE: dict[str, Callable[[argparse.Namespace], None]] = {
     "add": add,
     "remove": remove,
 }
+
+
+def _small_network() -> Any:
+    """A UNet on pixels with random weights, in one thread."""
+    import torch
+    from diffusers import DDPMScheduler
+
+    from creditline.diffusion.config import UNetConfig
+    from creditline.diffusion.denoiser import UNetDenoiser
+    from creditline.diffusion.process import DiscreteProcess
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    unet = UNetConfig(16, (24, 48, 72), (2,)).build()
+    return UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler()))
 
 
 def _index(folder: Path, n: int, source: Synthetic, denoiser: Any = None) -> Index:
@@ -329,9 +318,9 @@ def _queries(index: Index, dim: int, m: int = QUERIES) -> QueryFeatures:
     return QueryFeatures(queries, values, None, index._extractor.recipe(index.method))
 
 
-def _rounds(count: int, *work: Callable[[], object]) -> list[float]:
-    """Median seconds of CPU of each, in interleaved rounds after one that does not count."""
-    for one in work:
+def _rounds(count: int, *work: Callable[[], object], warm: bool = True) -> list[float]:
+    """Median seconds of CPU of each, in interleaved rounds; after one that does not count."""
+    for one in work if warm else ():
         one()
     seconds: list[list[float]] = [[] for _ in work]
     for _ in range(count):

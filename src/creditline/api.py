@@ -12,7 +12,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.errors import SettingsError
-from creditline.indexing.build import build
+from creditline.indexing.build import SHARD_ROWS, build
 from creditline.indexing.index import Index
 from creditline.indexing.sources import facts_of, load_models, make_source, request_of
 from creditline.manifest import Manifest
@@ -29,7 +29,7 @@ def index(
     encoder: Any = None,
     device: str = "cpu",
     workers: int = 1,
-    shard_rows: int = 32,
+    shard_rows: int = SHARD_ROWS,
     overwrite: bool = False,
     encoded: str | Path | None = None,
     **settings: Any,
@@ -50,7 +50,7 @@ def index(
         shard_rows: images per shard, the unit of resuming.
         overwrite: replace an index made from something else.
         encoded: folder of latents and text embeddings that several indexes share; by default
-            each keeps its own.
+            each has its own, until it is complete.
         settings: any setting of the method by name, such as `timesteps=100, dim=8192`.
 
     Returns:

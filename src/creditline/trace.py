@@ -98,6 +98,23 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Region:
+    """The part of a picture that was traced.
+
+    Args:
+        id: content hash of the mask. share: of the picture that it is, above 0 and at most 1.
+        mask: PNG bytes of the size of the picture's, grey: white counts.
+    """
+
+    id: str
+    share: float
+    mask: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"only a part of it, {100 * self.share:.3g} % of its area"
+
+
+@dataclass(frozen=True)
 class QueryTrace:
     """One picture with the two ends of its ranking of all training images.
 
@@ -111,6 +128,7 @@ class QueryTrace:
             images. n_above: how many are above `FLOOR` times their own. reliability: expected
             correlation with the scores of fresh noise. All None where the noise is not known.
         details: what is known of how it was made, such as seed and steps.
+        region: the part of it that scores are about; None: all of it.
     """
 
     id: str
@@ -127,6 +145,7 @@ class QueryTrace:
     n_above: int | None = None
     reliability: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    region: Region | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +185,8 @@ class Trace:
         """One row per query and hit, without the pictures.
 
         Columns: query (position), query_name, list ("proponents" or "opponents"), rank, sign (of
-        the score: 1, 0 or -1), then the fields of `Hit`.
+        the score: 1, 0 or -1), then the fields of `Hit`; where regions were traced, at last region:
+        the hash of the query's mask, missing for a whole picture.
         """
         import pandas as pd
 
@@ -176,12 +196,18 @@ class Trace:
             return (score > 0) - (score < 0)
 
         rows = [
-            (i, query.name, end, hit.rank, sign(hit.score), *(getattr(hit, f) for f in fields))
+            (
+                *(i, query.name, end, hit.rank, sign(hit.score)),
+                *(getattr(hit, f) for f in fields),
+                query.region.id if query.region else None,
+            )
             for i, query in enumerate(self.queries)
             for end in ("proponents", "opponents")
             for hit in getattr(query, end)
         ]
-        return pd.DataFrame(rows, columns=["query", "query_name", "list", "rank", "sign", *fields])
+        names = ["query", "query_name", "list", "rank", "sign", *fields, "region"]
+        frame = pd.DataFrame(rows, columns=names)
+        return frame if any(q.region for q in self.queries) else frame.drop(columns="region")
 
     def by(self, column: str = "contributor") -> pd.DataFrame:
         """One row per query and group, over all training images: the fields of `Total`.
@@ -310,6 +336,12 @@ def _mean_error(errors: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if len(known) == len(errors) else None
 
 
+def _region(values: dict[str, Any] | None) -> Region | None:
+    if values is None:
+        return None
+    return Region(**{**values, "mask": base64.b64decode(values["mask"])})
+
+
 def _encode(value: object) -> object:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
@@ -326,6 +358,7 @@ def _query(values: dict[str, Any]) -> QueryTrace:
         **{
             **values,
             "image": base64.b64decode(values["image"]),
+            "region": _region(values.get("region")),
             "proponents": hits(values["proponents"]),
             "opponents": hits(values["opponents"]),
             "totals": {

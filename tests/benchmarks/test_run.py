@@ -193,7 +193,7 @@ def test_building_goes_on_from_what_ships(shipped, pictures, tmp_path, monkeypat
     partial = pack(TINY, shipped.folder, tmp_path / "partial", pictures)
     np.save(partial.folder / "truth" / "losses.npy", losses)
     unpack(partial, tmp_path / "again")
-    monkeypatch.setattr("creditline.diffusion.train._Run", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr("creditline.diffusion.train.Run", lambda *a: pytest.fail("trained again"))
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         building.build(TINY, tmp_path / "again", data=pictures, say=lambda _: None)
     monkeypatch.undo()

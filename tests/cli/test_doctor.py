@@ -27,7 +27,7 @@ def damaged(model, tmp_path) -> Path:
 
 def test_sound_model_with_its_images(run, model, data):
     text = run("doctor", model, data, *SMALL).stdout
-    for line in ("images fit", "equal to autograd", "10 images with 1 worker", "curvature"):
+    for line in ("images fit", "equal to autograd", "10 images with 1 worker", "first trace"):
         assert line in " ".join(text.split())
     assert "warn  duplicates" in text
     assert text.rstrip().endswith("0 failed.")

@@ -7,7 +7,7 @@ import pytest
 
 from creditline.data import load_images
 from creditline.data.image_set import ImageSet
-from creditline.data.template import fill
+from creditline.data.template import captioned_alike, fill
 from creditline.errors import DataError, SettingsError
 
 
@@ -54,3 +54,23 @@ def test_images_that_are_loaded_have_their_captions(folder):
 
 def test_braces_may_be_doubled():
     assert fill("{{{a}}}", {"a": ["x"]}, ["1.png"]) == ["{x}"]
+
+
+def test_queries_are_captioned_alike_where_they_have_the_columns(folder):
+    queries = load_images(folder).captioned([None, "own"], None)
+    template = "a {label} of {year}"
+    found = captioned_alike(queries, template)
+    assert found.texts == ("a dog of 1999", "own")
+    assert (found.ids, found.columns) == (queries.ids, queries.columns)
+    assert captioned_alike(queries, "by {style}").texts == (None, "own")
+    assert captioned_alike(queries, None) is queries
+    with pytest.raises(SettingsError, match="must name one column"):
+        captioned_alike(queries, "an icon")
+
+
+def test_the_template_is_remembered(folder):
+    images = load_images(folder, prompt_template="a {label}")
+    assert images.subset([1]).prompt_template == "a {label}"
+    again = captioned_alike(load_images(folder), images.prompt_template)
+    assert again.fingerprint == images.fingerprint
+    assert load_images(folder).prompt_template is None

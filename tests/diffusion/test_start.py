@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from creditline.diffusion import train as train_module
 from creditline.diffusion.load import load_model
+from creditline.diffusion.run import Run
 from creditline.diffusion.train import train
 from creditline.errors import IndexMismatchError, ModelError
 
@@ -54,7 +54,7 @@ def test_an_interrupted_run_continues_from_its_state_and_not_from_the_base(
     base, tiny_images, short, tmp_path, weights, monkeypatch
 ):
     whole = train(tiny_images, tmp_path / "whole", replace(short, steps=4), base=base)
-    original, taken = train_module._Run._step, []
+    original, taken = Run._step, []
 
     def interrupted(self):
         if len(taken) == 2:
@@ -62,7 +62,7 @@ def test_an_interrupted_run_continues_from_its_state_and_not_from_the_base(
         taken.append(self.state.step)
         return original(self)
 
-    monkeypatch.setattr(train_module._Run, "_step", interrupted)
+    monkeypatch.setattr(Run, "_step", interrupted)
     part = tmp_path / "part"
     with pytest.raises(KeyboardInterrupt):
         train(tiny_images, part, replace(short, steps=4), base=base)

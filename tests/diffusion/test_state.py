@@ -43,10 +43,11 @@ def test_going_on_from_a_saved_state_is_going_on(tmp_path, ema, unused):
     whole = make(ema=ema, unused=unused)
     for i in range(3):
         step(whole, i)
+    whole.scale = 8.0
     whole.save(tmp_path)
     other = make(seed=1, ema=ema, unused=unused)
     assert other.load(tmp_path)
-    assert other.step == 3
+    assert (other.step, other.scale) == (3, 8.0)
     for state in (whole, other):
         step(state, 3)
         step(state, 4)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 
@@ -65,3 +67,15 @@ def examine():
         return diagnose(model, images, **{"timesteps": 4, "dim": 128, "samples": 3, **settings})
 
     return run
+
+
+@pytest.fixture
+def picture():
+    """`picture(model)`: one random picture that it takes, with a prompt and a class."""
+
+    def draw(model) -> ImageSet:
+        _, height, width = model.image_shape
+        pixels = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
+        return ImageSet.from_images(pixels, texts=["a cat"], labels=[0])
+
+    return draw

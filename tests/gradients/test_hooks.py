@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers.models.normalization import RMSNorm
 from torch import nn
 
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError
+from creditline.gradients import taps
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.objective import Objective
@@ -127,6 +129,11 @@ MODULES = {
     "group norm": lambda: nn.GroupNorm(2, CHANNELS),
     "layer norm": lambda: Tokens(nn.LayerNorm(CHANNELS)),
     "layer norm of pictures": lambda: nn.LayerNorm((SIDE, SIDE)),
+    "rms norm": lambda: Tokens(nn.RMSNorm(CHANNELS)),
+    "rms norm of pictures": lambda: nn.RMSNorm((SIDE, SIDE), eps=1e-3),
+    "rms norm of diffusers": lambda: Tokens(RMSNorm(CHANNELS, 1e-3)),
+    "rms norm of diffusers with bias": lambda: Tokens(RMSNorm(CHANNELS, 1e-3, bias=True)),
+    "rms norm of diffusers of pictures": lambda: RMSNorm((SIDE, SIDE), 1e-3),
     "batch norm": lambda: nn.BatchNorm2d(CHANNELS).eval(),
     "embedding": Looked,
     "called twice": lambda: Tokens(Twice()),
@@ -134,6 +141,7 @@ MODULES = {
     "no known module": Scaled,
 }
 BY_AUTOGRAD = {"reflecting", "same", "batch norm", "tied", "no known module"}
+BY_AUTOGRAD |= {"rms norm of diffusers of pictures"}
 
 
 class Denoiser:
@@ -158,10 +166,10 @@ def denoiser(inner: nn.Module) -> Denoiser:
     return Denoiser(network)
 
 
-def batch(n: int = 3):
+def batch(n: int = 3, side: int = SIDE):
     from creditline.diffusion.denoiser import Batch
 
-    pixels = torch.rand(n, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    pixels = torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
     return Batch(pixels, {}, tuple("abc"[:n]))
 
 
@@ -197,6 +205,18 @@ def test_the_size_of_a_pass_changes_nothing(name, microbatch):
     mine.microbatch = microbatch
     probes = expand(model, batch(), NoisePlan(timesteps=5, draws=2), "train")
     assert_same(mine.gradients(probes), exact.gradients(probes))
+    assert_same(mine.gradients(probes, "halves"), exact.gradients(probes, "halves"))
+
+
+@pytest.mark.parametrize("rank", [None, 3])
+@pytest.mark.parametrize("many", [1, 1 << 30])
+@pytest.mark.parametrize("side", [5, 24])
+@pytest.mark.parametrize("name", ["conv", "stride", "dilation", "groups", "depthwise", "pointwise"])
+def test_a_convolution_contracted_in_any_way(name, side, many, rank, monkeypatch):
+    monkeypatch.setattr(taps, "MANY", many)
+    model = denoiser(MODULES[name]())
+    exact, mine = both(model, rank)
+    probes = expand(model, batch(2, side), NoisePlan(timesteps=3), "train")
     assert_same(mine.gradients(probes, "halves"), exact.gradients(probes, "halves"))
 
 

@@ -16,27 +16,43 @@ from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 PLAN = NoisePlan(timesteps=4, draws=2)
+LONG = NoisePlan(timesteps=20, draws=2)
 
 
-def source(model, projection="two-sided", engine="auto", **more):
+def source(model, projection="two-sided", engine="auto", plan=PLAN, **more):
     settings = Projection(projection, 128, rank=6)
     return GradientSource(
-        [model], FeatureSpec(plan=PLAN, projection=settings, engine=engine, **more)
+        [model], FeatureSpec(plan=plan, projection=settings, engine=engine, **more)
     )
 
 
 @pytest.mark.parametrize(
-    ("projection", "engine", "kind"),
+    ("projection", "engine", "plan", "more", "kind"),
     [
-        ("two-sided", "auto", HookEngine),
-        ("count-sketch", "auto", AutogradEngine),
-        ("none", "auto", AutogradEngine),
-        ("two-sided", "autograd", AutogradEngine),
-        ("none", "hooks", HookEngine),
+        ("two-sided", "auto", PLAN, {}, HookEngine),
+        ("two-sided", "auto", LONG, {}, HookEngine),
+        ("two-sided", "autograd", PLAN, {}, AutogradEngine),
+        ("count-sketch", "auto", PLAN, {}, HookEngine),
+        ("none", "auto", LONG, {}, AutogradEngine),
+        ("none", "auto", LONG, {"normalise": "timestep"}, HookEngine),
+        ("none", "hooks", LONG, {}, HookEngine),
+        ("none", "autograd", PLAN, {}, AutogradEngine),
     ],
 )
-def test_engine(tiny_model, projection, engine, kind):
-    assert type(source(tiny_model, projection, engine).engines[0]) is kind
+def test_engine(tiny_model, projection, engine, plan, more, kind):
+    assert type(source(tiny_model, projection, engine, plan, **more).engines[0]) is kind
+
+
+def test_large_whole_gradients_are_taken_by_autograd(tiny_model, monkeypatch):
+    monkeypatch.setattr("creditline.gradients.source.SMALL", 1000)
+    assert type(source(tiny_model, "none").engines[0]) is AutogradEngine
+    assert type(source(tiny_model, "two-sided").engines[0]) is HookEngine
+
+
+def test_whole_gradients_that_hooks_leave_to_autograd_are_its_own(tiny_model):
+    tiny_model.module.register_parameter("scale", torch.nn.Parameter(torch.ones(1)))
+    assert type(source(tiny_model, "none").engines[0]) is AutogradEngine
+    assert type(source(tiny_model, "none", "hooks").engines[0]) is HookEngine
 
 
 @pytest.mark.parametrize("normalise", ["none", "timestep"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from tests.indexing.conftest import SETTINGS
 
 import creditline as cl
 from creditline.data.image_set import ImageSet
@@ -15,6 +17,12 @@ from creditline.gradients.source import GradientSource
 from creditline.indexing import change, fitted
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest
+
+
+@pytest.fixture
+def build(build):
+    """One image a pass: how its feature rounds may depend on its neighbours in one."""
+    return partial(build, batch_size=SETTINGS["timesteps"])
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import torch
@@ -26,21 +29,25 @@ class DiffusionLoss(AbstractModelOutput):
         return torch.ones(len(batch[0]), 1)
 
 
-def features(unet: Any, batch: list[Tensor], dim: int) -> Tensor:
-    """One call of `featurize` for the whole batch."""
-    with tempfile.TemporaryDirectory() as folder:
-        traker = TRAKer(
-            model=unet,
-            task=DiffusionLoss(),
-            train_set_size=len(batch[0]),
-            save_dir=folder,
-            device="cpu",
-            proj_dim=dim,
-            use_half_precision=False,
-        )
-        traker.load_checkpoint(unet.state_dict(), model_id=0)
+def prepare(unet: Any, batch: list[Tensor], dim: int) -> Callable[[], Tensor]:
+    """One call of `featurize` for the whole batch, each time for another model as it were."""
+    traker = TRAKer(
+        model=unet,
+        task=DiffusionLoss(),
+        train_set_size=len(batch[0]),
+        save_dir=tempfile.mkdtemp(dir=sys.argv[1]),
+        device="cpu",
+        proj_dim=dim,
+        use_half_precision=False,
+    )
+    ids = count()
+
+    def work() -> Tensor:
+        traker.load_checkpoint(unet.state_dict(), model_id=next(ids))
         traker.featurize(batch=batch, num_samples=len(batch[0]))
         return torch.tensor(traker.saver.current_store["grads"])
 
+    return work
 
-perform(features)
+
+perform(prepare)

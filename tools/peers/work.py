@@ -5,7 +5,6 @@ The folder holds `unet/` and `work.pt`: noisy images, timesteps and noise, one r
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -18,22 +17,24 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
-def perform(features_of: Callable[[Any, list[Tensor], int], Tensor]) -> None:
-    """Time one library's projected gradients, and write them and the seconds of CPU they took.
+def perform(prepare: Callable[[Any, list[Tensor], int], Callable[[], Tensor]]) -> None:
+    """Do one library's work once for every line of the input; print the seconds of CPU it took.
 
     Args:
-        features_of: from a network, the batch and k to features of shape `(b, k)`.
+        prepare: from a network, the batch and k to what finds features of shape `(b, k)`; what a
+            library does once for many batches belongs there.
     """
     folder, dim = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(1)
     unet = UNet2DModel.from_pretrained(folder / "unet").eval()
-    batch = torch.load(folder / "work.pt")
-    start = time.process_time()
-    with sdpa_kernel(SDPBackend.MATH):  # the only one that vmap knows to batch
-        features = features_of(unet, batch, dim)
-    seconds = time.process_time() - start
-    torch.save(features.detach().float(), folder / "features.pt")
-    (folder / "seconds.json").write_text(json.dumps(seconds), "utf-8")
+    work = prepare(unet, torch.load(folder / "work.pt"), dim)
+    for _ in sys.stdin:
+        start = time.process_time()
+        with sdpa_kernel(SDPBackend.MATH):  # the only one that vmap knows to batch
+            features = work()
+        seconds = time.process_time() - start
+        torch.save(features.detach().float(), folder / "features.pt")
+        print(f"seconds {seconds}", flush=True)
 
 
 def loss(unet: Any, parameters: Any, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from creditline.cli.sections import SectionedCommand
 @click.argument("data")
 @models.workers_option
 @models.indexed_options
+@images.masks_option
 @images.origin_options
 def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
     """Add the images of DATA to INDEX, without starting over.

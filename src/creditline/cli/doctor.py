@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,15 @@ from creditline.cli import images, models
 from creditline.cli.index import configured
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
+from creditline.diffusion.encoding import Encoding
+from creditline.errors import SettingsError
+from creditline.methods.base import Method
 
+if TYPE_CHECKING:
+    from creditline.doctor.estimate import Estimate
+
+SHAPES = ("lora_rank", "flops_per_second", "bytes_per_second")
+"""Options of `--shapes` alone."""
 GRADIENT = [cls() for cls in methods.METHODS.values() if cls.source == "gradients"]
 
 
@@ -22,6 +30,12 @@ GRADIENT = [cls() for cls in methods.METHODS.values() if cls.source == "gradient
 @click.option("--samples", type=int, default=4, show_default=True, help="images to look at")
 @click.option("--images", "n", type=int, help="images to reckon for  [default: all, or 10000]")
 @click.option("--out", default=".", show_default=True, help="where the index would be written")
+@click.option("--shapes", is_flag=True, help="reckon from MODEL's config alone, without weights")
+@click.option("--lora-rank", type=int, help="with --shapes: of an adapter on all attention")
+@click.option(
+    "--flops-per-second", type=float, help="with --shapes: what another device reaches, as 1e14"
+)
+@click.option("--bytes-per-second", type=float, help="with --shapes: likewise, of its memory")
 @models.workers_option
 @models.parts_options
 @images.image_options
@@ -34,20 +48,31 @@ def command(
     n: int | None,
     out: str,
     device: str,
-    **_: Any,
+    shapes: bool,
+    **others: Any,
 ) -> None:
     """Examine MODEL (and its training images DATA) before a long index.
 
     Are gradients exact, finite, repeatable and independent of their batch, and which parameters do
     they cover? Then what an index would cost in time and disk, measured on a few images. The exit
     code is 1 if a check fails. Without DATA random pictures are used.
+
+    With --shapes nothing is examined and nothing loaded: parameters, memory and time per evaluation
+    are reckoned from the network's config.json.
     """
+    recipe = configured(methods.get(method)(), given(*GRADIENT))
+    if shapes:
+        click.echo(str(_estimated(model, data, recipe, others)))
+        return
+    for name in SHAPES:
+        if others[name] is not None:
+            raise SettingsError(f"--{name.replace('_', '-')} is for --shapes. Add it.")
     from creditline.doctor import diagnose
 
     diagnosis = diagnose(
         models.load(model),
         None if data is None else images.load(data),
-        method=configured(methods.get(method)(), given(*GRADIENT)),
+        method=recipe,
         samples=samples,
         n=n,
         workers=models.workers(),
@@ -57,3 +82,16 @@ def command(
     click.echo(str(diagnosis))
     if diagnosis.failed:
         click.get_current_context().exit(1)
+
+
+def _estimated(model: str, data: str | None, recipe: Method, values: dict[str, Any]) -> Estimate:
+    """What the options of `--shapes` ask for."""
+    if data is not None:
+        raise SettingsError("From shapes alone no pictures are looked at. Leave DATA out.")
+    from creditline.doctor.estimate import estimate
+
+    encoding = given(Encoding())
+    unused = sorted(set(encoding) - {"side", "prompt_tokens"})
+    if unused:
+        raise SettingsError(f"From shapes alone nothing is encoded. Leave out {', '.join(unused)}.")
+    return estimate(model, method=recipe, **encoding, **{name: values[name] for name in SHAPES})

@@ -44,7 +44,8 @@ _ORIGINS = [
     option(
         "--prompt-template",
         section=SECTION,
-        help="captions out of other columns: 'an icon of {label} by {contributor}'",
+        help="captions out of other columns: 'an icon of {label} by {contributor}'; of queries "
+        "too, where these have them",
     ),
     option(
         "--skip-bad",
@@ -76,6 +77,12 @@ _ORIGINS = [
         help="leave out what a draw of so many would take",
     ),
 ]
+_MASKS = option(
+    "--masks",
+    section=SECTION,
+    help="the part of each image that is attributed, white on black: column (`mask` in the "
+    "metadata), or a folder of masks of the images' names  [default: all of it]",
+)
 _NAMES = [
     *("labels", "contributors", "contributor_column", "text_column", "label_column"),
     "prompt_template",
@@ -88,6 +95,11 @@ def origin_options(command: F) -> F:
     for decorate in reversed(_ORIGINS):
         command = decorate(command)
     return command
+
+
+def masks_option(command: F) -> F:
+    """A decorator: `--masks`, for commands that index images."""
+    return _MASKS(command)
 
 
 def image_options(command: F) -> F:
@@ -106,7 +118,8 @@ def load(source: str, spec: Mapping[str, Any] | None = None) -> ImageSet:
 
     values = click.get_current_context().params
     prepared = given(ImageSpec()) if spec is None else spec
-    return load_images(source, **prepared, **{name: values[name] for name in _NAMES})
+    named = {name: values[name] for name in _NAMES}
+    return load_images(source, masks=values.get("masks"), **prepared, **named)
 
 
 def typed() -> str:

@@ -31,10 +31,12 @@ EVERY = [cls() for cls in METHODS.values()]
 @models.workers_option
 @click.option("--shard-rows", type=int, default=32, show_default=True, help="images per task")
 @click.option(
-    "--encoded", help="folder of latents and text embeddings to share  [default: in the index]"
+    "--encoded",
+    help="folder of latents and text embeddings to share  [default: in the index until complete]",
 )
 @click.option("--overwrite", is_flag=True, help="replace an index made from something else")
 @models.parts_options
+@images.masks_option
 @images.image_options
 @settings_options(*EVERY, section="Method")
 def command(

@@ -10,6 +10,7 @@ import click
 from creditline.cli import models
 from creditline.cli.index import EVERY, as_asked
 from creditline.cli.options import settings_options
+from creditline.cli.regions import chosen_region, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.cli.trace import FIXED
@@ -26,6 +27,7 @@ from creditline.files import write_file
 @click.option("--csv", metavar="FILE", help="write CSV")
 @click.option("--overwrite", is_flag=True, help="replace a file that exists")
 @click.option("--method", help="another method on the same index  [default: the index's own]")
+@region_options
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
@@ -37,6 +39,8 @@ def command(
     csv: str | None,
     overwrite: bool,
     method: str | None,
+    regions: tuple[str, ...],
+    masks: tuple[str, ...],
     paths: tuple[str, ...],
     **_: Any,
 ) -> None:
@@ -44,11 +48,14 @@ def command(
 
     Quicker than `creditline trace` where there are very many: no totals, no errors, no report.
     """
+    region = chosen_region(regions, masks)
     if csv is not None and Path(csv).exists() and not overwrite:
         raise SettingsError(f"--csv {csv} exists. Choose another name or give --overwrite.")
     opened = models.opened(index, paths)
     opened = as_asked(opened, method)
-    found = opened.search(list(pictures), top=top, opponents=opponents, approximate=approximate)
+    found = opened.search(
+        list(pictures), top=top, opponents=opponents, approximate=approximate, region=region
+    )
     frame = found.to_pandas()
     for name, hits in frame.groupby("query", sort=False):
         rows = [

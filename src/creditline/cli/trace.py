@@ -12,6 +12,7 @@ import click
 from creditline.cli import models
 from creditline.cli.index import EVERY, as_asked
 from creditline.cli.options import leaves, settings_options
+from creditline.cli.regions import chosen_region, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
 from creditline.errors import SettingsError
@@ -49,6 +50,7 @@ def _exports(function: Any) -> Any:
 )
 @click.option("--method", help="another method on the same index  [default: the index's own]")
 @click.option("--prompt", "prompts", multiple=True, help="what PICTURE was made from, one or each")
+@region_options
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
@@ -59,6 +61,8 @@ def command(
     keep: bool,
     method: str | None,
     prompts: tuple[str, ...],
+    regions: tuple[str, ...],
+    masks: tuple[str, ...],
     paths: tuple[str, ...],
     **values: Any,
 ) -> None:
@@ -66,11 +70,12 @@ def command(
 
     Settings that are not given are the index's own.
     """
+    region = chosen_region(regions, masks)
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
     opened = models.opened(index, paths, keep)
     opened = as_asked(opened, method)
-    found = opened.trace(list(pictures), top=top, prompts=prompts or None)
+    found = opened.trace(list(pictures), top=top, prompts=prompts or None, region=region)
     for query in found:
         click.echo(shown(query, found.method.causal) + "\n")
     if len(found) > 1:
@@ -139,7 +144,8 @@ def _share(total: Total) -> str:
 
 def _described(query: QueryTrace) -> str:
     seed = f"seed {query.details['seed']}, " if "seed" in query.details else ""
-    text = f"{seed}{query.n_positive:,} training images score above 0"
+    part = f"{query.region}; " if query.region else ""
+    text = f"{part}{seed}{query.n_positive:,} training images score above 0"
     if query.error is None:
         return text
     noise = f"error {query.error:.2g}, reliability {query.reliability:.2f}"

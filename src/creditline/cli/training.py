@@ -71,7 +71,7 @@ def chosen() -> tuple[TrainConfig | TuneConfig, Denoiser | None]:
         raise unknown("training preset", name, [*PRESETS, *TUNING_PRESETS])
     asked = name in TUNING_PRESETS or "lora_rank" in given(TuneConfig())
     if base is None:
-        _refuse_parts()
+        refuse_parts()
         if asked:
             raise SettingsError(
                 "An adapter is trained on a model, and so is whatever is tuned; there is none. "
@@ -111,7 +111,7 @@ def _refuse_other(theirs: Any, ours: Any, what: str) -> None:
         raise SettingsError(f"{', '.join(map(flag, wrong))}: of {what}. Leave it out.")
 
 
-def _refuse_parts() -> None:
+def refuse_parts() -> None:
     """Refuse what says how a base is loaded where there is none."""
     values = click.get_current_context().params
     names = ("pipeline", "adapters", "scheduler", "allow_pickle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from creditline.data.mask import Mask
 from creditline.data.pixels import Pixels
 from creditline.data.spec import ImageSpec
 from creditline.errors import DataError
@@ -33,11 +35,13 @@ class ImageSet:
         labels: class index of each picture, or None.
         label_names: name of each class, when classes have names.
         columns: every further metadata column; values are strings or None, n per column.
+        masks: which part of each picture attribution looks at, None: all of it; None for all.
         spec: how the pictures were prepared.
         source: where they came from, in words.
         shape: (C, H, W) of every picture, C = 3.
         skipped: (name, reason) of what was left out because `skip_bad` was asked for.
-        fingerprint: hash over ids, labels, texts and spec, in order.
+        prompt_template: that captions were made by, or None; queries are captioned alike.
+        fingerprint: hash over ids, labels, texts, spec and masks, in order.
     """
 
     def __init__(
@@ -50,8 +54,10 @@ class ImageSet:
         labels: Sequence[int | None] | None = None,
         label_names: Sequence[str] | None = None,
         columns: Mapping[str, Sequence[str | None]] | None = None,
+        masks: Sequence[Mask | None] | None = None,
         source: str = "memory",
         skipped: Iterable[tuple[str, str]] = (),
+        prompt_template: str | None = None,
     ) -> None:
         n = len(pixels.ids)
         nothing = (None,) * n
@@ -70,12 +76,13 @@ class ImageSet:
         self.spec = pixels.spec
         self.source = source
         self.skipped = tuple(skipped)
+        self.prompt_template = prompt_template
         self.shape = (3, pixels.shape[0], pixels.shape[1])
         fields = {"names": self.names, "contributors": self.contributors, "texts": self.texts}
         for name, values in {**fields, "labels": self.labels, **self._columns}.items():
             if len(values) != n:
                 raise DataError(f"{n} pictures need {n} {name}; got {len(values)}.")
-        self.fingerprint = fingerprint(self.ids, self.labels, self.texts, to_dict(self.spec))
+        self._take(masks)
 
     @property
     def columns(self) -> Mapping[str, tuple[str | None, ...]]:
@@ -132,9 +139,55 @@ class ImageSet:
             labels=pick(self.labels),
             label_names=self.label_names,
             columns={key: pick(values) for key, values in self._columns.items()},
+            masks=None if self.masks is None else pick(self.masks),
             source=self.source,
             skipped=self.skipped,
+            prompt_template=self.prompt_template,
         )
+
+    def captioned(self, texts: Sequence[str | None], prompt_template: str | None) -> ImageSet:
+        """The same pictures with other captions, and the template that made them, if one did."""
+        return ImageSet(
+            self._pixels,
+            names=self.names,
+            contributors=self.contributors,
+            texts=texts,
+            labels=self.labels,
+            label_names=self.label_names,
+            columns=self._columns,
+            masks=self.masks,
+            source=self.source,
+            skipped=self.skipped,
+            prompt_template=prompt_template,
+        )
+
+    def with_masks(self, masks: Sequence[Mask | None] | None) -> ImageSet:
+        """The same pictures with other masks.
+
+        Args:
+            masks: one for each picture, None where all of it counts.
+
+        Raises:
+            DataError: if there are not as many, or one is of another shape than the pictures.
+        """
+        other = copy.copy(self)
+        other._take(masks)
+        return other
+
+    def require_whole(self, what: str) -> None:
+        """Refuse masks where they would be passed over.
+
+        Args:
+            what: would pass them over, in words.
+
+        Raises:
+            DataError: if the set has any.
+        """
+        if any(mask is not None for mask in self.masks or ()):
+            raise DataError(
+                f"{what} knows no parts of pictures, and these come with masks. Leave the masks "
+                "out (with_masks(None)); gradient methods know what to do with them."
+            )
 
     def duplicates(self) -> tuple[tuple[int, ...], ...]:
         """Groups of positions whose pictures are equal, each group and the list ascending."""
@@ -203,6 +256,26 @@ class ImageSet:
             source=source,
         )
 
+    def _take(self, masks: Sequence[Mask | None] | None) -> None:
+        self.masks = None if masks is None else tuple(masks)
+        if self.masks is not None and len(self.masks) != len(self):
+            raise DataError(f"{len(self)} pictures need {len(self)} masks; got {len(self.masks)}.")
+        for name, mask in zip(self.names, self.masks or (), strict=False):
+            if mask is not None and mask.shape != self.shape[1:]:
+                raise DataError(
+                    f"The mask of {name} has shape {mask.shape}; the picture has "
+                    f"{self.shape[1:]}. Make it with the picture's."
+                )
+        spec = to_dict(self.spec)
+        self.fingerprint = fingerprint(self.ids, self.labels, self.texts, spec, self.mask_ids)
+
+    @property
+    def mask_ids(self) -> tuple[str | None, ...] | None:
+        """Content hash of each mask; None where there is none."""
+        if self.masks is None:
+            return None
+        return tuple(None if mask is None else mask.id for mask in self.masks)
+
     def _positions(self, indices: Sequence[int] | np.ndarray | None) -> np.ndarray:
         n = len(self)
         if indices is None:
@@ -224,9 +297,11 @@ def fingerprint(
     labels: Sequence[int | None],
     texts: Sequence[str | None],
     spec: Mapping[str, Any],
+    masks: Sequence[str | None] | None = None,
 ) -> str:
     """Of an image set, by what it consists of; see `ImageSet.fingerprint`."""
-    return of_json({"ids": ids, "labels": labels, "texts": texts, "spec": spec})
+    parts: dict[str, Any] = {"ids": ids, "labels": labels, "texts": texts, "spec": spec}
+    return of_json(parts if masks is None else {**parts, "masks": masks})
 
 
 def duplicates(ids: Sequence[str]) -> tuple[tuple[int, ...], ...]:

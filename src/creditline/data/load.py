@@ -15,10 +15,11 @@ from creditline.data.icons import describe_icons
 from creditline.data.image_set import ImageSet
 from creditline.data.labels import Labels, class_indices, first_folder, parent_folder
 from creditline.data.listing import Listing, Value, some
+from creditline.data.masks import COLUMN, read_masks
 from creditline.data.metadata import describe
 from creditline.data.pixels import MEMORY_LIMIT
 from creditline.data.spec import ImageSpec
-from creditline.data.template import fill
+from creditline.data.template import fill, known_columns
 from creditline.errors import DataError, unknown
 from creditline.settings import require
 
@@ -40,6 +41,7 @@ def load_images(
     contributor_column: str = "contributor",
     text_column: str = "text",
     label_column: str = "label",
+    masks: str | Path | None = None,
     prompt_template: str | None = None,
     skip_bad: bool = False,
     limit: int | None = None,
@@ -74,6 +76,9 @@ def load_images(
             below the source, so that `artist/series/1.png` is by `artist`.
         image_column: the image column of a dataset, needed if it has several.
         contributor_column, text_column, label_column: what those columns are called.
+        masks: the part of each picture that attribution looks at, white on black: `"column"`, where
+            metadata column `mask` names a file of the source; or a folder or zip file of masks with
+            the pictures' names; see `creditline.data.masks`.
         prompt_template: makes every caption out of other columns, as
             `"an icon of {label} by {contributor}"`; classes go by their names. Columns that it
             does not name change nothing.
@@ -110,6 +115,8 @@ def load_images(
 
     if isinstance(source, ImageSet):
         _fits(source, spec)
+        if masks is not None:
+            raise DataError("Masks are read with the pictures. Use with_masks on an ImageSet.")
         require(
             prompt_template is None,
             "A prompt template makes captions when images are loaded, and these are already",
@@ -118,17 +125,13 @@ def load_images(
         )
         return part(source)
 
-    listing = _list(source, image_column, label_column, skip_bad)
+    aside = COLUMN if masks == "column" else None
+    listing = _list(source, image_column, label_column, skip_bad, aside)
     people = _contributors(listing, contributors, contributor_column)
     texts = _column(listing, text_column, required=text_column != "text")
     classes, class_names = _labels(listing, labels, label_column)
     if prompt_template is not None:
-        known = {
-            **listing.columns,
-            "contributor": people,
-            "text": texts,
-            "label": _shown(classes, class_names),
-        }
+        known = known_columns(listing.columns, people, texts, classes, class_names)
         texts = fill(prompt_template, known, listing.names)
     used = {text_column}
     if contributors in (None, "column"):
@@ -149,6 +152,8 @@ def load_images(
     def pick(values: Sequence[Any]) -> list[Any]:
         return [values[i] for i in found.kept]
 
+    shape = found.pixels.shape[:2]
+    parts = None if masks is None else read_masks(listing, found.kept, masks, spec, shape)
     images = ImageSet(
         found.pixels,
         names=pick(listing.names),
@@ -157,13 +162,21 @@ def load_images(
         labels=pick(classes),
         label_names=class_names,
         columns={key: pick(v) for key, v in listing.columns.items() if key not in used},
+        masks=parts,
         source=listing.label,
         skipped=(*listing.left_out, *found.skipped),
+        prompt_template=prompt_template,
     )
     return part(images)
 
 
-def _list(source: Any, image_column: str | None, label_column: str, skip_bad: bool) -> Listing:
+def _list(
+    source: Any,
+    image_column: str | None,
+    label_column: str,
+    skip_bad: bool,
+    aside: str | None,
+) -> Listing:
     if is_dataset(source):
         return describe_dataset(source, image_column, label_column)
     if image_column is not None:
@@ -174,7 +187,7 @@ def _list(source: Any, image_column: str | None, label_column: str, skip_bad: bo
         return describe_icons()
     if isinstance(source, (str, os.PathLike)):
         place = find(source)
-        return _pictures(place) if isinstance(place, Pictures) else describe(place, skip_bad)
+        return _pictures(place) if isinstance(place, Pictures) else describe(place, skip_bad, aside)
     if isinstance(source, Sequence) and all(isinstance(p, (str, os.PathLike)) for p in source):
         if not source:
             raise DataError("The list of picture files is empty.")
@@ -225,11 +238,6 @@ def _labels(listing: Listing, origin: str | None, column: str) -> Labels:
         return class_indices(parent_folder(listing.names), "folder", numbers=False)
     values = _column(listing, column, required=origin == "column" or column != "label")
     return class_indices(values, column, listing.classes)
-
-
-def _shown(classes: Sequence[int | None], names: Sequence[str] | None) -> list[Value]:
-    """Classes by name, or number where they have none."""
-    return [None if c is None else str(c) if names is None else names[c] for c in classes]
 
 
 def _fits(images: ImageSet, spec: ImageSpec) -> None:

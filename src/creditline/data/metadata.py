@@ -27,12 +27,13 @@ FILE = "file_name"
 Row = dict[str, Value]
 
 
-def describe(source: Folder | Archive, skip_bad: bool = False) -> Listing:
+def describe(source: Folder | Archive, skip_bad: bool = False, aside: str | None = None) -> Listing:
     """List the pictures of a folder or zip file together with their metadata.
 
     Args:
         source: where to look.
         skip_bad: leave out rows without a file and files without a row, and list them.
+        aside: a column that names further files, which are no pictures of the set.
 
     Raises:
         DataError: if there is no picture, metadata cannot be parsed, or rows and files do not
@@ -77,7 +78,8 @@ def describe(source: Folder | Archive, skip_bad: bool = False) -> Listing:
             rows[file], origin[file] = row, where
             names |= dict.fromkeys(row)
 
-    without_row = [file for file in pictures if file not in rows]
+    named = {posixpath.normpath(row.get(aside) or ".") for row in rows.values()} if aside else set()
+    without_row = [file for file in pictures if file not in rows and file not in named]
     if without_file and not skip_bad:
         raise DataError(
             f"{len(without_file)} metadata rows name files that are not there: "

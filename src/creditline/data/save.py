@@ -22,8 +22,9 @@ def save(images: ImageSet, folder: str | Path) -> Path:
         The folder.
 
     Raises:
-        DataError: if `folder` exists and is not an empty folder.
+        DataError: if `folder` exists and is not an empty folder, or the set has masks.
     """
+    images.require_whole("A saved folder")
     root = Path(folder)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(f"{root} exists and is not an empty folder. Choose another or remove it.")

@@ -78,7 +78,7 @@ def prepare(image: Image.Image, spec: ImageSpec, name: str = "picture") -> np.nd
                 f"{name} is {_size(rgb)}, too small to cut {spec.center_crop} pixels square out "
                 "of it. Use a smaller center_crop or remove the picture."
             )
-        rgb = _middle(rgb, spec.center_crop)
+        rgb = middle(rgb, spec.center_crop)
     if spec.size is not None:
         side = (spec.size, spec.size)
         if spec.crop == "none" and rgb.size != side:
@@ -87,7 +87,7 @@ def prepare(image: Image.Image, spec: ImageSpec, name: str = "picture") -> np.nd
                 "Use crop='center' or crop='stretch' to have it resized."
             )
         if spec.crop == "center":
-            rgb = _middle(rgb, min(rgb.size))
+            rgb = middle(rgb, min(rgb.size))
         if rgb.size != side:
             rgb = rgb.resize(side, RESAMPLE[spec.resample])
     return np.asarray(rgb)
@@ -103,7 +103,8 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
     return Image.fromarray(((over + 127) // 255).astype(np.uint8))
 
 
-def _middle(image: Image.Image, side: int) -> Image.Image:
+def middle(image: Image.Image, side: int) -> Image.Image:
+    """The square of so many pixels in the middle of a picture."""
     # Half pixels go to the even neighbour, as in torchvision's CenterCrop.
     left, top = (round((length - side) / 2) for length in image.size)
     return image.crop((left, top, left + side, top + side))

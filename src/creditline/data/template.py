@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from string import Formatter
+from typing import TYPE_CHECKING
 
-from creditline.data.listing import some
+from creditline.data.listing import Value, some
 from creditline.errors import DataError, SettingsError, unknown
+
+if TYPE_CHECKING:
+    from creditline.data.image_set import ImageSet
 
 
 def fill(
@@ -24,6 +28,65 @@ def fill(
             that hold anything but a name.
         DataError: if a picture has no value in a column of it.
     """
+    fields = _fields(template)
+    for field in fields:
+        if field not in columns:
+            raise unknown("column of the prompt template", field, columns)
+        lacking = [name for name, v in zip(names, columns[field], strict=True) if v is None]
+        if lacking:
+            raise DataError(
+                f"{len(lacking)} of {len(names)} pictures have no {field!r} for the prompt "
+                f"template: {some(lacking)}. Fill in the metadata, or use another column."
+            )
+    return [_filled(template, fields, columns, row) for row in range(len(names))]
+
+
+def captioned_alike(images: ImageSet, template: str | None) -> ImageSet:
+    """Queries captioned as the training images were.
+
+    A picture with a value in every column of the template gets its caption from it, like a training
+    image. Any other keeps the caption that it has, if any: generated pictures come without such
+    columns, and with a record of the prompt that they were drawn from.
+
+    Args:
+        images: queries.
+        template: that made the training images' captions; None if none did.
+
+    Raises:
+        SettingsError: as `fill`, except that columns may be missing.
+    """
+    if template is None:
+        return images
+    fields = _fields(template)
+    columns = known_columns(
+        images.columns, images.contributors, images.texts, images.labels, images.label_names
+    )
+
+    def full(row: int) -> bool:
+        return all(field in columns and columns[field][row] is not None for field in fields)
+
+    texts = [
+        _filled(template, fields, columns, row) if full(row) else text
+        for row, text in enumerate(images.texts)
+    ]
+    return images.captioned(texts, template)
+
+
+def known_columns(
+    columns: Mapping[str, Sequence[Value]],
+    contributors: Sequence[Value],
+    texts: Sequence[Value],
+    labels: Sequence[int | None],
+    label_names: Sequence[str] | None,
+) -> dict[str, Sequence[Value]]:
+    """What a template may name; classes go by their names, or numbers where they have none."""
+    names = label_names
+    shown = [None if x is None else str(x) if names is None else names[x] for x in labels]
+    return {**columns, "contributor": contributors, "text": texts, "label": shown}
+
+
+def _fields(template: str) -> list[str]:
+    """The columns that a template names."""
     try:
         pieces = list(Formatter().parse(template))
     except ValueError as error:
@@ -37,14 +100,10 @@ def fill(
             f"The prompt template {template!r} must name one column or more in braces, and nothing "
             "but their names. For one caption of all pictures give a caption (--caption)."
         )
-    for field in fields:
-        if field not in columns:
-            raise unknown("column of the prompt template", field, columns)
-        lacking = [name for name, v in zip(names, columns[field], strict=True) if v is None]
-        if lacking:
-            raise DataError(
-                f"{len(lacking)} of {len(names)} pictures have no {field!r} for the prompt "
-                f"template: {some(lacking)}. Fill in the metadata, or use another column."
-            )
-    rows = range(len(names))
-    return [template.format_map({field: columns[field][row] for field in fields}) for row in rows]
+    return fields
+
+
+def _filled(
+    template: str, fields: Sequence[str], columns: Mapping[str, Sequence[Value]], row: int
+) -> str:
+    return template.format_map({field: columns[field][row] for field in fields})

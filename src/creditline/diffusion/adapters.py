@@ -15,6 +15,24 @@ FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeErr
 """What diffusers and PEFT raise of an adapter that they cannot place."""
 
 
+def check_adapters(adapters: Mapping[str, str]) -> None:
+    """Refuse adapters that cannot be loaded onto anything, before anything is.
+
+    Args:
+        adapters: a file or folder by the adapter's name.
+
+    Raises:
+        ModelError: if there is no such file, it cannot be called so, or PEFT is missing.
+    """
+    if adapters and importlib.util.find_spec("peft") is None:
+        raise ModelError("Adapters need the library peft: pip install 'creditline[lora]'.")
+    for name, path in adapters.items():
+        if not Path(path).exists():
+            raise ModelError(f"There is no adapter at {path}. Give a file or a folder of one.")
+        if not name.isidentifier():
+            raise ModelError(f"{name!r} cannot name an adapter. Use letters, digits and _.")
+
+
 def load_adapters(
     network: Any, pipeline: Any, adapters: Mapping[str, str], allow_pickle: bool = False
 ) -> None:
@@ -28,16 +46,11 @@ def load_adapters(
         allow_pickle: accept weights that are not safetensors.
 
     Raises:
-        ModelError: if PEFT is missing, a file is, or an adapter does not fit the network.
+        ModelError: as `check_adapters`, or if an adapter does not fit the network.
     """
-    if importlib.util.find_spec("peft") is None:
-        raise ModelError("Adapters need the library peft: pip install 'creditline[lora]'.")
+    check_adapters(adapters)
     for name, source in adapters.items():
         path = Path(source)
-        if not path.exists():
-            raise ModelError(f"There is no adapter at {path}. Give a file or a folder of one.")
-        if not name.isidentifier():
-            raise ModelError(f"{name!r} cannot name an adapter. Use letters, digits and _.")
         if (path / PEFT_CONFIG).is_file():
             _load_peft(network, path, name)
         elif hasattr(pipeline, "load_lora_weights"):
@@ -150,8 +163,8 @@ def _require_all(path: Path, network: Any, name: str, placed: int, expected: int
 
 
 def _misfit(path: Path, network: Any, why: str) -> ModelError:
-    reason = " ".join(why.split())
-    shown = reason if len(reason) < 300 else reason[:297] + "..."
+    reason = " ".join(why.split()).rstrip(".")
+    shown = reason if len(reason) < 300 else reason[:297] + ".."
     return ModelError(
         f"The adapter {path} does not fit the {type(network).__name__}: {shown}. Use an adapter "
         "trained on this base, or the base that it was trained on."

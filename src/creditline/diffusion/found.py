@@ -14,7 +14,7 @@ from creditline.diffusion.families import (
     family_of_network,
     family_of_pipeline,
 )
-from creditline.diffusion.parts import load_network, load_pipeline, read_json
+from creditline.diffusion.parts import listed_parts, load_network, load_pipeline, read_json
 from creditline.errors import ModelError
 
 PIXELS = "UNet2DModel"
@@ -60,7 +60,10 @@ def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtyp
         family = family_of_pipeline(str(index.get("_class_name")))
         parts = (family.part,) if family else ("unet", "transformer")
         part = next((p for p in parts if index.get(p)), "unet")
-        kind = _network_class((index.get(part) or [None, None])[1], family, folder)
+        label = f"{folder}, a {index.get('_class_name')},"
+        kind = _network_class((index.get(part) or [None, None])[1], family, label)
+        if family is not None:
+            listed_parts(folder)  # complete, before the largest of them is loaded
         network = load_network(folder / part, kind, allow_pickle, dtype)
         whole = load_pipeline(folder, {part: network}, allow_pickle, dtype) if family else None
         # A pipeline corrects some settings of its scheduler.
@@ -144,6 +147,9 @@ def _network_class(name: str | None, family: type[LatentDenoiser] | None, where:
     """
     import diffusers
 
-    if name not in ((PIXELS,) if family is None else family.networks):
+    if family is not None and name not in family.networks:
+        kinds, pipelines = " or ".join(family.networks), " or ".join(family.pipelines)
+        raise ModelError(f"The network of {where} is a {name}; a {pipelines} has a {kinds}.")
+    if family is None and name != PIXELS:
         raise ModelError(f"The network of {where} is a {name}; supported: {', '.join(SUPPORTED)}.")
     return getattr(diffusers, str(name))

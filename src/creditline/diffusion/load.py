@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from creditline.diffusion.adapters import PEFT_CONFIG, load_adapters
+from creditline.diffusion.adapters import PEFT_CONFIG, check_adapters, load_adapters
 from creditline.diffusion.denoiser import Denoiser, NetworkDenoiser, UNetDenoiser
 from creditline.diffusion.encoding import Encoding
 from creditline.diffusion.found import from_folder, from_object
@@ -70,6 +70,7 @@ def load_model(
     kind: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     chosen = encoding if isinstance(encoding, Encoding) else from_dict(Encoding, encoding or {})
     adapters = _by_name(lora)
+    check_adapters(adapters)
     if isinstance(source, (str, Path)):
         folder = _model_folder(Path(source))
         chosen = from_dict(Encoding, {**recorded_encoding(folder), **_changed(chosen)})

@@ -81,6 +81,32 @@ def load_network(
     return network
 
 
+def listed_parts(folder: Path) -> dict[str, tuple[str | None, str | None]]:
+    """Library and class of each part of a pipeline, which all have their folders.
+
+    Args:
+        folder: holds `model_index.json`.
+
+    Raises:
+        ModelError: if the folder of a part is missing or empty, such as a tokenizer's.
+    """
+    index = read_json(folder / "model_index.json")
+    listed = {
+        part: (described[0], described[1])
+        for part, described in index.items()
+        if not part.startswith("_") and isinstance(described, list)
+    }
+    for part, (library, cls) in listed.items():
+        place = folder / part
+        there = place.is_dir() and any(place.iterdir())
+        if library is not None and part not in UNUSED and not there:
+            raise ModelError(
+                f"{folder} lists {part} ({cls}) in model_index.json and has no folder of that "
+                f"name, or an empty one. Save the whole pipeline, with its {part}."
+            )
+    return listed
+
+
 def load_pipeline(
     folder: Path,
     given: dict[str, Any],
@@ -100,21 +126,13 @@ def load_pipeline(
     """
     import diffusers
 
-    index = read_json(folder / "model_index.json")
-    name = str(index["_class_name"])
-    kind = getattr(diffusers, name)
+    kind = getattr(diffusers, str(read_json(folder / "model_index.json")["_class_name"]))
     parts: dict[str, Any] = dict(given)
-    for part, described in index.items():
-        if part.startswith("_") or not isinstance(described, list) or part in parts:
+    for part, (library, cls) in listed_parts(folder).items():
+        if part in parts:
             continue
-        library, cls = described
-        if part in UNUSED or library is None:
+        if part in UNUSED or library is None or cls is None:
             parts[part] = None
-        elif not (folder / part).is_dir():
-            raise ModelError(
-                f"{folder} lists {part} ({cls}) in model_index.json and has no folder of that "
-                f"name. Save the whole pipeline, with its {part}."
-            )
         elif (loadable := _network_class(library, cls)) is not None:
             # The autoencoder in full precision: half of it overflows in several families.
             own = torch.float32 if library == "diffusers" else dtype

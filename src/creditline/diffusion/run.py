@@ -14,6 +14,7 @@ from torch.nn.functional import mse_loss
 from creditline.diffusion.config import RunSettings
 from creditline.diffusion.ddim import sample
 from creditline.diffusion.log import TrainLog
+from creditline.diffusion.precision import SCALE, autocast
 from creditline.diffusion.schedule import learning_rate_at
 from creditline.diffusion.start import seed_for
 from creditline.diffusion.state import TrainState
@@ -21,7 +22,6 @@ from creditline.diffusion.trainee import Trainee
 from creditline.errors import CreditlineError, NumericsError
 from creditline.files import write_file
 from creditline.fingerprint import key64
-from creditline.gradients.precision import SCALE, autocast
 from creditline.progress import Progress
 from creditline.report.sheet import sheet
 
@@ -51,7 +51,7 @@ class Run:
             weight_decay=config.weight_decay,
             fused=True,  # a tenth of a small network's step otherwise goes here
         )
-        self.state = TrainState(module, optimizer, config.ema)
+        self.state = TrainState(module, optimizer, config.ema, SCALE[trainee.precision])
 
     def finish(self) -> None:
         """Train to the last step and write the model."""
@@ -87,17 +87,14 @@ class Run:
         noise = torch.randn(x0.shape, generator=generator)
         t = self._timesteps(len(rows), generator)
 
-        torch.manual_seed(seed_for(config, "dropout", step))
-        self.trainee.set_mode()
-        state.optimizer.zero_grad()
-        loss = self._backward(x0, noise, t, condition)
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, config.clip)
-        # The device is waited for once a step, here, so that no update is made of numbers that
-        # are not finite.
-        value, rate = loss.item(), learning_rate_at(config, step)
-        if not (math.isfinite(value) and math.isfinite(float(norm))):
+        value, norm = self._gradient(x0, noise, t, condition)
+        while math.isfinite(value) and not math.isfinite(norm) and state.scale > 1:
+            state.scale /= 2  # too large for half precision: the same step, with less of it
+            value, norm = self._gradient(x0, noise, t, condition)
+        rate = learning_rate_at(config, step)
+        if not (math.isfinite(value) and math.isfinite(norm)):
             raise NumericsError(
-                f"At step {step} the loss is {value} and its gradient's norm {float(norm)}, with "
+                f"At step {step} the loss is {value} and its gradient's norm {norm}, with "
                 f"learning rate {rate:.2e}. The last good state is in {self.folder}. Train with a "
                 "lower learning rate into another folder."
             )
@@ -107,13 +104,26 @@ class Run:
         state.advance()
         return value
 
+    def _gradient(
+        self, x0: Tensor, noise: Tensor, t: Tensor, condition: dict[str, Tensor]
+    ) -> tuple[float, float]:
+        """The batch's loss, and the norm that its gradient had before it was clipped."""
+        torch.manual_seed(seed_for(self.config, "dropout", self.state.step))
+        self.trainee.set_mode()
+        self.state.optimizer.zero_grad()
+        loss = self._backward(x0, noise, t, condition)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip)
+        # The device is waited for once a step, here, so that no update is made of numbers that
+        # are not finite.
+        return loss.item(), float(norm)
+
     def _backward(
         self, x0: Tensor, noise: Tensor, t: Tensor, condition: dict[str, Tensor]
     ) -> Tensor:
         """Add up the gradient of the batch's mean loss, part by part; returns the loss."""
         denoiser, precision = self.trainee.denoiser, self.trainee.precision
         process, device, dtype = denoiser.process, denoiser.device, denoiser.dtype
-        scale, total = SCALE[precision], torch.zeros((), device=device)
+        scale, total = self.state.scale, torch.zeros((), device=device)
         for part in torch.arange(len(t)).chunk(self.trainee.parts):
             clean, added, when = x0[part].to(device), noise[part].to(device), t[part].to(device)
             given = {name: value[part].to(device) for name, value in condition.items()}

@@ -23,20 +23,26 @@ class TrainState:
         module: the network; what requires no gradient is not trained and no part of the state.
         optimizer: AdamW over its trained parameters.
         ema: decay of the averaged weights, 0 for none.
+        scale: of the loss on the way back, to begin with.
 
     Attributes:
         step: optimiser steps done.
         whole: whether no step is half taken, so that the state can be saved.
         trained: parameters by name.
         average: averaged parameters by name; empty without averaging.
+        scale: of the loss on the way back; halved when a gradient overflows.
     """
 
     def __init__(
-        self, module: torch.nn.Module, optimizer: torch.optim.AdamW, ema: float = 0.0
+        self,
+        module: torch.nn.Module,
+        optimizer: torch.optim.AdamW,
+        ema: float = 0.0,
+        scale: float = 1.0,
     ) -> None:
         self.module = module
         self.optimizer = optimizer
-        self.ema = ema
+        self.ema, self.scale = ema, scale
         self.step = 0
         self.whole = True
         self.trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
@@ -86,7 +92,7 @@ class TrainState:
                 if moments:
                     tensors[f"{key}.{name}"] = moments[key]
         contiguous = {key: value.contiguous().cpu() for key, value in tensors.items()}
-        metadata = {"step": str(self.step)}
+        metadata = {"step": str(self.step), "scale": str(self.scale)}
         write_file(
             folder / NAME, lambda path: save_file(contiguous, path, metadata), overwrite=True
         )
@@ -107,8 +113,10 @@ class TrainState:
         try:
             with safe_open(path, "pt") as file:
                 step = int(file.metadata()["step"])
+                scale = float(file.metadata().get("scale", self.scale))
                 stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             self._restore(stored, step)
+            self.scale = scale
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CreditlineError(
                 f"The training state {path} is damaged ({error}). Delete it to train from the "

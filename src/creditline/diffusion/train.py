@@ -127,7 +127,9 @@ def trained(
     """
     if isinstance(config, TrainConfig):
         return load_model(run, device=device)
-    return load_tuned(run / "model", base).to(device)
+    model = load_tuned(run / "model", base).to(device)
+    model.source = str(run)
+    return model
 
 
 def check_start(

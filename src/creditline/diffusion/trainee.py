@@ -13,7 +13,7 @@ from torch import Tensor
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.pipeline import save_pipeline
-from creditline.gradients.precision import Precision
+from creditline.diffusion.precision import Precision
 
 
 class Trainee(Protocol):

@@ -88,7 +88,8 @@ def diagnose(
         cost = None
         if not any(f.check == "finite gradients" and f.status == "fail" for f in findings):
             count = n or (len(given) if given else RECKONED)
-            cost = measure(recipe, source, chosen, count, workers, Path(out))
+            stock = given if fits else None
+            cost = measure(recipe, source, chosen, count, workers, Path(out), stock)
             findings += [*check_workers(cost), check_disk(cost)]
     return Diagnosis(tuple(findings), cost)
 

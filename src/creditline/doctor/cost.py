@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,19 +14,34 @@ import scipy.linalg
 from joblib import cpu_count
 
 from creditline.data.image_set import ImageSet
+from creditline.doctor.disk import disk_of, fits
 from creditline.doctor.findings import Cost, Finding
+from creditline.errors import ModelError
 from creditline.features import CHUNK_ROWS
+from creditline.gradients.learnt import looked_at
 from creditline.gradients.source import GradientSource
-from creditline.indexing.store import FACTS, png
+from creditline.indexing.build import SHARD_ROWS
 from creditline.methods.base import Method, RidgeMethod
 from creditline.units import size
 
-PROBE = 384
-NORM_BYTES = ROW_BYTES = 8
+PROBE = 768
+REPEATS, ENOUGH = (2, 8), 4.0
+"""Least and most timings of one thing, and seconds after which there are enough."""
+PASSES = 3
+"""Over the features, for a mean, a kernel and what is preconditioned."""
+
+Seconds = tuple[float, float]
+"""Of CPU and on the clock."""
 
 
 def measure(
-    method: Method, source: GradientSource, images: ImageSet, n: int, workers: int, disk: Path
+    method: Method,
+    source: GradientSource,
+    images: ImageSet,
+    n: int,
+    workers: int,
+    disk: Path,
+    stock: ImageSet | None = None,
 ) -> Cost:
     """Extract the features of `images` and extrapolate.
 
@@ -37,21 +52,18 @@ def measure(
         n: images to reckon with.
         workers: processes to reckon with.
         disk: a folder on the disk that would hold the index.
+        stock: all images, where they are known, for the sizes of their pictures.
     """
-    cpu, wall = _image_seconds(source, images)
+    room = disk_of(method, source, images if stock is None else stock, n, SHARD_ROWS)
+    start = _start_seconds(source, images, n)
+    (cpu, wall), warm = _image_seconds(source, images, min(SHARD_ROWS, n))
+    cpu, wall, start = cpu + room.write_seconds, wall + room.write_seconds, start + warm
     on_cpu = source.denoisers[0].device.type == "cpu"
     seconds = cpu if on_cpu else wall
     longer = source.query_plan.evaluations / source.spec.plan.evaluations
-    scans = source.models * (5 if source.halves else 1)  # the whole, and either half with errors
-    query = seconds * longer + _scan_seconds(source.dim) * scans * n / CHUNK_ROWS
-    ridge = isinstance(method, RidgeMethod)
-    # With halves of the noise every feature has an error, and each half a kernel of its own.
-    tables, kernels = source.models * (1 + source.halves), source.models * (1 + 2 * source.halves)
-    curvature_seconds = _curvature_seconds(n, source.dim) * kernels if ridge else 0.0
-    features = tables * (source.dim * 2 + NORM_BYTES)
-    per_image = features + float(np.mean([_row_bytes(images, i) for i in range(len(images))]))
-    s = min(n, source.dim)
-    curvature = kernels * 8.0 * (s * s + s + source.dim) if ridge else 0.0
+    scan = _scan_seconds(source.dim) * n / CHUNK_ROWS
+    # With errors, a pass over the rows of the whole and one over those of each half.
+    query = seconds * longer + scan * source.models * fits(source)
     return Cost(
         n=n,
         workers=workers,
@@ -60,12 +72,13 @@ def measure(
         measured=len(images),
         cpu_seconds=cpu,
         wall_seconds=wall,
-        hours=n * seconds / _at_once(workers, on_cpu) / 3600,
-        image_bytes=per_image,
-        total_bytes=n * per_image + curvature,
+        start_seconds=start,
+        hours=(start + n * seconds / _at_once(workers, on_cpu)) / 3600,
+        image_bytes=room.image_bytes,
+        build_bytes=room.build_bytes,
         query_seconds=query,
-        curvature_seconds=curvature_seconds,
-        curvature_bytes=curvature,
+        trace_seconds=_fitting_seconds(method, source, n, scan),
+        trace_bytes=room.trace_bytes,
         free_bytes=shutil.disk_usage(existing(disk)).free,
     )
 
@@ -83,7 +96,10 @@ def check_disk(cost: Cost) -> Finding:
     """Whether the index fits on the disk."""
     text = f"{size(cost.total_bytes)} needed, {size(cost.free_bytes)} free"
     if cost.total_bytes > cost.free_bytes:
-        return Finding("disk", "fail", text, "Lower dim (--dim), or choose another disk.")
+        remedy = "Lower dim (--dim), or choose another disk."
+        if cost.build_bytes < cost.free_bytes:
+            remedy = "Trace with --no-keep, which adds the curvature alone, or lower dim (--dim)."
+        return Finding("disk", "fail", text, remedy)
     if 2 * cost.total_bytes > cost.free_bytes:
         return Finding("disk", "warn", text, "Make room before you start.")
     return Finding("disk", "ok", text)
@@ -100,29 +116,60 @@ def _at_once(workers: int, on_cpu: bool) -> int:
     return min(workers, cpu_count()) if on_cpu else 1
 
 
-def _timed(work: Callable[[], object]) -> tuple[float, float]:
+def _timed(work: Callable[[], object]) -> Seconds:
     """Seconds of CPU and on the clock."""
     cpu, wall = time.process_time(), time.perf_counter()
     work()
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def _image_seconds(source: GradientSource, images: ImageSet) -> tuple[float, float]:
-    """Seconds of CPU and on the clock per image, in groups as large as an index works in."""
+def _mean(works: Sequence[Callable[[], object]]) -> Seconds:
+    """Mean of a few timings, of one work after another and around again."""
+    found: list[Seconds] = []
+    least, most = REPEATS
+    while len(found) < least or (len(found) < most and sum(x[0] for x in found) < ENOUGH):
+        found.append(_timed(works[len(found) % len(works)]))
+    cpu, wall = np.mean(found, axis=0)
+    return float(cpu), float(wall)
+
+
+def _start_seconds(source: GradientSource, images: ImageSet, n: int) -> float:
+    """Before the first image: weights hashed, something learnt perhaps, engines looked at."""
+    fresh = GradientSource(source.denoisers, source.spec, source.query_plan)
+    learning = 0.0
+    if source.learns:
+        count = source.spec.projection.learn_from
+        share = len(looked_at(n, count)) / len(looked_at(len(images), count))
+        learning = share * _timed(partial(fresh.learn, images))[0]
+    hashing = _timed(lambda: [denoiser.fingerprint for denoiser in source.denoisers])[0]
+
+    def check() -> None:
+        with suppress(ModelError):  # a finding of its own, not of the cost
+            fresh.check(images)
+
+    return learning + hashing + _timed(check)[0]
+
+
+def _image_seconds(source: GradientSource, images: ImageSet, rows: int) -> tuple[Seconds, float]:
+    """Seconds per image of shards of so many rows, and of CPU that the very first one adds.
+
+    A shard is extracted in groups; the last one of it may be smaller.
+    """
     extract = partial(source.extract, parts=source.parts)
-    extract(images, [0])  # the first call allocates, and builds what is kept
-    group, count = source.batch(source.spec.plan.evaluations), len(images)
-    groups = [[i] for i in range(count)] if group == 1 else [[i % count for i in range(group)]]
-    timed = [_timed(partial(extract, images, rows)) for rows in groups]
-    return min(cpu for cpu, _ in timed) / group, min(wall for _, wall in timed) / group
+    group = min(source.batch(source.spec.plan.evaluations), rows)
+    count, first = len(images), _timed(partial(extract, images, [0]))[0]
+
+    def of(size: int) -> Seconds:
+        starts = range(0, count, size) if size < count else [0]
+        return _mean([partial(extract, images, _around(s, size, count)) for s in starts])
+
+    whole, rest = of(group), of(rows % group) if rows % group else (0.0, 0.0)
+    cpu, wall = ((rows // group * w + r) / rows for w, r in zip(whole, rest, strict=True))
+    return (cpu, wall), max(0.0, first - cpu)
 
 
-def _row_bytes(images: ImageSet, i: int) -> int:
-    """Picture and facts of one row of the store."""
-    facts = [getattr(images, f"{name}s")[i] for name in FACTS if name != "columns"]
-    columns = json.dumps({key: values[i] for key, values in images.columns.items()})
-    text = sum(len(str(fact).encode()) for fact in facts if fact is not None)
-    return ROW_BYTES + len(png(images.image(i))) + text + len(columns.encode())
+def _around(start: int, length: int, count: int) -> list[int]:
+    return [(start + i) % count for i in range(length)]
 
 
 def _scan_seconds(dim: int) -> float:
@@ -131,11 +178,17 @@ def _scan_seconds(dim: int) -> float:
     return min(_timed(lambda: rows.astype(np.float64) @ query)[1] for _ in range(2))
 
 
-def _curvature_seconds(n: int, dim: int) -> float:
-    """Gram matrix of the smaller side and its eigendecomposition, from small ones of each."""
-    s = min(n, dim)
+def _fitting_seconds(method: Method, source: GradientSource, n: int, scan: float) -> float:
+    """What the first trace does once, from small products and decompositions."""
+    times = source.models * fits(source)
+    reading = times * PASSES * scan
+    if not isinstance(method, RidgeMethod):
+        return reading
+    s, longer = min(n, source.dim), max(n, source.dim)
     side = np.random.default_rng(0).standard_normal((PROBE, PROBE))
-    product = min(_timed(lambda: side @ side)[1] for _ in range(2))
+    product = min(_timed(lambda: side @ side)[1] for _ in range(2)) / PROBE**3
     gram = side @ side.T
     eigen = _timed(lambda: scipy.linalg.eigh(gram, driver="evd", check_finite=False))[1]
-    return product * (s / PROBE) ** 2 * max(n, dim) / PROBE + eigen * (s / PROBE) ** 3
+    # Half a product for the symmetric kernel, one for its inverse, one for the rows.
+    products = product * (1.5 * s * s * longer + s**3)
+    return reading + times * (products + eigen / PROBE**3 * s**3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,13 +44,14 @@ class Cost:
         evaluations: forward and backward passes per image.
         dim: feature dimension.
         measured: images that were timed.
-        cpu_seconds, wall_seconds: per image, one thread on the CPU; the smallest of those timed.
+        cpu_seconds, wall_seconds: per image, one thread on the CPU, with what writes it.
+        start_seconds: of CPU, before the first image.
         hours: for all images on all workers.
         image_bytes: on disk per image: feature, norm, picture and facts.
-        total_bytes: on disk for all images and the curvature.
+        build_bytes: on disk when the index is built.
         query_seconds: per query, once the curvature is there.
-        curvature_seconds, curvature_bytes: of the decomposition, made once; 0 where the method
-            has none.
+        trace_seconds, trace_bytes: what the first trace adds once: curvature, and preconditioned
+            features unless they are not kept.
         free_bytes: left on the disk asked about.
     """
 
@@ -60,13 +62,24 @@ class Cost:
     measured: int
     cpu_seconds: float
     wall_seconds: float
+    start_seconds: float
     hours: float
     image_bytes: float
-    total_bytes: float
+    build_bytes: float
     query_seconds: float
-    curvature_seconds: float
-    curvature_bytes: float
+    trace_seconds: float
+    trace_bytes: float
     free_bytes: int
+
+    @property
+    def build_seconds(self) -> float:
+        """Of CPU, for building the index, besides the start of its processes."""
+        return self.start_seconds + self.n * self.cpu_seconds
+
+    @property
+    def total_bytes(self) -> float:
+        """On disk after the first trace."""
+        return self.build_bytes + self.trace_bytes
 
     def __str__(self) -> str:
         rows = [
@@ -79,20 +92,13 @@ class Cost:
             (
                 "disk",
                 f"{size(self.image_bytes)} per image at dimension {self.dim:,}; "
-                f"{size(self.total_bytes)} in all, {size(self.free_bytes)} free",
+                f"{size(self.build_bytes)} when built, {size(self.total_bytes)} after the first "
+                f"trace, {size(self.free_bytes)} free",
             ),
             ("query", f"{duration(self.query_seconds)} each"),
+            ("first query", f"about {duration(self.trace_seconds)} more, once"),
         ]
-        if self.curvature_bytes:
-            rows.append(
-                (
-                    "curvature",
-                    f"about {duration(self.curvature_seconds)} and "
-                    f"{size(self.curvature_bytes)}, once",
-                )
-            )
-        lines = [f"Cost, from {self.measured} images that were extracted:"]
-        return "\n".join(lines + [_wrapped(f"  {name:10} ", text) for name, text in rows])
+        return lines(f"Cost, from {self.measured} images that were extracted:", rows)
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,11 @@ def _wrapped(head: str, text: str) -> str:
         subsequent_indent=" " * len(head),
         break_on_hyphens=False,
     )
+
+
+def lines(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """A title, and what is said under each name."""
+    return "\n".join([title, *(_wrapped(f"  {name:11} ", text) for name, text in rows)])
 
 
 def some(names: list[str], shown: int = 5) -> str:

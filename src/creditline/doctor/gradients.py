@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
+from creditline.diffusion.precision import Precision
 from creditline.doctor.findings import Finding, some
 from creditline.doctor.subject import Subject
 from creditline.errors import NumericsError
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.parameters import differentiable
-from creditline.gradients.precision import Precision
 from creditline.gradients.probe import join
 
 GOOD, TOLERABLE = 1e-4, 1e-2

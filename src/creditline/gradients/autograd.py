@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -22,29 +23,30 @@ class AutogradEngine(Engine):
     """
 
     def means(self, work: Sequence[Work]) -> list[Tensor]:
+        totals = self._totals(work)
         with differentiable(self.denoiser.module, self.layers) as parameters:
-            units = [self._mean(one, parameters) for one in work]
-        return [torch.stack(layer) for layer in zip(*units, strict=True)]
+            for row, one in enumerate(work):
+                self._add([layer[row] for layer in totals], one, parameters)
+        return totals
 
-    def _mean(self, work: Work, parameters: list[list[Tensor]]) -> list[Tensor]:
-        """Gradient of the mean objective over some evaluations, flat per layer."""
+    def _add(self, totals: list[Tensor], work: Work, parameters: list[list[Tensor]]) -> None:
+        """Add the gradient of the mean objective over some evaluations, flat per layer."""
         probe, group = work
-        total: list[Tensor] | None = None
         for part in group.to(probe.t.device).split(self.microbatch):
-            flat = self._sum(probe[part], parameters)
-            total = flat if total is None else [a + b for a, b in zip(total, flat, strict=True)]
-        mean = [layer / (len(group) * self.scale) for layer in total or []]
-        return mean if self.sides is None else self.sides.compress(mean)
+            found = self._gradients(probe[part], parameters)
+            for layer, total, gradients in zip(self.layers, totals, found, strict=True):
+                start = 0
+                for name, gradient in zip(layer.parameters, gradients, strict=True):
+                    kept = self.keep(name, gradient.flatten())
+                    total[start : start + len(kept)].add_(kept, alpha=1 / (len(group) * self.scale))
+                    start += len(kept)
 
-    def _sum(self, probe: Probe, parameters: list[list[Tensor]]) -> list[Tensor]:
+    def _gradients(self, probe: Probe, parameters: list[list[Tensor]]) -> list[tuple[Tensor, ...]]:
         with torch.enable_grad():
             value = self.values(probe).sum() * self.scale
             # A parameter that the output does not depend on has gradient zero.
-            gradients = torch.autograd.grad(
+            found = torch.autograd.grad(
                 value, [p for layer in parameters for p in layer], materialize_grads=True
             )
-        rest, flat = list(gradients), []
-        for layer in parameters:
-            mine, rest = rest[: len(layer)], rest[len(layer) :]
-            flat.append(torch.cat([g.flatten().float() for g in mine]))
-        return flat
+        rest = iter(found)
+        return [tuple(islice(rest, len(layer))) for layer in parameters]

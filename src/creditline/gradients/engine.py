@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
@@ -10,12 +11,12 @@ import torch
 from torch import Tensor
 
 from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.precision import SCALE, Precision, autocast, require_precision
 from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
-from creditline.gradients.precision import SCALE, Precision, autocast, require_precision
 from creditline.gradients.probe import Probe
-from creditline.gradients.sides import Sides
+from creditline.gradients.sides import Sides, kept_sizes
 
 Parts = Literal["whole", "timesteps", "halves"]
 """Whether an image has one gradient, one for each timestep, or one for each half of its noise."""
@@ -79,6 +80,8 @@ class Engine(ABC):
         pieces = [(p, g) for p, groups in zip(probes, work, strict=True) for g in groups]
         means = self.means(pieces)
         self._require_finite(pieces, means)
+        if self.normalise == "none" and len({len(groups) for groups in work}) == 1:
+            return [layer.unflatten(0, (len(work), -1)) for layer in means]
         found, start = [], 0
         for probe, groups in zip(probes, work, strict=True):
             units = [layer[start : start + len(groups)] for layer in means]
@@ -97,7 +100,7 @@ class Engine(ABC):
         x_t = process.add_noise(x0, noise, t)
         with autocast(self.precision, x0.device):
             output = self.denoiser.predict(x_t, t, evaluations.condition)
-        return self.objective(process, output, x0, noise, t)
+        return self.objective(process, output, x0, noise, t, evaluations.weight)
 
     def batch(self, evaluations: int) -> int:
         """How many probes, of so many evaluations each, are best handed over at once."""
@@ -119,7 +122,15 @@ class Engine(ABC):
             return [torch.arange(i, i + r) for i in range(0, u, r)]
         return list(probe.halves()) if parts == "halves" else [torch.arange(u)]
 
+    def _totals(self, work: Sequence[Work]) -> list[Tensor]:
+        """Room for what is kept of the gradients, per layer, still zero."""
+        device, n = self.denoiser.device, len(work)
+        return [torch.zeros(n, size, device=device) for size in kept_sizes(self.layers, self.sides)]
+
     def _require_finite(self, work: Sequence[Work], means: list[Tensor]) -> None:
+        # Read once: a sum is finite only where all of its terms are.
+        if all(map(math.isfinite, torch.stack([x.sum() for x in means]).tolist())):
+            return
         for layer, values in zip(self.layers, means, strict=True):
             if not torch.isfinite(values).all():
                 row = int(torch.isfinite(values).all(1).int().argmin())

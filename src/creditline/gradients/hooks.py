@@ -19,9 +19,12 @@ from creditline.gradients.parameters import Layer, differentiable
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
 from creditline.gradients.sides import kept_sizes
+from creditline.gradients.tables import Table, copied, is_table
 from creditline.gradients.taps import Segments, Tap, tap_of
 
 PASSES = 4
+WAITING = 1 << 28
+"""Most bytes of gradients that wait for their projection."""
 TOLERANCE = 1e-3
 """Of the gradient's norm; rounding leaves 1e-6."""
 
@@ -40,17 +43,19 @@ class HookEngine(Engine):
 
     Attributes:
         taps: by module.
+        tables: parameters that are copied for every evaluation.
         rest: layers of the parameters that are left to autograd.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.taps, self.rest = _tapped(self)
+        self.taps, self.tables, self.rest = _tapped(self)
         self._slices = dict(self._lay_out())
         self._verified = False
 
     def batch(self, evaluations: int) -> int:
-        return max(1, PASSES * self.microbatch // evaluations)
+        each = 4 * 2 * sum(kept_sizes(self.layers, self.sides))  # either half, float32
+        return max(1, min(PASSES * self.microbatch // evaluations, WAITING // each))
 
     def verify(self, images: Batch) -> None:
         """Compare with autograd before long work; the first call does, further ones return.
@@ -85,14 +90,13 @@ class HookEngine(Engine):
 
     def means(self, work: Sequence[Work]) -> list[Tensor]:
         device = self.denoiser.device
-        sizes = kept_sizes(self.layers, self.sides)
-        totals = [torch.zeros(len(work), size, device=device) for size in sizes]
+        totals = self._totals(work)
         with differentiable(self.denoiser.module, self.rest) as parameters:
             rest = [p for layer in parameters for p in layer]
             for chunk in self._passes(work):
                 self._pass(work, chunk, totals, rest)
         lengths = torch.tensor([len(group) for _, group in work], device=device)
-        return [total / (lengths[:, None] * self.scale) for total in totals]
+        return [total.div_(lengths[:, None] * self.scale) for total in totals]
 
     def _passes(self, work: Sequence[Work]) -> Iterator[Chunk]:
         """The work in passes; a gradient of more evaluations than fit takes several."""
@@ -164,12 +168,20 @@ class HookEngine(Engine):
             with torch.no_grad():
                 add(tap.contract(kept, g, segments))
 
+        def table(table: Table, leaf: Tensor) -> None:
+            leaves.append(leaf)
+            leaf.register_hook(lambda g: add({table.name: total(table, g)}))
+
+        def total(table: Table, g: Tensor) -> Tensor:
+            return self.keep(table.name, segments.sum(g.float().flatten(1)))
+
         handles = [
             module.register_forward_hook(hook(tap), with_kwargs=True)
             for module, tap in self.taps.items()
         ]
         try:
-            yield leaves
+            with copied(self.tables, n, table):
+                yield leaves
         finally:
             for handle in handles:
                 handle.remove()
@@ -185,13 +197,15 @@ class HookEngine(Engine):
                 start += size
 
 
-def _tapped(engine: HookEngine) -> tuple[dict[nn.Module, Tap], tuple[Layer, ...]]:
-    """A tap for each module that has one, and the layers of what is left."""
+def _tapped(
+    engine: HookEngine,
+) -> tuple[dict[nn.Module, Tap], tuple[Table, ...], tuple[Layer, ...]]:
+    """A tap for each module that has one, the tables, and the layers of what is left."""
     module = engine.denoiser.module
     named = dict(module.named_parameters())
     owners = Counter(id(p) for part in module.modules() for p in part._parameters.values())
     selected = {name for layer in engine.layers for name in layer.parameters}
-    taps, tapped = {}, set()
+    taps, tables, tapped = {}, [], set()
     for prefix, part in module.named_modules():
         names = {own: f"{prefix}.{own}" if prefix else own for own in part._parameters}
         wanted = {
@@ -203,6 +217,10 @@ def _tapped(engine: HookEngine) -> tuple[dict[nn.Module, Tap], tuple[Layer, ...]
         if wanted and kind is not None:
             taps[part] = kind(part, wanted, engine.sides)
             tapped |= set(wanted.values())
+            continue
+        found = [Table(part, name) for own, name in wanted.items() if is_table(part, own)]
+        tables += found
+        tapped |= {table.name for table in found}
     rest = []
     for layer in engine.layers:
         left = [
@@ -212,4 +230,4 @@ def _tapped(engine: HookEngine) -> tuple[dict[nn.Module, Tap], tuple[Layer, ...]
         ]
         if left:
             rest.append(Layer(layer.name, *map(tuple, zip(*left, strict=True))))
-    return taps, tuple(rest)
+    return taps, tuple(tables), tuple(rest)

@@ -40,10 +40,7 @@ def fitting(engine: Engine, probe: Probe, bound: float) -> int:
     Raises:
         SettingsError: if not even one evaluation fits.
     """
-    _whole(engine, probe[:1])  # what is drawn once and kept is there afterwards
-    lines = [_line(engine, probe, run) for run in (_forward, _whole)]
-    each = MARGIN * max(1.0, *(slope for _, slope in lines))
-    rest = MARGIN * max(0.0, *(start for start, _ in lines))
+    rest, each = needs(engine, probe)
     if rest + each > bound:
         raise SettingsError(
             f"One evaluation of the network takes {size(rest + each)}, and a pass may take "
@@ -52,6 +49,17 @@ def fitting(engine: Engine, probe: Probe, bound: float) -> int:
         )
     most = MOST.get(engine.denoiser.device.type, MOST_ELSEWHERE)
     return min(most, int((bound - rest) / each))
+
+
+def needs(engine: Engine, probe: Probe) -> tuple[float, float]:
+    """Bytes of a pass besides the weights: whatever its size, and for each evaluation in it.
+
+    With the margin. On tensors of shapes alone (fake ones) they are those of real ones on a CPU.
+    """
+    _whole(engine, probe[:1])  # what is drawn once and kept is there afterwards
+    lines = [_line(engine, probe, run) for run in (_forward, _whole)]
+    each = MARGIN * max(1.0, *(slope for _, slope in lines))
+    return MARGIN * max(0.0, *(start for start, _ in lines)), each
 
 
 Run = Callable[[Engine, Probe], object]

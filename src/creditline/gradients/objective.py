@@ -36,6 +36,9 @@ class Objective:
     | `p-norm` | `(sum |o|^p)^(1/p)`, `p` from 1 to infinity | L_p-norm |
     | `interpolation` | `(o - eta y)^2`: eta = 0 is `square-norm`, eta = 1 is `simple` | Figure 1 |
 
+    Each term of these sums may have a weight (of the p-norm's, inside the root): a mask. `D` stays
+    the number of all elements, so values under weights that add up to one everywhere add up.
+
     `reduction="mean"` divides the inner sum by `D` (inside the root for the p-norm). The paper
     writes sums; its code takes means. Scores of ridge methods do not depend on it as long as the
     damping is relative to the spectrum.
@@ -65,7 +68,13 @@ class Objective:
         require(math.isfinite(self.eta), "eta must be finite", self.eta, "Use 0 to 1.")
 
     def __call__(
-        self, process: Process, output: Tensor, x0: Tensor, noise: Tensor, t: Tensor
+        self,
+        process: Process,
+        output: Tensor,
+        x0: Tensor,
+        noise: Tensor,
+        t: Tensor,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """The objective of each element of a batch.
 
@@ -75,6 +84,7 @@ class Objective:
             x0: clean images or latents, shape `(b, ...)`.
             noise: noise that was added, shape `(b, ...)`.
             t: timesteps, int64 of shape `(b,)`.
+            weight: of the elements' terms, of a shape that broadcasts to the output's; None: ones.
 
         Returns:
             Values of shape `(b,)`, in float32 or better.
@@ -88,22 +98,41 @@ class Objective:
             output, target = process.to_epsilon(output, x_t, t), noise
         else:
             target = process.target(x0, noise, t)
+        w = None if weight is None else weight.to(output).expand_as(output).flatten(1)
         output, target = output.flatten(1), target.flatten(1)
         if self.objective == "simple":
-            return self._reduce((output - target).square())
+            return self._reduce((output - target).square(), w)
         if self.objective == "elbo":
-            weight = process.elbo_weight(t).to(output)
-            return weight * self._reduce((output - target).square())
+            level = process.elbo_weight(t).to(output)
+            return level * self._reduce((output - target).square(), w)
         if self.objective == "square-norm":
-            return self._reduce(output.square())
+            return self._reduce(output.square(), w)
         if self.objective == "average":
-            return self._reduce(output)
+            return self._reduce(output, w)
         if self.objective == "interpolation":
-            return self._reduce((output - self.eta * target).square())
+            return self._reduce((output - self.eta * target).square(), w)
+        if w is not None:
+            self.require_maskable()
+            output = output * w ** (1 / self.p)
         norm = torch.linalg.vector_norm(output, ord=self.p, dim=1)
         if self.reduction == "mean" and math.isfinite(self.p):
             norm = norm / output.shape[1] ** (1 / self.p)
         return norm
 
-    def _reduce(self, values: Tensor) -> Tensor:
+    def require_maskable(self) -> None:
+        """Refuse weights where the objective is no sum over elements.
+
+        Raises:
+            SettingsError: for the largest element.
+        """
+        require(
+            self.objective != "p-norm" or math.isfinite(self.p),
+            "A part of a picture can be attributed where the objective sums over its elements, and "
+            "the p-norm of infinite p is the largest of them",
+            self.p,
+            "Choose a finite p, or square-norm.",
+        )
+
+    def _reduce(self, values: Tensor, w: Tensor | None) -> Tensor:
+        values = values if w is None else values * w
         return values.mean(1) if self.reduction == "mean" else values.sum(1)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from creditline.data.mask import Mask
 from creditline.diffusion.denoiser import Batch, Denoiser
 from creditline.errors import DataError
 from creditline.gradients.plan import NoisePlan, Role
@@ -39,6 +40,8 @@ class Probe:
         noise: shape of `x0`.
         condition: conditioning tensors, each of shape `(u, ...)`.
         draws: evaluations per timestep, r.
+        weight: of the objective's elements, float32 of shape `(u, 1, h, w)` and mean 1 over the
+            places, where only a part of the image counts.
     """
 
     image_id: str
@@ -47,6 +50,7 @@ class Probe:
     noise: Tensor
     condition: dict[str, Tensor]
     draws: int
+    weight: Tensor | None = None
 
     def __getitem__(self, part: Tensor | slice) -> Probe:
         """Some evaluations of the image."""
@@ -57,6 +61,7 @@ class Probe:
             self.noise[part],
             {name: value[part] for name, value in self.condition.items()},
             self.draws,
+            None if self.weight is None else self.weight[part],
         )
 
     def halves(self) -> tuple[Tensor, Tensor]:
@@ -90,6 +95,21 @@ def join(probes: Sequence[Probe]) -> Probe:
         torch.cat([probe.noise for probe in probes]),
         {name: torch.cat([probe.condition[name] for probe in probes]) for name in names},
         probes[0].draws,
+        _joined_weights(probes),
+    )
+
+
+def _joined_weights(probes: Sequence[Probe]) -> Tensor | None:
+    """Weights of all evaluations, ones where all of an image counts."""
+    if all(probe.weight is None for probe in probes):
+        return None
+    return torch.cat(
+        [
+            torch.ones_like(probe.x0[:, :1], dtype=torch.float32)
+            if probe.weight is None
+            else probe.weight
+            for probe in probes
+        ]
     )
 
 
@@ -99,6 +119,7 @@ def expand(
     plan: NoisePlan,
     role: Role,
     trajectories: Sequence[Trajectory | None] | None = None,
+    masks: Sequence[Mask | None] | None = None,
 ) -> list[Probe]:
     """One probe for each image of a batch.
 
@@ -108,18 +129,26 @@ def expand(
         plan: timesteps and noise.
         role: side of the attribution.
         trajectories: one per image; needed by a `trajectory` plan only.
+        masks: one per image, where only a part of it counts.
 
     Raises:
         DataError: if a trajectory plan meets an image without a trajectory.
     """
+    nothing = (None,) * len(batch.ids)
+    each = zip(trajectories or nothing, masks or nothing, strict=True)
     return [
-        _expand_one(denoiser, batch, i, plan, role, trajectories[i] if trajectories else None)
-        for i in range(len(batch.ids))
+        _expand_one(denoiser, batch, i, plan, role, run, mask) for i, (run, mask) in enumerate(each)
     ]
 
 
 def _expand_one(
-    denoiser: Denoiser, batch: Batch, i: int, plan: NoisePlan, role: Role, run: Trajectory | None
+    denoiser: Denoiser,
+    batch: Batch,
+    i: int,
+    plan: NoisePlan,
+    role: Role,
+    run: Trajectory | None,
+    mask: Mask | None,
 ) -> Probe:
     image_id, device, dtype = batch.ids[i], denoiser.device, denoiser.dtype
     if plan.schedule == "trajectory":
@@ -138,6 +167,10 @@ def _expand_one(
         name: value[i : i + 1].expand(len(steps) * plan.draws, *value.shape[1:]).to(device)
         for name, value in batch.condition.items()
     }
+    weight = None
+    if mask is not None:
+        places = torch.from_numpy(mask.on((x0.shape[-2], x0.shape[-1])))
+        weight = places.to(device).expand(len(steps) * plan.draws, 1, -1, -1)
     return Probe(
         image_id=image_id,
         x0=x0.to(device, dtype).repeat_interleave(plan.draws, dim=0),
@@ -145,4 +178,5 @@ def _expand_one(
         noise=noise.flatten(0, 1).to(device, dtype),
         condition=condition,
         draws=plan.draws,
+        weight=weight,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +34,11 @@ from creditline.settings import require
 from creditline.units import bytes_of
 
 ANY = NoisePlan("random", timesteps=1)
+E = TypeVar("E", bound=Engine)
+MANY = 16
+"""Evaluations of a gradient that fill a pass of their own well enough on a CPU."""
+SMALL = 1 << 22
+"""Parameters whose whole gradients are cheap to hold for all images of a pass."""
 
 
 class GradientSource:
@@ -75,23 +81,25 @@ class GradientSource:
                     f"Models must share one architecture; {other.source} has other parameters "
                     f"than {self.denoisers[0].source}. Index them separately."
                 )
+        self.parameters = sum(layer.size for layer in self.layers)
         self.dim = dimension(spec.projection, self.layers)
         self.models = len(self.denoisers)
+        self.halves = spec.has_halves
+        self.parts: Parts = "halves" if self.halves else "whole"
         self.learns = spec.projection.learns
         self.learnt: tuple[Learnt, ...] = ()
         self.engines: tuple[Engine, ...] = ()
         self._fitted: list[Engine] = []
         if not self.learns:
             self._equip([build(spec.projection, self.layers)] * self.models)
-        self.halves = spec.has_halves
-        self.parts: Parts = "halves" if self.halves else "whole"
-        self.parameters = sum(layer.size for layer in self.layers)
 
     def check(self, images: ImageSet) -> None:
         """Raise before long work if images, noise plan or engine do not fit the models.
 
         Where the projection learns, engines are looked at once that is done.
         """
+        if images.masks is not None:
+            self.spec.objective.require_maskable()
         for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
@@ -172,8 +180,7 @@ class GradientSource:
         per_model = []
         with one_thread():
             for engine in self.engines:
-                batch = engine.denoiser.encode(images, indices)
-                probes = expand(engine.denoiser, batch, plan, role, trajectories)
+                probes = _probes(engine.denoiser, images, indices, plan, role, trajectories)
                 self.fit(engine, probes[0])
                 per_model.append(self._project(engine, probes, parts))
         return np.stack(per_model, axis=2)
@@ -188,13 +195,28 @@ class GradientSource:
         self.engines = tuple(map(self._engine, self.denoisers, projectors))
 
     def _engine(self, denoiser: Denoiser, projector: Projector) -> Engine:
-        """The engine asked for; by itself, hooks where they need no weight gradients."""
-        spec, sides = self.spec, projector.sides
-        hooks = spec.engine == "hooks" or (spec.engine == "auto" and sides is not None)
-        kind = HookEngine if hooks else AutogradEngine
-        return self._made(kind, denoiser, sides)
+        """The engine asked for; by itself the cheaper one, as `tools/bench.py` has measured them.
 
-    def _made(self, kind: type[Engine], denoiser: Denoiser, sides: Sides | None) -> Engine:
+        Hooks, where sides spare them the weights' gradients. Whole ones are better left to autograd
+        unless passes of one gradient alone would be thin, and several are small enough to wait for
+        each other; what hooks leave to autograd they take one gradient at a time, too.
+        """
+        spec, sides = self.spec, projector.sides
+        small = self.parameters <= SMALL and self._evaluations() < MANY
+        if spec.engine == "hooks" or (spec.engine == "auto" and (sides is not None or small)):
+            hooks = self._made(HookEngine, denoiser, sides)
+            if spec.engine == "hooks" or sides is not None or not hooks.rest:
+                return hooks
+        return self._made(AutogradEngine, denoiser, sides)
+
+    def _evaluations(self) -> int:
+        """Of each gradient that has to be taken by itself."""
+        plan = self.spec.plan
+        if self.spec.normalise == "timestep":
+            return plan.draws
+        return plan.evaluations // (1 + self.halves)
+
+    def _made(self, kind: type[E], denoiser: Denoiser, sides: Sides | None) -> E:
         spec = self.spec
         settings = spec.objective, spec.normalise, sides, spec.batch_size or 1, spec.precision
         return kind(denoiser, self.layers, *settings)
@@ -219,9 +241,7 @@ class GradientSource:
     ) -> Iterator[list[Tensor]]:
         """The gradient of one training image after another, flat by layer."""
         for i in chosen:
-            probes = expand(
-                engine.denoiser, engine.denoiser.encode(images, [int(i)]), self.spec.plan, "train"
-            )
+            probes = _probes(engine.denoiser, images, [int(i)], self.spec.plan, "train")
             self.fit(engine, probes[0])
             yield [layer[0, 0] for layer in engine.gradients(probes)]
             bar.advance()
@@ -247,6 +267,20 @@ class GradientSource:
             return -(-t // 2), t // 2
         first, second = probe.halves()
         return len(first), len(second)
+
+
+def _probes(
+    denoiser: Denoiser,
+    images: ImageSet,
+    indices: Sequence[int],
+    plan: NoisePlan,
+    role: Role,
+    trajectories: Sequence[Trajectory | None] | None = None,
+) -> list[Probe]:
+    """Some images of a set, with their masks, expanded."""
+    batch = denoiser.encode(images, indices)
+    masks = None if images.masks is None else [images.masks[i] for i in indices]
+    return expand(denoiser, batch, plan, role, trajectories, masks)
 
 
 def _mean_and_error(halves: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from creditline.diffusion.precision import PRECISIONS
 from creditline.errors import unknown
 from creditline.gradients.objective import Objective
 from creditline.gradients.plan import NoisePlan
-from creditline.gradients.precision import PRECISIONS
 from creditline.gradients.projection import Projection
 from creditline.settings import require, setting
 from creditline.units import bytes_of

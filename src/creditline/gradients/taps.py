@@ -7,6 +7,7 @@ own, and where sides are projected both factors are projected before they meet.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +16,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from creditline.gradients.sides import Sides
+
+MANY = 4096
+"""Places of a gradient from which on a convolution of its own is worth a call."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Segments:
         Returns:
             Shape `(segments, ...)`.
         """
-        return self._reduce(lambda x: x.sum(1), rows)
+        return self.reduce(lambda x: x.sum(1), rows)
 
     def outer(self, g: Tensor, a: Tensor) -> Tensor:
         """Outer products summed over places and each segment.
@@ -49,9 +54,9 @@ class Segments:
         Returns:
             Shape `(segments, o, i)`.
         """
-        return self._reduce(lambda g, a: g.flatten(1, 2).mT @ a.flatten(1, 2), g, a)
+        return self.reduce(lambda g, a: g.flatten(1, 2).mT @ a.flatten(1, 2), g, a)
 
-    def _reduce(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    def reduce(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Apply what takes `(s, l, ...)` to `(s, ...)` to the rows of each segment."""
         n, length = sum(self.lengths), self.lengths[0]
         rows = len(tensors[0]) // n
@@ -83,8 +88,8 @@ class Tap(ABC):
 
     @classmethod
     def fits(cls, module: Any) -> bool:
-        """Whether the module works as the tap reckons."""
-        return isinstance(module, cls.kinds)
+        """Whether the module works as the tap reckons; a subclass may do otherwise."""
+        return type(module) in cls.kinds
 
     @abstractmethod
     def keep(self, x: Tensor) -> Tensor:
@@ -141,40 +146,73 @@ class ConvTap(Tap):
         if right is None:
             return x
         channels = x.flatten(2).unflatten(1, (self.module.groups, -1))
-        mixed = right.T.to(x.dtype) @ channels
+        mixed = right.T.to(x.dtype)[None] @ channels  # without [None] the channels are copied
         return mixed.flatten(1, 2).unflatten(2, x.shape[2:])
 
     def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
-        module, found = self.module, {}
+        module, found, shape = self.module, {}, g.shape[2:]
         g = g.flatten(2)  # (n, rows, places)
         if "bias" in self.names:
             found[self.names["bias"]] = segments.sum(g.float().sum(2))
         if "weight" not in self.names:
             return found
         left, _ = self._sides("weight", g.device)
-        patches = functional.unfold(
-            kept, module.kernel_size, module.dilation, module.padding, module.stride
-        )
-        a = patches.unflatten(1, (module.groups, -1)).float()
         g = g.unflatten(1, (module.groups, -1))
         if left is not None:
             g = left.to(g.dtype).unflatten(0, (module.groups, -1)).mT @ g
-        outer = self._outer(g.float(), a, segments)
+        outer = self._outer(g.float().unflatten(3, shape), kept.float(), segments)
         # One R for all groups: what they see of it adds up where the left side mixes them.
         outer = outer if left is None else outer.sum(1, keepdim=True)
         found[self.names["weight"]] = outer.flatten(1)
         return found
 
-    @staticmethod
-    def _outer(g: Tensor, a: Tensor, segments: Segments) -> Tensor:
-        """`sum g a'` of every group: `(n, groups, o, p)` and `(n, groups, i, p)` to
-        `(segments, groups, o, i)`."""
-        groups, o, places = g.shape[1:]
-        i = a.shape[2]
-        if o * i <= (o + i) * places:  # smaller than its factors: no copies, a sum at the end
-            return segments.sum(g @ a.mT)
-        parts = [segments.outer(g[:, k].mT, a[:, k].mT) for k in range(groups)]
-        return torch.stack(parts, dim=1)
+    def _outer(self, g: Tensor, x: Tensor, segments: Segments) -> Tensor:
+        """`sum g a'` of every group, with `a` the patches of the input.
+
+        Args:
+            g: shape `(n, groups, o, h, w)`.
+            x: shape `(n, groups * i, ...)`.
+            segments: what is summed.
+
+        Returns:
+            Shape `(segments, groups, o, i, *kernel)`.
+        """
+        _, groups, o, h, w = g.shape
+        i, kernel = x.shape[1] // groups, self.module.kernel_size
+        columns, places = i * math.prod(kernel), h * w
+        if columns > i and (self.sides is None or places * max(segments.lengths) >= MANY):
+            return self._by_convolution(g, x, segments)
+        a, g = self._patches(x), g.flatten(3)
+        if o * columns <= (o + columns) * places:  # smaller than its factors: a sum at the end
+            outer = segments.sum(g @ a.flatten(5).flatten(2, 4).mT)
+        else:
+            outer = segments.reduce(_over_evaluations, g, a)
+        return outer.unflatten(3, (i, *kernel))
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """What is seen at each place, a view of shape `(n, groups, i, *kernel, h, w)`.
+
+        Where it is copied, `functional.unfold` would take several times as long on a CPU.
+        """
+        module = self.module
+        (up, left), (tall, wide) = module.padding, module.kernel_size
+        windows = functional.pad(x, (left, left, up, up))
+        for axis, size in ((2, tall), (3, wide)):
+            step, apart = module.stride[axis - 2], module.dilation[axis - 2]
+            windows = windows.unfold(axis, (size - 1) * apart + 1, step)[..., ::apart]
+        return windows.permute(0, 1, 4, 5, 2, 3).unflatten(1, (module.groups, -1))
+
+    def _by_convolution(self, g: Tensor, x: Tensor, segments: Segments) -> Tensor:
+        """`_outer` by the weight gradient of a convolution, one for each segment."""
+        module, lengths, groups = self.module, segments.lengths, g.shape[1]
+        o, i = g.shape[2], x.shape[1] // groups
+        settings = module.stride, module.padding, module.dilation, groups
+        found = x.new_empty(len(lengths), groups, o, i, *module.kernel_size)
+        shape = (groups * o, i, *module.kernel_size)
+        parts = zip(found, g.flatten(1, 2).split(lengths), x.split(lengths), strict=True)
+        for one, gradient, seen in parts:
+            one.copy_(conv2d_weight(seen, shape, gradient, *settings).view_as(one))
+        return found
 
 
 class NormTap(Tap):
@@ -188,7 +226,9 @@ class NormTap(Tap):
         if "bias" in self.names:
             found[self.names["bias"]] = segments.sum(self._over_places(g))
         if "weight" in self.names:
-            found[self.names["weight"]] = segments.sum(self._over_places(g * self._hat(kept)))
+            found[self.names["weight"]] = segments.sum(
+                self._over_places(self._hat(kept.float()).mul_(g))
+            )
         if self.sides is None:
             return found
         # A norm over several dimensions has a weight with sides.
@@ -218,13 +258,39 @@ class GroupNormTap(NormTap):
 class LayerNormTap(NormTap):
     """Places, then the normalised dimensions."""
 
-    kinds = (nn.LayerNorm,)
+    kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.LayerNorm,)
 
     def _hat(self, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, self.module.normalized_shape, None, None, self.module.eps)
+        return functional.layer_norm(x, self._shape, None, None, self.module.eps)
 
     def _over_places(self, x: Tensor) -> Tensor:
-        return _places(x.flatten(-len(self.module.normalized_shape))).float().sum(1)
+        return _places(x.flatten(-len(self._shape))).float().sum(1)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(self.module.normalized_shape)
+
+
+class RMSNormTap(LayerNormTap):
+    """`x̂ = x / sqrt(mean x² + eps)` (Zhang & Sennrich, 2019): torch's, and that of diffusers."""
+
+    kinds = (nn.RMSNorm,)
+
+    @classmethod
+    def fits(cls, module: Any) -> bool:
+        if type(module).__name__ != "RMSNorm" or super().fits(module):
+            return super().fits(module)
+        from diffusers.models.normalization import RMSNorm
+
+        # Its mean is over the last dimension, however many its weight has.
+        return type(module) is RMSNorm and len(module.dim) == 1
+
+    def _hat(self, x: Tensor) -> Tensor:
+        return functional.rms_norm(x, self._shape, None, self.module.eps)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return tuple(self.module.weight.shape)
 
 
 class EmbeddingTap(Tap):
@@ -234,13 +300,12 @@ class EmbeddingTap(Tap):
 
     @classmethod
     def fits(cls, module: Any) -> bool:
-        special = (
+        return super().fits(module) and not (
             module.max_norm is not None
             or module.padding_idx is not None
             or module.scale_grad_by_freq
             or module.sparse
         )
-        return super().fits(module) and not special
 
     def keep(self, x: Tensor) -> Tensor:
         return x
@@ -255,18 +320,24 @@ class EmbeddingTap(Tap):
         return {self.names["weight"]: segments.outer(one_hot, a.float()).flatten(1)}
 
 
-TAPS: tuple[type[Tap], ...] = (LinearTap, ConvTap, GroupNormTap, LayerNormTap, EmbeddingTap)
+TAPS: tuple[type[Tap], ...] = (
+    *(LinearTap, ConvTap, EmbeddingTap),
+    *(GroupNormTap, LayerNormTap, RMSNormTap),
+)
 
 
 def tap_of(module: nn.Module) -> type[Tap] | None:
     """The tap for a module; None: only autograd knows its gradient."""
-    for tap in TAPS:
-        # A subclass may reckon otherwise than its parent.
-        if type(module) in tap.kinds and tap.fits(module):
-            return tap
-    return None
+    return next((tap for tap in TAPS if tap.fits(module)), None)
 
 
 def _places(x: Tensor) -> Tensor:
     """`(n, ..., d)` as `(n, places, d)`."""
     return x.flatten(1, -2) if x.ndim > 2 else x[:, None]
+
+
+def _over_evaluations(g: Tensor, a: Tensor) -> Tensor:
+    """`sum g a'` over evaluations and places: `(s, l, groups, o, places)` and `(s, l, groups, i,
+    *kernel, h, w)` to `(s, groups, o, i * kernel)`."""
+    a = a.movedim(1, -3).flatten(5).flatten(2, 4)
+    return g.movedim(1, -2).flatten(3) @ a.mT

@@ -25,6 +25,8 @@ from creditline.progress import Progress
 from creditline.settings import require
 
 ENCODED = "encoded"
+SHARD_ROWS = 32
+"""Images to a shard unless told otherwise."""
 MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # picture and facts, about
 
@@ -67,7 +69,7 @@ def build(
     request: Mapping[str, Any],
     facts: Mapping[str, Any],
     workers: int = 1,
-    shard_rows: int = 32,
+    shard_rows: int = SHARD_ROWS,
     overwrite: bool = False,
     encoded: Path | None = None,
 ) -> None:
@@ -82,7 +84,8 @@ def build(
         workers: processes.
         shard_rows: images per shard; what a crash can lose per worker.
         overwrite: replace an index that was built from another request.
-        encoded: where latents and text embeddings are kept; in `folder` by default.
+        encoded: where latents and text embeddings are kept; by default in `folder`, and only until
+            the index is complete.
 
     Raises:
         IndexMismatchError: if `folder` holds an index of another request, or `encoded` what
@@ -90,16 +93,24 @@ def build(
         CreditlineError: if `folder` exists and is no index, or the disk is full.
     """
     require(shard_rows >= 1, "shard_rows must be at least 1", shard_rows, "Try 32.")
-    source.check(images)
+    with _keeping(source, encoded):
+        source.check(images)
     manifest = Manifest("index", request, facts)
     if claim(manifest, folder, overwrite):
         return
     settled = settle(folder, source, images)
-    store = Store(folder, source.models, source.dim, source.halves)
+    masked = images.masks is not None
+    store = Store(folder, source.models, source.dim, source.halves, masked=masked)
     shards = extract(store, source, images, workers, shard_rows, encoded=encoded)
     facts = {**facts, **settled, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)
+    clear(store)
+
+
+def clear(store: Store) -> None:
+    """Remove what only building needs, once the manifest says the index is complete."""
     store.clear_shards()
+    shutil.rmtree(store.folder / ENCODED, ignore_errors=True)
 
 
 def extract(
@@ -120,7 +131,8 @@ def extract(
         workers: processes.
         shard_rows: images per shard.
         first: key of the first image in the table.
-        encoded: where latents and text embeddings are kept; beside the table by default.
+        encoded: where latents and text embeddings are kept; beside the table by default, until
+            `clear`.
 
     Raises:
         CreditlineError: if the disk is full.
@@ -131,9 +143,7 @@ def extract(
     todo = [shard for shard in shards if shard.number not in finished]
     done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
     _require_space(store.folder, source, len(images) - done)
-    keeping: AbstractContextManager[None] = nullcontext()
-    if isinstance(source, GradientSource):
-        keeping = source.keeping(encoded or store.folder / ENCODED)
+    keeping = _keeping(source, encoded or store.folder / ENCODED)
     try:
         with keeping, Progress("index", len(images), "image", done=done) as bar:
             shared = (source, images, store, first)
@@ -145,6 +155,13 @@ def extract(
             f"are safe in {store.folder}; make room and run the same command again to continue."
         ) from error
     return len(shards)
+
+
+def _keeping(source: Source, folder: Path | None) -> AbstractContextManager[None]:
+    """Latents and text embeddings kept in a folder meanwhile, by a source that has them."""
+    if folder is None or not isinstance(source, GradientSource):
+        return nullcontext()
+    return source.keeping(folder)
 
 
 def _require_space(folder: Path, source: Source, images: int) -> None:

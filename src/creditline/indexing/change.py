@@ -28,7 +28,7 @@ from creditline.data.image_set import ImageSet, duplicates
 from creditline.errors import DataError
 from creditline.features import Features
 from creditline.indexing import spectra
-from creditline.indexing.build import Source, extract
+from creditline.indexing.build import Source, clear, extract
 from creditline.indexing.fitted import HALVES
 from creditline.indexing.sources import images_of
 from creditline.indexing.state import State
@@ -59,7 +59,10 @@ def add(state: State, source: Source, images: ImageSet, workers: int = 1) -> Non
     old, n = state.store, state.features.n
     shards = f"adding-{images.fingerprint[:12]}"
     store = Store(
-        old.folder, old.models, old.dim, old.halves, version=old.opened_version(), shards=shards
+        *(old.folder, old.models, old.dim, old.halves),
+        version=old.opened_version(),
+        masked=old.masked,
+        shards=shards,
     )
     rows = state.manifest.request["features"]["shard_rows"]
     count = extract(store, source, images, workers, rows, store.next_key())
@@ -71,7 +74,7 @@ def add(state: State, source: Source, images: ImageSet, workers: int = 1) -> Non
 
     version = store.append(count)
     _change(state, version, update, ("added", images.ids))
-    store.clear_shards()
+    clear(store)
 
 
 def remove(state: State, rows: Sequence[int] | np.ndarray, purge: bool = False) -> None:
@@ -154,6 +157,12 @@ def _require_alike(manifest: Manifest, images: ImageSet) -> None:
             f"The index holds images of shape {tuple(held['shape'])}, prepared by {held['spec']}; "
             f"these have {images.shape} and {spec}. Load them with the same settings."
         )
+    if ("masks" in held) != (images.masks is not None):
+        have, come = ("", "without") if "masks" in held else ("no ", "with")
+        raise DataError(
+            f"The index's images have {have}masks, and these come {come} them. Load them alike "
+            "(masks=, --masks)."
+        )
     theirs = images.label_names
     if theirs is not None and list(theirs) != names:
         raise DataError(
@@ -165,7 +174,7 @@ def _require_alike(manifest: Manifest, images: ImageSet) -> None:
 def _change(state: State, version: int, update: Update, what: tuple[str, Sequence[str]]) -> Store:
     """Write what is fitted to the new version of the table, then the manifest that names it."""
     old, request = state.store, state.manifest.request
-    store = Store(old.folder, old.models, old.dim, old.halves, version)
+    store = Store(old.folder, old.models, old.dim, old.halves, version, old.masked)
     facts = store.facts()
     request = {**request, "images": images_of(facts, request["images"])}
     verb, ids = what

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from creditline.data.spec import ImageSpec
-from creditline.errors import DataError
+from creditline.errors import DataError, SettingsError
 from creditline.gradients.engine import Parts
 from creditline.indexing.build import Source
-from creditline.indexing.queries import FeatureBlock, Queries, gather
+from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, gather
 from creditline.indexing.sources import load_source
 from creditline.manifest import Manifest
 from creditline.methods.base import Method
@@ -40,14 +40,24 @@ class Extractor:
         self._source: tuple[Any, Source] | None = None
 
     def prepare(
-        self, queries: Any, method: Method, prompts: str | Sequence[str] | None = None
+        self,
+        queries: Any,
+        method: Method,
+        prompts: str | Sequence[str] | None = None,
+        region: Any = None,
     ) -> Queries:
         """Pictures in the indexed images' shape, with what the method needs to know of them.
 
         Raises:
             DataError: if a picture is missing, unreadable, of another shape, or without the
-                sampling run that the method follows.
+                sampling run that the method follows; if a region does not fit.
+            SettingsError: if the method's objective has no parts.
         """
+        if isinstance(queries, QueryFeatures):
+            raise SettingsError(
+                "Features of queries were extracted for their prompts and regions. Give those to "
+                "extract."
+            )
         images, plan = self.manifest.request["images"], method.query_plan
         prepared = gather(
             queries,
@@ -56,6 +66,8 @@ class Extractor:
             runs=plan is not None and plan.schedule == "trajectory",
             classes=self.manifest.facts.get("label_names"),
             prompts=prompts,
+            region=region,
+            template=self.manifest.facts.get("prompt_template"),
         )
         lengths = {len(run.timesteps) for run in prepared.trajectories if run is not None}
         if method.keeps_timesteps and len(lengths) > 1:
@@ -76,7 +88,7 @@ class Extractor:
                 found = source.extract(queries.images, positions, "query", runs, parts)
                 halved = parts == "halves"
                 values, errors = (found[:, :1], found[:, 1]) if halved else (found, None)
-                yield FeatureBlock(positions, values, errors)
+                yield FeatureBlock(positions, values, errors, queries.shares(positions))
                 bar.advance(len(positions))
 
     def recipe(self, method: Method) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from creditline.indexing.extractor import QUERY_BATCH, Extractor
 from creditline.indexing.found import Found
 from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, without_halves
 from creditline.indexing.rank import Ranker
+from creditline.indexing.scoring import Scoring
 from creditline.indexing.sources import method_of
 from creditline.indexing.state import State
 from creditline.methods.base import Method
@@ -121,6 +122,7 @@ class Index:
         top: int = 20,
         method: str | Method | None = None,
         prompts: str | Sequence[str] | None = None,
+        region: Any = None,
     ) -> Trace:
         """The training images that pictures owe most to.
 
@@ -130,26 +132,26 @@ class Index:
             top: proponents and opponents to return for each, fewer where fewer scores have that
                 sign.
             method: score with another method on the same features; see `using`.
-            prompts: see `extract`.
+            prompts, region: see `extract`.
 
         Returns:
             A `Trace`: per query its proponents, opponents and totals.
 
         Raises:
-            DataError: if a picture is missing, unreadable or of another shape.
+            DataError: if a picture is missing, unreadable or of another shape, or a region wrong.
             SettingsError: if `top` is below 1.
         """
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         if method is not None:
-            return self.using(method).trace(queries, top=top, prompts=prompts)
-        if prompts is not None:
-            queries = self.extract(queries, prompts)
+            return self.using(method).trace(queries, top=top, prompts=prompts, region=region)
+        if prompts is not None or region is not None:
+            queries = self.extract(queries, prompts, region)
         prepared, features = self._ready(queries)
         ranker = Ranker(self.store, self.self_influence(), self.method.causal, self.shape)
-        method = self._fitted.quick(self.method) if self.keep else self.method
+        scoring = self._scoring(self._fitted.quick(self.method) if self.keep else self.method)
         traces: list[QueryTrace] = []
         for block in features:
-            scores, noise = self._scored(block, method)
+            scores, noise = scoring.with_noise(block)
             for i, position in enumerate(block.positions):
                 for unit, row in enumerate(scores[i]):
                     suffix = self._unit_name(prepared, position, unit)
@@ -165,7 +167,13 @@ class Index:
         )
 
     def search(
-        self, queries: Any, *, top: int = 20, opponents: bool = False, approximate: bool = False
+        self,
+        queries: Any,
+        *,
+        top: int = 20,
+        opponents: bool = False,
+        approximate: bool = False,
+        region: Any = None,
     ) -> Found:
         """Only the training images that pictures owe most to: no totals, no errors.
 
@@ -178,6 +186,7 @@ class Index:
             opponents: the other end of the ranking.
             approximate: through a vector index (IVF-PQ), made on first use, which looks at a part
                 of the images only; scores of what it finds are exact.
+            region: see `extract`.
 
         Raises:
             SettingsError: if the ranking asked for is not one of inner products: single timesteps,
@@ -185,14 +194,15 @@ class Index:
         """
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         require_searchable(self.method)
+        if region is not None:
+            queries = self.extract(queries, region=region)
         prepared, features = self._ready(queries)
         nearest = self._fitted.nearest(self.method) if approximate else None
         searcher = nearest or self._fitted.rows(self.method)
         sign = -1.0 if opponents else 1.0
         found = []
         for block in features:
-            sides = sign * self.method.query_sides(block.values[:, 0])
-            found.append(searcher.top(sides, top))
+            found.append(searcher.top(sign * self._scoring().sides(block), top))
         return Found(
             np.concatenate([rows for rows, _ in found]),
             sign * np.concatenate([scores for _, scores in found]),
@@ -260,7 +270,7 @@ class Index:
         prepared, features = self._ready(queries)
         matrix: np.ndarray | None = None
         for block in features:
-            scores = self._shaped(block)
+            scores = self._scoring().shaped(block)
             scores = scores if self.method.keeps_timesteps else scores[:, 0]
             if matrix is None:
                 shape = (len(prepared.images), *scores.shape[1:])
@@ -274,15 +284,19 @@ class Index:
             raise SettingsError("There is no query to score. Give at least one picture.")
         return matrix
 
-    def extract(self, queries: Any, prompts: str | Sequence[str] | None = None) -> QueryFeatures:
+    def extract(
+        self, queries: Any, prompts: str | Sequence[str] | None = None, region: Any = None
+    ) -> QueryFeatures:
         """Features of queries, to be scored by several methods or dampings.
 
         Args:
             queries: as in `trace`.
             prompts: what pictures were made from, where the model reads prompts: one, or one for
                 each; by default their captions, or what `creditline generate` recorded.
+            region: the part of the pictures that counts, one or one for each: a box or a grey
+                picture; see `creditline.indexing.regions`.
         """
-        prepared = self._extractor.prepare(queries, self.method, prompts)
+        prepared = self._extractor.prepare(queries, self.method, prompts, region)
         blocks = list(self._extractor.extract(prepared, self.method))
         values = np.concatenate([block.values for block in blocks])
         errors = [block.errors for block in blocks if block.errors is not None]
@@ -301,7 +315,7 @@ class Index:
         self.require_errors()
         _, blocks = self._features(features)
         self._fitted.fit(self.method)
-        parts = [self._scored(block, self.method)[1] for block in blocks]
+        parts = [self._scoring().with_noise(block)[1] for block in blocks]
         found = [part for part in parts if part is not None]
         if len(found) < len(parts) or not parts:
             raise without_halves("these queries have none")
@@ -373,25 +387,8 @@ class Index:
             )
         return queries.queries, queries.blocks(QUERY_BATCH)
 
-    def _scores(self, block: FeatureBlock, method: Method) -> np.ndarray:
-        """Plain scores of shape `(b, units, n)`."""
-        scores = method.attribute(block.values.reshape(-1, self.models, self.dim))
-        return scores.reshape(len(block.positions), -1, self.n)
-
-    def _scored(self, block: FeatureBlock, method: Method) -> tuple[np.ndarray, ScoreNoise | None]:
-        """Plain scores and their noise, where both sides' noise has halves."""
-        if self.errors is None or block.errors is None:
-            return self._scores(block, method), None
-        self._fitted.fit_halves(method)
-        scores, noise = method.scored(block.values[:, 0], block.errors)
-        return scores[:, None], noise
-
-    def _shaped(self, block: FeatureBlock) -> np.ndarray:
-        """Scores in the method's shape, `(b, units, n)`."""
-        if not self.shape.needs_error:
-            return self.shape.apply(self._scores(block, self.method))
-        scores, noise = self._scored(block, self.method)
-        return self.shape.apply(scores, None if noise is None else noise.error[:, None])
+    def _scoring(self, method: Method | None = None) -> Scoring:
+        return Scoring(method or self.method, self.table, self._fitted, self.shape)
 
     def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
         run = queries.trajectories[position]

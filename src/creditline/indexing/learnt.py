@@ -44,7 +44,7 @@ def settle(folder: Path, source: Source, images: ImageSet) -> dict[str, Any]:
         path = folder / NAME
         if not path.is_file():
             source.learn(images)
-            arrays = _arrays(source.learnt)
+            arrays = arrays_of(source.learnt)
             write_file(path, lambda aside: save_file(arrays, aside), overwrite=True)
         digest = _use(path, source)
         source.check(images)  # its engines, which were not there before
@@ -74,7 +74,8 @@ def restore(folder: Path, source: Source, expected: str | None) -> None:
         )
 
 
-def _arrays(learnt: Sequence[Learnt]) -> dict[str, np.ndarray]:
+def arrays_of(learnt: Sequence[Learnt]) -> dict[str, np.ndarray]:
+    """What is stored of what was learnt."""
     arrays = {f"{c}/variances": one.variances for c, one in enumerate(learnt)}
     for c, one in enumerate(learnt):
         arrays |= {f"{c}/{key}": basis for key, basis in one.directions.items()}

@@ -26,9 +26,9 @@ FEWEST = 1024
 """Rows below which codes cannot be learned, and an exact search takes no time."""
 GROUP = 16
 """Numbers to a byte of code."""
-PROBES = 0.1
-"""Share of the groups that a query looks at."""
-CANDIDATES = 10
+PROBES = 0.7
+"""Share of the groups that a query looks at: gradients hardly form groups, and codes are small."""
+CANDIDATES = 25
 """Candidates that are scored exactly, times `top`."""
 SAMPLE, TOP = 64, 20
 """Training images, and hits of each, on which recall is measured."""

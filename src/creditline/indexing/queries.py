@@ -12,9 +12,11 @@ import numpy as np
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.data.spec import ImageSpec
+from creditline.data.template import captioned_alike
 from creditline.diffusion.sample import GenerationRecord, read_record, trajectory
 from creditline.errors import DataError, SettingsError
 from creditline.gradients.probe import Trajectory
+from creditline.indexing.regions import masked
 from creditline.settings import to_dict
 
 T = TypeVar("T")
@@ -34,14 +36,25 @@ class Queries:
     trajectories: tuple[Trajectory | None, ...]
     details: tuple[Mapping[str, Any], ...]
 
+    def shares(self, positions: range) -> np.ndarray:
+        """How much of some of the pictures counts, from 0 to 1; 1 without a region."""
+        masks = self.images.masks
+        each = [None if masks is None else masks[i] for i in positions]
+        return np.array([1.0 if mask is None else mask.share for mask in each])
+
 
 @dataclass(frozen=True)
 class FeatureBlock:
-    """Features of some queries; values and errors as in `QueryFeatures`."""
+    """Features of some queries; values and errors as in `QueryFeatures`.
+
+    Attributes:
+        shares: of each picture, how much of it counts; features do not shrink with it.
+    """
 
     positions: range
     values: np.ndarray
     errors: np.ndarray | None
+    shares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,9 @@ class QueryFeatures:
         for start in range(0, len(self.values), size):
             part = slice(start, min(start + size, len(self.values)))
             errors = None if self.errors is None else self.errors[part]
-            yield FeatureBlock(range(start, part.stop), self.values[part], errors)
+            positions = range(start, part.stop)
+            shares = self.queries.shares(positions)
+            yield FeatureBlock(positions, self.values[part], errors, shares)
 
 
 def gather(
@@ -76,6 +91,8 @@ def gather(
     runs: bool,
     classes: Sequence[str] | None = None,
     prompts: str | Sequence[str] | None = None,
+    region: Any = None,
+    template: str | None = None,
 ) -> Queries:
     """Prepare queries.
 
@@ -88,10 +105,14 @@ def gather(
         classes: names of the training images' classes, in order, where they have names.
         prompts: what the pictures were made from, one for all or one for each; by default their
             captions, or what their record says.
+        region: the part of them that counts; see `creditline.indexing.regions`.
+        template: that made the training images' captions, which makes those of pictures in files
+            as well, where they have what it names; see `captioned_alike`.
 
     Raises:
         DataError: if nothing is there, a picture does not come out in `shape`, or has a class
-            that the training images do not know; if there are not as many prompts as pictures.
+            that the training images do not know; if there are not as many prompts as pictures, or
+            a region does not fit.
     """
     origins: list[Path | None]
     if isinstance(source, ImageSet):
@@ -99,6 +120,7 @@ def gather(
     elif isinstance(source, (str, Path)) or _all_paths(source):
         paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
         images, origins = _prepared(lambda s: _from_paths(paths, s), spec, shape)
+        images = captioned_alike(images, template)
     else:
         listed = _listed(source)
         images = _prepared(lambda s: ImageSet.from_images(listed, spec=s), spec, shape)
@@ -110,6 +132,8 @@ def gather(
         )
     if prompts is not None:
         images = _prompted(images, prompts)
+    if region is not None:
+        images = masked(images, region)
     return _with_records(_numbered(images, classes), origins, runs)
 
 
@@ -239,7 +263,7 @@ def _relabelled(
         # Prepared already: nothing is cut out of the middle once more.
         spec=replace(images.spec, center_crop=None),
         source=images.source,
-    )
+    ).with_masks(images.masks)
 
 
 def without_halves(which: str) -> SettingsError:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from creditline.indexing.queries import Queries
-from creditline.indexing.store import Store, png
+from creditline.indexing.store import Store
+from creditline.indexing.thumbnail import png
 from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreShape
 from creditline.totals import tally
-from creditline.trace import FLOOR, Hit, QueryTrace
+from creditline.trace import FLOOR, Hit, QueryTrace, Region
 
 PICTURE = 512
 
@@ -88,6 +90,7 @@ class Ranker:
             n_above=None if error is None else int((scores > FLOOR * error).sum()),
             reliability=None if noise is None else float(noise.reliability(scores[None])[0]),
             details=queries.details[position],
+            region=_region(queries, position),
         )
 
     def _hits(
@@ -117,6 +120,15 @@ class Ranker:
             )
             for rank, (row, picture) in enumerate(zip(rows, pictures, strict=True), start=1)
         )
+
+
+def _region(queries: Queries, position: int) -> Region | None:
+    masks = queries.images.masks
+    mask = None if masks is None else masks[position]
+    if mask is None:
+        return None
+    grey = Image.fromarray(np.rint(mask.weights * 255).astype(np.uint8))
+    return Region(mask.id, mask.share, png(grey, PICTURE))
 
 
 def strongest(scores: np.ndarray, top: int) -> np.ndarray:

@@ -63,6 +63,7 @@ def request_of(
 ) -> dict[str, Any]:
     """Everything that decides an index's contents, as JSON values."""
     used = models if method.source == "gradients" else ()
+    masks = {} if images.mask_ids is None else {"masks": of_json(images.mask_ids)}
     return {
         "method": {"name": method.name, "settings": described(method)},
         "images": {
@@ -71,6 +72,7 @@ def request_of(
             "shape": list(images.shape),
             "spec": to_dict(images.spec),
             "described": _description(images.names, images.contributors, images.columns),
+            **masks,
         },
         "models": [
             {"fingerprint": m.fingerprint, "learning_rate": learning_rate(m.source)} for m in used
@@ -94,10 +96,11 @@ def images_of(facts: Mapping[str, list], before: Mapping[str, Any]) -> dict[str,
     """
     each = [json.loads(columns) for columns in facts["columns"]]
     columns = {name: [row.get(name) for row in each] for name in dict.fromkeys(chain(*each))}
-    ids, labels, texts = facts["id"], facts["label"], facts["text"]
+    ids, labels, texts, masks = facts["id"], facts["label"], facts["text"], facts.get("mask")
     return {
         **before,
-        "fingerprint": fingerprint(ids, labels, texts, before["spec"]),
+        **({} if masks is None else {"masks": of_json(masks)}),
+        "fingerprint": fingerprint(ids, labels, texts, before["spec"], masks),
         "n": len(ids),
         "described": _description(facts["name"], facts["contributor"], columns),
     }
@@ -121,6 +124,7 @@ def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> di
         "duplicates": [list(group) for group in images.duplicates()],
         "skipped": [list(pair) for pair in images.skipped],
         "label_names": None if images.label_names is None else list(images.label_names),
+        **({"prompt_template": images.prompt_template} if images.prompt_template else {}),
         "parameters": source.parameters if isinstance(source, GradientSource) else 0,
         **circumstances(),
     }

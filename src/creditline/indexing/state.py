@@ -61,6 +61,7 @@ class State:
             features["dim"],
             features["halves"],
             facts.get("table_version"),
+            "masks" in self.manifest.request["images"],
         )
 
     @cached_property

@@ -16,34 +16,33 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, NumericsError
 from creditline.features import Features, chunk_rows
 from creditline.files import write_file
+from creditline.indexing.thumbnail import as_png, compact
 
 TABLE = "images.lance"
 SHARDS = "shards"
 KEY = "row"
-THUMBNAIL = 128
+MASK = "mask"
 Kind = Literal["feature", "error"]
 KINDS: tuple[Kind, ...] = ("feature", "error")
 FACTS = ("id", "name", "contributor", "text", "label", "columns")
 
 
-def schema(models: int, dim: int, halves: bool) -> pa.Schema:
+def schema(models: int, dim: int, halves: bool, masked: bool = False) -> pa.Schema:
     """Columns of the table: a key, facts, a picture, and per model a unit feature and its norm.
 
-    With halves, the same of the feature's error (`GradientSource.extract`). Features are stored in
-    half precision after division by their norm, so that neither overflow nor underflow depends on
-    the objective's scale.
+    With halves, the same of the feature's error (`GradientSource.extract`); with masks, their
+    hashes. Features are stored in half precision after division by their norm, so that neither
+    overflow nor underflow depends on the objective's scale.
     """
     fields = [
         pa.field(KEY, pa.int64()),
@@ -55,6 +54,8 @@ def schema(models: int, dim: int, halves: bool) -> pa.Schema:
         pa.field("columns", pa.string()),
         pa.field("picture", pa.binary()),
     ]
+    if masked:
+        fields.append(pa.field(MASK, pa.string()))
     for c in range(models):
         for name in KINDS[: 1 + halves]:
             fields.append(pa.field(f"{name}_{c}", pa.list_(pa.float16(), dim)))
@@ -71,6 +72,7 @@ class Store:
         dim: feature dimension k.
         halves: whether errors are kept beside the features.
         version: of the table; the latest by default.
+        masked: whether images have masks.
         shards: name of the folder of declarations.
     """
 
@@ -81,6 +83,7 @@ class Store:
         dim: int,
         halves: bool,
         version: int | None = None,
+        masked: bool = False,
         shards: str = SHARDS,
     ) -> None:
         self.folder = folder
@@ -88,6 +91,7 @@ class Store:
         self.dim = dim
         self.halves = halves
         self.version = version
+        self.masked = masked
         self.shards = folder / shards
         self._uri = str(folder / TABLE)
         self._dataset: Any = None
@@ -136,9 +140,7 @@ class Store:
         """Make the declared shards one table, in shard order; its version."""
         import lance
 
-        operation = lance.LanceOperation.Overwrite(
-            schema(self.models, self.dim, self.halves), self._declared(shards)
-        )
+        operation = lance.LanceOperation.Overwrite(self._schema(), self._declared(shards))
         return self._committed(lance.LanceDataset.commit(self._uri, operation))
 
     def append(self, shards: int) -> int:
@@ -227,8 +229,11 @@ class Store:
                 json.dumps({key: values[i] for key, values in images.columns.items()})
                 for i in indices
             ],
-            "picture": [png(images.image(i)) for i in indices],
+            "picture": [compact(images.image(i)) for i in indices],
         }
+        if self.masked:
+            keys = images.mask_ids or (None,) * len(images)
+            columns[MASK] = [keys[i] for i in indices]
         names = [images.names[i] for i in indices]
         for c in range(self.models):
             for unit, kind in enumerate(KINDS[: 1 + self.halves]):
@@ -236,7 +241,10 @@ class Store:
                 flat = pa.array(rows.reshape(-1))
                 columns[f"{kind}_{c}"] = pa.FixedSizeListArray.from_arrays(flat, self.dim)
                 columns[f"{kind}_norm_{c}"] = norm
-        return pa.table(columns, schema=schema(self.models, self.dim, self.halves))
+        return pa.table(columns, schema=self._schema())
+
+    def _schema(self) -> pa.Schema:
+        return schema(self.models, self.dim, self.halves, self.masked)
 
     # Reading
 
@@ -259,7 +267,8 @@ class Store:
     def facts(self) -> dict[str, list]:
         """Every column but pictures and features, in row order; read once."""
         if self._facts is None:
-            self._facts = self._open().to_table(columns=list(FACTS)).to_pydict()
+            columns = [*FACTS, *((MASK,) if self.masked else ())]
+            self._facts = self._open().to_table(columns=columns).to_pydict()
         return self._facts
 
     def facts_of(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list]:
@@ -270,7 +279,8 @@ class Store:
         """PNG bytes of some training images, at most 128 px on a side."""
         if not len(rows):
             return []
-        return self._open().take(list(rows), columns=["picture"]).column("picture").to_pylist()
+        taken = self._open().take(list(rows), columns=["picture"])
+        return [as_png(picture) for picture in taken.column("picture").to_pylist()]
 
     def digest(self) -> str:
         """Hash of every column in row order, independent of files, fragments and versions.
@@ -346,13 +356,3 @@ def normalise(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, n
     norm = np.linalg.norm(features.astype(np.float64), axis=1)
     unit = features / np.where(norm > 0, norm, 1.0)[:, None]
     return unit.astype(np.float16), norm
-
-
-def png(picture: Image.Image, side: int = THUMBNAIL) -> bytes:
-    """PNG bytes of a picture, reduced to at most `side` pixels."""
-    if max(picture.size) > side:
-        picture = picture.copy()
-        picture.thumbnail((side, side))
-    buffer = BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()

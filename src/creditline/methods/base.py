@@ -49,6 +49,7 @@ class Method(ABC):
         cost: of indexing `n` images and of one query.
         causal: whether a score estimates an effect of training, or only a likeness.
         source: what features it is fitted on.
+        cosine: whether the length of a query's feature has no part in its scores.
 
     A score is one inner product of something of the query and something of the training image
     (`query_side`, `train_side`). Where the latter is kept, in `rows_`, a query is a pass over it.
@@ -62,6 +63,7 @@ class Method(ABC):
     cost: ClassVar[str]
     causal: ClassVar[bool] = True
     source: ClassVar[SourceKind] = "gradients"
+    cosine: ClassVar[bool] = False
 
     features_: Features
     halves_: tuple[Self, ...]

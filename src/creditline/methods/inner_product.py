@@ -21,7 +21,6 @@ class InnerProduct(Method):
         centre: subtract the mean training feature from both sides first.
     """
 
-    cosine: ClassVar[bool] = False
     centre: ClassVar[bool] = False
 
     def fit(self, train: Features | np.ndarray) -> Self:

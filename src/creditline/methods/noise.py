@@ -109,6 +109,10 @@ class ScoreNoise:
         part = slice(query, query + 1)
         return ScoreNoise(self.from_query[part], self.from_train[part], self.scale)
 
+    def scaled(self, factors: np.ndarray) -> ScoreNoise:
+        """Of scores that are multiplied by a factor for each query, `(m, 1)`."""
+        return ScoreNoise(self.from_query * factors, self.from_train * factors, self.scale)
+
     @classmethod
     def stacked(cls, blocks: Sequence[ScoreNoise]) -> ScoreNoise:
         """Of all queries of several blocks."""

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from creditline.errors import SettingsError
 from creditline.files import write_file
 from creditline.report import figures, words
+from creditline.report.region import pictured
 from creditline.trace import Trace
 
 COLORS = 5  # groups that get a colour of their own; style.css has as many
@@ -98,6 +99,8 @@ def _context(trace: Trace) -> dict[str, Any]:
         "others": strip and any(total.name not in colors[strip] for total in overall[strip]),
         "colors": colors,
         "credit_line": lambda position: words.credit_line(trace, position),
+        "pictured": pictured,
+        "region_note": words.region_note,
         "evidence": lambda position: words.evidence(trace, position),
         "floor": any(query.error is not None for query in trace),
         "contributors": any(hit.contributor for query in trace for hit in query.proponents),

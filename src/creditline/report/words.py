@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from statistics import NormalDist
 
 from creditline.report.figures import percent, query_axis, shorten, signed
-from creditline.trace import Hit, Trace
+from creditline.trace import Hit, QueryTrace, Trace
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,9 @@ def credit_line(trace: Trace, position: int) -> str:
         )
     hit = query.proponents[0]
     number = query_axis(query).number(hit.score)
-    first = f"{words_for(trace).verb} {hit_phrase(hit)} ({number}, {distance(hit.z)})"
+    verb = words_for(trace).verb
+    verb = f"This part of it {verb.lower()}" if query.region else verb
+    first = f"{verb} {hit_phrase(hit)} ({number}, {distance(hit.z)})"
     named = [total for total in query.totals.get("contributor", ()) if total.name]
     if len(named) < 2:
         return f"{first}."
@@ -204,6 +206,16 @@ def credit_line(trace: Trace, position: int) -> str:
         f"{first}; over all images the largest share of its positive credit, "
         f"{percent(best.share)}, is{same} with {whose}, who made "
         f"{percent(best.n / trace.n_train)} of them."
+    )
+
+
+def region_note(query: QueryTrace) -> str:
+    """What it means that only a part of the picture was traced; empty where all of it was."""
+    if query.region is None:
+        return ""
+    return (
+        f"Traced: {query.region}. Scores say what training did to the model's loss on this part "
+        "alone; what lies under the veil has no say in them."
     )
 
 

@@ -43,7 +43,8 @@ class EncoderSource:
         self.dim = dim or self._embed([Image.new("RGB", (32, 32))]).shape[1]
 
     def check(self, images: ImageSet) -> None:
-        """Encoders resize for themselves: every image fits."""
+        """Encoders resize for themselves: every image fits, as a whole."""
+        images.require_whole("Likeness to an encoder")
 
     def extract(
         self,

@@ -34,6 +34,7 @@ class PixelSource:
 
     def check(self, images: ImageSet) -> None:
         """Raise if the images have another shape than those indexed."""
+        images.require_whole("Likeness of pixels")
         require(
             images.shape == self.shape,
             f"Pixel similarity needs images of shape {self.shape}",

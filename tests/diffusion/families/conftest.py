@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from tests.tiny_pipelines import ENCODING, make, peft_folder
+from tests.tiny_pipelines import ENCODING, make, peft_folder, pictures
 
-from creditline.data.image_set import ImageSet
 from creditline.diffusion.load import load_model
-
-TEXTS = ("a red cat", "two boats", "a house", "cat", "a cat", "a house")
 
 
 @pytest.fixture(scope="session")
 def captioned():
     """Six random pictures of 16x16 pixels with captions, classes and contributors."""
-    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
-    contributors = [f"artist {i % 2}" for i in range(6)]
-    labels = [i % 3 for i in range(6)]
-    return ImageSet.from_images(pixels, texts=TEXTS, labels=labels, contributors=contributors)
+    return pictures()
 
 
 @pytest.fixture(scope="session")

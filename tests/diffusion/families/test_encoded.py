@@ -36,17 +36,17 @@ def test_each_picture_and_prompt_is_encoded_once(load, captioned, tmp_path, monk
     calls = counting(model, monkeypatch)
     shared = tmp_path / "encoded"
     first = cl.index(model, captioned, out=tmp_path / "a", encoded=shared, shard_rows=2, **SMALL)
-    # One picture and its prompt more: the engine is verified before the folder is claimed.
-    assert calls == {"pictures": 6 + 1, "prompts": 5 + 1}
+    assert calls == {"pictures": 6, "prompts": 5}
     again = cl.index(
         model, captioned, out=tmp_path / "b", encoded=shared, noise_seed=1, shard_rows=2, **SMALL
     )
-    assert calls == {"pictures": 6 + 2, "prompts": 5 + 2}
+    assert calls == {"pictures": 6, "prompts": 5}
     assert first.digest() != again.digest()
     assert model.encoded is None
     alone = cl.index(model, captioned, out=tmp_path / "c", shard_rows=2, **SMALL)
     assert alone.digest() == first.digest()
-    assert (tmp_path / "c" / "encoded" / "latents").is_dir()
+    assert (shared / "latents").is_dir()
+    assert not (tmp_path / "c" / "encoded").exists()  # of no more use, and larger than features
 
 
 def test_latents_of_another_autoencoder_are_refused(load, captioned, tmp_path):
@@ -58,6 +58,7 @@ def test_latents_of_another_autoencoder_are_refused(load, captioned, tmp_path):
     other = {"out": tmp_path / "b", "encoded": shared, **SMALL}
     with pytest.raises(IndexMismatchError, match="another autoencoder") as refusal:
         cl.index(load_model(pipeline), captioned, **other)
+    assert not (tmp_path / "b").exists()  # before anything was begun
     assert "text encoders" not in str(refusal.value).replace("or text encoder,", "")
     with pytest.raises(IndexMismatchError, match="autoencoder: "):
         cl.index(load("sd", vae="sample"), captioned, **{**other, "out": tmp_path / "c"})

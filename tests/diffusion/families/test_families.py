@@ -1,5 +1,7 @@
-"""Every family, whole and with an adapter: its loss as diffusers' scripts have it, its gradient as
-autograd has it, its index, its trace and its doctor."""
+"""Every family, whole and with an adapter: its loss is the one diffusers' training scripts have.
+
+Its gradient, index, trace and doctor: `tests/tools/test_model_checks.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,70 +10,15 @@ import pytest
 import torch
 from tests.tiny_pipelines import MAKERS, network_of
 
-import creditline as cl
-from creditline.diffusion.denoiser import Denoiser
-from creditline.doctor import diagnose
-from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.hooks import HookEngine
 from creditline.gradients.objective import Objective
-from creditline.gradients.parameters import select
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand
 
 pytest.importorskip("peft")
 EVERY = pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 FAMILY = pytest.mark.parametrize("name", MAKERS)
-PLAN = NoisePlan(timesteps=3, draws=2, include_zero=False)
 
 
 def near(a, b, tolerance):
     assert float(torch.linalg.norm(a - b)) <= tolerance * float(torch.linalg.norm(b))
-
-
-def flat(layers):
-    return torch.cat([layer.flatten(1).double() for layer in layers], dim=1)
-
-
-@EVERY
-@FAMILY
-def test_hooks_equal_autograd(load, captioned, name, lora):
-    model = load(name, lora)
-    layers = select(model.module, "trained")
-    assert all(("lora" in layer.name) is lora for layer in layers)
-    probes = expand(model, model.encode(captioned, [0, 1]), PLAN, "train")
-    for objective in (Objective("simple"), Objective("square-norm", space="epsilon")):
-        exact = flat(AutogradEngine(model, layers, objective).gradients(probes))
-        assert exact.norm() > 0
-        near(flat(HookEngine(model, layers, objective).gradients(probes)), exact, 1e-5)
-
-
-@EVERY
-@FAMILY
-def test_a_query_with_a_training_pictures_noise_has_its_feature(
-    load, captioned, name, lora, tmp_path
-):
-    """Cosine 1 to itself: what was cached for the index is what is encoded for a query, and the
-    model that is loaded for it is the one that was indexed, adapter and all."""
-    model = load(name, lora)
-    assert isinstance(model, Denoiser)
-    plan = {"timesteps": 2, "draws": 2, "query_draws": 2, "shared_noise": True, "dim": 128}
-    index = cl.index(model, captioned, method="gradient-cosine", out=tmp_path / "index", **plan)
-    parameters = sum(layer.size for layer in select(model.module, "trained"))
-    assert index.manifest.facts["parameters"] == parameters
-    (found,) = cl.open_index(tmp_path / "index").trace(captioned.subset([1]), top=6)
-    assert found.proponents[0].name == captioned.names[1]
-    assert found.proponents[0].score == pytest.approx(1, abs=1e-3)
-    assert found.proponents[1].score < found.proponents[0].score
-    assert found.text == captioned.texts[1]
-
-
-@FAMILY
-def test_the_doctor_proves_the_gradient(load, captioned, name):
-    diagnosis = diagnose(load(name, lora=True), captioned, timesteps=3, dim=64, samples=2)
-    found = {finding.check: finding for finding in diagnosis.findings}
-    assert found["images fit"].status == found["equal to autograd"].status == "ok"
-    assert found["batch composition"].status == "ok"
-    assert not diagnosis.failed, str(diagnosis)
 
 
 @FAMILY
@@ -88,6 +35,8 @@ def test_it_can_be_sent_to_another_process(load, captioned, name):
 
 
 def latents_by_hand(pipe, pixels):
+    if not hasattr(pipe, "vae") and not hasattr(pipe, "vqvae"):
+        return pixels
     if hasattr(pipe, "vqvae"):
         return pipe.vqvae.encode(pixels).latents * pipe.vqvae.config.scaling_factor
     config = pipe.vae.config
@@ -170,12 +119,13 @@ def flux(pipe, texts, labels):
     return flow, call
 
 
-def ldm(pipe, texts, labels):
+def unconditional(pipe, texts, labels):
     return discrete, lambda x, t: pipe.unet(x, t).sample
 
 
 BY_HAND = {"sd-v": sd, "pixart-alpha": pixart, "pixart-sigma": pixart}
-BY_HAND |= {"sd": sd, "sdxl": sdxl, "dit": dit, "sd3": sd3, "flux": flux, "ldm": ldm}
+BY_HAND |= {"sd": sd, "sdxl": sdxl, "dit": dit, "sd3": sd3, "flux": flux}
+BY_HAND |= dict.fromkeys(("ldm", "ddpm", "ddim"), unconditional)
 
 
 @EVERY

@@ -60,10 +60,28 @@ def test_a_missing_tokenizer_is_named(copy):
     shutil.rmtree(place / "tokenizer")
     with pytest.raises(ModelError, match=r"lists tokenizer \(CLIPTokenizer\)"):
         load_model(place)
+    (place / "tokenizer").mkdir()
+    (place / "unet" / "config.json").unlink()  # nothing is loaded before that is seen
+    with pytest.raises(ModelError, match="or an empty one"):
+        load_model(place)
     pipeline = make("sd")
     pipeline.tokenizer = None
     with pytest.raises(ModelError, match="StableDiffusionPipeline has no tokenizer"):
         load_model(pipeline)
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(copy):
+    place = copy("sd")
+    for file in (place / "tokenizer").iterdir():
+        if file.name != "tokenizer_config.json":
+            file.unlink()
+    with pytest.raises(ModelError, match=r"tokenizer knows .* text_encoder 74"):
+        load_model(place)
+
+
+def test_a_network_of_another_pipeline_is_refused(folder):
+    with pytest.raises(ModelError, match="a DiTPipeline has a DiTTransformer2DModel"):
+        load_model(folder("sd")[0] / "unet", pipeline=folder("dit")[0])
 
 
 def test_a_pipeline_that_is_not_supported_lists_those_that_are(copy):
@@ -71,7 +89,7 @@ def test_a_pipeline_that_is_not_supported_lists_those_that_are(copy):
     index = json.loads((place / "model_index.json").read_text())
     index["_class_name"] = "KandinskyPipeline"
     (place / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match=r"UNet2DConditionModel; supported: .*FluxPipeline"):
+    with pytest.raises(ModelError, match=r"a KandinskyPipeline, is a .*; supported: .*FluxPip"):
         load_model(place)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.tiny_pipelines import ENCODING, MAKERS
+from tests.tiny_pipelines import ENCODING, LATENT
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion import run as run_module
@@ -19,7 +19,13 @@ from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
-from creditline.errors import DataError, IndexMismatchError, ModelError, SettingsError
+from creditline.errors import (
+    DataError,
+    IndexMismatchError,
+    ModelError,
+    NumericsError,
+    SettingsError,
+)
 
 pytest.importorskip("peft")
 
@@ -53,7 +59,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("config", [SHORT, FULL], ids=["lora", "full"])
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", LATENT)
 def test_every_family(folder, load, captioned, tmp_path, name, config):
     base = load(name)
     before = base.fingerprint
@@ -87,21 +93,27 @@ def test_every_family(folder, load, captioned, tmp_path, name, config):
             assert not file.exists()
 
 
+def stop_after(patch, step):
+    """A run is interrupted after a step."""
+    original = run_module.Run._step
+
+    def stopping(self):
+        loss = original(self)
+        if self.state.step == step:
+            raise KeyboardInterrupt
+        return loss
+
+    patch.setattr(run_module.Run, "_step", stopping)
+
+
 @pytest.mark.parametrize("config", [SHORT, FULL], ids=["lora", "full"])
 @pytest.mark.parametrize("stop", [1, 3])
 def test_stopped_and_continued(load, captioned, tmp_path, monkeypatch, config, stop):
     config, base = replace(config, ema=0.5, caption_dropout=0.3, attention_dropout=0.2), load("sd")
     whole = train(captioned, tmp_path / "whole", config, base=base)
-    original = run_module.Run._step
-
-    def stopping(self):
-        loss = original(self)
-        if self.state.step == stop:
-            raise KeyboardInterrupt
-        return loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module.Run, "_step", stopping)
+        stop_after(patch, stop)
         with pytest.raises(KeyboardInterrupt):
             train(captioned, tmp_path / "parts", config, base=base)
     parts = train(captioned, tmp_path / "parts", config, base=base)
@@ -221,6 +233,38 @@ def test_half_precision(load, captioned, tmp_path):
     for a, b in zip(logged(full), logged(half), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=0.03)
     assert all(v.dtype == torch.float32 for v in arrays(half / "model").values())
+
+
+def test_a_gradient_that_overflows_is_computed_again_with_less_of_it(
+    load, captioned, tmp_path, monkeypatch
+):
+    base, config, scales = load("sd"), replace(SHORT, precision="fp16"), []
+    small = train(captioned, tmp_path / "small", config, base=base)
+    advance = run_module.TrainState.advance
+
+    def seen(self):
+        scales.append(self.scale)
+        advance(self)
+
+    monkeypatch.setattr(run_module.TrainState, "advance", seen)
+    monkeypatch.setitem(run_module.SCALE, "fp16", 2.0**60)
+    large = train(captioned, tmp_path / "large", config, base=base)
+    assert 1 < scales[0] < 2.0**40
+    assert sorted(scales, reverse=True) == scales
+    for a, b in zip(logged(small), logged(large), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-3)
+
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            train(captioned, tmp_path / "parts", config, base=base)
+    parts = train(captioned, tmp_path / "parts", config, base=base)
+    assert same(large / "model", parts / "model")
+
+    infinite = torch.tensor(float("inf"))
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: infinite)
+    with pytest.raises(NumericsError, match=r"norm inf.*lower learning rate"):
+        train(captioned, tmp_path / "never", config, base=base)
 
 
 def test_tuning_lowers_the_loss(load, captioned, tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from creditline.diffusion import presets
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.errors import SettingsError
 from creditline.evaluation.paper.cost import Part, Speed, measure, work
@@ -47,11 +50,13 @@ def test_hours_are_work_times_speed():
     assert speed.hours(job) == pytest.approx((200 + 500 + 100 + 100) / 3600)
 
 
-def test_the_speed_is_measured_by_training():
+def test_the_speed_is_measured_by_training(monkeypatch):
     config = TrainConfig(unet=UNetConfig(resolution=8, channels=(8,), groups=4, classes=2))
-    speed = measure(config, steps=1)
+    monkeypatch.setitem(presets.PRESETS, "tiny-8", config)
+    tiny = replace(recipe("cifar2"), resolution=8, network="tiny-8")
+    speed = measure(tiny, steps=1)
     assert min(speed.step, speed.image, speed.forward) > 0
     assert (speed.device, speed.batch) == ("cpu", 2)
     assert speed.forward < speed.image
     with pytest.raises(SettingsError, match="at least 1 step"):
-        measure(config, steps=0)
+        measure(tiny, steps=0)

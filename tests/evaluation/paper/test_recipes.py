@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from creditline.diffusion.presets import preset
+from creditline.diffusion.tuning.presets import TUNING_PRESETS
 from creditline.errors import SettingsError
 from creditline.evaluation.paper.published import REMOVALS, published
 from creditline.evaluation.paper.recipes import RECIPES, recipe
@@ -71,12 +72,41 @@ def test_another_network_keeps_the_epochs():
         recipe("cifar2").using("small-33")
 
 
-def test_what_cannot_be_trained_yet_says_so():
-    for name in ("artbench2", "artbench5"):
-        with pytest.raises(SettingsError, match="LoRA"):
-            recipe(name).config()
+@pytest.mark.parametrize("name", ["artbench2", "artbench5"])
+def test_tunings_have_the_papers_settings(name):
+    chosen = recipe(name)
+    config = chosen.config(chosen.subset_images, seed=2)
+    paper = TUNING_PRESETS["artbench"].of(chosen.subset_images)
+    every = chosen.steps(chosen.subset_images) // 4
+    assert config == replace(paper, seed=2, checkpoint_every=every)
+    assert config.adapter.lora_rank == 128
+    half = chosen.scaled(0.01).on("bf16", 2).config()
+    assert (half.precision, half.accumulate) == ("bf16", 2)
+    whole = chosen.using("tune")
+    assert (whole.config().adapter.lora_rank, whole.config().batch_size) == (None, 16)
+
+
+def test_a_prompt_for_each_class():
+    assert recipe("artbench2").prompts == ["a post_impressionism painting", "a ukiyo_e painting"]
+    assert len(recipe("artbench5").prompts) == 5
+    assert recipe("cifar2").prompts is None
+
+
+def test_refuses_what_does_not_fit_it():
+    for name, given, match in [
+        ("cifar2", {"precision": "bf16"}, "network of its own.*precision"),
+        ("artbench2", {"precision": "bf61"}, "Did you mean 'bf16'"),
+        ("artbench2", {"accumulate": 65}, "accumulate is at most the batch_size 64"),
+    ]:
+        with pytest.raises(SettingsError, match=match):
+            recipe(name).on(**given)
+    with pytest.raises(SettingsError, match=r"preset of ArtBench-2 'cifar'.*artbench"):
+        recipe("artbench2").using("cifar")
     with pytest.raises(SettingsError, match="cifar2"):
         recipe("cifar-2")
+    with pytest.raises(SettingsError, match=r"there is none.*--base.*256.*miniSD"):
+        recipe("artbench2").check_base(None)
+    recipe("cifar2").check_base(None)
 
 
 def test_published_numbers_have_the_papers_order():

@@ -13,7 +13,7 @@ from creditline.data.load import load_images
 from creditline.diffusion import presets
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.diffusion.load import checkpoints
-from creditline.errors import DataError, IndexMismatchError, ModelError, SettingsError
+from creditline.errors import DataError, IndexMismatchError, ModelError
 from creditline.evaluation.counterfactual.origin import origin
 from creditline.evaluation.paper.images import choose, load
 from creditline.evaluation.paper.recipes import recipe
@@ -84,8 +84,8 @@ def test_other_data_is_refused(data):
         choose(replace(TINY, classes=("eel", "fox")), train, test)
     with pytest.raises(DataError, match="draws from 20 images"):
         choose(TINY, pictures(9, 0), test)
-    with pytest.raises(SettingsError, match="LoRA"):
-        load(recipe("artbench2"), str(data))
+    with pytest.raises(DataError, match=r"ukiyo_e.*has cat, dog, eel"):
+        load(replace(recipe("artbench2"), resolution=8), str(data))
     with pytest.raises(DataError, match="202,599"):
         load(recipe("celeba"), str(data))
     with pytest.raises(DataError, match="not a folder"):

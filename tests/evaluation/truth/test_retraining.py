@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 from tests.tiny_pipelines import make
 
+from creditline import api
 from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
 from creditline.diffusion.codec import Codec
+from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.load import load_model
+from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.errors import DataError, ModelError, SettingsError
+from creditline.evaluation.lds.contest import compare
 from creditline.evaluation.truth.fleet import Fleet, retrain
 from creditline.evaluation.truth.losses import LossPlan, query_losses
+from creditline.evaluation.truth.query_sets import query_sets
 from creditline.evaluation.truth.subsets import SubsetSpec
 
 pytest.importorskip("peft")
@@ -98,3 +104,23 @@ def test_what_does_not_fit_is_refused_first(base, tmp_path):
         with pytest.raises(error, match=match):
             retrain(images, {"q": queries}, out, config=config, base=start, settings=FLEET)
     assert not out.exists()
+
+
+def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):
+    pixels = pictures(8, 3).array()
+    for part, rows in {"train": range(6), "validation": range(6, 8)}.items():
+        styles = {"style": [("cat", "house")[i % 2] for i in rows]}
+        ImageSet.from_images(pixels[rows], columns=styles).save(tmp_path / part)
+    sampling = GenerateConfig(steps=2)
+    generate(base, 2, tmp_path / "generated", sampling, prompts=["two cats", "a cat"])
+    images = load_images(tmp_path / "train", prompt_template="a {style}")
+    named = [(name, tmp_path / name) for name in ("validation", "generated")]
+    sets = dict(query_sets(named, images))
+    assert sets["validation"].texts == ("a cat", "a house")
+    assert sets["generated"].texts == ("two cats", "a cat")
+
+    truth = retrain(images, named, tmp_path / "truth", config=LORA, base=base, settings=FLEET)
+    index = api.index(base, images, out=tmp_path / "index", dim=8, timesteps=2)
+    for name, folder in named:
+        assert index.extract(folder).queries.images.fingerprint == sets[name].fingerprint
+    assert len(compare(index, truth, named).parts) == 3  # each folder, and both together

@@ -11,7 +11,20 @@ from creditline.diffusion.families.sd3 import StableDiffusion3
 from creditline.diffusion.families.sdxl import StableDiffusionXL
 from creditline.diffusion.families.stable_diffusion import StableDiffusion
 
-__all__ = ["FAMILIES", "PIPELINES", "LatentDenoiser", "family_of_network", "family_of_pipeline"]
+__all__ = [
+    "FAMILIES",
+    "PIPELINES",
+    "DiT",
+    "Flux",
+    "LatentDenoiser",
+    "LatentDiffusion",
+    "PixArt",
+    "StableDiffusion",
+    "StableDiffusion3",
+    "StableDiffusionXL",
+    "family_of_network",
+    "family_of_pipeline",
+]
 
 FAMILIES: tuple[type[LatentDenoiser], ...] = (
     StableDiffusion,

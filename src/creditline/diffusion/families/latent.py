@@ -94,6 +94,23 @@ class LatentDenoiser(NetworkDenoiser, ABC):
             ModelError: if `pipeline` is None and the family needs one.
         """
 
+    @classmethod
+    def bare(cls, module: Any, process: Process, sides: tuple[int, int] | None = None) -> Self:
+        """A denoiser that can be called and encodes nothing, to reckon what its network costs.
+
+        Args:
+            module: the network.
+            process: any.
+            sides: height and width of what is noised; by default those of the network.
+        """
+        self = cls.__new__(cls)
+        NetworkDenoiser.__init__(self, module, process)
+        self.pipeline = self.codec = self.encoded = None
+        self.encoding = Encoding()
+        height, width = sides or self._sides()
+        self.sample_shape = self.image_shape = (self._channels(), height, width)
+        return self
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy of the network; its frozen parts are shared."""
         other = copy.copy(self)

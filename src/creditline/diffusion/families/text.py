@@ -21,7 +21,7 @@ class TextDenoiser(LatentDenoiser):
     """A network conditioned on the embeddings of a prompt, made by the pipeline's own encoders.
 
     Raises:
-        ModelError: if a tokenizer or text encoder is missing.
+        ModelError: if a tokenizer or text encoder is missing, or they do not fit each other.
     """
 
     takes_prompts = True
@@ -41,7 +41,16 @@ class TextDenoiser(LatentDenoiser):
                     )
         super().__init__(module, process, pipeline, *rest)
         for suffix in self._present():
-            getattr(pipeline, f"text_encoder{suffix}").eval().requires_grad_(False)
+            encoder = getattr(pipeline, f"text_encoder{suffix}").eval().requires_grad_(False)
+            known = len(getattr(pipeline, f"tokenizer{suffix}").get_vocab())
+            size = encoder.get_input_embeddings().num_embeddings
+            # Without its vocabulary's file a tokenizer loads all the same, and knows no word.
+            if not size // 2 <= known <= size:
+                raise ModelError(
+                    f"tokenizer{suffix} knows {known:,} tokens and text_encoder{suffix} {size:,}, "
+                    "so prompts would be misread. Use the pipeline's own tokenizer, with the "
+                    "files of its vocabulary."
+                )
 
     @classmethod
     def require_pipeline(cls, name: str, pipeline: Any) -> None:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
+from creditline.diffusion.precision import require_precision
 from creditline.diffusion.tuning.adapter import adapter_targets
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import ModelError, SettingsError
-from creditline.gradients.precision import require_precision
 
 
 def check_tuning(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from creditline.diffusion.config import check_numbers
+from creditline.diffusion.precision import PRECISIONS
 from creditline.errors import unknown
-from creditline.gradients.precision import PRECISIONS
 from creditline.settings import require, setting
 
 

@@ -12,6 +12,7 @@ from creditline import methods, retraining
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.data.spec import ImageSpec
+from creditline.data.template import captioned_alike
 from creditline.errors import unknown
 from creditline.evaluation.lds.ceiling import ceiling
 from creditline.evaluation.lds.comparison import OVERALL, Comparison, Contest, Entry, Part
@@ -142,14 +143,16 @@ def _pictures(index: Index, source: Any) -> tuple[Any, ImageSet]:
     """What the index is to extract, and the same pictures as it prepares them."""
     images = index.manifest.request["images"]
     spec = from_dict(ImageSpec, images["spec"])
+    template = index.manifest.facts.get("prompt_template")
     if isinstance(source, (str, Path)) and not Path(source).is_dir():  # such as part of a zip file
-        source = load_images(source, **to_dict(spec))
+        source = captioned_alike(load_images(source, **to_dict(spec)), template)
     return source, gather(
         source,
         spec,
         tuple(images["shape"]),
         runs=False,
         classes=index.manifest.facts.get("label_names"),
+        template=template,
     ).images
 
 

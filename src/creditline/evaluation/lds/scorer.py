@@ -21,7 +21,8 @@ from creditline.evaluation.lds.held_out import held_out
 from creditline.evaluation.lds.kept import Kept, Shaped, kept_scores, split_outputs
 from creditline.evaluation.lds.score import LDS, judge, predicted
 from creditline.evaluation.lds.shapes import ShapedOutputs, shaped_outputs
-from creditline.indexing.store import Store, png
+from creditline.indexing.store import Store
+from creditline.indexing.thumbnail import compact
 from creditline.methods.base import GradientMethod, Method, RidgeMethod
 from creditline.methods.noise import ScoreNoise
 from creditline.retraining.base import RetrainingMethod
@@ -136,11 +137,14 @@ class Scorer:
         return Scored(cls.name, cls.title, held_out=judged(fits.outputs()), kept=kept)
 
     def pixels(self, name: str) -> Scored:
-        """Likeness of pixels, from the pictures that the index keeps (at most 128 px a side)."""
+        """Likeness of pixels, from the thumbnails that the index keeps and those of the queries."""
         kept = self.store.pictures(range(self.index.n))
-        shown = [png(images.image(i)) for _, _, images in self.folders for i in range(len(images))]
-        method = methods.get(name)().fit(_flat(kept))
-        return self._plain(method.name, method.title, method.attribute(_flat(shown)))
+        shown = [
+            compact(images.image(i)) for _, _, images in self.folders for i in range(len(images))
+        ]
+        pixels = _flat([*kept, *shown])
+        method = methods.get(name)().fit(pixels[: len(kept)])
+        return self._plain(method.name, method.title, method.attribute(pixels[len(kept) :]))
 
     def random(self) -> Scored:
         """Independent normal scores."""
@@ -198,7 +202,11 @@ class Scorer:
         return self._features[key]
 
 
-def _flat(pictures: Sequence[bytes]) -> np.ndarray:
-    """Pixels in [-1, 1], float32 of shape `(b, H W C)`."""
-    arrays = [np.asarray(Image.open(BytesIO(data)), dtype=np.float32) for data in pictures]
-    return np.stack(arrays).reshape(len(arrays), -1) / 127.5 - 1.0
+def _flat(thumbnails: Sequence[bytes]) -> np.ndarray:
+    """Pixels in [-1, 1] at the size of the smallest, float32 of shape `(b, H W C)`."""
+    pictures = [Image.open(BytesIO(data)).convert("RGB") for data in thumbnails]
+    size = min(picture.size for picture in pictures)
+    arrays = [
+        np.asarray(p if p.size == size else p.resize(size, Image.Resampling.BOX)) for p in pictures
+    ]
+    return np.stack(arrays).reshape(len(arrays), -1).astype(np.float32) / 127.5 - 1.0

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
+from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import find_device
+from creditline.diffusion.precision import SCALE, autocast
+from creditline.diffusion.start import starting_network
+from creditline.diffusion.tuning.check import check_tuning
+from creditline.diffusion.tuning.config import TuneConfig
+from creditline.diffusion.tuning.tuned import TunedTrainee
 from creditline.evaluation.paper.recipe import Recipe
 from creditline.settings import require
 
@@ -101,48 +109,58 @@ def _training(recipe: Recipe, name: str, models: int, images: int) -> Part:
 
 
 def measure(
-    config: TrainConfig, device: str = "cpu", steps: int = 3, batch: int | None = None
+    recipe: Recipe,
+    base: Any = None,
+    device: str = "cpu",
+    steps: int = 3,
+    batch: int | None = None,
 ) -> Speed:
     """Train a recipe's network for a few steps and take the time.
 
     Args:
-        config: of the training.
+        recipe: which.
+        base: the `Denoiser` that a recipe of tuning tunes.
         device: where.
         steps: timed, after one that is not.
-        batch: images at a time; by default the recipe's, on a CPU 2, where time per image hardly
-            depends on it.
+        batch: images at a time; by default the recipe's, or a part of it where it is accumulated;
+            on a CPU 2, where time per image hardly depends on it.
 
     Raises:
-        SettingsError: on fewer steps than 1.
-        ModelError: if there is no such device.
+        SettingsError: on fewer steps than 1, or no base where one is needed.
+        ModelError: if there is no such device, or the base does not fit.
     """
     require(steps >= 1, "The speed is measured over at least 1 step", steps, "Try 3.")
-    place = find_device(device)
-    size = batch or (
-        min(CPU_BATCH, config.batch_size) if place.type == "cpu" else config.batch_size
-    )
-    side = config.unet.resolution
+    recipe.check_base(base)
+    config, place = recipe.config(), find_device(device)
+    part = -(-config.batch_size // recipe.accumulate)
+    size = batch or (min(CPU_BATCH, part) if place.type == "cpu" else part)
     with torch.random.fork_rng([place] if place.type == "cuda" else []):
-        torch.manual_seed(0)
-        network = config.unet.build().to(place).train()
-        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate)
-        x = torch.randn(size, 3, side, side).to(place)
-        t = torch.randint(1000, (size,)).to(place)
-        more = {"class_labels": torch.zeros_like(t)} if config.unet.classes else {}
+        denoiser = _network(recipe, config, base, place)
+        trained = [p for p in denoiser.module.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, fused=True)
+        x = torch.randn(size, *denoiser.sample_shape).to(place)
+        t = torch.randint(denoiser.process.n_timesteps, (size,)).to(place)
+        wanted = [0 if recipe.prompts is None else recipe.prompts[0]] * size
+        given = {name: value.to(place) for name, value in denoiser.conditions(wanted).items()}
+        scale = SCALE[recipe.precision]
+
+        def predicted() -> torch.Tensor:
+            with autocast(recipe.precision, place):
+                return denoiser.predict(x, t, given).float()
 
         def passes() -> None:
-            loss = torch.nn.functional.mse_loss(network(x, t, **more).sample, x)
-            loss.backward()
+            loss = torch.nn.functional.mse_loss(predicted(), x)
+            (loss * scale).backward()
             loss.item()
 
         def update() -> None:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            torch.nn.utils.clip_grad_norm_(trained, config.clip)
             optimizer.step()
-            next(network.parameters()).detach().sum().item()  # waits for the device
+            trained[0].detach().sum().item()  # waits for the device
 
         @torch.no_grad()
         def forward() -> None:
-            network(x, t, **more).sample.sum().item()
+            predicted().sum().item()
 
         spent = dict.fromkeys((passes, update, forward), 0.0)
         for step in range(steps + 1):
@@ -158,3 +176,20 @@ def measure(
         device=str(place),
         batch=size,
     )
+
+
+def _network(
+    recipe: Recipe, config: TrainConfig | TuneConfig, base: Any, device: torch.device
+) -> Any:
+    """What a recipe trains, before its first step."""
+    if isinstance(config, TrainConfig):
+        fresh = starting_network(config).to(device)
+        fresh.module.train()
+        return fresh
+    nothing = np.zeros((1, recipe.resolution, recipe.resolution, 3), np.uint8)
+    texts = None if recipe.prompts is None else recipe.prompts[:1]
+    images = ImageSet.from_images(nothing, texts=texts)
+    check_tuning(base, images, config, device)
+    trainee = TunedTrainee(base, images, config, device)
+    trainee.set_mode()
+    return trainee.denoiser

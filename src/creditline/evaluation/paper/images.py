@@ -41,13 +41,17 @@ def load(recipe: Recipe, data: str) -> RecipeImages:
 
     Raises:
         DataError: if it is something else.
-        SettingsError: if the recipe cannot be run.
     """
-    recipe.require_trainable()
     if not recipe.classes:
         return _from_files(recipe, Path(data))
     train, test = (
-        load_images(f"{data}/{part}", size=recipe.resolution, crop="none", labels="folder")
+        load_images(
+            f"{data}/{part}",
+            size=recipe.resolution,
+            crop="none",
+            labels="folder",
+            prompt_template=recipe.prompt,
+        )
         for part in ("train", "test")
     )
     return choose(recipe, train, test)

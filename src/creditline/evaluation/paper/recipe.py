@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
+from creditline.data.template import fill
 from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.presets import preset
-from creditline.errors import SettingsError
+from creditline.diffusion.precision import Precision
+from creditline.diffusion.presets import PRESETS
+from creditline.diffusion.tuning.config import TuneConfig
+from creditline.diffusion.tuning.presets import TUNING_PRESETS
+from creditline.errors import ModelError, SettingsError, unknown
 from creditline.retraining.arrays import MIN_SUBSETS
 from creditline.settings import require
+
+MINI_SD = "lambdalabs/miniSD-diffusers"
+"""What the paper's authors tuned: Stable Diffusion 1.x, trained on for pictures of 256 pixels."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class Recipe:
         pool, test_pool: images of these classes to draw training images and queries from.
         train_images: n.
         resolution: side of the pictures in pixels; `center_crop` is cut out before resizing.
-        network: training preset of the network; empty where Creditline cannot train it yet.
+        network: preset of the training: of a network of its own, or of tuning a base.
         epochs, batch_size: of every training, subsets included.
         validation, generated: queries of each kind.
         alpha, subsets, seeds: share of the images in a subset, how many subsets, trainings of each.
@@ -38,10 +46,12 @@ class Recipe:
         removals: k of the counterfactual; `removals_trained` those that the authors retrained.
         targets, targets_state: generated pictures it looks at, and the random state that chose.
         sampling_steps: of DDIM, eta 0; picture i has seed i.
-        guidance: scale of classifier-free guidance, 0 for none.
-        prompt: of a class, for models with text.
+        guidance: scale of classifier-free guidance, None for none.
+        prompt: template of the captions, over the name of the class (`{label}`); None: no text.
         timesteps, dim: of the features: noise levels per image, projected dimensions.
         checkpoints: models along the training that TracIn averages over.
+        precision, accumulate: of tunings' arithmetic, and parts that a batch is computed in: what
+            a machine needs, and no part of the experiment.
         factor: by which it is scaled; 1 is the paper's.
     """
 
@@ -71,11 +81,13 @@ class Recipe:
     targets: int = 0
     targets_state: int = 0
     sampling_steps: int = 50
-    guidance: float = 0.0
-    prompt: str = ""
+    guidance: float | None = None
+    prompt: str | None = None
     timesteps: tuple[int, ...] = (10, 100)
     dim: int = 32768
     checkpoints: int = 4
+    precision: Precision = "fp32"
+    accumulate: int = 1
     factor: float = 1.0
 
     @property
@@ -83,11 +95,23 @@ class Recipe:
         """Images in a subset."""
         return int(self.alpha * self.train_images)
 
+    @property
+    def tunes(self) -> bool:
+        """Whether a trained model is tuned, and not a network of its own trained."""
+        return self.network in TUNING_PRESETS
+
+    @property
+    def prompts(self) -> list[str] | None:
+        """One for each class, in turn those of the generated queries; None without text."""
+        if self.prompt is None:
+            return None
+        return fill(self.prompt, {"label": self.classes}, self.classes)
+
     def steps(self, images: int) -> int:
         """Optimiser steps of a training on so many images."""
         return self.epochs * math.ceil(images / self.batch_size)
 
-    def config(self, images: int | None = None, seed: int = 0) -> TrainConfig:
+    def config(self, images: int | None = None, seed: int = 0) -> TrainConfig | TuneConfig:
         """Settings of a training.
 
         Args:
@@ -95,46 +119,96 @@ class Recipe:
             seed: of the training.
 
         Raises:
-            SettingsError: if Creditline cannot train the network.
+            SettingsError: on an unknown precision, or more parts of a batch than it has images.
         """
-        self.require_trainable()
         n = images or self.train_images
         steps = self.steps(n)
-        return replace(
-            preset(self.network),
-            steps=steps,
-            batch_size=min(self.batch_size, n),
-            seed=seed,
-            checkpoint_every=math.ceil(steps / self.checkpoints),
-            sample_every=0,
-        )
+        numbers: dict[str, Any] = {
+            "steps": steps,
+            "batch_size": min(self.batch_size, n),
+            "seed": seed,
+            "checkpoint_every": math.ceil(steps / self.checkpoints),
+            "sample_every": 0,
+        }
+        if not self.tunes:
+            return replace(PRESETS[self.network], **numbers)
+        machine: dict[str, Any] = {"precision": self.precision, "accumulate": self.accumulate}
+        return replace(TUNING_PRESETS[self.network], epochs=0, **numbers, **machine)
 
     def using(self, network: str) -> Recipe:
-        """The recipe with another training preset's network, optimiser and batches.
+        """The recipe with the settings and batches of another preset of its kind of training.
 
         Raises:
             SettingsError: if there is no such preset, or it is for pictures of another size.
         """
-        self.require_trainable()
-        config = preset(network)
-        require(
-            config.unet.resolution == self.resolution,
-            f"{self.title} has pictures of {self.resolution} pixels",
-            f"a preset for {config.unet.resolution}",
-            "Choose a preset of that resolution.",
-        )
+        known: Any = TUNING_PRESETS if self.tunes else PRESETS
+        if network not in known:
+            raise unknown(f"training preset of {self.title}", network, known)
+        config = known[network]
+        if not self.tunes:
+            require(
+                config.unet.resolution == self.resolution,
+                f"{self.title} has pictures of {self.resolution} pixels",
+                f"a preset for {config.unet.resolution}",
+                "Choose a preset of that resolution.",
+            )
         return replace(self, network=network, batch_size=config.batch_size)
 
-    def require_trainable(self) -> None:
-        """Raise SettingsError if the recipe's network cannot be trained here."""
+    def on(self, precision: Precision | None = None, accumulate: int | None = None) -> Recipe:
+        """The recipe as a machine can compute it; None leaves a setting as it is.
+
+        Raises:
+            SettingsError: if it trains a network of its own, which has no such settings, or they
+                cannot be.
+        """
+        given = {"precision": precision, "accumulate": accumulate}
+        changed: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
         require(
-            bool(self.network),
-            f"{self.title} trains LoRA matrices of rank 128 in a text-to-image model on VAE "
-            "latents, which Creditline cannot train yet; its splits, numbers and amount of work "
-            "are known",
-            self.name,
-            "Run one of the pixel recipes: cifar2, cifar10, celeba.",
+            self.tunes or not changed,
+            f"{self.title} trains a network of its own in float32 and whole batches",
+            ", ".join(changed),
+            "Leave it out.",
         )
+        found = replace(self, **changed)
+        found.config(found.subset_images)  # refuses, before any work, what no training has
+        return found
+
+    def check_base(self, base: Any) -> None:
+        """Refuse a base where none is tuned, or one that the recipe cannot tune.
+
+        Args:
+            base: a `Denoiser`, or None.
+
+        Raises:
+            SettingsError: if there is none and must be, or the reverse.
+            ModelError: if it reads no prompts, or has pictures of another size.
+        """
+        side = self.resolution
+        if not self.tunes:
+            require(
+                base is None,
+                f"{self.title} trains a network of its own from fresh weights",
+                "a base",
+                "Leave it out (--base).",
+            )
+            return
+        if base is None:
+            raise SettingsError(
+                f"{self.title} tunes a text-to-image model, and there is none. Give one with base= "
+                f"(--base): the folder of a Stable Diffusion 1.x pipeline for pictures of {side} "
+                f"pixels; the paper's is {MINI_SD}."
+            )
+        if not base.takes_prompts:
+            raise ModelError(
+                f"{self.title} draws pictures from prompts, and {base.source or 'the base'} reads "
+                "none. Give a text-to-image pipeline as base (--base)."
+            )
+        if base.image_shape != (3, side, side):
+            raise ModelError(
+                f"{self.title} has pictures of {side} pixels, and {base.source or 'the base'} is "
+                f"for {base.image_shape[1]}. Give one for {side}, or have it take them (--side "
+                f"{side})."
+            )
 
     def scaled(self, factor: float) -> Recipe:
         """A smaller version.

@@ -1,6 +1,9 @@
 """The experiments of the D-TRAK paper (Zheng et al., ICLR 2024, arXiv 2311.00500).
 
-Every number is that of the authors' scripts.
+Every number is that of the authors' scripts. ArtBench differs from them in three ways: generated
+queries take the prompts in turn, picture i with seed i; latents are the mean of the VAE's posterior
+in training too, unless the base is loaded otherwise (`--vae sample`, one draw for each picture);
+and arithmetic is in float32 unless `precision` says half.
 """
 
 from __future__ import annotations
@@ -13,17 +16,17 @@ from creditline.evaluation.paper.recipe import Recipe
 _ARTBENCH = Recipe(
     name="artbench",
     title="ArtBench",
-    data="ArtBench-10's image folder of 256 pixels, with ArtBench-10.csv",
+    data="ArtBench-10 of 256 pixels with folders train/CLASS and test/CLASS, or a zip file of them",
     classes=(),
     pool=0,
     test_pool=0,
     train_images=0,
     resolution=256,
-    network="",
+    network="artbench",
     epochs=100,
     batch_size=64,
     guidance=7.5,
-    prompt="a {} painting",
+    prompt="a {label} painting",
 )
 
 RECIPES: dict[str, Recipe] = {

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import GenerateConfig
+from creditline.diffusion.load import load_model
 from creditline.diffusion.sample import generate
-from creditline.diffusion.train import train
+from creditline.diffusion.train import check_start, train, trained
 from creditline.errors import IndexMismatchError
 from creditline.evaluation.paper.images import RecipeImages
 from creditline.evaluation.paper.recipe import Recipe
@@ -35,6 +38,7 @@ class RecipeFolders:
         validation, generated: queries.
         targets: text file that lists the generated pictures of the counterfactual.
         ground_truth: losses of all queries under the models of all subsets.
+        encoded: latents and text embeddings, of recipes of tuning and while they run.
     """
 
     images: Path
@@ -43,6 +47,7 @@ class RecipeFolders:
     generated: Path
     targets: Path
     ground_truth: Path
+    encoded: Path
 
     @classmethod
     def of(cls, out: str | Path) -> RecipeFolders:
@@ -55,6 +60,7 @@ class RecipeFolders:
             queries / "generated",
             queries / "targets.txt",
             root / "ground-truth",
+            root / "encoded",
         )
 
 
@@ -63,6 +69,7 @@ def run(
     images: RecipeImages,
     out: str | Path,
     *,
+    base: Any = None,
     workers: int = 1,
     device: str = "cpu",
     threads: int | None = None,
@@ -75,35 +82,60 @@ def run(
         recipe: which, and how much of it.
         images: its images.
         out: folder of everything; see `RecipeFolders`.
+        base: the model that a recipe of tuning tunes, what `load_model` takes.
         workers: processes of the ground truth.
         device: where models are trained.
         threads: CPU threads of the first training.
 
     Raises:
-        SettingsError: if the recipe's network cannot be trained here.
+        SettingsError: if a base is missing or not wanted, or settings do not fit it.
+        ModelError: if the base cannot be tuned by the recipe.
         IndexMismatchError: if `out` holds other images, models or queries.
     """
-    recipe.require_trainable()
+    start = None if base is None else load_model(base)
+    recipe.check_base(start)
+    config = recipe.config(seed=SEED)
+    for part in (images.train, images.validation):
+        check_start(part, config, start, device)
     folders = RecipeFolders.of(out)
     train_images = _kept(images.train, folders.images)
     validation = _kept(images.validation, folders.validation)
-    train(train_images, folders.model, recipe.config(seed=SEED), device=device, threads=threads)
-    sampling = GenerateConfig(steps=recipe.sampling_steps, seed=0)
-    generate(folders.model, recipe.generated, folders.generated, sampling, device=device)
+    encoded = folders.encoded
+    train(
+        train_images,
+        folders.model,
+        config,
+        base=start,
+        device=device,
+        threads=threads,
+        encoded=encoded,
+    )
+    sampling = GenerateConfig(steps=recipe.sampling_steps, seed=0, guidance=recipe.guidance)
+    generate(
+        trained(folders.model, config, start, device),
+        recipe.generated,
+        folders.generated,
+        sampling,
+        prompts=recipe.prompts,
+    )
     if recipe.targets:
         _list_targets(recipe, folders)
-    return retrain(
+    truth = retrain(
         train_images,
         {"validation": validation, "generated": folders.generated},
         folders.ground_truth,
         config=recipe.config(recipe.subset_images),
+        base=start,
         settings=Fleet(
             losses=LossPlan(recipe.loss_timesteps, recipe.loss_draws), seeds=recipe.seeds
         ),
         masks=images.masks,
         workers=workers,
         device=device,
+        encoded=encoded,
     )
+    shutil.rmtree(encoded, ignore_errors=True)
+    return truth
 
 
 def _list_targets(recipe: Recipe, folders: RecipeFolders) -> None:

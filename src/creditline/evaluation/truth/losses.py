@@ -102,6 +102,7 @@ def _errors(
 
     from creditline.gradients.probe import expand
 
+    images.require_whole("The loss that a retrained model is asked for")
     batch = denoiser.encode(images, rows)
     # Under their own ids the queries would meet the noise that methods of that seed show them.
     batch = replace(batch, ids=tuple(f"loss of {key}" for key in batch.ids))

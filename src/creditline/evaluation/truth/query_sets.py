@@ -9,6 +9,7 @@ from typing import Any
 from creditline.data.dataset import is_dataset
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.data.template import captioned_alike
 from creditline.errors import DataError
 from creditline.settings import to_dict
 
@@ -20,8 +21,9 @@ def query_sets(queries: Mapping[str, Any] | Iterable[tuple[str, Any]], images: I
 
     Args:
         queries: sources by name, or pairs of name and source. A source is what `load_images`
-            takes, or pictures in memory; classes of generated pictures are found in the record
-            beside them.
+            takes, or pictures in memory; classes and prompts of generated pictures are found in
+            the record beside them. Pictures in files are captioned by the template that captioned
+            the training images, where they have what it names.
         images: training images, whose preparation and size the queries get.
 
     Raises:
@@ -51,14 +53,17 @@ def by_folder(folders: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _load(source: Any, images: ImageSet) -> ImageSet:
+    template = images.prompt_template
     no_folder = isinstance(source, (str, Path)) and not Path(source).is_dir()
     if no_folder or is_dataset(source):  # a zip file, a folder in one, one picture, the icons
-        loaded = load_images(source, **to_dict(images.spec))
+        loaded = captioned_alike(load_images(source, **to_dict(images.spec)), template)
     else:
         from creditline.indexing.queries import gather
 
         classes = images.label_names
-        loaded = gather(source, images.spec, images.shape, runs=False, classes=classes).images
+        loaded = gather(
+            source, images.spec, images.shape, runs=False, classes=classes, template=template
+        ).images
     if loaded.shape != images.shape:
         raise DataError(
             f"The training images have shape {images.shape}, the queries {loaded.source} have "

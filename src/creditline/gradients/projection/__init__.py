@@ -28,8 +28,10 @@ __all__ = ["Block", "Projection", "Projector", "build", "dimension"]
 class Identity(Projector):
     """No projection: the feature is the whole gradient."""
 
-    def project_block(self, block: Block, gradient: Tensor) -> Tensor:
-        return gradient
+    def project_block(self, block: Block, pieces: Sequence[Tensor]) -> Tensor:
+        import torch
+
+        return torch.cat(list(pieces), dim=1)
 
 
 def build(settings: Projection, layers: Sequence[Layer], learnt: Learnt | None = None) -> Projector:

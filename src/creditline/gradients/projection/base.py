@@ -137,17 +137,17 @@ class Projector(ABC):
         """
         import torch
 
-        if len(self.blocks) == 1 and len(gradients) > 1:
-            gradients = [torch.cat(list(gradients), dim=1)]
+        joint = len(self.blocks) == 1
+        pieces = [gradients] if joint else [[gradient] for gradient in gradients]
         parts = [
-            gradient if block.exact else self.project_block(block, gradient)
-            for block, gradient in zip(self.blocks, gradients, strict=True)
+            torch.cat(list(of_block), dim=1) if block.exact else self.project_block(block, of_block)
+            for block, of_block in zip(self.blocks, pieces, strict=True)
         ]
         return torch.cat(parts, dim=1)
 
     @abstractmethod
-    def project_block(self, block: Block, gradient: Tensor) -> Tensor:
-        """Project one block, `(b, size)` to `(b, rows)`."""
+    def project_block(self, block: Block, pieces: Sequence[Tensor]) -> Tensor:
+        """Project one block, given in pieces that make up `(b, size)`, to `(b, rows)`."""
 
 
 def dimension(settings: Projection, layers: Sequence[Layer]) -> int:

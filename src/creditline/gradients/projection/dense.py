@@ -37,7 +37,8 @@ class Dense(Projector):
     def _draw(self, generator: np.random.Generator, size: int) -> np.ndarray:
         """One row of entries with unit variance, float32."""
 
-    def project_block(self, block: Block, gradient: Tensor) -> Tensor:
+    def project_block(self, block: Block, pieces: Sequence[Tensor]) -> Tensor:
+        gradient = torch.cat(list(pieces), dim=1)
         step = max(1, CHUNK_ELEMENTS // block.size)
         parts = [
             gradient @ self._rows(block, start, min(start + step, block.rows), gradient.device).T

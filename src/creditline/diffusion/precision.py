@@ -18,7 +18,8 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 Precision = Literal["fp32", "bf16", "fp16"]
 SCALE = {"fp32": 1.0, "bf16": 1.0, "fp16": 4096.0}
 """What the objective is multiplied by on the way back, so that small gradients do not underflow
-(Micikevicius et al., ICLR 2018). A power of two: no digit is lost."""
+(Micikevicius et al., ICLR 2018). A power of two: no digit is lost. Where a gradient overflows, a
+training halves it for good and does the step again; features are refused."""
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -1,0 +1,102 @@
+"""Masks of an image set's pictures: a metadata column that names them, or a folder of them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from creditline.data.decode import decode
+from creditline.data.files import Archive, Folder, Pictures, find, is_picture
+from creditline.data.listing import Listing, some
+from creditline.data.mask import Mask, grey_of, require_aspect
+from creditline.data.spec import ImageSpec, middle
+from creditline.errors import DataError
+
+COLUMN = "mask"
+
+
+def read_masks(
+    listing: Listing, kept: Sequence[int], origin: str | Path, spec: ImageSpec, shape: tuple
+) -> list[Mask | None]:
+    """The masks of pictures that were loaded.
+
+    A mask has the size of its picture's file, and is cropped as that is; or it has the aspect of
+    the picture as prepared, at any size.
+
+    Args:
+        listing: of all pictures.
+        kept: positions of those that were loaded.
+        origin: `"column"`, where column `mask` names a file of the same source (empty: all of the
+            picture counts); or a folder or zip file with a mask of the same name, its ending
+            apart, for every picture.
+        spec: how the pictures were prepared.
+        shape: `(H, W)` of the prepared pictures.
+
+    Raises:
+        DataError: if a mask is missing, belongs to no picture, cannot be read, is black all over or
+            of another aspect, or the source has no such column.
+    """
+    if origin == "column":
+        place, files = listing.source, _in_column(listing)
+    else:
+        found = find(origin)
+        if isinstance(found, Pictures):
+            raise DataError(f"{origin} is a picture. Masks come in a folder, one for each picture.")
+        place, files = found, _of_same_names(found, listing.names)
+    masks: list[Mask | None] = []
+    for i in kept:
+        file = files[i]
+        if file is None or place is None:
+            masks.append(None)
+            continue
+        name = f"The mask {file} of {listing.names[i]}"
+        grey = grey_of(decode(place.read(file), name), name)
+        fits = grey.width * shape[0] == grey.height * shape[1] and spec.center_crop is None
+        if not fits and grey.size == listing.opened(i).size:
+            if spec.center_crop is not None:
+                grey = middle(grey, spec.center_crop)
+            if spec.size is not None and spec.crop == "center":
+                grey = middle(grey, min(grey.size))
+        else:
+            require_aspect(grey.size, shape, name)
+        masks.append(Mask.from_grey(np.asarray(grey).astype(np.float64), shape, name))
+    return masks
+
+
+def _in_column(listing: Listing) -> Sequence[str | None]:
+    if listing.source is None or COLUMN not in listing.columns:
+        having = ", ".join(listing.columns) or "none"
+        raise DataError(
+            f"{listing.label} has no metadata column {COLUMN!r} that names files; its columns: "
+            f"{having}. Add one, or give a folder of masks."
+        )
+    return [None if x is None else posixpath.normpath(x) for x in listing.columns[COLUMN]]
+
+
+def _of_same_names(place: Folder | Archive, names: Sequence[str]) -> Sequence[str | None]:
+    files: dict[str, str] = {}
+    for file in filter(is_picture, place.files()):
+        other = files.setdefault(_stem(file), file)
+        if other != file:
+            raise DataError(f"{place.label} has two masks of one name, {other} and {file}.")
+    stems = [_stem(name) for name in names]
+    without = [name for name, stem in zip(names, stems, strict=True) if stem not in files]
+    if without:
+        raise DataError(
+            f"{len(without)} pictures have no mask of their name in {place.label}: "
+            f"{some(without)}. Add white ones for pictures that count as a whole."
+        )
+    strangers = sorted(files[stem] for stem in set(files) - set(stems))
+    if strangers:
+        raise DataError(
+            f"{len(strangers)} masks in {place.label} have the name of no picture: "
+            f"{some(strangers)}. Name masks as their pictures, or take them out."
+        )
+    return [files[stem] for stem in stems]
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()

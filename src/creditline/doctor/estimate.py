@@ -1,0 +1,251 @@
+"""Estimates: parameters, memory and time of an attribution, from the network's shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from creditline import methods
+from creditline.doctor.blueprint import Blueprint, draw_up
+from creditline.doctor.findings import lines
+from creditline.doctor.rate import Rate, measure_rate
+from creditline.errors import SettingsError
+from creditline.gradients.engine import Engine
+from creditline.gradients.memory import needs
+from creditline.gradients.probe import Probe
+from creditline.gradients.source import GradientSource
+from creditline.methods.base import GradientMethod, Method
+from creditline.settings import override, require
+from creditline.units import bytes_of, duration, size
+
+aten = torch.ops.aten
+CONVOLUTIONS = (aten.convolution, aten._convolution, aten.convolution_backward)
+NORM_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one evaluation of the network asks of a machine.
+
+    Attributes:
+        products, convolutions: floating-point operations; a multiplication and an addition are two.
+        moved: bytes read and written by everything else.
+    """
+
+    products: float
+    convolutions: float
+    moved: float
+
+    def seconds(self, rate: Rate) -> float:
+        """On a machine."""
+        return rate.seconds(self.products, self.convolutions, self.moved)
+
+    @property
+    def operations(self) -> float:
+        """All of them."""
+        return self.products + self.convolutions
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What attribution costs of a network of which only the shapes are known.
+
+    Attributes:
+        network: its class.
+        sample_shape: of what is noised.
+        parameters, adapters, adapted: of the network, of its adapters, and layers that have one.
+        selected: parameters whose gradient is taken.
+        forward: work of an evaluation's way forward alone.
+        gradient: its gradient, projected: forward, back and contraction.
+        weight_bytes: of all weights in float32.
+        pass_bytes: of a pass besides weights, whatever its size and for each evaluation in it.
+        evaluations: per image.
+        dim: feature dimension.
+        image_bytes: of an image's feature in the index, with its error if it has one.
+        rate: of the machine reckoned with.
+        measured: whether that is this machine.
+    """
+
+    network: str
+    sample_shape: tuple[int, ...]
+    parameters: int
+    adapters: int
+    adapted: int
+    selected: int
+    forward: Work
+    gradient: Work
+    weight_bytes: float
+    pass_bytes: tuple[float, float]
+    evaluations: int
+    dim: int
+    image_bytes: float
+    rate: Rate
+    measured: bool
+
+    @property
+    def seconds(self) -> float:
+        """Per evaluation (an image at a timestep)."""
+        return self.gradient.seconds(self.rate)
+
+    @property
+    def memory(self) -> float:
+        """Bytes of weights and a pass of one evaluation."""
+        return self.weight_bytes + sum(self.pass_bytes)
+
+    def __str__(self) -> str:
+        rest, each = self.pass_bytes
+        adapters = f"; adapters: {self.adapters:,} in {self.adapted} layers" if self.adapted else ""
+        where = "one thread here" if self.measured else "the device named"
+        ratio = self.gradient.operations / self.forward.operations
+        rows = [
+            (
+                "parameters",
+                f"{self.parameters:,}{adapters}; gradients of {self.selected:,}",
+            ),
+            (
+                "work",
+                f"{self.forward.operations / 1e9:,.4g} GFLOP forward, {ratio:.3g} times that "
+                f"with the gradient, per evaluation (an image at a timestep)",
+            ),
+            (
+                "time",
+                f"about {duration(self.seconds)} per evaluation at {where} "
+                f"({self.rate.product / 1e9:,.3g} GFLOP/s in products, "
+                f"{self.rate.convolution / 1e9:,.3g} in convolutions); "
+                f"{duration(self.evaluations * self.seconds)} per image of "
+                f"{self.evaluations} evaluations",
+            ),
+            (
+                "memory",
+                f"{size(self.memory)}: weights {size(self.weight_bytes)}, a pass of one evaluation "
+                f"{size(rest + each)}, every further one {size(each)}",
+            ),
+            ("features", f"{size(self.image_bytes)} per image at dimension {self.dim:,}"),
+        ]
+        shape = "x".join(map(str, self.sample_shape))
+        return lines(f"{self.network} on {shape}, from shapes alone (an estimate):", rows)
+
+
+def estimate(
+    place: str | Path,
+    *,
+    lora_rank: int | None = None,
+    side: int | None = None,
+    prompt_tokens: int | None = None,
+    method: str | Method = "d-trak",
+    flops_per_second: float | None = None,
+    bytes_per_second: float | None = None,
+    **settings: Any,
+) -> Estimate:
+    """Reckon what attribution costs without weights, as an index would go about it.
+
+    Operations are counted, and so are the bytes that are alive at once, on tensors without numbers;
+    both are exact for float32 on a CPU. Time is their quotient by what this machine does with a few
+    products, convolutions and activations in a second: expect it within a factor of two.
+
+    Args:
+        place: a network's `config.json`, its folder, or a pipeline's folder.
+        lora_rank: of a LoRA adapter on all attention's q, k, v and output; None: none.
+        side: of the pictures, in pixels; by default as the config has it.
+        prompt_tokens: of a prompt; by default as many as the pipeline pads to.
+        method: a gradient method, by name or as an instance.
+        flops_per_second: of another device than this one, such as it really reaches.
+        bytes_per_second: likewise; without it what is no product costs nothing there.
+        settings: any setting of the method by name.
+
+    Raises:
+        ModelError: if there is no config or its network is not supported.
+        SettingsError: if the method takes no gradients, or a number is out of range.
+    """
+    for name, value in (("flops_per_second", flops_per_second), ("bytes", bytes_per_second)):
+        require(value is None or value > 0, f"{name} must be above 0", value, "Try 1e12.")
+    recipe = override(methods.get(method)() if isinstance(method, str) else method, settings)
+    if not isinstance(recipe, GradientMethod):
+        raise SettingsError(f"{recipe.title} takes no gradients. Use one that does, as d-trak.")
+    spec = recipe.features
+    if spec.projection.learns:
+        raise SettingsError(
+            "What this projection learns of images cannot be known from shapes. Use another "
+            "(projection='two-sided', --projection two-sided)."
+        )
+    drawn = draw_up(place, lora_rank, side, prompt_tokens)
+    with drawn.mode:
+        source = GradientSource([drawn.denoiser], spec)
+        engine = source.engines[0]
+        pass_bytes = needs(engine, drawn.probe(1))
+        count = min(8, spec.plan.evaluations)
+        room = int((bytes_of(spec.pass_memory) - pass_bytes[0]) / pass_bytes[1])
+        engine.microbatch = max(1, min(count, spec.batch_size or room))
+        forward = _work(lambda probe: _forward(engine, probe), drawn, count)
+        gradient = _work(lambda probe: engine.means([(probe, torch.arange(count))]), drawn, count)
+    if flops_per_second is None:
+        rate = measure_rate()
+    else:
+        rate = Rate(flops_per_second, flops_per_second, bytes_per_second or 0.0)
+    return Estimate(
+        network=type(drawn.denoiser.module).__name__,
+        sample_shape=drawn.denoiser.sample_shape,
+        parameters=drawn.parameters,
+        adapters=drawn.adapters,
+        adapted=drawn.adapted,
+        selected=source.parameters,
+        forward=forward,
+        gradient=gradient,
+        weight_bytes=4.0 * (drawn.parameters + drawn.adapters),
+        pass_bytes=pass_bytes,
+        evaluations=spec.plan.evaluations,
+        dim=source.dim,
+        image_bytes=(1 + source.halves) * (2.0 * source.dim + NORM_BYTES),
+        rate=rate,
+        measured=flops_per_second is None,
+    )
+
+
+def _forward(engine: Engine, probe: Probe) -> None:
+    for start in range(0, len(probe.t), engine.microbatch):
+        with torch.no_grad():
+            engine.values(probe[slice(start, start + engine.microbatch)])
+
+
+def _work(run: Callable[[Probe], object], drawn: Blueprint, count: int) -> Work:
+    """Of one evaluation, from a few in passes as large as memory allows."""
+    probe = drawn.probe(count)
+    with Counter() as counter:
+        run(probe)
+    return Work(counter.products / count, counter.convolutions / count, counter.moved / count)
+
+
+class Counter(TorchDispatchMode):
+    """Adds up what operations take, on tensors of any kind.
+
+    PyTorch's own counter adds them up by module, with hooks that the taps of an engine do not bear.
+
+    Attributes:
+        products, convolutions, moved: see `Work`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = self.convolutions = self.moved = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        kind = func.overloadpacket
+        if kind in flop_registry:
+            operations = int(flop_registry[kind](*args, **(kwargs or {}), out_val=out))
+            if kind in CONVOLUTIONS:
+                self.convolutions += operations
+            else:
+                self.products += operations
+        elif not func.is_view:
+            tensors = (leaf for leaf in tree_leaves((args, out)) if isinstance(leaf, Tensor))
+            self.moved += sum(leaf.numel() * leaf.element_size() for leaf in tensors)
+        return out

@@ -1,0 +1,57 @@
+"""Rates: how fast a machine computes and moves numbers, measured in about a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from creditline.executor import one_thread
+
+SECONDS = 0.3
+"""For each of the three."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What a device does in a second.
+
+    Attributes:
+        product: floating-point operations of matrix products.
+        convolution: those of convolutions.
+        moved: bytes that operations on single numbers read and write; 0: these cost nothing.
+    """
+
+    product: float
+    convolution: float
+    moved: float = 0.0
+
+    def seconds(self, products: float, convolutions: float, moved: float) -> float:
+        """Of so many operations, and of so many bytes."""
+        time = products / self.product + convolutions / self.convolution
+        return time + (moved / self.moved if self.moved else 0.0)
+
+
+def measure_rate() -> Rate:
+    """Of one thread of this machine's CPU, in float32, as CPU time."""
+    with one_thread(), torch.no_grad():
+        a, x = torch.rand(1024, 320), torch.rand(1, 128, 32, 32)
+        b, layer = torch.rand(320, 1280), nn.Conv2d(128, 128, 3, padding=1)
+        activation = torch.rand(2**20)
+        return Rate(
+            product=2 * 1024 * 320 * 1280 * _per_second(lambda: a @ b),
+            convolution=2 * 128 * 128 * 9 * 32 * 32 * _per_second(lambda: layer(x)),
+            moved=2 * activation.nbytes * _per_second(lambda: torch.nn.functional.silu(activation)),
+        )
+
+
+def _per_second(work: Callable[[], object]) -> float:
+    work()
+    count, start = 0, time.process_time()
+    while (spent := time.process_time() - start) < SECONDS:
+        work()
+        count += 1
+    return count / spent

@@ -1,0 +1,86 @@
+"""Regions of queries: boxes and grey pictures, as masks on the pictures that are traced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from creditline.data.decode import decode
+from creditline.data.files import Pictures, find
+from creditline.data.image_set import ImageSet
+from creditline.data.mask import Mask, grey_of, require_aspect
+from creditline.errors import DataError
+
+KINDS = (
+    "a box (left, top, right, bottom as fractions), or a grey picture: a path, a Pillow image or "
+    "an array [H, W]"
+)
+
+
+def masked(images: ImageSet, region: Any) -> ImageSet:
+    """Pictures of which only a part counts.
+
+    Args:
+        images: prepared.
+        region: one for all or a list of one each. A box is four numbers, left, top, right and
+            bottom, as fractions of width and height; a mask is a grey picture, white where it
+            counts, of the pictures' aspect: a path, a Pillow image, or an array [H, W] of booleans
+            or of numbers from 0. In a list None stands for a whole picture.
+
+    Raises:
+        DataError: if a region is no such thing, empty, outside the picture or of another aspect;
+            if there are not as many as pictures; if the pictures have masks already.
+    """
+    if images.masks is not None:
+        raise DataError("These pictures come with masks. Give them or a region, not both.")
+    each = [region] if _is_one(region) else list(region)
+    shape = (images.shape[1], images.shape[2])
+    masks = [
+        None if one is None else _mask(one, shape, f"Region {i}" if len(each) > 1 else "The region")
+        for i, one in enumerate(each, start=1)
+    ]
+    if len(masks) not in (1, len(images)):
+        raise DataError(
+            f"{len(images)} pictures need one region, or {len(images)}; got {len(masks)}."
+        )
+    return images.with_masks(masks * len(images) if len(masks) == 1 else masks)
+
+
+def _is_one(region: Any) -> bool:
+    """Whether this is one region and not a list of them."""
+    if isinstance(region, Sequence) and not isinstance(region, (str, bytes)):
+        return any(isinstance(part, Real) for part in region)
+    return True
+
+
+def _mask(region: Any, shape: tuple[int, int], name: str) -> Mask:
+    if isinstance(region, (str, Path)):
+        place = find(region)
+        if not isinstance(place, Pictures):
+            raise DataError(f"The mask {region} is no picture file. A region is {KINDS}.")
+        region, name = decode(place.read(str(place.paths[0])), str(region)), f"The mask {region}"
+    if isinstance(region, Image.Image):
+        grey = np.asarray(grey_of(region, name)).astype(np.float64)
+    elif isinstance(region, Sequence) or getattr(region, "ndim", 0) == 1:
+        return Mask.from_box(region, shape)
+    else:
+        grey = _grey(region, name)
+    require_aspect((grey.shape[1], grey.shape[0]), shape, name)
+    return Mask.from_grey(grey, shape, name)
+
+
+def _grey(region: Any, name: str) -> np.ndarray:
+    """An array or tensor as numbers from 0."""
+    array = np.asarray(region.detach().cpu() if hasattr(region, "detach") else region)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bufi":
+        given = f"{type(region).__name__} of shape {array.shape}" if array.ndim else repr(region)
+        raise DataError(f"{name} cannot be understood: {given}. A region is {KINDS}.")
+    grey = array.astype(np.float64)
+    if not (np.isfinite(grey).all() and (grey >= 0).all()):
+        raise DataError(f"{name} has values that are negative or not finite. Black is 0.")
+    return grey

@@ -1,0 +1,73 @@
+"""Networks without weights do what those with weights do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tests.tiny_pipelines import ENCODING, MAKERS, make, network_of
+
+import creditline as cl
+from creditline.doctor.blueprint import draw_up
+from creditline.errors import ModelError, SettingsError
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.probe import expand
+
+PAPER = {
+    "_class_name": "UNet2DConditionModel",
+    "sample_size": 32,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+"""What of Stable Diffusion 1.x's UNet, at miniSD's 256 pixels, differs from diffusers' defaults."""
+
+
+def write(config, folder):
+    path = folder / "config.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def test_the_papers_adapter_has_its_parameters(tmp_path):
+    drawn = draw_up(write(PAPER, tmp_path), lora_rank=128)
+    assert drawn.adapters == 25_509_888
+    assert drawn.adapted == 128
+    assert drawn.parameters == 859_520_964
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_conditions_are_those_of_the_pipeline(name, picture, tmp_path):
+    pipeline = make(name)
+    pipeline.save_pretrained(tmp_path)
+    for weights in tmp_path.rglob("*.safetensors"):
+        weights.unlink()
+    encoding = ENCODING.get(name, {})
+    model = cl.load_model(pipeline, encoding=encoding)
+    batch = model.encode(picture(model), [0])
+    probe = expand(model, batch, NoisePlan("random", timesteps=1), "train")[0]
+    tokens = probe.condition.get("encoder_hidden_states", torch.zeros(1, 1, 1)).shape[1]
+    drawn = draw_up(tmp_path, side=encoding.get("side"), prompt_tokens=tokens)
+    assert drawn.denoiser.sample_shape == model.sample_shape
+    assert drawn.parameters == sum(p.numel() for p in network_of(pipeline).parameters())
+    with drawn.mode:
+        shadow = drawn.probe(1)
+        output = drawn.denoiser.predict(shadow.x0, shadow.t, shadow.condition)
+    assert output.shape == probe.x0.shape
+    for key, value in probe.condition.items():
+        assert shadow.condition[key].shape == value.shape, key
+
+
+def test_what_cannot_be_drawn_up_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"config\.json"):
+        draw_up(tmp_path)
+    with pytest.raises(ModelError, match="Kandinsky"):
+        draw_up(write({"_class_name": "Kandinsky"}, tmp_path))
+    plain = {"_class_name": "UNet2DModel", "sample_size": 8, "block_out_channels": [8, 8]}
+    plain |= {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2}
+    plain |= {"norm_num_groups": 4, "add_attention": False}
+    place = write(plain, tmp_path)
+    with pytest.raises(SettingsError, match="no attention"):
+        draw_up(place, lora_rank=4)
+    with pytest.raises(SettingsError, match="at least 1"):
+        draw_up(place, lora_rank=0)

@@ -1,0 +1,114 @@
+"""Gradients of a part of a picture: identities, and a masked loss written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from creditline.data.mask import Mask
+from creditline.errors import SettingsError
+from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.hooks import HookEngine
+from creditline.gradients.objective import Objective
+from creditline.gradients.parameters import select
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.probe import Trajectory, expand, join
+from creditline.gradients.projection import Projection
+from creditline.gradients.source import GradientSource
+from creditline.gradients.spec import FeatureSpec
+
+PLAN = NoisePlan(timesteps=3, draws=2)
+SUMS = ["simple", "elbo", "square-norm", "average", "interpolation"]
+EDGE = 0.3
+LEFT, RIGHT = (Mask.from_box(box, (8, 8)) for box in ((0, 0, EDGE, 1), (EDGE, 0, 1, 1)))
+ONES = Mask.from_grey(np.full((16, 16), 77.0), (8, 8), "ones")
+
+
+def features(model, images, masks=None, indices=(0, 1, 2), plan=PLAN, **settings):
+    objective = Objective(settings.pop("objective", "simple"), p=settings.pop("p", 2.0))
+    projection = Projection(dim=64)
+    spec = FeatureSpec(objective=objective, plan=plan, projection=projection, **settings)
+    every = None if masks is None else [*masks, *[None] * (len(images) - len(masks))]
+    return GradientSource([model], spec).extract(images.with_masks(every), indices)
+
+
+@pytest.mark.parametrize("engine", ["hooks", "autograd"])
+@pytest.mark.parametrize("objective", [*SUMS, "p-norm"])
+def test_a_mask_of_ones_is_no_mask_to_the_last_bit(tiny_model, tiny_images, objective, engine):
+    settings = {"objective": objective, "engine": engine, "p": 3.0}
+    whole = features(tiny_model, tiny_images, **settings)
+    assert np.array_equal(features(tiny_model, tiny_images, [ONES] * 3, **settings), whole)
+
+
+@pytest.mark.parametrize("objective", SUMS)
+def test_masks_that_part_a_picture_add_up_to_its_gradient(tiny_model, tiny_images, objective):
+    whole, left, right = (
+        features(tiny_model, tiny_images, masks, objective=objective)
+        for masks in (None, [LEFT] * 3, [RIGHT] * 3)
+    )
+    parts = LEFT.share * left + RIGHT.share * right
+    assert_allclose(parts, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
+    assert np.abs(left - whole).max() > 1e-2 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("kind", [AutogradEngine, HookEngine])
+def test_equal_to_autograd_of_a_masked_loss(tiny_model, tiny_images, kind):
+    """The mean of squares over the pixels that count: white is 1 over their number."""
+    grey = np.zeros((8, 8))
+    grey[2:5, 1:7] = 255
+    mask = Mask.from_grey(grey, (8, 8), "m")
+    batch = tiny_model.encode(tiny_images, [0])
+    (probe,) = expand(tiny_model, batch, PLAN, "train", masks=[mask])
+    layers = select(tiny_model.module, "*")
+    found = kind(tiny_model, layers, Objective()).gradients([probe])
+    output = tiny_model.predict(
+        tiny_model.process.add_noise(probe.x0, probe.noise, probe.t), probe.t, {}
+    )
+    loss = (output - probe.noise).square()[:, :, 2:5, 1:7].mean()
+    names = [name for layer in layers for name in layer.parameters]
+    named = dict(tiny_model.module.named_parameters())
+    exact = torch.autograd.grad(loss, [named[name] for name in names], materialize_grads=True)
+    exact = torch.cat([g.flatten() for g in exact])
+    mine = torch.cat([layer[0, 0] for layer in found])
+    assert torch.linalg.norm(mine - exact) <= 1e-5 * torch.linalg.norm(exact)
+
+
+def test_other_images_in_the_call_do_not_change_a_masked_feature(tiny_model, tiny_images):
+    masks = [LEFT, None, RIGHT]
+    for settings in ({}, {"batch_size": 1}, {"batch_size": 5}, {"normalise": "timestep"}):
+        together = features(tiny_model, tiny_images, masks, **settings)
+        alone = np.concatenate(
+            [features(tiny_model, tiny_images, masks, [i], **settings) for i in range(3)]
+        )
+        assert_allclose(together, alone, rtol=0, atol=1e-5 * np.abs(together).max())
+    whole = features(tiny_model, tiny_images)
+    assert_allclose(features(tiny_model, tiny_images, masks)[1], whole[1], rtol=1e-4, atol=1e-6)
+
+
+def test_joined_probes_keep_their_weights(tiny_model, tiny_images):
+    batch = tiny_model.encode(tiny_images, [0, 1])
+    joined = join(expand(tiny_model, batch, PLAN, "train", masks=[LEFT, None]))
+    assert joined.weight is not None
+    assert_allclose(joined.weight[0, 0], LEFT.on((8, 8)))
+    assert (joined.weight[6:] == 1).all()
+    assert join(expand(tiny_model, batch, PLAN, "train")).weight is None
+
+
+def test_a_mask_along_a_sampling_run(tiny_model, tiny_images):
+    shape = (3, *tiny_model.sample_shape)
+    run = Trajectory(np.array([900, 500, 0]), np.ones(shape, np.float32))
+    batch = tiny_model.encode(tiny_images, [0])
+    plan = NoisePlan("trajectory")
+    (probe,) = expand(tiny_model, batch, plan, "query", [run], [LEFT])
+    assert probe.weight is not None
+    assert probe.weight.shape == (3, 1, 8, 8)
+
+
+def test_the_largest_element_has_no_parts(tiny_model, tiny_images):
+    spec = FeatureSpec(objective=Objective("p-norm", p=float("inf")), plan=PLAN)
+    source = GradientSource([tiny_model], spec)
+    source.check(tiny_images)
+    with pytest.raises(SettingsError, match="is the largest of them"):
+        source.check(tiny_images.with_masks([LEFT] * 12))

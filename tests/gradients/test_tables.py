@@ -1,0 +1,49 @@
+"""Tables as autograd has them, and left as they were."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.tiny_pipelines import make, pictures
+
+from creditline.diffusion.load import load_model
+from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.hooks import HookEngine
+from creditline.gradients.objective import Objective
+from creditline.gradients.parameters import select
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.probe import expand
+from creditline.gradients.sides import Sides
+from creditline.gradients.tables import Table, copied
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(make("pixart-alpha"))
+
+
+@pytest.mark.parametrize("pattern", ["*", "*scale_shift_table"])
+@pytest.mark.parametrize("rank", [None, 3])
+def test_several_images_in_one_pass(model, rank, pattern):
+    layers = select(model.module, pattern)
+    sides = None if rank is None else Sides(layers, rank, seed=0)
+    settings = (model, layers, Objective("simple"), "none", sides)
+    mine = HookEngine(*settings)
+    assert len(mine.tables) == 3
+    assert not mine.rest
+    probes = expand(model, model.encode(pictures(), [0, 1, 2]), NoisePlan(timesteps=3), "train")
+    for a, b in zip(
+        mine.gradients(probes), AutogradEngine(*settings).gradients(probes), strict=True
+    ):
+        assert torch.linalg.norm(a - b) <= 1e-5 * torch.linalg.norm(b)
+
+
+def test_the_parameter_is_back_whatever_happens(model):
+    before = dict(model.module.named_parameters())
+    with pytest.raises(KeyError), copied([Table(model.module, "scale_shift_table")], 2, print):
+        raise KeyError
+    after = dict(model.module.named_parameters())
+    assert before.keys() == after.keys()
+    assert all(after[name] is value for name, value in before.items())

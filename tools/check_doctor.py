@@ -1,0 +1,90 @@
+"""Does `creditline doctor` foretell what an index costs? It is asked, then the index is built.
+
+On the networks of the shipped benchmarks, one thread: time of CPU and disk of the index, and disk
+after the first trace, each as foretold over as found. Time is of a machine that may do other work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import creditline as cl
+from creditline.benchmarks.benchmark import BENCHMARKS
+from creditline.benchmarks.shipped import find
+from creditline.data.image_set import ImageSet
+from creditline.doctor import diagnose
+
+NETWORKS = {"icons": "icons", "cifar2": "cifar2-small"}
+ENGINES: dict[str, dict[str, Any]] = {
+    "hooks": {"engine": "hooks"},
+    "autograd": {"engine": "autograd", "projection": "count-sketch"},
+}
+
+
+def main() -> None:
+    """Print a row for each network, number of timesteps and engine."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--timesteps", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--icons", default="demo:icons", help="images for the network of icons")
+    parser.add_argument("--cifar2", help="images for that of cifar2; left out without them")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    print(
+        "| network | T | engine | CPU s | foretold | MB built | foretold | MB traced | foretold |"
+    )
+    print("| --- | --: | --- |" + " --: |" * 6)
+    for name, t, engine in itertools.product(args.networks, args.timesteps, args.engines):
+        place = getattr(args, name)
+        if place is not None:
+            settings = {"timesteps": t, **ENGINES[engine]}
+            found = _compare(find(BENCHMARKS[NETWORKS[name]]).model, place, args.images, settings)
+            cells = " | ".join(f"{actual:.3g} | {said / actual:.2f}" for said, actual in found)
+            print(f"| {name} | {t} | {engine} | {cells} |", flush=True)
+
+
+def _compare(
+    model: Path, place: str, n: int, settings: dict[str, Any]
+) -> list[tuple[float, float]]:
+    """Foretold and found: seconds of CPU, MB of the index, MB after the first trace."""
+    denoiser = cl.load_model(model)
+    pictures = cl.load_images(place, size=denoiser.image_shape[1])
+    rows = np.linspace(0, len(pictures) - 1, n).round().astype(np.int64)
+    images: ImageSet = pictures.subset(rows)
+    cost = diagnose(denoiser, images, **settings).cost
+    if cost is None:
+        raise RuntimeError(f"The doctor reckoned no cost for {model}.")
+    folder = Path(tempfile.mkdtemp(prefix="creditline-"))
+    try:
+        before = time.process_time()
+        index = cl.index(denoiser, images, out=folder / "index", **settings)
+        spent = time.process_time() - before
+        built = _megabytes(folder)
+        index.trace(images.subset([0]), top=1)
+        traced = _megabytes(folder)
+    finally:
+        shutil.rmtree(folder)
+    return [
+        (cost.build_seconds, spent),
+        (cost.build_bytes / 1e6, built),
+        (cost.total_bytes / 1e6, traced),
+    ]
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+if __name__ == "__main__":
+    main()

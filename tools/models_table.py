@@ -1,0 +1,110 @@
+"""Every class of models on a small instance, whole and with an adapter (`make models-table`).
+
+What is checked is in `tools/model_checks.py`. What the engine costs is measured on larger ones, as
+a ratio of CPU time to a plain forward and backward pass to the same parameters: one thread, rounds
+interleaved, medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import astuple
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from tests.tiny_pipelines import MODERATE, pictures
+from tools.bench import plain_step
+from tools.model_checks import CASES, Case, examine
+
+from creditline.gradients.parameters import differentiable
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.source import GradientSource
+from creditline.gradients.spec import FeatureSpec
+
+T = 10
+ANSWERS = ("trains", "generates", "gradient", "index, trace", "doctor")
+RANK = 128
+"""Of the adapters whose cost is measured."""
+
+
+def cost(case: Case, lora: bool, folder: Path, n: int, rounds: int) -> tuple[float, float]:
+    """CPU seconds per evaluation: of the plain pass, and of features with their errors.
+
+    Latents and prompts are encoded beforehand, as an index has them after its first look.
+
+    Args:
+        case: the model, on a moderate instance.
+        lora: with an adapter of rank 128.
+        folder: for its files.
+        n: pictures.
+        rounds: of each.
+    """
+    model = case.load(folder, lora, MODERATE, RANK)
+    images = pictures(n, model.image_shape[1])
+    source = GradientSource([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
+    trained = differentiable(model.module, source.layers)
+    with source.keeping(folder / "encoded"), trained as layers:
+        plain = plain_step(model, images, T, [p for layer in layers for p in layer])
+        features = partial(source.extract, images, range(n), parts="halves")
+        seconds: tuple[list[float], list[float]] = ([], [])
+        for i in range(rounds + 1):
+            for work, kept in zip((plain, features), seconds, strict=True):
+                start = time.process_time()
+                work()
+                if i:  # the first allocates, and draws what is kept
+                    kept.append((time.process_time() - start) / (n * T))
+    a, b = map(statistics.median, seconds)
+    return a, b
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    titles = [case.title for case in CASES]
+    parser.add_argument("--classes", nargs="+", choices=titles, default=titles)
+    parser.add_argument("--pictures", type=int, default=4, help="that the cost is measured on")
+    parser.add_argument("--rounds", type=int, default=3, help="of the cost; 0: leave it out")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = [case for case in CASES if case.title in args.classes]
+    for text in table(chosen, args.pictures, args.rounds):
+        print(text, flush=True)
+
+
+def line(*cells: Any) -> str:
+    """A line of the table."""
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.0e}" if isinstance(value, float) else value
+
+
+def table(cases: Iterable[Case], n: int, rounds: int) -> Iterable[str]:
+    """Lines of the table, each as soon as it is known."""
+    yield line("class", "tuned", "parameters", *ANSWERS, "plain, ms", "cost")
+    yield line("---", "---", "--:", "---", "---", "--:", "---", "---", "--:", "--:")
+    for case in cases:
+        for lora in (False, True):
+            with tempfile.TemporaryDirectory() as folder:
+                row = examine(case, lora, Path(folder))
+            spent = ["", ""]
+            if rounds:
+                with tempfile.TemporaryDirectory() as folder:
+                    plain, mine = cost(case, lora, Path(folder), n, rounds)
+                spent = [f"{1000 * plain:.1f}", f"{mine / plain:.2f}"]
+            yield line(case.title, "LoRA" if lora else "full", *astuple(row), *spent)
+
+
+if __name__ == "__main__":
+    main()

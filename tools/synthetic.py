@@ -1,0 +1,72 @@
+"""Pictures and features that are drawn, for `bench_scale.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from creditline.data.image_set import fingerprint
+from creditline.data.spec import ImageSpec
+from creditline.fingerprint import of_bytes
+from creditline.settings import to_dict
+
+
+class Pictures:
+    """As many pictures as wanted, all of them grey: what an index keeps of images."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.names = [f"{i:07d}.png" for i in range(start, stop)]
+        self.ids = [of_bytes(name.encode()) for name in self.names]
+        self.contributors = [f"artist {i % 100}" for i in range(start, stop)]
+        self.texts = self.labels = [None] * (stop - start)
+        self.columns: dict[str, Any] = {}
+        self.label_names, self.shape, self.spec = None, (3, 4, 4), ImageSpec()
+        self.fingerprint = fingerprint(self.ids, self.labels, self.texts, to_dict(self.spec))
+        self.start = start
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, _: int) -> Image.Image:
+        return Image.new("RGB", (4, 4), "grey")
+
+
+class Synthetic:
+    """A source of features that are drawn, keyed by position; the same for any shards."""
+
+    models, parts = 1, "whole"
+
+    def __init__(self, dim: int, halves: bool = False) -> None:
+        self.dim, self.halves = dim, halves
+        self.parts = "halves" if halves else "whole"
+        rng = np.random.default_rng(0)
+        self.common = rng.standard_normal(dim, np.float32)
+        self.centres = rng.standard_normal((1000, dim), np.float32)
+
+    def check(self, images: Any) -> None:
+        pass
+
+    def extract(
+        self,
+        images: Any,
+        indices: range,
+        role: str = "train",
+        trajectories: Any = None,
+        parts: str = "whole",
+    ) -> np.ndarray:
+        found = self.rows(images.start + indices.start, len(indices))
+        if not self.halves:
+            return found[:, None, None]
+        errors = self.rows(images.start + indices.start, len(indices), 1) - self.common
+        return np.stack([found, 0.1 * errors], axis=1)[:, :, None]
+
+    def rows(self, start: int, count: int, stream: int = 0) -> np.ndarray:
+        """float32 of shape `(count, k)`."""
+        rng = np.random.default_rng([stream, start])
+        found = rng.standard_normal((count, self.dim), np.float32)
+        found += self.centres[rng.integers(0, len(self.centres), count)]
+        found *= np.exp(rng.uniform(-1, 1, count)).astype(np.float32)[:, None]
+        found += self.common
+        return found
