@@ -16,20 +16,22 @@ from creditline.report.sheet import sheet
 from creditline.trace import Trace
 
 INDEXES = ("d-trak", "trak")
-BASELINES = ("Raw pixel (dot)", "Raw pixel (cosine)", "Random")
-"""Titles of what goes below the methods."""
 QUERIES = {"held-out": "held out", "generated": "generated"}
 SCHEMES = {
-    "random": ("lds", "Random halves: LDS, %"),
-    "contributor-shares": ("totals_per_contributor", "Unequal shares: LDS of totals, %"),
+    "random": ("Random halves: LDS, %", {"": "lds"}),
+    "contributor-shares": (
+        "Unequal shares: LDS of images and of contributors' totals, %",
+        {": images": "lds", ": totals": "totals_per_contributor"},
+    ),
 }
+"""Of each kind of subsets, a title and what is judged on them."""
 COLUMNS = 12
 
 
 def write_results(folder: Path) -> None:
     """Write `results.md` and `sheet.png` from what the stages left in a folder."""
     sections = [
-        *(f"## {title}\n\n{_lds(folder, scheme)}" for scheme, (_, title) in SCHEMES.items()),
+        *(f"## {title}\n\n{_lds(folder, scheme)}" for scheme, (title, _) in SCHEMES.items()),
         f"## Shares of the prompts' contributors, %\n\n{_totals(folder)}",
         f"## CPU minutes\n\n{_cost(folder)}",
     ]
@@ -40,24 +42,28 @@ def write_results(folder: Path) -> None:
 
 
 def _lds(folder: Path, scheme: str) -> str:
-    """A row for each method, a column for each set of queries."""
-    measure, _ = SCHEMES[scheme]
+    """A row for each method, a column for each set of queries and what is judged."""
+    measures = SCHEMES[scheme][1]
+    columns = [(queries, measure) for queries in QUERIES for measure in measures.values()]
+    header = [title + about for title in QUERIES.values() for about in measures]
     rows: dict[str, list[str]] = {}
-    ceilings: dict[str, str] = {}
+    below: dict[str, list[str]] = {}  # what knows nothing of the model
     for index in INDEXES:
         parts = json.loads((folder / f"lds-{scheme}-{index}.json").read_text("utf-8"))["parts"]
         judged = {part["name"]: part for part in parts}
-        for position, queries in enumerate(QUERIES):
-            ceilings[queries] = _percent(judged[queries]["ceiling"], "seed_to_seed")
+        for queries in QUERIES:
             for method in judged[queries]["methods"]:
-                score = method if measure == "lds" else method.get(measure)
-                cells = rows.setdefault(method["title"], ["–"] * len(QUERIES))
-                if score is not None:
-                    cells[position] = _percent(score, "lds")
-    for title in BASELINES:
-        rows[title] = rows.pop(title)
-    rows["another seed of the same subsets"] = [ceilings[queries] for queries in QUERIES]
-    return table(["", *QUERIES.values()], [[title, *cells] for title, cells in rows.items()])
+                group = below if method["method"].startswith(("pixel", "random")) else rows
+                cells = group.setdefault(method["title"], ["–"] * len(columns))
+                for measure in measures.values():
+                    score = method if measure == "lds" else method[measure]
+                    cells[columns.index((queries, measure))] = _percent(score, "lds")
+    ceilings = [judged[queries]["ceiling"] for queries, _ in columns]
+    last = {
+        "seed to seed": [_percent(ceiling, "seed_to_seed") for ceiling in ceilings],
+        "another fleet": [f"{100 * ceiling['fleet_to_fleet']:.1f}" for ceiling in ceilings],
+    }
+    return table(["", *header], [[title, *cells] for title, cells in (rows | below | last).items()])
 
 
 def _percent(values: Mapping[str, Any], name: str) -> str:

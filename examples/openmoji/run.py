@@ -38,7 +38,7 @@ class Scale:
     rank: int = 16
     timesteps: int = 50
     dim: int = 4096
-    subsets: int = 32
+    subsets: int = 48
     shares: int = 32
     loss_timesteps: int = 25
     resamples: int = 1000

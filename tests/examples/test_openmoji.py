@@ -55,7 +55,14 @@ def run(out: Path) -> str:
 def test_from_pictures_to_tables(data):
     said = run(data)
     results = (data / "results.md").read_text("utf-8")
-    for title in ("D-TRAK", "TRAK", "Gradient (cosine)", "another seed", "prompts of"):
+    for title in (
+        "D-TRAK",
+        "TRAK",
+        "Gradient (cosine)",
+        "seed to seed",
+        "another fleet",
+        "prompts of",
+    ):
         assert title in results, results
     assert results.strip() in said
     for scheme in ("random", "contributor-shares"):
