@@ -149,7 +149,7 @@ def estimate(
 
     Operations are counted, and so are the bytes that are alive at once, on tensors without numbers;
     both are exact for float32 on a CPU. Time is their quotient by what this machine does with a few
-    products, convolutions and activations in a second: expect it within a factor of two.
+    products, convolutions and activations in a second, and a rough guide only.
 
     Args:
         place: a network's `config.json`, its folder, or a pipeline's folder.
