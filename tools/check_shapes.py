@@ -1,0 +1,56 @@
+"""Does `creditline doctor --shapes` foretell what a gradient costs? It is asked, and some taken.
+
+On networks of moderate size with random weights and an adapter of rank 128, one thread: CPU time
+per evaluation as foretold over as found (`python -m tools.check_shapes`). Of a machine that may do
+other work.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from tests.tiny_pipelines import MODERATE, pictures
+from tools.model_checks import CASES, Case
+
+from creditline.doctor.estimate import estimate
+from creditline.gradients.plan import NoisePlan
+from creditline.gradients.source import GradientSource
+from creditline.gradients.spec import FeatureSpec
+
+MAKERS = ("sd", "sdxl", "dit", "sd3")
+RANK, T, IMAGES, ROUNDS = 128, 10, 6, 3
+
+
+def found(case: Case, folder: Path) -> float:
+    """CPU seconds per evaluation, the median of some rounds after a first one."""
+    model = case.load(folder, True, MODERATE, RANK)
+    images = pictures(IMAGES, model.image_shape[1])
+    source = GradientSource([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
+    seconds = []
+    with source.keeping(folder / "encoded"):
+        for _ in range(1 + ROUNDS):
+            start = time.process_time()
+            source.extract(images, range(IMAGES), parts="halves")
+            seconds.append(time.process_time() - start)
+    return statistics.median(seconds[1:]) / (IMAGES * T)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print("| class | found, ms per evaluation | foretold over found |")
+    print("| --- | --: | --: |")
+    for case in CASES:
+        if case.maker in MAKERS and case.bare is None:
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                actual = found(case, folder)
+                said = estimate(folder / "pipeline", lora_rank=RANK, timesteps=T).seconds
+            print(f"| {case.title} | {1e3 * actual:.1f} | {said / actual:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
