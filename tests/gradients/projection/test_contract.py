@@ -99,7 +99,8 @@ def test_count_sketch_is_a_permutation_with_signs_summed_in_runs(layout, run, ve
         key = key64("count-sketch", seed, block.name)
         generator = np.random.Generator(np.random.Philox(key=key))
         order = generator.permutation(block.size)
-        mixed = part[:, order] * (generator.integers(0, 2, block.size, dtype=np.int8) * 2 - 1)
+        signs = generator.integers(0, 2, block.size, dtype=np.int8) * 2 - 1
+        mixed = part[:, order] * torch.from_numpy(signs)
         rows = block.rows
         expected.append(
             part
