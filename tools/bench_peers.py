@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 
@@ -62,10 +63,11 @@ def main() -> None:
     source = GradientSource([denoiser], spec)
     mine = source.extract(theirs, range(args.images), parts="timesteps").reshape(count, -1)
     plain = plain_step(denoiser, images, args.timesteps)
+    ours = partial(source.extract, images, range(len(images)), parts="timesteps")
     full = len(images) * args.timesteps
     work: dict[str, Callable[[], float]] = {
         "forward + backward": lambda: _seconds(plain) / full,
-        "Creditline": lambda: _seconds(lambda: source.extract(images, range(len(images)))) / full,
+        "Creditline": lambda: _seconds(ours) / full,
     }
     with ExitStack() as stack:
         folders = {}
