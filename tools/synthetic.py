@@ -23,6 +23,7 @@ class Pictures:
         self.texts = self.labels = [None] * (stop - start)
         self.columns: dict[str, Any] = {}
         self.label_names, self.shape, self.spec = None, (3, 4, 4), ImageSpec()
+        self.masks = self.mask_ids = self.prompt_template = None
         self.fingerprint = fingerprint(self.ids, self.labels, self.texts, to_dict(self.spec))
         self.start = start
 
