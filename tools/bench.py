@@ -46,8 +46,8 @@ ENGINES = {
     "whole, hooks": ("count-sketch", "hooks", "fp32"),
     "whole, autograd": ("count-sketch", "autograd", "fp32"),
 }
-BATCH = 64
-EVALUATIONS = 60
+BATCH = 128
+EVALUATIONS = 120
 """Of a round, where an image has fewer; they fill a pass."""
 TRAIN, QUERIES = 128, 16
 

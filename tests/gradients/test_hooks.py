@@ -187,7 +187,7 @@ def assert_same(mine, exact):
 
 
 @pytest.mark.parametrize("parts", ["whole", "halves", "timesteps"])
-@pytest.mark.parametrize("rank", [None, 3])
+@pytest.mark.parametrize("rank", [None, 3, 16])  # mixes, or two rounds of the channels
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_as_autograd_has_it(name, rank, parts):
     model = denoiser(MODULES[name]())
@@ -208,7 +208,7 @@ def test_the_size_of_a_pass_changes_nothing(name, microbatch):
     assert_same(mine.gradients(probes, "halves"), exact.gradients(probes, "halves"))
 
 
-@pytest.mark.parametrize("rank", [None, 3])
+@pytest.mark.parametrize("rank", [None, 3, 16])
 @pytest.mark.parametrize("many", [1, 1 << 30])
 @pytest.mark.parametrize("side", [5, 24])
 @pytest.mark.parametrize("name", ["conv", "stride", "dilation", "groups", "depthwise", "pointwise"])

@@ -74,7 +74,7 @@ def test_a_source_obeys_its_bound_before_the_first_gradient(tiny_model, tiny_ima
     assert late.engines[0].microbatch == mine.engines[0].microbatch
     plenty = source(tiny_model)
     plenty.check(tiny_images)
-    assert plenty.engines[0].microbatch == 64
+    assert plenty.engines[0].microbatch == memory.MOST["cpu"]
 
 
 def test_a_number_that_was_asked_for_is_taken(tiny_model, tiny_images, monkeypatch):

@@ -10,8 +10,9 @@ from creditline.gradients.parameters import Layer
 from creditline.gradients.sides import Sides
 
 LAYERS = (
-    Layer("a", ("a.weight", "a.bias"), ((12, 5, 3, 3), (12,))),  # rank 8: one channel, nine places
+    Layer("a", ("a.weight", "a.bias"), ((12, 5, 3, 3), (12,))),  # rank 8: a column a channel
     Layer("b", ("b.weight",), ((6, 40),)),
+    Layer("c", ("c.weight",), ((40, 7, 3, 3),)),  # rank 4: two mixes, rows cut
 )
 
 
@@ -29,8 +30,10 @@ def test_a_rank_that_covers_all_changes_nothing():
 
 def test_sizes_are_those_of_what_is_kept():
     sides = Sides(LAYERS, 8, seed=0)
-    assert sides.sizes == [8 * 1 * 9 + 12, 6 * 8]
-    assert [kept.shape for kept in sides.compress(gradients())] == [(2, 84), (2, 48)]
+    assert sides.sizes == [12 * 5 + 12, 6 * 8, 8 * 7]
+    assert Sides(LAYERS, 4, seed=0).sizes == [12 * 2 + 12, 6 * 4, 4 * 2]
+    shapes = [tuple(kept.shape) for kept in sides.compress(gradients())]
+    assert shapes == [(2, 72), (2, 48), (2, 56)]
 
 
 def test_inner_products_are_unbiased():
@@ -45,18 +48,22 @@ def test_inner_products_are_unbiased():
     assert abs(np.mean(found) - true) < 4 * np.std(found) / np.sqrt(len(found))
 
 
-@pytest.mark.parametrize(("side", "kept"), [("left", 11), ("right", 2)])
-def test_directions_are_orthogonal_and_scaled(side, kept):
-    sides = Sides(LAYERS, 11, seed=3)
-    directions = getattr(sides, side)("a.weight", torch.device("cpu"))
-    assert directions.shape[1] == kept
+@pytest.mark.parametrize(("name", "side", "size"), [("c", "left", 40), ("b", "right", 40)])
+def test_directions_are_orthogonal_and_scaled(name, side, size):
+    kept = 9
+    sides = Sides(LAYERS, kept, seed=3)
+    directions = getattr(sides, side)(f"{name}.weight", torch.device("cpu"))
+    assert directions.shape == (size, kept)
     expected = torch.eye(kept) * len(directions) / kept
     torch.testing.assert_close(directions.T @ directions, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_directions_belong_to_seed_parameter_and_side():
     device = torch.device("cpu")
-    a, again, other = Sides(LAYERS, 4, 0), Sides(LAYERS[:1], 4, 0), Sides(LAYERS, 4, 1)
-    assert torch.equal(a.left("a.weight", device), again.left("a.weight", device))
-    assert not torch.equal(a.left("a.weight", device), other.left("a.weight", device))
-    assert a.left("b.weight", device).shape == (6, 4)
+    a, again, other = Sides(LAYERS, 4, 0), Sides(LAYERS[2:], 4, 0), Sides(LAYERS, 4, 1)
+    assert torch.equal(a.left("c.weight", device), again.left("c.weight", device))
+    assert not torch.equal(a.left("c.weight", device), other.left("c.weight", device))
+    mine, same, changed = (x.columns("c.weight", device) for x in (a, again, other))
+    assert mine.order == same.order
+    assert torch.equal(mine.mixing, same.mixing)
+    assert not torch.equal(mine.mixing, changed.mixing)

@@ -20,7 +20,7 @@ from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
 from creditline.gradients.sides import kept_sizes
 from creditline.gradients.tables import Table, copied, is_table
-from creditline.gradients.taps import Segments, Tap, tap_of
+from creditline.gradients.taps import Kept, Segments, Tap, tap_of
 
 PASSES = 4
 WAITING = 1 << 28
@@ -117,12 +117,12 @@ class HookEngine(Engine):
         """Add the gradients of one pass, summed over evaluations, to the totals."""
         evaluations = join([work[i][0][part.to(work[i][0].t.device)] for i, part in chunk])
         segments = Segments(tuple(len(part) for _, part in chunk))
-        rows = torch.tensor([i for i, _ in chunk], device=self.denoiser.device)
+        rows = slice(chunk[0][0], chunk[-1][0] + 1)  # neighbours, each of them once
 
         def add(found: dict[str, Tensor]) -> None:
             for name, values in found.items():
                 index, place = self._slices[name]
-                totals[index][:, place].index_add_(0, rows, values)
+                totals[index][rows, place].add_(values)
 
         with torch.enable_grad(), self._hooked(segments, add) as leaves:
             value = self.values(evaluations).sum() * self.scale
@@ -154,7 +154,7 @@ class HookEngine(Engine):
                         "engine='autograd' (--engine autograd)."
                     )
                 with torch.no_grad():
-                    kept = tap.keep(x.detach())
+                    kept = tap.keep(x.detach(), output)
                 leaf = None
                 if not output.requires_grad:
                     leaf = output = output.detach().requires_grad_()
@@ -164,7 +164,7 @@ class HookEngine(Engine):
 
             return forward
 
-        def backward(tap: Tap, kept: Tensor, g: Tensor) -> None:
+        def backward(tap: Tap, kept: Kept, g: Tensor) -> None:
             with torch.no_grad():
                 add(tap.contract(kept, g, segments))
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import Weight, kept_weights
+from creditline.gradients.sides import PrincipalSides, Weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ def learn(layers: Sequence[Layer], rank: int, gradients: Iterable[Sequence[Tenso
         rank: most directions of a side.
         gradients: of one image after another, whole and flat, one of shape `(d_l,)` per layer.
     """
-    sums = [_Sums(layer, kept_weights((layer,), rank)) for layer in layers]
+    sums = [_Sums(layer, PrincipalSides.kept((layer,), rank)) for layer in layers]
     for gradient in gradients:
         for one, flat in zip(sums, gradient, strict=True):
             one.add(flat.float().cpu())
@@ -82,7 +82,7 @@ class _Sums:
         return max(0.0, self.square / self.count - float(mean.square().sum()))
 
     def directions(self) -> dict[str, np.ndarray]:
-        kept = {f"{w.name}/{s}": getattr(w, s) for w in self.weights for s, _ in _cut(w)}
+        kept = {f"{w.name}/{s}": _kept(w)[s] for w in self.weights for s, _ in _cut(w)}
         found = {}
         for key, common in self._outers(self.total / self.count):
             _, vectors = np.linalg.eigh((self.moments[key] / self.count - common).numpy())
@@ -106,5 +106,10 @@ def _cut(weight: Weight) -> list[tuple[str, int]]:
     """The sides that are not kept whole, and their sizes."""
     if len(weight.shape) == 1:
         return []
-    pairs = (("left", weight.shape[0], weight.left), ("right", weight.shape[1], weight.right))
-    return [(side, size) for side, size, kept in pairs if kept < size]
+    sizes, kept = {"left": weight.shape[0], "right": weight.shape[1]}, _kept(weight)
+    return [(side, size) for side, size in sizes.items() if kept[side] < size]
+
+
+def _kept(weight: Weight) -> dict[str, int]:
+    """Directions that are kept of rows, and of columns at each place."""
+    return {"left": weight.left, "right": weight.right // weight.shape[2]}

@@ -16,7 +16,7 @@ from creditline.gradients.engine import Engine
 from creditline.gradients.probe import Probe
 from creditline.units import size
 
-MOST = {"cpu": 64}
+MOST = {"cpu": 128}
 """Larger passes are no faster on a CPU."""
 MOST_ELSEWHERE = 1024
 TRIED = (1, 2)

@@ -2,26 +2,28 @@
 
 The gradient of a weight is a sum of outer products `g a'` of output gradients and inputs, so it can
 be projected by projecting its factors, `L' (sum g a') R = sum (L'g)(R'a)'`, and need never be
-formed. A convolution's `R` mixes channels and leaves the places of the kernel apart, so that inputs
-are mixed before their patches are taken, at a fraction of what the convolution itself costs.
+formed. A convolution's inputs are patches, and what is kept of them are columns (`columns.py`).
 Directions are drawn at random, or learnt from the gradients of some images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from creditline.fingerprint import key64
+from creditline.gradients.columns import Columns
 
 if TYPE_CHECKING:
     from creditline.gradients.parameters import Layer
+
+T = TypeVar("T", Tensor, Columns)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Weight:
         name: the parameter's qualified name.
         shape: `(rows, columns, places)`: outputs, inputs, elements of a convolution's kernel or 1;
             `(d,)` of a vector.
-        left, right: directions that are kept of rows and columns.
+        left: directions that are kept of rows.
+        right: those of columns; of a convolution, of columns at places.
     """
 
     name: str
@@ -43,20 +46,25 @@ class Weight:
     @property
     def size(self) -> int:
         """Numbers that are kept."""
-        return self.left * self.right * math.prod(self.shape[2:])
+        return self.left * self.right
 
 
 class Sides:
     """Directions of both sides of every weight of some layers.
 
     Each side is a random subspace, the columns of `L` orthonormal but for the factor
-    `sqrt(rows / left)`, so that `E[L L'] = 1` and inner products are unbiased. A side with no more
-    than `rank` dimensions is kept whole, counting columns once for every place of the kernel. Drawn
-    with numpy by (seed, parameter, side).
+    `sqrt(rows / left)`, so that `E[L L'] = 1` and inner products are unbiased. Drawn with numpy by
+    (seed, parameter, side).
+
+    A linear map's side of more than twice `rank` dimensions is cut to `rank`; with less, projecting
+    would cost more than it spares. A convolution keeps up to `rank` inputs, counted at every place,
+    whole; else one column for every channel (more where there are fewer than half of `rank`), or,
+    with more than `rank` channels, half of `rank` columns of mixes. So few columns are met by up to
+    four times `rank` outputs sooner than these are projected.
 
     Args:
         layers: the gradient's layers.
-        rank: most directions of a side.
+        rank: directions of a side, as described.
         seed: of the directions.
 
     Attributes:
@@ -65,20 +73,53 @@ class Sides:
     """
 
     def __init__(self, layers: Sequence[Layer], rank: int, seed: int) -> None:
-        self.layers, self.seed = tuple(layers), seed
-        self.weights = kept_weights(layers, rank)
-        self.sizes = [sum(self.weights[name].size for name in x.parameters) for x in layers]
-        self._placed: dict[tuple[str, str, torch.device], Tensor] = {}
+        self.layers, self.rank, self.seed = tuple(layers), rank, seed
+        self.weights = self.kept(layers, rank)
+        self.sizes = kept_sizes(layers, self)
+        self._placed: dict[tuple[str, str, torch.device], Any] = {}
+
+    @classmethod
+    def kept(cls, layers: Sequence[Layer], rank: int) -> dict[str, Weight]:
+        """How much of each weight is kept, by parameter name."""
+        return {
+            name: Weight(name, (math.prod(shape),), math.prod(shape), 1)
+            if len(shape) < 2
+            else cls._weight(name, (shape[0], shape[1], math.prod(shape[2:])), rank)
+            for layer in layers
+            for name, shape in zip(layer.parameters, layer.shapes, strict=True)
+        }
+
+    @classmethod
+    def _weight(cls, name: str, shape: tuple[int, int, int], rank: int) -> Weight:
+        rows, columns, places = shape
+        if places == 1:
+            kept = (size if size <= 2 * rank else rank for size in (rows, columns))
+            return Weight(name, shape, *kept)
+        few = max(1, rank // 2)
+        right = few if columns > rank else columns * max(1, few // columns)
+        right = columns * places if columns * places <= rank else right
+        return Weight(name, shape, rows if rows <= 4 * rank else rank, right)
 
     def left(self, name: str, device: torch.device) -> Tensor | None:
         """`L` of a weight, float32 of shape `(rows, left)`; None: the side is whole."""
         weight = self.weights[name]
-        return self._side(name, "left", weight.shape[0], weight.left, device)
+        if weight.left == weight.shape[0]:
+            return None
+        return self._once(name, "left", device, lambda: self._basis(weight, "left"))
 
     def right(self, name: str, device: torch.device) -> Tensor | None:
-        """`R` of a weight, float32 of shape `(columns, right)`; None: the side is whole."""
+        """`R` of a linear map, float32 of shape `(columns, right)`; None: the side is whole."""
         weight = self.weights[name]
-        return self._side(name, "right", weight.shape[1], weight.right, device)
+        if weight.right == weight.shape[1]:
+            return None
+        return self._once(name, "right", device, lambda: self._basis(weight, "right"))
+
+    def columns(self, name: str, device: torch.device) -> Columns | None:
+        """What is kept of a convolution's patches; None: all of it."""
+        weight = self.weights[name]
+        if weight.right == math.prod(weight.shape[1:]):
+            return None
+        return self._once(name, "columns", device, lambda: self._columns(weight))
 
     def compress(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """What is kept of whole gradients.
@@ -110,37 +151,50 @@ class Sides:
         if len(weight.shape) == 1:
             return flat
         matrix = flat.unflatten(-1, weight.shape)
-        left, right = self.left(weight.name, flat.device), self.right(weight.name, flat.device)
-        if right is not None:
-            matrix = right.T @ matrix
-        matrix = matrix.flatten(-2)
-        if left is not None:
-            matrix = left.T @ matrix
-        return matrix.flatten(-2)
+        if weight.shape[2] == 1:
+            right = self.right(name, flat.device)
+            matrix = matrix[..., 0] if right is None else matrix[..., 0] @ right
+        else:
+            columns = self.columns(name, flat.device)
+            matrix = matrix.flatten(-2) if columns is None else columns.of_weight(matrix)
+        left = self.left(name, flat.device)
+        return (matrix if left is None else left.T @ matrix).flatten(-2)
 
-    def _side(
-        self, name: str, side: str, size: int, kept: int, device: torch.device
-    ) -> Tensor | None:
-        if kept == size:
-            return None
+    def _once(self, name: str, side: str, device: torch.device, draw: Callable[[], T]) -> T:
         key = (name, side, device)
         if key not in self._placed:
-            self._placed[key] = torch.from_numpy(self._basis(name, side, size, kept)).to(device)
-        return self._placed[key]
+            self._placed[key] = draw().to(device)
+        found: T = self._placed[key]
+        return found
 
-    def _basis(self, name: str, side: str, size: int, kept: int) -> np.ndarray:
+    def _generator(self, weight: Weight, side: str) -> np.random.Generator:
+        key = key64("two-sided", self.seed, weight.name, side)
+        return np.random.Generator(np.random.Philox(key=key))
+
+    def _basis(self, weight: Weight, side: str) -> Tensor:
         """Directions of one side, float32 of shape `(size, kept)`."""
-        philox = np.random.Philox(key=key64("two-sided", self.seed, name, side))
-        normal = np.random.Generator(philox).standard_normal((size, kept))
+        size, kept = {
+            "left": (weight.shape[0], weight.left),
+            "right": (weight.shape[1], weight.right),
+        }[side]
+        normal = self._generator(weight, side).standard_normal((size, kept))
         basis, upper = np.linalg.qr(normal)
         basis *= np.sign(np.diagonal(upper)) * math.sqrt(size / kept)
-        return basis.astype(np.float32)
+        return torch.from_numpy(basis.astype(np.float32))
+
+    def _columns(self, weight: Weight) -> Columns:
+        _, channels, places = weight.shape
+        if places == 1:
+            return Columns.everywhere(self._basis(weight, "right"), 1)
+        generator = self._generator(weight, "right")
+        return Columns.draw(generator, channels, weight.right, places, self.rank)
 
 
 class PrincipalSides(Sides):
     """The directions of either side along which gradients of images differ most.
 
-    Orthonormal and not scaled: what they leave out is left out of inner products, too.
+    Orthonormal and not scaled: what they leave out is left out of inner products, too. A side keeps
+    at most `rank`; columns of a convolution are the same directions of channels at every place.
 
     Args:
         layers: the gradient's layers.
@@ -154,28 +208,20 @@ class PrincipalSides(Sides):
         super().__init__(layers, rank, seed=0)
         self._directions = directions
 
-    def _basis(self, name: str, side: str, size: int, kept: int) -> np.ndarray:
-        return self._directions[f"{name}/{side}"]
+    @classmethod
+    def _weight(cls, name: str, shape: tuple[int, int, int], rank: int) -> Weight:
+        rows, columns, places = shape
+        return Weight(name, shape, min(rows, rank), places * min(columns, -(-rank // places)))
 
+    def _basis(self, weight: Weight, side: str) -> Tensor:
+        return torch.from_numpy(self._directions[f"{weight.name}/{side}"])
 
-def kept_weights(layers: Sequence[Layer], rank: int) -> dict[str, Weight]:
-    """How many directions of each weight are kept, by parameter name."""
-    return {
-        name: _weight(name, shape, rank)
-        for layer in layers
-        for name, shape in zip(layer.parameters, layer.shapes, strict=True)
-    }
+    def _columns(self, weight: Weight) -> Columns:
+        return Columns.everywhere(self._basis(weight, "right"), weight.shape[2])
 
 
 def kept_sizes(layers: Sequence[Layer], sides: Sides | None) -> list[int]:
     """Numbers that are kept of each layer's gradient; without sides all of them."""
-    return [layer.size for layer in layers] if sides is None else sides.sizes
-
-
-def _weight(name: str, shape: tuple[int, ...], rank: int) -> Weight:
-    if len(shape) < 2:
-        size = math.prod(shape)
-        return Weight(name, (size,), size, 1)
-    rows, columns, places = shape[0], shape[1], math.prod(shape[2:])
-    right = min(columns, -(-rank // places))
-    return Weight(name, (rows, columns, places), min(rows, rank), right)
+    if sides is None:
+        return [layer.size for layer in layers]
+    return [sum(sides.weights[name].size for name in layer.parameters) for layer in layers]

@@ -18,7 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
+from creditline.gradients.columns import Columns
 from creditline.gradients.sides import Sides
+
+Kept = tuple[Tensor, ...]
+"""What a tap remembers between the two ways."""
 
 MANY = 4096
 """Places of a gradient from which on a convolution of its own is worth a call."""
@@ -91,12 +95,12 @@ class Tap(ABC):
         """Whether the module works as the tap reckons; a subclass may do otherwise."""
         return type(module) in cls.kinds
 
-    @abstractmethod
-    def keep(self, x: Tensor) -> Tensor:
-        """What has to be remembered of the module's input."""
+    def keep(self, x: Tensor, y: Tensor) -> Kept:
+        """What has to be remembered of the module's input and output: the input."""
+        return (x,)
 
     @abstractmethod
-    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
         """Gradients summed over each segment, `(segments, size)` by qualified name."""
 
     def _sides(self, own: str, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
@@ -112,13 +116,13 @@ class LinearTap(Tap):
 
     kinds = (nn.Linear,)
 
-    def keep(self, x: Tensor) -> Tensor:
+    def keep(self, x: Tensor, y: Tensor) -> Kept:
         _, right = self._sides("weight", x.device)
-        return x if right is None else x @ right.to(x.dtype)
+        return (x if right is None else x @ right.to(x.dtype),)
 
-    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
         found = {}
-        a, g = _places(kept), _places(g)
+        a, g = _places(kept[0]), _places(g)
         if "bias" in self.names:
             found[self.names["bias"]] = segments.sum(g.float().sum(1))
         if "weight" in self.names:
@@ -129,9 +133,9 @@ class LinearTap(Tap):
 
 
 class ConvTap(Tap):
-    """A convolution is a linear map of patches; their channels are mixed before they are taken.
+    """A convolution is a linear map of patches, of which a few columns are kept.
 
-    With groups, every group has its own output rows and its own patches, but one `R`.
+    With groups, every group has its own output rows and its own patches, but the same columns.
     """
 
     kinds = (nn.Conv2d,)
@@ -141,15 +145,12 @@ class ConvTap(Tap):
         plain = super().fits(module)
         return plain and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
-    def keep(self, x: Tensor) -> Tensor:
-        _, right = self._sides("weight", x.device)
-        if right is None:
-            return x
-        channels = x.flatten(2).unflatten(1, (self.module.groups, -1))
-        mixed = right.T.to(x.dtype)[None] @ channels  # without [None] the channels are copied
-        return mixed.flatten(1, 2).unflatten(2, x.shape[2:])
+    def keep(self, x: Tensor, y: Tensor) -> Kept:
+        """Columns of the patches, `(n, groups, m, h, w)`; where all are kept, the input."""
+        columns = self._columns(x.device)
+        return (x if columns is None else columns.of_input(x, self.module),)
 
-    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
         module, found, shape = self.module, {}, g.shape[2:]
         g = g.flatten(2)  # (n, rows, places)
         if "bias" in self.names:
@@ -157,16 +158,26 @@ class ConvTap(Tap):
         if "weight" not in self.names:
             return found
         left, _ = self._sides("weight", g.device)
+        columns = self._columns(g.device)
         g = g.unflatten(1, (module.groups, -1))
         if left is not None:
             g = left.to(g.dtype).unflatten(0, (module.groups, -1)).mT @ g
-        outer = self._outer(g.float().unflatten(3, shape), kept.float(), segments)
-        # One R for all groups: what they see of it adds up where the left side mixes them.
+        g, a = g.float().unflatten(3, shape), kept[0].float()
+        if columns is None:
+            outer = self._whole(g, a, segments)
+        else:
+            outer = _outer(g, a, segments) * columns.factor
+        # The same columns of all groups: they add up where the left side mixes groups.
         outer = outer if left is None else outer.sum(1, keepdim=True)
         found[self.names["weight"]] = outer.flatten(1)
         return found
 
-    def _outer(self, g: Tensor, x: Tensor, segments: Segments) -> Tensor:
+    def _columns(self, device: torch.device) -> Columns | None:
+        if self.sides is None or "weight" not in self.names:
+            return None
+        return self.sides.columns(self.names["weight"], device)
+
+    def _whole(self, g: Tensor, x: Tensor, segments: Segments) -> Tensor:
         """`sum g a'` of every group, with `a` the patches of the input.
 
         Args:
@@ -175,19 +186,13 @@ class ConvTap(Tap):
             segments: what is summed.
 
         Returns:
-            Shape `(segments, groups, o, i, *kernel)`.
+            Shape `(segments, groups, o, i * places of the kernel)`.
         """
-        _, groups, o, h, w = g.shape
-        i, kernel = x.shape[1] // groups, self.module.kernel_size
-        columns, places = i * math.prod(kernel), h * w
-        if columns > i and (self.sides is None or places * max(segments.lengths) >= MANY):
+        module, places = self.module, math.prod(g.shape[3:])
+        thin = self.sides is not None and places * max(segments.lengths) < MANY
+        if math.prod(module.kernel_size) > 1 and not thin:
             return self._by_convolution(g, x, segments)
-        a, g = self._patches(x), g.flatten(3)
-        if o * columns <= (o + columns) * places:  # smaller than its factors: a sum at the end
-            outer = segments.sum(g @ a.flatten(5).flatten(2, 4).mT)
-        else:
-            outer = segments.reduce(_over_evaluations, g, a)
-        return outer.unflatten(3, (i, *kernel))
+        return _outer(g, self._patches(x.unflatten(1, (module.groups, -1))), segments)
 
     def _patches(self, x: Tensor) -> Tensor:
         """What is seen at each place, a view of shape `(n, groups, i, *kernel, h, w)`.
@@ -196,75 +201,79 @@ class ConvTap(Tap):
         """
         module = self.module
         (up, left), (tall, wide) = module.padding, module.kernel_size
-        windows = functional.pad(x, (left, left, up, up))
-        for axis, size in ((2, tall), (3, wide)):
-            step, apart = module.stride[axis - 2], module.dilation[axis - 2]
+        windows = functional.pad(x, (left, left, up, up)) if up or left else x
+        for axis, size in ((3, tall), (4, wide)):
+            step, apart = module.stride[axis - 3], module.dilation[axis - 3]
             windows = windows.unfold(axis, (size - 1) * apart + 1, step)[..., ::apart]
-        return windows.permute(0, 1, 4, 5, 2, 3).unflatten(1, (module.groups, -1))
+        return windows.permute(0, 1, 2, 5, 6, 3, 4)
 
     def _by_convolution(self, g: Tensor, x: Tensor, segments: Segments) -> Tensor:
-        """`_outer` by the weight gradient of a convolution, one for each segment."""
+        """`_whole` by the weight gradient of a convolution, one for each segment."""
         module, lengths, groups = self.module, segments.lengths, g.shape[1]
         o, i = g.shape[2], x.shape[1] // groups
         settings = module.stride, module.padding, module.dilation, groups
-        found = x.new_empty(len(lengths), groups, o, i, *module.kernel_size)
         shape = (groups * o, i, *module.kernel_size)
+        found = x.new_empty(len(lengths), *shape)
         parts = zip(found, g.flatten(1, 2).split(lengths), x.split(lengths), strict=True)
         for one, gradient, seen in parts:
-            one.copy_(conv2d_weight(seen, shape, gradient, *settings).view_as(one))
-        return found
+            one.copy_(conv2d_weight(seen, shape, gradient, *settings))
+        return found.unflatten(1, (groups, o)).flatten(3)
 
 
-class NormTap(Tap):
-    """`y = w x̂ + b`: `dw = sum g x̂`, with the normalised input reckoned once more."""
+class GroupNormTap(Tap):
+    """`y = w x̂ + b` by channel: `dw = sum g x̂` and `db = sum g` over places, in one pass of both.
 
-    def keep(self, x: Tensor) -> Tensor:
-        return x
+    The mean and scale of the input are those that autograd has kept for its own pass back.
+    """
 
-    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+    kinds = (nn.GroupNorm,)
+
+    def keep(self, x: Tensor, y: Tensor) -> Kept:
+        node = y.grad_fn
+        if type(node).__name__ != "NativeGroupNormBackward0":  # nothing before it is differentiable
+            groups, eps = self.module.num_groups, self.module.eps
+            size = x.shape[0], x.shape[1], math.prod(x.shape[2:])
+            _, mean, scale = torch.native_group_norm(x.contiguous(), None, None, *size, groups, eps)
+            return x, mean, scale
+        return x, node._saved_result1, node._saved_result2  # type: ignore[union-attr]
+
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+        x, mean, scale = (part.float().contiguous() for part in kept)
+        n, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
+        # All images as if they were channels of one, whose gradients come channel by channel.
+        flat = (1, n * channels, places)
+        _, weight, bias = torch.ops.aten.native_group_norm_backward(
+            *(g.float().contiguous().view(flat), x.view(flat), mean.view(1, -1), scale.view(1, -1)),
+            *(x.new_ones(n * channels), *flat, mean.numel(), (False, True, True)),
+        )
+        sums = {"weight": weight, "bias": bias}
+        return {name: segments.sum(sums[own].view(n, channels)) for own, name in self.names.items()}
+
+
+class LayerNormTap(Tap):
+    """`y = w x̂ + b` over the last dimensions, with the normalised input reckoned once more."""
+
+    kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.LayerNorm,)
+
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
         found = {}
         if "bias" in self.names:
             found[self.names["bias"]] = segments.sum(self._over_places(g))
         if "weight" in self.names:
-            found[self.names["weight"]] = segments.sum(
-                self._over_places(self._hat(kept.float()).mul_(g))
-            )
+            seen = self._over_places(self._hat(kept[0].float()).mul_(g))
+            found[self.names["weight"]] = segments.sum(seen)
         if self.sides is None:
             return found
         # A norm over several dimensions has a weight with sides.
         return {name: self.sides.one(name, values) for name, values in found.items()}
 
-    @abstractmethod
-    def _hat(self, x: Tensor) -> Tensor:
-        """The normalised input."""
-
-    @abstractmethod
     def _over_places(self, x: Tensor) -> Tensor:
         """Sums of shape `(n, d)`."""
-
-
-class GroupNormTap(NormTap):
-    """Channels, then places."""
-
-    kinds = (nn.GroupNorm,)
-
-    def _hat(self, x: Tensor) -> Tensor:
-        return functional.group_norm(x, self.module.num_groups, None, None, self.module.eps)
-
-    def _over_places(self, x: Tensor) -> Tensor:
-        return x.flatten(2).float().sum(2)
-
-
-class LayerNormTap(NormTap):
-    """Places, then the normalised dimensions."""
-
-    kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.LayerNorm,)
-
-    def _hat(self, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, self._shape, None, None, self.module.eps)
-
-    def _over_places(self, x: Tensor) -> Tensor:
         return _places(x.flatten(-len(self._shape))).float().sum(1)
+
+    def _hat(self, x: Tensor) -> Tensor:
+        """The normalised input."""
+        return functional.layer_norm(x, self._shape, None, None, self.module.eps)
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -307,12 +316,10 @@ class EmbeddingTap(Tap):
             or module.sparse
         )
 
-    def keep(self, x: Tensor) -> Tensor:
-        return x
-
-    def contract(self, kept: Tensor, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
         left, right = self._sides("weight", g.device)
-        rows = kept.flatten(1) if kept.ndim > 1 else kept[:, None]
+        (seen,) = kept
+        rows = seen.flatten(1) if seen.ndim > 1 else seen[:, None]
         size = self.module.num_embeddings
         one_hot = functional.one_hot(rows, size).float() if left is None else left[rows]
         a = _places(g)
@@ -336,8 +343,27 @@ def _places(x: Tensor) -> Tensor:
     return x.flatten(1, -2) if x.ndim > 2 else x[:, None]
 
 
+def _outer(g: Tensor, a: Tensor, segments: Segments) -> Tensor:
+    """`sum g a'` over places and the evaluations of each segment, in every group.
+
+    Args:
+        g: shape `(n, groups, o, h, w)`.
+        a: shape `(n, groups, *i, h, w)`.
+        segments: what is summed.
+
+    Returns:
+        Shape `(segments, groups, o, i)`.
+    """
+    o, columns, places = g.shape[2], math.prod(a.shape[2:-2]), math.prod(g.shape[3:])
+    g = g.flatten(3)
+    if o * columns <= (o + columns) * places:  # smaller than its factors: a sum at the end
+        # Outputs last: they are as many as processors like, columns often an odd number.
+        return segments.sum(a.flatten(-2).flatten(2, -2) @ g.mT).mT
+    return segments.reduce(_over_evaluations, g, a)
+
+
 def _over_evaluations(g: Tensor, a: Tensor) -> Tensor:
-    """`sum g a'` over evaluations and places: `(s, l, groups, o, places)` and `(s, l, groups, i,
-    *kernel, h, w)` to `(s, groups, o, i * kernel)`."""
-    a = a.movedim(1, -3).flatten(5).flatten(2, 4)
+    """`sum g a'` over evaluations and places: `(s, l, groups, o, places)` and `(s, l, groups, *i,
+    h, w)` to `(s, groups, o, i)`."""
+    a = a.movedim(1, -3).flatten(-3).flatten(2, -2)
     return g.movedim(1, -2).flatten(3) @ a.mT

@@ -216,11 +216,12 @@ def lay_out(
 
 def projected_sizes(settings: Projection, layers: Sequence[Layer]) -> list[int]:
     """Numbers of each layer's gradient that are projected."""
-    from creditline.gradients.sides import kept_weights
+    from creditline.gradients.sides import PrincipalSides, Sides
 
     if not settings.sided:
         return [layer.size for layer in layers]
-    weights = kept_weights(layers, settings.rank)
+    kind = PrincipalSides if settings.projection == "principal" else Sides
+    weights = kind.kept(layers, settings.rank)
     return [sum(weights[name].size for name in layer.parameters) for layer in layers]
 
 

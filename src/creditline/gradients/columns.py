@@ -1,0 +1,151 @@
+"""Columns: what is kept of the patches that a convolution sees.
+
+A patch has a number for every channel at every place of the kernel. A column is one number of each
+patch: one mix of the channels, looked at from one place. To mix channels before patches are taken
+costs little, and to take them is to shift pictures. With few channels the mixes are the channels
+themselves, and nothing is multiplied at all.
+
+Inner products of two gradients are sums over mixes and places. Neighbouring places see nearly the
+same, so that orthogonal mixes which share the places out among them tell more of the sum than few
+mixes seen from every place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Columns of one convolution's patches.
+
+    Attributes:
+        channels: of the input, within a group.
+        count: columns, m. Without mixing a multiple of the channels: rounds of all of them.
+        mixing: float32 of shape `(channels, m)`; None: channels as they are.
+        order: places of the kernel, in the order in which columns take turns at them; another round
+            starts at the next one.
+        factor: by which what is seen stands for all places and channels.
+    """
+
+    channels: int
+    count: int
+    mixing: Tensor | None
+    order: tuple[int, ...]
+    factor: float
+
+    @classmethod
+    def draw(
+        cls, generator: np.random.Generator, channels: int, count: int, places: int, most: int
+    ) -> Columns:
+        """Random columns: orthonormal mixes, and an order of places.
+
+        The factor `sqrt(places channels / m)` leaves inner products unbiased, since every place is
+        as likely as any other for a column, and so is every direction for a mix.
+
+        Args:
+            generator: of both.
+            channels, count, places: as above; places of the kernel.
+            most: up to so many channels are not mixed.
+        """
+        order = tuple(generator.permutation(places).tolist())
+        mixing = None
+        if channels > most:
+            basis, upper = np.linalg.qr(generator.standard_normal((channels, count)))
+            basis *= np.sign(np.diagonal(upper))
+            mixing = torch.from_numpy(basis.astype(np.float32))
+        return cls(channels, count, mixing, order, math.sqrt(places * channels / count))
+
+    @classmethod
+    def everywhere(cls, directions: Tensor, places: int) -> Columns:
+        """Some mixes, each looked at from every place, and nothing in the place of others.
+
+        Args:
+            directions: float32 of shape `(channels, d)`; columns are `(d, places)`.
+            places: of the kernel.
+        """
+        mixing = directions.repeat_interleave(places, dim=1)
+        channels, count = mixing.shape
+        return cls(channels, count, mixing, tuple(range(places)), 1.0)
+
+    def to(self, device: torch.device) -> Columns:
+        mixing = None if self.mixing is None else self.mixing.to(device)
+        return Columns(self.channels, self.count, mixing, self.order, self.factor)
+
+    def of_input(self, x: Tensor, module: Any) -> Tensor:
+        """Columns of all patches, without the factor.
+
+        Args:
+            x: the convolution's input, shape `(n, groups * channels, height, width)`.
+            module: the convolution.
+
+        Returns:
+            Shape `(n, groups, m, h, w)`, with the height and width of the output.
+        """
+        x = x.unflatten(1, (module.groups, -1))
+        if self.mixing is not None:
+            # without [None] the channels would be copied
+            mixed = self.mixing.T.to(x.dtype)[None] @ x.flatten(3)
+            x = mixed.unflatten(3, x.shape[3:])
+        elif self.count > self.channels:
+            x = x.repeat(1, 1, self.count // self.channels, 1, 1)
+        ways = [_way(x.shape[3 + axis], module, axis) for axis in (0, 1)]
+        found = x.new_zeros(*x.shape[:3], *(size for size, _ in ways))
+        for place, columns in self._turns():
+            down, across = divmod(place, module.kernel_size[1])
+            (to_y, from_y), (to_x, from_x) = ways[0][1][down], ways[1][1][across]
+            found[:, :, columns, to_y, to_x] = x[:, :, columns, from_y, from_x]
+        return found
+
+    def of_weight(self, matrix: Tensor) -> Tensor:
+        """Columns of a weight's gradient, with the factor.
+
+        Args:
+            matrix: shape `(..., rows, channels, places)`.
+
+        Returns:
+            Shape `(..., rows, m)`.
+        """
+        found = matrix.new_empty(*matrix.shape[:-2], self.count)
+        channels = torch.arange(self.count) % self.channels
+        for place, columns in self._turns():
+            seen = matrix[..., place]
+            if self.mixing is None:
+                found[..., columns] = seen[..., channels[columns]]
+            else:
+                found[..., columns] = seen @ self.mixing[:, columns]
+        return found * self.factor
+
+    def _turns(self) -> Iterator[tuple[int, slice]]:
+        """Places, and the columns that look from there."""
+        places = len(self.order)
+        width = self.count if self.mixing is not None else self.channels
+        for turn, start in enumerate(range(0, self.count, width)):
+            for i in range(min(places, width)):
+                yield self.order[(i + turn) % places], slice(start + i, start + width, places)
+
+
+def _way(size: int, module: Any, axis: int) -> tuple[int, Sequence[tuple[slice, slice]]]:
+    """The output's size along one axis and, of each place, where it looks from and to.
+
+    What looks beyond the picture is left out: there are zeros.
+    """
+    kernel, step, apart, pad = (
+        getattr(module, name)[axis] for name in ("kernel_size", "stride", "dilation", "padding")
+    )
+    out = (size + 2 * pad - apart * (kernel - 1) - 1) // step + 1
+    found = []
+    for place in range(kernel):
+        shift = place * apart - pad
+        first = max(0, -(shift // step))
+        last = max(first, min(out, (size - 1 - shift) // step + 1))
+        start = first * step + shift
+        found.append((slice(first, last), slice(start, start + (last - first) * step, step)))
+    return out, found
