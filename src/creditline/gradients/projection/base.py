@@ -34,9 +34,10 @@ BUDGETS = ("sqrt", "size", "variance")
 class Projection:
     """How a gradient of `d` elements becomes a feature of `k`.
 
-    `two-sided` first sees each weight's gradient from at most `rank` directions of either side,
-    then sketches what is left: it never needs the weight gradients themselves. `principal` does so
-    from directions that are learnt from some of the training images.
+    `two-sided` first sees each weight's gradient from some `rank` directions of either side, of a
+    convolution from columns (`Sides`), then sketches what is left: it never needs the weight
+    gradients themselves. `principal` does so from directions that are learnt from some of the
+    training images.
 
     With the layout `layers`, `budget` says what a layer's dimensions are in proportion to: the
     square root of its size, its size, or the variance of its gradient over images, likewise learnt.
