@@ -3,7 +3,8 @@
 For each network and number of timesteps, CPU time per evaluation (an image at a timestep) of one
 thread over that of a plain batched forward and backward pass of the same evaluations. The rounds of
 all engines are interleaved, so that a busy moment of the machine meets all; figures are medians of
-the rounds' ratios. Then what half precision does to scores, with the model that ships with the
+the rounds' ratios. The plain pass runs with the allocator as PyTorch leaves it and, in a column of
+its own, with freed memory kept, as an extraction does. Then what half precision does to scores, with the model that ships with the
 benchmark `icons`.
 """
 
@@ -21,6 +22,7 @@ from diffusers import DDPMScheduler
 from scipy.stats import spearmanr
 
 from creditline import methods
+from creditline.allocator import freed_memory_kept
 from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
 from creditline.data.image_set import ImageSet
@@ -46,6 +48,7 @@ ENGINES = {
     "whole, hooks": ("count-sketch", "hooks", "fp32"),
     "whole, autograd": ("count-sketch", "autograd", "fp32"),
 }
+KEPT = "plain, freed memory kept"
 BATCH = 128
 EVALUATIONS = 120
 """Of a round, where an image has fewer; they fill a pass."""
@@ -64,7 +67,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="the plain pass compiled, too")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    columns = [*args.engines, *(["plain, compiled"] if args.compile else [])]
+    columns = [*args.engines, KEPT, *(["plain, compiled"] if args.compile else [])]
     print(f"| network | parameters | T | plain, ms per evaluation | {' | '.join(columns)} |")
     print("| --- | --: | --: | --: |" + " --: |" * len(columns))
     for name in args.networks:
@@ -93,6 +96,7 @@ def _measure(
         spec = override(FeatureSpec(), {**settings, "precision": precision, "dim": args.dim})
         source = GradientSource([denoiser], spec)
         work.append(lambda s=source: s.extract(images, range(n), parts="halves"))  # type: ignore[misc]
+    work.append(_kept(work[0]))
     if args.compile:
         compiled = copy(denoiser)
         compiled.module = torch.compile(denoiser.module)
@@ -103,6 +107,14 @@ def _measure(
     plain = statistics.median(first for first, *_ in rounds)
     ratios = [[other / first for other in others] for first, *others in rounds]
     return plain, [statistics.median(column) for column in zip(*ratios, strict=True)]
+
+
+def _kept(work: Callable[[], object]) -> Callable[[], object]:
+    def run() -> None:
+        with freed_memory_kept():
+            work()
+
+    return run
 
 
 def _scores() -> None:

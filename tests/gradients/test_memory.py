@@ -45,6 +45,18 @@ def test_the_peak_stays_within_the_bound_and_fills_it(tiny_model, tiny_images, k
     assert 0.4 * bound < memory._peak(engine, one, size, memory._whole) <= bound
 
 
+@pytest.mark.parametrize("kind", [*KINDS, ("count-sketch", "hooks")])
+def test_a_pass_leaves_nothing_but_its_result(tiny_model, tiny_images, kind):
+    (engine,) = source(tiny_model, kind).engines
+    one = probe(tiny_model, tiny_images)
+    with memory._Ledger(engine.denoiser.module) as ledger:
+        memory._whole(engine, one)
+        live = ledger.live  # what is drawn once and kept
+        for _ in range(3):
+            memory._whole(engine, one)
+            assert ledger.live == live
+
+
 def test_bytes_are_counted_while_tensors_live():
     module = torch.nn.Linear(1000, 10)
     with memory._Ledger(module) as ledger:

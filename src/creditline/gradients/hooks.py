@@ -154,7 +154,8 @@ class HookEngine(Engine):
                         "engine='autograd' (--engine autograd)."
                     )
                 with torch.no_grad():
-                    kept = tap.keep(x.detach(), output)
+                    # Detached: the graph holds the hook below, and would hold itself by it.
+                    kept = tuple(part.detach() for part in tap.keep(x, output))
                 leaf = None
                 if not output.requires_grad:
                     leaf = output = output.detach().requires_grad_()

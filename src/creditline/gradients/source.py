@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from creditline.allocator import freed_memory_kept
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoded import Encoded
@@ -178,7 +179,7 @@ class GradientSource:
         )
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
-        with one_thread():
+        with one_thread(), freed_memory_kept():
             for engine in self.engines:
                 probes = _probes(engine.denoiser, images, indices, plan, role, trajectories)
                 self.fit(engine, probes[0])
