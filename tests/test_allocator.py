@@ -41,11 +41,10 @@ NEEDS_GLIBC = pytest.mark.skipif(allocator._glibc() is None, reason="another C l
 def _grown(**environment: str) -> list[int]:
     """Megabytes kept inside and after, of 320 that were used and freed."""
     others = {k: v for k, v in os.environ.items() if k not in allocator.SETTINGS}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        **{"capture_output": True, "check": True, "text": True, "env": others | environment},
+    printed = subprocess.check_output(
+        [sys.executable, "-c", PROGRAM], env=others | environment, text=True
     )
-    return [int(word) for word in done.stdout.split()]
+    return [int(word) for word in printed.split()]
 
 
 @NEEDS_GLIBC

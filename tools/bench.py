@@ -4,8 +4,8 @@ For each network and number of timesteps, CPU time per evaluation (an image at a
 thread over that of a plain batched forward and backward pass of the same evaluations. The rounds of
 all engines are interleaved, so that a busy moment of the machine meets all; figures are medians of
 the rounds' ratios. The plain pass runs with the allocator as PyTorch leaves it and, in a column of
-its own, with freed memory kept, as an extraction does. Then what half precision does to scores, with the model that ships with the
-benchmark `icons`.
+its own, with freed memory kept, as an extraction does. Then what half precision does to scores,
+with the model that ships with the benchmark `icons`.
 """
 
 from __future__ import annotations
