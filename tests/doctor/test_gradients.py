@@ -47,7 +47,8 @@ def test_a_wrong_engine_fails(make, examine, monkeypatch):
 @pytest.mark.parametrize("normalise", ["none", "timestep"])
 @pytest.mark.parametrize("draws", [1, 3])
 def test_reference_follows_the_settings(make, examine, normalise, draws):
-    diagnosis = examine(make(), normalise=normalise, draws=draws, parameters="*,!first.*")
+    chosen = {"normalise": normalise, "draws": draws, "parameters": "*,!first.*", "dim": 64}
+    diagnosis = examine(make(), **chosen)
     assert diagnosis["equal to autograd"].status == "ok"
 
 

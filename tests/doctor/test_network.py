@@ -93,7 +93,7 @@ def test_parameters_left_out_are_named_with_the_share(make, examine):
     model = make()
     total = sum(p.numel() for p in model.module.parameters())
     kept = model.module.last.weight.numel()
-    finding = examine(model, parameters="last.weight")["coverage"]
+    finding = examine(model, parameters="last.weight", dim=64)["coverage"]
     assert finding.status == "warn"
     assert f"{kept:,} of {total:,}" in finding.text
     assert "first.weight" in finding.text

@@ -103,12 +103,17 @@ class Tap(ABC):
     def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
         """Gradients summed over each segment, `(segments, size)` by qualified name."""
 
-    def _sides(self, own: str, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-        """Left and right directions of one weight; None: the side is whole."""
-        if self.sides is None or own not in self.names:
-            return None, None
-        name = self.names[own]
-        return self.sides.left(name, device), self.sides.right(name, device)
+    def _left(self, device: torch.device) -> Tensor | None:
+        """Directions of the weight's rows; None: the side is whole."""
+        if self.sides is None or "weight" not in self.names:
+            return None
+        return self.sides.left(self.names["weight"], device)
+
+    def _right(self, device: torch.device) -> Tensor | None:
+        """Directions of the weight's columns; None: the side is whole."""
+        if self.sides is None or "weight" not in self.names:
+            return None
+        return self.sides.right(self.names["weight"], device)
 
 
 class LinearTap(Tap):
@@ -117,7 +122,7 @@ class LinearTap(Tap):
     kinds = (nn.Linear,)
 
     def keep(self, x: Tensor, y: Tensor) -> Kept:
-        _, right = self._sides("weight", x.device)
+        right = self._right(x.device)
         return (x if right is None else x @ right.to(x.dtype),)
 
     def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
@@ -126,7 +131,7 @@ class LinearTap(Tap):
         if "bias" in self.names:
             found[self.names["bias"]] = segments.sum(g.float().sum(1))
         if "weight" in self.names:
-            left, _ = self._sides("weight", g.device)
+            left = self._left(g.device)
             g = g if left is None else g @ left.to(g.dtype)
             found[self.names["weight"]] = segments.outer(g.float(), a.float()).flatten(1)
         return found
@@ -157,7 +162,7 @@ class ConvTap(Tap):
             found[self.names["bias"]] = segments.sum(g.float().sum(2))
         if "weight" not in self.names:
             return found
-        left, _ = self._sides("weight", g.device)
+        left = self._left(g.device)
         columns = self._columns(g.device)
         g = g.unflatten(1, (module.groups, -1))
         if left is not None:
@@ -317,7 +322,7 @@ class EmbeddingTap(Tap):
         )
 
     def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
-        left, right = self._sides("weight", g.device)
+        left, right = self._left(g.device), self._right(g.device)
         (seen,) = kept
         rows = seen.flatten(1) if seen.ndim > 1 else seen[:, None]
         size = self.module.num_embeddings
