@@ -18,9 +18,10 @@ from creditline.gradients.engine import Engine, Work
 from creditline.gradients.parameters import Layer, differentiable
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
+from creditline.gradients.segments import Segments
 from creditline.gradients.sides import kept_sizes
 from creditline.gradients.tables import Table, copied, is_table
-from creditline.gradients.taps import Kept, Segments, Tap, tap_of
+from creditline.gradients.taps import Kept, Tap, tap_of
 
 PASSES = 4
 WAITING = 1 << 28

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from creditline.gradients.columns import Columns
+from creditline.gradients.segments import Segments
 from creditline.gradients.sides import Sides
 
 Kept = tuple[Tensor, ...]
@@ -26,49 +26,6 @@ Kept = tuple[Tensor, ...]
 
 MANY = 4096
 """Places of a gradient from which on a convolution of its own is worth a call."""
-
-
-@dataclass(frozen=True)
-class Segments:
-    """How the evaluations of a pass belong to the gradients that are wanted.
-
-    Attributes:
-        lengths: evaluations of each gradient, one after another in the batch.
-    """
-
-    lengths: tuple[int, ...]
-
-    def sum(self, rows: Tensor) -> Tensor:
-        """Sums over each segment.
-
-        Args:
-            rows: shape `(n * f, ...)`, n evaluations with f rows each.
-
-        Returns:
-            Shape `(segments, ...)`.
-        """
-        return self.reduce(lambda x: x.sum(1), rows)
-
-    def outer(self, g: Tensor, a: Tensor) -> Tensor:
-        """Outer products summed over places and each segment.
-
-        Args:
-            g, a: shape `(n * f, places, o)` and `(n * f, places, i)`.
-
-        Returns:
-            Shape `(segments, o, i)`.
-        """
-        return self.reduce(lambda g, a: g.flatten(1, 2).mT @ a.flatten(1, 2), g, a)
-
-    def reduce(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-        """Apply what takes `(s, l, ...)` to `(s, ...)` to the rows of each segment."""
-        n, length = sum(self.lengths), self.lengths[0]
-        rows = len(tensors[0]) // n
-        if all(other == length for other in self.lengths):
-            return function(*(x.unflatten(0, (-1, length * rows)) for x in tensors))
-        split = [x.split([length * rows for length in self.lengths]) for x in tensors]
-        parts = [function(*(x[None] for x in group)) for group in zip(*split, strict=True)]
-        return torch.cat(parts)
 
 
 class Tap(ABC):

@@ -1,0 +1,52 @@
+"""Segments: which evaluations of a pass belong to which gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Segments:
+    """How the evaluations of a pass belong to the gradients that are wanted.
+
+    Attributes:
+        lengths: evaluations of each gradient, one after another in the batch.
+    """
+
+    lengths: tuple[int, ...]
+
+    def sum(self, rows: Tensor) -> Tensor:
+        """Sums over each segment.
+
+        Args:
+            rows: shape `(n * f, ...)`, n evaluations with f rows each.
+
+        Returns:
+            Shape `(segments, ...)`.
+        """
+        return self.reduce(lambda x: x.sum(1), rows)
+
+    def outer(self, g: Tensor, a: Tensor) -> Tensor:
+        """Outer products summed over places and each segment.
+
+        Args:
+            g, a: shape `(n * f, places, o)` and `(n * f, places, i)`.
+
+        Returns:
+            Shape `(segments, o, i)`.
+        """
+        return self.reduce(lambda g, a: g.flatten(1, 2).mT @ a.flatten(1, 2), g, a)
+
+    def reduce(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """Apply what takes `(s, l, ...)` to `(s, ...)` to the rows of each segment."""
+        n, length = sum(self.lengths), self.lengths[0]
+        rows = len(tensors[0]) // n
+        if all(other == length for other in self.lengths):
+            return function(*(x.unflatten(0, (-1, length * rows)) for x in tensors))
+        split = [x.split([length * rows for length in self.lengths]) for x in tensors]
+        parts = [function(*(x[None] for x in group)) for group in zip(*split, strict=True)]
+        return torch.cat(parts)
