@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -23,30 +22,18 @@ class AutogradEngine(Engine):
     """
 
     def means(self, work: Sequence[Work]) -> list[Tensor]:
-        totals = self._totals(work)
+        sums = self._sums(work)
+        names = [name for layer in self.layers for name in layer.parameters]
         with differentiable(self.denoiser.module, self.layers) as parameters:
-            for row, one in enumerate(work):
-                self._add([layer[row] for layer in totals], one, parameters)
-        return totals
+            for row, (probe, group) in enumerate(work):
+                for part in group.to(probe.t.device).split(self.microbatch):
+                    found = self._gradients(probe[part], [p for layer in parameters for p in layer])
+                    for name, gradient in zip(names, found, strict=True):
+                        sums.add(name, row, self.keep(name, gradient.flatten())[None])
+        return sums.layers()
 
-    def _add(self, totals: list[Tensor], work: Work, parameters: list[list[Tensor]]) -> None:
-        """Add the gradient of the mean objective over some evaluations, flat per layer."""
-        probe, group = work
-        for part in group.to(probe.t.device).split(self.microbatch):
-            found = self._gradients(probe[part], parameters)
-            for layer, total, gradients in zip(self.layers, totals, found, strict=True):
-                start = 0
-                for name, gradient in zip(layer.parameters, gradients, strict=True):
-                    kept = self.keep(name, gradient.flatten())
-                    total[start : start + len(kept)].add_(kept, alpha=1 / (len(group) * self.scale))
-                    start += len(kept)
-
-    def _gradients(self, probe: Probe, parameters: list[list[Tensor]]) -> list[tuple[Tensor, ...]]:
+    def _gradients(self, probe: Probe, parameters: list[Tensor]) -> tuple[Tensor, ...]:
         with torch.enable_grad():
             value = self.values(probe).sum() * self.scale
             # A parameter that the output does not depend on has gradient zero.
-            found = torch.autograd.grad(
-                value, [p for layer in parameters for p in layer], materialize_grads=True
-            )
-        rest = iter(found)
-        return [tuple(islice(rest, len(layer))) for layer in parameters]
+            return torch.autograd.grad(value, parameters, materialize_grads=True)

@@ -97,11 +97,13 @@ class Columns:
         elif self.count > self.channels:
             x = x.repeat(1, 1, self.count // self.channels, 1, 1)
         ways = [_way(x.shape[3 + axis], module, axis) for axis in (0, 1)]
-        found = x.new_zeros(*x.shape[:3], *(size for size, _ in ways))
+        found = x.new_empty(*x.shape[:3], *(size for size, _ in ways))
         for place, columns in self._turns():
             down, across = divmod(place, module.kernel_size[1])
             (to_y, from_y), (to_x, from_x) = ways[0][1][down], ways[1][1][across]
-            found[:, :, columns, to_y, to_x] = x[:, :, columns, from_y, from_x]
+            part = found[:, :, columns]
+            part[..., to_y, to_x] = x[:, :, columns, from_y, from_x]
+            _clear_around(part, to_y, to_x)
         return found
 
     def of_weight(self, matrix: Tensor) -> Tensor:
@@ -132,10 +134,23 @@ class Columns:
                 yield self.order[(i + turn) % places], slice(start + i, start + width, places)
 
 
+def _clear_around(part: Tensor, down: slice, across: slice) -> None:
+    """Zeros where a place looks beyond the picture."""
+    height, width = part.shape[-2:]
+    if down.start > 0:
+        part[..., : down.start, :] = 0
+    if down.stop < height:
+        part[..., down.stop :, :] = 0
+    if across.start > 0:
+        part[..., down, : across.start] = 0
+    if across.stop < width:
+        part[..., down, across.stop :] = 0
+
+
 def _way(size: int, module: Any, axis: int) -> tuple[int, Sequence[tuple[slice, slice]]]:
     """The output's size along one axis and, of each place, where it looks from and to.
 
-    What looks beyond the picture is left out: there are zeros.
+    What looks beyond the picture is left out.
     """
     kernel, step, apart, pad = (
         getattr(module, name)[axis] for name in ("kernel_size", "stride", "dilation", "padding")

@@ -16,7 +16,8 @@ from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
 from creditline.gradients.probe import Probe
-from creditline.gradients.sides import Sides, kept_sizes
+from creditline.gradients.sides import Sides
+from creditline.gradients.sums import Sums
 
 Parts = Literal["whole", "timesteps", "halves"]
 """Whether an image has one gradient, one for each timestep, or one for each half of its noise."""
@@ -122,10 +123,10 @@ class Engine(ABC):
             return [torch.arange(i, i + r) for i in range(0, u, r)]
         return list(probe.halves()) if parts == "halves" else [torch.arange(u)]
 
-    def _totals(self, work: Sequence[Work]) -> list[Tensor]:
-        """Room for what is kept of the gradients, per layer, still zero."""
-        device, n = self.denoiser.device, len(work)
-        return [torch.zeros(n, size, device=device) for size in kept_sizes(self.layers, self.sides)]
+    def _sums(self, work: Sequence[Work]) -> Sums:
+        """Room for the means of the objective's gradients."""
+        counts = torch.tensor([len(group) for _, group in work], device=self.denoiser.device)
+        return Sums(self.layers, self.sides, 1 / (counts * self.scale))
 
     def _require_finite(self, work: Sequence[Work], means: list[Tensor]) -> None:
         # Read once: a sum is finite only where all of its terms are.

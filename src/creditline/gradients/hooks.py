@@ -20,6 +20,7 @@ from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
 from creditline.gradients.segments import Segments
 from creditline.gradients.sides import kept_sizes
+from creditline.gradients.sums import Sums
 from creditline.gradients.tables import Table, copied, is_table
 from creditline.gradients.taps import Kept, Tap, tap_of
 
@@ -51,7 +52,6 @@ class HookEngine(Engine):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.taps, self.tables, self.rest = _tapped(self)
-        self._slices = dict(self._lay_out())
         self._verified = False
 
     def batch(self, evaluations: int) -> int:
@@ -90,14 +90,12 @@ class HookEngine(Engine):
         self._verified = True
 
     def means(self, work: Sequence[Work]) -> list[Tensor]:
-        device = self.denoiser.device
-        totals = self._totals(work)
+        sums = self._sums(work)
         with differentiable(self.denoiser.module, self.rest) as parameters:
             rest = [p for layer in parameters for p in layer]
             for chunk in self._passes(work):
-                self._pass(work, chunk, totals, rest)
-        lengths = torch.tensor([len(group) for _, group in work], device=device)
-        return [total.div_(lengths[:, None] * self.scale) for total in totals]
+                self._pass(work, chunk, sums, rest)
+        return sums.layers()
 
     def _passes(self, work: Sequence[Work]) -> Iterator[Chunk]:
         """The work in passes; a gradient of more evaluations than fit takes several."""
@@ -112,18 +110,15 @@ class HookEngine(Engine):
                 room -= len(part)
         yield chunk
 
-    def _pass(
-        self, work: Sequence[Work], chunk: Chunk, totals: list[Tensor], rest: list[Tensor]
-    ) -> None:
-        """Add the gradients of one pass, summed over evaluations, to the totals."""
+    def _pass(self, work: Sequence[Work], chunk: Chunk, sums: Sums, rest: list[Tensor]) -> None:
+        """Add the gradients of one pass, summed over evaluations."""
         evaluations = join([work[i][0][part.to(work[i][0].t.device)] for i, part in chunk])
         segments = Segments(tuple(len(part) for _, part in chunk))
-        rows = slice(chunk[0][0], chunk[-1][0] + 1)  # neighbours, each of them once
+        first = chunk[0][0]  # of neighbours, each of them once
 
         def add(found: dict[str, Tensor]) -> None:
             for name, values in found.items():
-                index, place = self._slices[name]
-                totals[index][rows, place].add_(values)
+                sums.add(name, first, values)
 
         with torch.enable_grad(), self._hooked(segments, add) as leaves:
             value = self.values(evaluations).sum() * self.scale
@@ -187,16 +182,6 @@ class HookEngine(Engine):
         finally:
             for handle in handles:
                 handle.remove()
-
-    def _lay_out(self) -> Iterator[tuple[str, tuple[int, slice]]]:
-        """Where each parameter's numbers lie: layer and part of it."""
-        for index, layer in enumerate(self.layers):
-            start = 0
-            for name, shape in zip(layer.parameters, layer.shapes, strict=True):
-                whole = math.prod(shape)
-                size = whole if self.sides is None else self.sides.weights[name].size
-                yield name, (index, slice(start, start + size))
-                start += size
 
 
 def _tapped(
