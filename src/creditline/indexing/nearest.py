@@ -26,6 +26,10 @@ FEWEST = 1024
 """Rows below which codes cannot be learned, and an exact search takes no time."""
 GROUP = 16
 """Numbers to a byte of code."""
+CODES = 256
+"""Values of a byte."""
+LEARNT_FROM, ROUNDS = 64, 20
+"""Rows for each centre and each code, and rounds of k-means, from which they are learnt."""
 PROBES = 0.7
 """Share of the groups that a query looks at: gradients hardly form groups, and codes are small."""
 CANDIDATES = 25
@@ -92,6 +96,7 @@ def make(folder: Path, rows: StoredRows, sample: Callable[[], np.ndarray]) -> Ne
 
 def _indexed(path: Path, rows: StoredRows) -> Any:
     import lance
+    from lance.indices import IndicesBuilder, IvfModel
 
     width = rows.models * rows.dim
     padded = -(-width // GROUP) * GROUP
@@ -106,18 +111,32 @@ def _indexed(path: Path, rows: StoredRows) -> Any:
             lengths = rows.lengths[:, start : start + b, None] * scale
             vectors = np.zeros((b, padded), np.float16)
             vectors[:, :width] = (units * lengths).transpose(1, 0, 2).reshape(b, width)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), padded)
-            yield pa.record_batch([pa.array(np.arange(start, start + b)), column], schema=schema)
+            columns = [pa.array(np.arange(start, start + b)), _vectors(vectors)]
+            yield pa.record_batch(columns, schema=schema)
 
     reader = pa.RecordBatchReader.from_batches(schema, batches())
     dataset = lance.write_dataset(reader, str(path), mode="create")
+    # Centres and codes are learnt here: `create_index` would learn them from more rows than fit.
+    builder, groups, bytes_ = IndicesBuilder(dataset, VECTOR), _groups(rows.n), padded // GROUP
+    rate = {"sample_rate": min(LEARNT_FROM, rows.n // groups), "max_iters": ROUNDS}
+    centres = builder.train_ivf(groups, distance_type="dot", **rate)
+    # With inner products rows are coded as they are, not less their centre: one centre, at zero.
+    origin = IvfModel(_vectors(np.zeros((1, padded), np.float16)), "l2")
+    rate["sample_rate"] = min(LEARNT_FROM, rows.n // CODES)
+    codes = builder.train_pq(origin, bytes_, **rate)
     return dataset.create_index(
         VECTOR,
         "IVF_PQ",
         metric="dot",
-        num_partitions=_groups(rows.n),
-        num_sub_vectors=padded // GROUP,
+        num_partitions=groups,
+        num_sub_vectors=bytes_,
+        ivf_centroids=centres.centroids,
+        pq_codebook=codes.codebook,
     )
+
+
+def _vectors(array: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
 
 
 def _groups(n: int) -> int:
