@@ -104,13 +104,13 @@ class StoredRows:
         top = min(top, *(len(rows) for rows in candidates))
         positions = np.empty((len(sides), top), np.int64)
         scores = np.empty((len(sides), top))
-        units, _ = self._mapped()
-        for i, rows in enumerate(candidates):
-            values = np.zeros(len(rows))
-            for c in range(self.models):
-                values += (units[c, rows] @ sides[i, c]) * self.lengths[c, rows]
-            order = strongest(values, top)
-            positions[i], scores[i] = rows[order], values[order]
+        with (self.folder / UNITS).open("rb", buffering=0) as file:
+            for i, rows in enumerate(candidates):
+                values = np.zeros(len(rows))
+                for c in range(self.models):
+                    values += (self._read(file, c, rows) @ sides[i, c]) * self.lengths[c, rows]
+                order = strongest(values, top)
+                positions[i], scores[i] = rows[order], values[order]
         return positions, scores
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -121,6 +121,14 @@ class StoredRows:
             yield start, units[:, start : start + step]
             for c in range(self.models):
                 _give_back(pages, units[c, start : start + step])
+
+    def _read(self, file: BinaryIO, model: int, rows: np.ndarray) -> np.ndarray:
+        """Some unit rows. A mapped file would bring in some hundred kilobytes around each."""
+        found = np.empty((len(rows), self.dim), np.float32)
+        for row, into in zip(rows.tolist(), found, strict=True):
+            file.seek((model * self.n + row) * 4 * self.dim)
+            file.readinto(into)  # type: ignore[attr-defined]
+        return found
 
     def _mapped(self) -> tuple[np.ndarray, mmap.mmap]:
         """Unit rows of shape `(C, n, k)`, read when they are touched, and their pages."""
