@@ -49,7 +49,7 @@ ENGINES = {
     "whole, autograd": ("count-sketch", "autograd", "fp32"),
 }
 KEPT = "plain, freed memory kept"
-BATCH = 128
+BATCH = 64
 EVALUATIONS = 120
 """Of a round, where an image has fewer; they fill a pass."""
 TRAIN, QUERIES = 128, 16
