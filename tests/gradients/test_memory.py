@@ -86,7 +86,7 @@ def test_a_source_obeys_its_bound_before_the_first_gradient(tiny_model, tiny_ima
     assert late.engines[0].microbatch == mine.engines[0].microbatch
     plenty = source(tiny_model)
     plenty.check(tiny_images)
-    assert plenty.engines[0].microbatch == memory.MOST["cpu"]
+    assert plenty.engines[0].microbatch == memory.MOST_ON_CPU
 
 
 def test_a_number_that_was_asked_for_is_taken(tiny_model, tiny_images, monkeypatch):
@@ -129,3 +129,14 @@ def test_an_engine_of_several_models_is_measured_for_each(tiny_model, tiny_image
     assert all(isinstance(engine, HookEngine) for engine in mine.engines)
     assert len(sizes) == 1
     assert sizes != {1}
+
+
+def test_a_pass_on_a_cpu_is_no_larger_than_its_caches_like(tiny_model, tiny_images, monkeypatch):
+    (engine,) = source(tiny_model).engines
+    one = probe(tiny_model, tiny_images)
+    _, each = memory.needs(engine, one)
+    for factor, expected in ((20.5, 20), (3, memory.FEW), (1e6, memory.MOST_ON_CPU)):
+        monkeypatch.setattr(memory, "CACHED", factor * each)
+        assert fitting(engine, one, 1e12) == expected
+    monkeypatch.setattr(memory, "CACHED", each)
+    assert fitting(engine, one, 5 * each) < memory.FEW

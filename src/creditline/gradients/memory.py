@@ -16,9 +16,11 @@ from creditline.gradients.engine import Engine
 from creditline.gradients.probe import Probe
 from creditline.units import size
 
-MOST = {"cpu": 128}
-"""Larger passes are no faster on a CPU."""
-MOST_ELSEWHERE = 1024
+MOST_ON_CPU, MOST_ELSEWHERE = 128, 1024
+"""Larger passes are no faster."""
+CACHED, FEW = 192e6, 10
+"""On a CPU what a larger pass holds is out of the caches when it is needed again; a few evaluations
+make up for that, since every pass reads all weights."""
 TRIED = (1, 2)
 MARGIN = 1.25
 """For the work space of kernels, which is not seen on a CPU."""
@@ -47,7 +49,9 @@ def fitting(engine: Engine, probe: Probe, bound: float) -> int:
             f"{size(bound)}. Allow it more (pass_memory, --pass-memory), or set the number of "
             "evaluations in a pass yourself (batch_size, --batch-size)."
         )
-    most = MOST.get(engine.denoiser.device.type, MOST_ELSEWHERE)
+    most = MOST_ELSEWHERE
+    if engine.denoiser.device.type == "cpu":
+        most = min(MOST_ON_CPU, max(FEW, int(CACHED / each)))
     return min(most, int((bound - rest) / each))
 
 
