@@ -38,12 +38,7 @@ STAGES: list[tuple[Any, str, str]] = [
     (Engine, "values", MODEL[0]),
     (torch.autograd, "grad", MODEL[1]),
     *((tap, "keep", "inputs projected") for tap in WITH_WEIGHTS),
-    *(
-        (tap, "contract", "output gradients contracted")
-        for tap in taps.TAPS
-        if "contract" in vars(tap)
-    ),
-    (taps.NormTap, "contract", "output gradients contracted"),
+    *((tap, "contract", CONTRACTED) for tap in taps.TAPS if "contract" in vars(tap)),
     (hooks.HookEngine, "means", "sum up, check"),
     (Engine, "gradients", "sum up, check"),
     (CountSketch, "project_block", "sketch"),

@@ -1,0 +1,21 @@
+"""The profile's stages are where the program spends its time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import creditline as cl
+from tools.profile_index import STAGES, Clock, watched
+
+
+def test_every_stage_is_on_the_clock(tiny_model, tiny_images, tmp_path):
+    clock = Clock()
+    start = time.process_time()
+    with watched(clock):
+        cl.index(tiny_model, tiny_images, out=tmp_path / "index", timesteps=2, dim=64)
+        clock.turn()
+    assert set(clock.seconds) == {stage for _, _, stage in STAGES}
+    assert min(clock.seconds.values()) > 0
+    assert sum(clock.seconds.values()) == pytest.approx(time.process_time() - start, rel=0.1)
