@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+from tools.profile_index import STAGES, Clock, watched
 
 import creditline as cl
-from tools.profile_index import STAGES, Clock, watched
 
 
 def test_every_stage_is_on_the_clock(tiny_model, tiny_images, tmp_path):
