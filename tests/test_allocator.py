@@ -31,7 +31,8 @@ def use():
 
 start = resident()
 with freed_memory_kept():
-    use()
+    with freed_memory_kept():
+        use()
     inside = resident() - start
 print(inside, resident() - start)
 """

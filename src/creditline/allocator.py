@@ -19,6 +19,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 32 << 20
 """Blocks above it always go back; glibc knows no larger bound."""
 NEVER = 2**31 - 1
+_within: list[None] = []
 SETTINGS = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"
 
 
@@ -26,20 +27,24 @@ SETTINGS = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"
 def freed_memory_kept() -> Iterator[None]:
     """Meanwhile freed memory stays with the process; afterwards what is free goes back.
 
-    It leaves the bounds that glibc arrives at by itself when a large block is freed. Without glibc,
-    or where the environment has settings of its own, nothing changes.
+    It leaves the bounds that glibc arrives at by itself when a large block is freed. Within another
+    one, and without glibc, or where the environment has settings of its own, nothing changes.
     """
     libc = _glibc()
     if libc is None or any(name in os.environ for name in SETTINGS):
         yield
         return
-    libc.mallopt(M_MMAP_THRESHOLD, LARGEST)
-    libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+    _within.append(None)
+    if len(_within) == 1:
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST)
+        libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     try:
         yield
     finally:
-        libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST)
-        libc.malloc_trim(0)
+        _within.pop()
+        if not _within:
+            libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST)
+            libc.malloc_trim(0)
 
 
 @lru_cache(maxsize=1)
