@@ -68,8 +68,8 @@ def test_lds_is_that_of_an_index(rows, shipped, pictures, tmp_path, kind):
     ]
     for part in found["parts"][:2]:
         expected = part["methods"][0]["lds"]
-        # The index keeps halves of a number's precision, which may swap a few subsets in rank.
-        assert mine.lds[part["name"]][0] == pytest.approx(expected, abs=0.04)
+        # The index keeps halves of a number's precision, which may swap two subsets in rank.
+        assert mine.lds[part["name"]][0] == pytest.approx(expected, abs=0.02)
 
 
 def test_the_same_call_computes_nothing_again(rows, shipped, out, options, monkeypatch):

@@ -92,6 +92,20 @@ def test_what_all_images_have_in_common_takes_no_direction():
     np.testing.assert_allclose(a @ a.T, b @ b.T, atol=1e-2)
 
 
+def test_pairs_of_opposite_rows_do_not_leave_the_sign_to_rounding():
+    generator = torch.Generator().manual_seed(1)
+    layers = (Layer("b", ("b.weight",), ((8, 30),)),)
+    half = torch.randn(25, 4, 1, 30, generator=generator)
+    exact = torch.cat([half, -half], dim=2).flatten(1)
+    found = []
+    for seed in range(8):
+        generator.manual_seed(seed)
+        noise = 1e-6 * torch.randn(exact.shape, generator=generator)
+        found.append(learn(layers, 2, [[g] for g in exact + noise]).directions["b.weight/left"])
+    for other in found:
+        np.testing.assert_allclose(other, found[0], atol=1e-3)
+
+
 @pytest.mark.parametrize(("n", "count"), [(10, 3), (5, 64), (64, 64), (1000, 64)])
 def test_images_looked_at_are_distinct_and_from_all_over(n, count):
     rows = looked_at(n, count)

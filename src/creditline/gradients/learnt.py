@@ -20,6 +20,9 @@ from torch import Tensor
 from creditline.gradients.parameters import Layer
 from creditline.gradients.sides import PrincipalSides, Weight
 
+LARGE = 0.7
+"""Of the largest entry of a direction: entries from which on one may decide its sign."""
+
 
 @dataclass(frozen=True, eq=False)
 class Learnt:
@@ -87,9 +90,7 @@ class _Sums:
         for key, common in self._outers(self.total / self.count):
             _, vectors = np.linalg.eigh((self.moments[key] / self.count - common).numpy())
             basis = vectors[:, ::-1][:, : kept[key]]
-            # Either sign is an eigenvector: the same one whatever the library.
-            largest = np.take_along_axis(basis, np.abs(basis).argmax(0)[None], axis=0)
-            found[key] = np.ascontiguousarray(basis * np.sign(largest), dtype=np.float32)
+            found[key] = np.ascontiguousarray(basis * _signs(basis), dtype=np.float32)
         return found
 
     def _outers(self, flat: Tensor) -> Iterable[tuple[str, Tensor]]:
@@ -100,6 +101,17 @@ class _Sums:
                 matrix = matrix if side == "left" else matrix.transpose(0, 1)
                 matrix = matrix.flatten(1)
                 yield f"{weight.name}/{side}", matrix @ matrix.T
+
+
+def _signs(basis: np.ndarray) -> np.ndarray:
+    """Signs of columns, which are eigenvectors either way: the same ones whatever the library.
+
+    The first large entry becomes positive. The largest would not do: behind a norm of two channels
+    a group they come in pairs, equal but for sign, and rounding would choose.
+    """
+    size = np.abs(basis)
+    first = (size > LARGE * size.max(0)).argmax(0)
+    return np.sign(np.take_along_axis(basis, first[None], axis=0))
 
 
 def _cut(weight: Weight) -> list[tuple[str, int]]:
