@@ -58,7 +58,7 @@ test: $(VENV)/.dev  ## lint, types and tests
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
 
 bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (10 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python tools/bench.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench
 
 profile: $(VENV)/.demo  ## where the time of an index goes (CIFAR2=FOLDER: of cifar2-small, too)
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/profile_index.py $(if $(CIFAR2),--cifar2 $(CIFAR2))

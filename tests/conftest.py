@@ -5,9 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.device import DEVICE
+
+from creditline.kernels import exact_kernels
 
 # Threads of several test processes on few cores wait for each other far longer than they work.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=DEVICE.type != "cpu")
+def exact():
+    """Kernels as an extraction has them, for tests of what it is made of."""
+    with exact_kernels(DEVICE):
+        yield
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ def tiny_model():
         norm_num_groups=4,
         attention_head_dim=8,
     )
-    return UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler()))
+    return UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler())).to(DEVICE)
 
 
 @pytest.fixture

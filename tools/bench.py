@@ -1,25 +1,26 @@
 """What extraction costs, next to the training step that it is measured by (`make bench`).
 
-For each network and number of timesteps, CPU time per evaluation (an image at a timestep) of one
-thread over that of a plain batched forward and backward pass of the same evaluations. The rounds of
-all engines are interleaved, so that a busy moment of the machine meets all; figures are medians of
-the rounds' ratios. The plain pass runs with the allocator as PyTorch leaves it and, in a column of
-its own, with freed memory kept, as an extraction does. Then what half precision does to scores,
-with the model that ships with the benchmark `icons`.
+For each network and number of timesteps, time per evaluation (an image at a timestep) over that of
+a plain batched forward and backward pass of the same evaluations: CPU time of one thread or, with
+`--device`, time of a GPU. The rounds of all engines are interleaved, so that a busy moment of the
+machine meets all; figures are medians of the rounds' ratios. The plain pass runs with the allocator
+as PyTorch leaves it and, in a column of its own, with freed memory kept, as extraction has it. What
+half precision does to scores comes last, with the model that ships with the benchmark `icons`.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from scipy.stats import spearmanr
+from tools.clock import seconds
 
 from creditline import methods
 from creditline.allocator import freed_memory_kept
@@ -49,9 +50,11 @@ ENGINES = {
     "whole, autograd": ("count-sketch", "autograd", "fp32"),
 }
 KEPT = "plain, freed memory kept"
-BATCH = 64
-EVALUATIONS = 120
-"""Of a round, where an image has fewer; they fill a pass."""
+BATCH = {"cpu": 64, "cuda": 1024}
+"""Evaluations of a plain pass, as many as suit it."""
+EVALUATIONS = {"cpu": 120, "cuda": 3200}
+"""Of a round, where an image has fewer; they fill a pass. On a GPU those of a shard of an index."""
+SHARD = 32
 TRAIN, QUERIES = 128, 16
 
 
@@ -64,46 +67,52 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=4096)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--no-scores", action="store_true", help="without half precision's scores")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, help="evaluations of a plain pass")
     parser.add_argument("--compile", action="store_true", help="the plain pass compiled, too")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    columns = [*args.engines, KEPT, *(["plain, compiled"] if args.compile else [])]
+    kept = [KEPT] if args.device == "cpu" else []
+    columns = [*args.engines, *kept, *(["plain, compiled"] if args.compile else [])]
     print(f"| network | parameters | T | plain, ms per evaluation | {' | '.join(columns)} |")
     print("| --- | --: | --: | --: |" + " --: |" * len(columns))
     for name in args.networks:
         config = NETWORKS[name]
         torch.manual_seed(0)
-        denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler()))
+        denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler())).to(
+            args.device
+        )
         size = sum(p.numel() for p in denoiser.module.parameters())
         for t in args.timesteps:
             plain, ratios = _measure(denoiser, config.resolution, t, args)
             cells = " | ".join(f"{ratio:.2f}" for ratio in ratios)
-            print(f"| {name} | {size:,} | {t} | {1000 * plain:.1f} | {cells} |", flush=True)
+            print(f"| {name} | {size:,} | {t} | {1000 * plain:.3g} | {cells} |", flush=True)
     if not args.no_scores:
-        _scores()
+        _scores(args.device)
 
 
 def _measure(
     denoiser: UNetDenoiser, resolution: int, t: int, args: argparse.Namespace
 ) -> tuple[float, list[float]]:
     """Seconds of CPU of a plain evaluation, and what one takes by each engine over that."""
-    n = max(1, EVALUATIONS // t)
+    n = min(SHARD, max(1, EVALUATIONS[denoiser.device.type] // t))
     pixels = np.random.default_rng(0).integers(0, 256, (n, resolution, resolution, 3), np.uint8)
     images = ImageSet.from_images(pixels)
-    work: list[Callable[[], object]] = [plain_step(denoiser, images, t)]
+    work: list[Callable[[], object]] = [plain_step(denoiser, images, t, batch=args.batch)]
     for projection, engine, precision in (ENGINES[name] for name in args.engines):
         settings = {"timesteps": t, "projection": projection, "engine": engine}
         spec = override(FeatureSpec(), {**settings, "precision": precision, "dim": args.dim})
         source = GradientSource([denoiser], spec)
         work.append(lambda s=source: s.extract(images, range(n), parts="halves"))  # type: ignore[misc]
-    work.append(_kept(work[0]))
+    if denoiser.device.type == "cpu":
+        work.append(_kept(work[0]))
     if args.compile:
         compiled = copy(denoiser)
         compiled.module = torch.compile(denoiser.module)
-        work.append(plain_step(compiled, images, t))
+        work.append(plain_step(compiled, images, t, batch=args.batch))
     for one in work:
         one()  # allocates, and draws what is kept
-    rounds = [[_seconds(one) / (n * t) for one in work] for _ in range(args.rounds)]
+    rounds = [[seconds(one, denoiser.device) / (n * t) for one in work] for _ in range(args.rounds)]
     plain = statistics.median(first for first, *_ in rounds)
     ratios = [[other / first for other in others] for first, *others in rounds]
     return plain, [statistics.median(column) for column in zip(*ratios, strict=True)]
@@ -117,36 +126,34 @@ def _kept(work: Callable[[], object]) -> Callable[[], object]:
     return run
 
 
-def _scores() -> None:
+def _scores(device: str) -> None:
     """Print how scores of half precision agree with those of float32, and what they cost."""
     shipped = find(get("icons"))
     train, validation = shipped.images()
-    model = load_model(str(shipped.model))
+    model = load_model(str(shipped.model), device=device)
     print("\n| scores in bf16 | rank correlation with float32 | time over float32 |")
     print("| --- | --: | --: |")
     for name in ("trak", "d-trak"):
-        scores, seconds = [], []
+        scores, spent = [], []
         for precision in ("fp32", "bf16"):
             method = override(methods.get(name)(), {"timesteps": 10, "precision": precision})
             source = GradientSource([model], method.features, method.query_plan)
             source.check(train)
-            start = time.process_time()
             rows = source.extract(train, range(TRAIN))
-            seconds.append(time.process_time() - start)
+            again = partial(source.extract, train, range(TRAIN))
+            spent.append(seconds(again, model.device))
             queries = source.extract(validation, range(QUERIES), "query")
             scores.append(method.fit(rows[:, 0, 0]).attribute(queries[:, 0, 0]))
         rho = np.mean([spearmanr(a, b).statistic for a, b in zip(*scores, strict=True)])
-        print(f"| {method.title} | {rho:.4f} | {seconds[1] / seconds[0]:.2f} |", flush=True)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+        print(f"| {method.title} | {rho:.4f} | {spent[1] / spent[0]:.2f} |", flush=True)
 
 
 def plain_step(
-    denoiser: Denoiser, images: ImageSet, t: int, parameters: Sequence[torch.Tensor] = ()
+    denoiser: Denoiser,
+    images: ImageSet,
+    t: int,
+    parameters: Sequence[torch.Tensor] = (),
+    batch: int | None = None,
 ) -> Callable[[], object]:
     """A training step's forward and backward pass over all evaluations, in batches.
 
@@ -155,14 +162,16 @@ def plain_step(
         images: whose evaluations.
         t: timesteps of each.
         parameters: that the gradient is taken in; all by default.
+        batch: evaluations of a pass; what suits the device by default.
     """
-    batch = denoiser.encode(images, range(len(images)))
-    evaluations = join(expand(denoiser, batch, NoisePlan(timesteps=t), "train"))
+    size = batch or BATCH[denoiser.device.type]
+    encoded = denoiser.encode(images, range(len(images)))
+    evaluations = join(expand(denoiser, encoded, NoisePlan(timesteps=t), "train"))
     process, chosen = denoiser.process, list(parameters) or list(denoiser.module.parameters())
 
     def run() -> None:
-        for start in range(0, len(evaluations.t), BATCH):
-            part = evaluations[slice(start, start + BATCH)]
+        for start in range(0, len(evaluations.t), size):
+            part = evaluations[slice(start, start + size)]
             x_t = process.add_noise(part.x0, part.noise, part.t)
             output = denoiser.predict(x_t, part.t, part.condition)
             target = process.target(part.x0, part.noise, part.t)

@@ -47,7 +47,9 @@ class Case:
     bare: str | None = None
     reads: bool = False
 
-    def load(self, folder: Path, lora: bool, size: Size = TINY, rank: int = 2) -> Denoiser:
+    def load(
+        self, folder: Path, lora: bool, size: Size = TINY, rank: int = 2, device: str = "cpu"
+    ) -> Denoiser:
         """The model as it comes from disk.
 
         Args:
@@ -55,6 +57,7 @@ class Case:
             lora: with an adapter of attention's projections.
             size: of its networks.
             rank: of the adapter.
+            device: where it is put.
         """
         place, adapter = folder / "pipeline", folder / "adapter"
         if not place.exists():
@@ -65,6 +68,7 @@ class Case:
         if "side" in encoding:
             encoding["side"] = 2 * size.side
         chosen: dict[str, Any] = {"lora": adapter if lora else None, "encoding": encoding}
+        chosen["device"] = device
         if self.bare is None:
             return cl.load_model(place, **chosen)
         parts = {"scheduler": place / "scheduler", "pipeline": place if self.reads else None}
@@ -110,18 +114,19 @@ class Row:
     doctor: bool
 
 
-def examine(case: Case, lora: bool, folder: Path) -> Row:
+def examine(case: Case, lora: bool, folder: Path, device: str = "cpu") -> Row:
     """Everything but the cost.
 
     Args:
         case: the model.
         lora: with an adapter.
         folder: for the model's files and those made here.
+        device: where everything is done.
     """
-    model, out = case.load(folder, lora), folder / ("lora" if lora else "full")
+    model, out = case.load(folder, lora, device=device), folder / ("lora" if lora else "full")
     return Row(
         sum(layer.size for layer in select(model.module, "trained")),
-        trains(case.load(folder, lora=False), lora, out / "run"),
+        trains(case.load(folder, lora=False, device=device), lora, out / "run"),
         generates(model, out / "pictures"),
         gradient_error(model),
         traces(model, out / "index"),
@@ -137,7 +142,7 @@ def trains(base: Denoiser, lora: bool, out: Path) -> bool:
     )
     if isinstance(base, UNetDenoiser) and not lora:  # trained as from fresh weights
         config = TrainConfig(plain_config(TINY, 2 * TINY.side), **steps)
-    run = train(pictures(), out, config, base=base)
+    run = train(pictures(), out, config, base=base, device=base.device)
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     tuned = cl.load_model(run)
     after = _weights(tuned)
@@ -193,7 +198,8 @@ def traces(model: Denoiser, out: Path) -> bool:
     images = pictures()
     plan = {"timesteps": 2, "draws": 2, "query_draws": 2, "shared_noise": True, "dim": 128}
     cl.index(model, images, method="gradient-cosine", out=out, **plan)
-    (found,) = cl.open_index(out).trace(images.subset([1]), top=6)
+    opened = cl.open_index(out, device=str(model.device))
+    (found,) = opened.trace(images.subset([1]), top=6)
     first, second = found.proponents[:2]
     itself = first.name == images.names[1] and abs(first.score - 1) < 1e-3
     return itself and second.score < first.score and found.text == images.texts[1]
@@ -202,7 +208,7 @@ def traces(model: Denoiser, out: Path) -> bool:
 def _weights(model: Denoiser) -> dict[str, torch.Tensor]:
     """Copies of the parameters by their names without an adapter around them."""
     named = model.module.named_parameters()
-    return {name.replace(".base_layer", ""): value.detach().clone() for name, value in named}
+    return {name.replace(".base_layer", ""): value.detach().cpu().clone() for name, value in named}
 
 
 def _encoders(model: Denoiser) -> dict[str, str]:

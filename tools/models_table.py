@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import astuple
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from tests.tiny_pipelines import MODERATE, pictures
 from tools.bench import plain_step
+from tools.clock import seconds
 from tools.model_checks import CASES, Case, examine
 
 from creditline.gradients.parameters import differentiable
@@ -33,8 +33,10 @@ RANK = 128
 """Of the adapters whose cost is measured."""
 
 
-def cost(case: Case, lora: bool, folder: Path, n: int, rounds: int) -> tuple[float, float]:
-    """CPU seconds per evaluation: of the plain pass, and of features with their errors.
+def cost(
+    case: Case, lora: bool, folder: Path, n: int, rounds: int, device: str
+) -> tuple[float, float]:
+    """Seconds per evaluation, of the plain pass and of features with their errors.
 
     Latents and prompts are encoded beforehand, as an index has them after its first look.
 
@@ -44,22 +46,22 @@ def cost(case: Case, lora: bool, folder: Path, n: int, rounds: int) -> tuple[flo
         folder: for its files.
         n: pictures.
         rounds: of each.
+        device: where it is measured.
     """
-    model = case.load(folder, lora, MODERATE, RANK)
+    model = case.load(folder, lora, MODERATE, RANK, device)
     images = pictures(n, model.image_shape[1])
     source = GradientSource([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
     trained = differentiable(model.module, source.layers)
     with source.keeping(folder / "encoded"), trained as layers:
         plain = plain_step(model, images, T, [p for layer in layers for p in layer])
         features = partial(source.extract, images, range(n), parts="halves")
-        seconds: tuple[list[float], list[float]] = ([], [])
+        found: tuple[list[float], list[float]] = ([], [])
         for i in range(rounds + 1):
-            for work, kept in zip((plain, features), seconds, strict=True):
-                start = time.process_time()
-                work()
+            for work, kept in zip((plain, features), found, strict=True):
+                spent = seconds(work, model.device)
                 if i:  # the first allocates, and draws what is kept
-                    kept.append((time.process_time() - start) / (n * T))
-    a, b = map(statistics.median, seconds)
+                    kept.append(spent / (n * T))
+    a, b = map(statistics.median, found)
     return a, b
 
 
@@ -70,10 +72,11 @@ def main() -> None:
     parser.add_argument("--classes", nargs="+", choices=titles, default=titles)
     parser.add_argument("--pictures", type=int, default=4, help="that the cost is measured on")
     parser.add_argument("--rounds", type=int, default=3, help="of the cost; 0: leave it out")
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)
     chosen = [case for case in CASES if case.title in args.classes]
-    for text in table(chosen, args.pictures, args.rounds):
+    for text in table(chosen, args.pictures, args.rounds, args.device):
         print(text, flush=True)
 
 
@@ -90,18 +93,18 @@ def _cell(value: Any) -> str:
     return f"{value:.0e}" if isinstance(value, float) else value
 
 
-def table(cases: Iterable[Case], n: int, rounds: int) -> Iterable[str]:
+def table(cases: Iterable[Case], n: int, rounds: int, device: str = "cpu") -> Iterable[str]:
     """Lines of the table, each as soon as it is known."""
     yield line("class", "tuned", "parameters", *ANSWERS, "plain, ms", "cost")
     yield line("---", "---", "--:", "---", "---", "--:", "---", "---", "--:", "--:")
     for case in cases:
         for lora in (False, True):
             with tempfile.TemporaryDirectory() as folder:
-                row = examine(case, lora, Path(folder))
+                row = examine(case, lora, Path(folder), device)
             spent = ["", ""]
             if rounds:
                 with tempfile.TemporaryDirectory() as folder:
-                    plain, mine = cost(case, lora, Path(folder), n, rounds)
+                    plain, mine = cost(case, lora, Path(folder), n, rounds, device)
                 spent = [f"{1000 * plain:.1f}", f"{mine / plain:.2f}"]
             yield line(case.title, "LoRA" if lora else "full", *astuple(row), *spent)
 

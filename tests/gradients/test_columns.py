@@ -41,6 +41,7 @@ def test_columns_of_patches_are_those_of_the_weights_gradient(name, count, most)
     g = torch.randn_like(y)
     (whole,) = torch.autograd.grad((y * g).sum(), [conv.weight])
     seen = columns.of_input(x, conv)
+    assert torch.equal(columns.of_input_at_once(x, conv), seen)
     assert seen.shape == (2, groups, count, *y.shape[2:])
     mine = torch.einsum("ngohw,ngmhw->gom", g.unflatten(1, (groups, -1)), seen) * columns.factor
     expected = columns.of_weight(whole.flatten(2)).unflatten(0, (groups, -1))

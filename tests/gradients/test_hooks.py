@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.models.normalization import RMSNorm
+from tests.device import DEVICE
 from torch import nn
 
 from creditline.diffusion.process import DiscreteProcess
@@ -152,7 +153,7 @@ class Denoiser:
 
         self.module = module
         self.process = DiscreteProcess.from_scheduler(DDPMScheduler())
-        self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.device, self.dtype = DEVICE, torch.float32
 
     def predict(self, x_t, t, condition):
         return self.module(x_t, t)
@@ -163,7 +164,7 @@ def denoiser(inner: nn.Module) -> Denoiser:
     network = Network(inner)
     for parameter in network.parameters():  # norms start as ones and zeros
         parameter.data = torch.randn_like(parameter) * 0.5
-    return Denoiser(network)
+    return Denoiser(network.to(DEVICE))
 
 
 def batch(n: int = 3, side: int = SIDE):

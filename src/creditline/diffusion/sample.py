@@ -21,6 +21,7 @@ from creditline.diffusion.guidance import Guided
 from creditline.diffusion.load import load_model
 from creditline.errors import CreditlineError, DataError
 from creditline.files import write_file
+from creditline.kernels import exact_kernels
 from creditline.manifest import NAME, Manifest, circumstances, claim
 from creditline.progress import Progress
 from creditline.settings import require, to_dict
@@ -113,7 +114,8 @@ def generate(
         return folder
     try:
         left = [i for i in range(n) if not (folder / _name(i)).is_file()]
-        with Progress("generate", n, "picture", done=n - len(left)) as bar:
+        bar = Progress("generate", n, "picture", done=n - len(left))
+        with exact_kernels(denoiser.device), bar:
             for start in range(0, len(left), batch_size):
                 rows = left[start : start + batch_size]
                 _write(denoiser, config, rows, chosen, texts, folder)

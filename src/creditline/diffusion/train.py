@@ -23,6 +23,7 @@ from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.files import load_tuned
 from creditline.diffusion.tuning.tuned import TunedTrainee
 from creditline.errors import CreditlineError, ModelError, SettingsError
+from creditline.kernels import exact_kernels
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.settings import require, to_dict
 
@@ -90,7 +91,10 @@ def train(
         before = torch.get_num_threads()
         torch.set_num_threads(threads or before)
         try:
-            with torch.random.fork_rng([place] if place.type == "cuda" else []):
+            with (
+                exact_kernels(place),
+                torch.random.fork_rng([place] if place.type == "cuda" else []),
+            ):
                 if isinstance(config, TuneConfig):
                     tuned = TunedTrainee(start, pictures, config, place)
                     tuned.encode(folder / ENCODED if encoded is None else Path(encoded))

@@ -19,6 +19,7 @@ from creditline.doctor.network import check_calls, check_network
 from creditline.doctor.subject import Subject, random_images, untouched
 from creditline.errors import SettingsError
 from creditline.gradients.source import GradientSource
+from creditline.kernels import exact_kernels
 from creditline.methods.base import Method
 from creditline.settings import override, require
 
@@ -81,7 +82,7 @@ def diagnose(
     fits = given is not None and findings[0].status == "ok"
     chosen = _spread(given, samples) if given and fits else random_images(denoiser, samples)
     findings += check_network(denoiser.module, source.layers)
-    with untouched(denoiser.module):
+    with untouched(denoiser.module), exact_kernels(denoiser.device):
         source.learn(chosen)
         subject = Subject.prepare(denoiser, source, chosen)
         findings += [check_calls(subject), *check_gradients(subject)]

@@ -25,7 +25,7 @@ from creditline.gradients.tables import Table, copied, is_table
 from creditline.gradients.taps import Kept, Tap, tap_of
 
 PASSES = 4
-WAITING = 1 << 28
+WAITING_ON_CPU, WAITING_ELSEWHERE = 1 << 28, 1 << 31
 """Most bytes of gradients that wait for their projection."""
 TOLERANCE = 1e-3
 """Of the gradient's norm; rounding leaves 1e-6."""
@@ -56,7 +56,10 @@ class HookEngine(Engine):
 
     def batch(self, evaluations: int) -> int:
         each = 4 * 2 * sum(kept_sizes(self.layers, self.sides))  # either half, float32
-        return max(1, min(PASSES * self.microbatch // evaluations, WAITING // each))
+        waiting = WAITING_ELSEWHERE
+        if self.denoiser.device.type == "cpu":
+            waiting = WAITING_ON_CPU
+        return max(1, min(PASSES * self.microbatch // evaluations, waiting // each))
 
     def verify(self, images: Batch) -> None:
         """Compare with autograd before long work; the first call does, further ones return.

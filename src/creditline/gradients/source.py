@@ -30,6 +30,7 @@ from creditline.gradients.probe import Probe, Trajectory, expand
 from creditline.gradients.projection import Projector, build, dimension
 from creditline.gradients.sides import Sides
 from creditline.gradients.spec import FeatureSpec
+from creditline.kernels import exact_kernels
 from creditline.progress import Progress
 from creditline.settings import require
 from creditline.units import bytes_of
@@ -104,7 +105,7 @@ class GradientSource:
         for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
-        with one_thread():
+        with one_thread(), exact_kernels(self.denoisers[0].device):
             for engine in self.engines:
                 one = engine.denoiser.encode(images, [0])
                 self.fit(engine, expand(engine.denoiser, one, ANY, "train")[0])
@@ -120,7 +121,8 @@ class GradientSource:
             return
         chosen = looked_at(len(images), self.spec.projection.learn_from)
         learnt = []
-        with one_thread(), Progress("learn", self.models * len(chosen), "gradient") as bar:
+        bar = Progress("learn", self.models * len(chosen), "gradient")
+        with one_thread(), exact_kernels(self.denoisers[0].device), bar:
             for denoiser in self.denoisers:
                 engine = self._made(AutogradEngine, denoiser, None)
                 found = self._one_by_one(engine, images, chosen, bar)
@@ -179,7 +181,7 @@ class GradientSource:
         )
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
-        with one_thread(), freed_memory_kept():
+        with one_thread(), exact_kernels(self.denoisers[0].device), freed_memory_kept():
             for engine in self.engines:
                 probes = _probes(engine.denoiser, images, indices, plan, role, trajectories)
                 self.fit(engine, probes[0])

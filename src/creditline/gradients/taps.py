@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
-from creditline.gradients.columns import Columns
+from creditline.gradients.columns import Columns, windows
 from creditline.gradients.segments import Segments
 from creditline.gradients.sides import Sides
 
@@ -151,23 +151,11 @@ class ConvTap(Tap):
             Shape `(segments, groups, o, i * places of the kernel)`.
         """
         module, places = self.module, math.prod(g.shape[3:])
-        thin = self.sides is not None and places * max(segments.lengths) < MANY
-        if math.prod(module.kernel_size) > 1 and not thin:
+        # One by one they would keep a GPU waiting for the next.
+        calls = x.device.type == "cpu" and math.prod(module.kernel_size) > 1
+        if calls and (self.sides is None or places * max(segments.lengths) >= MANY):
             return self._by_convolution(g, x, segments)
-        return _outer(g, self._patches(x.unflatten(1, (module.groups, -1))), segments)
-
-    def _patches(self, x: Tensor) -> Tensor:
-        """What is seen at each place, a view of shape `(n, groups, i, *kernel, h, w)`.
-
-        Where it is copied, `functional.unfold` would take several times as long on a CPU.
-        """
-        module = self.module
-        (up, left), (tall, wide) = module.padding, module.kernel_size
-        windows = functional.pad(x, (left, left, up, up)) if up or left else x
-        for axis, size in ((3, tall), (4, wide)):
-            step, apart = module.stride[axis - 3], module.dilation[axis - 3]
-            windows = windows.unfold(axis, (size - 1) * apart + 1, step)[..., ::apart]
-        return windows.permute(0, 1, 2, 5, 6, 3, 4)
+        return _outer(g, windows(x.unflatten(1, (module.groups, -1)), module), segments)
 
     def _by_convolution(self, g: Tensor, x: Tensor, segments: Segments) -> Tensor:
         """`_whole` by the weight gradient of a convolution, one for each segment."""

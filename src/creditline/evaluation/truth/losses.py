@@ -11,6 +11,7 @@ import numpy as np
 
 from creditline.errors import NumericsError
 from creditline.gradients.plan import NoisePlan
+from creditline.kernels import exact_kernels
 from creditline.settings import require, setting
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def query_losses(
     noise, per_query = plan.noise(), plan.loss_timesteps * plan.loss_draws
     together = max(1, batch_size // per_query)  # queries whose evaluations are made at once
     losses = np.empty(len(images))
-    with _evaluating(denoiser.module), torch.no_grad():
+    exact = exact_kernels(denoiser.device)
+    with _evaluating(denoiser.module), exact, torch.no_grad():
         for start in range(0, len(images), together):
             rows = range(start, min(start + together, len(images)))
             errors = _errors(denoiser, images, rows, noise, batch_size)

@@ -1,0 +1,134 @@
+"""Does a GPU find what the CPU finds? Features, scores, an index, a training, pictures.
+
+With the network that ships with the benchmark `icons`. Features are compared with those of the
+same projection on the CPU in float32, scores with those of them; everything is done twice on the
+device, and said to repeat if both times gave the same bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+from scipy.stats import spearmanr
+
+import creditline as cl
+from creditline import methods
+from creditline.benchmarks import get
+from creditline.benchmarks.shipped import find
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.config import GenerateConfig, TrainConfig, UNetConfig
+from creditline.diffusion.sample import generate
+from creditline.diffusion.train import train
+from creditline.gradients.source import GradientSource
+from creditline.settings import override
+
+FEATURES: tuple[dict[str, Any], ...] = (
+    {"projection": "two-sided", "engine": "hooks"},
+    {"projection": "two-sided", "engine": "autograd"},
+    {"projection": "count-sketch", "engine": "hooks"},
+    {"projection": "count-sketch", "engine": "autograd"},
+    {"projection": "gaussian", "engine": "autograd", "dim": 64},
+    {"projection": "two-sided", "engine": "hooks", "precision": "bf16"},
+    {"projection": "two-sided", "engine": "hooks", "precision": "fp16"},
+)
+QUERIES = 16
+STEPS = 12
+CONFIG = TrainConfig(UNetConfig(16, (32, 64), (1,)), steps=STEPS, batch_size=16)
+
+
+def main() -> None:
+    """Print a table, and what became of an index, a training and pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--images", default="demo:icons", help="training pictures of 16 px")
+    parser.add_argument("--n", type=int, default=96)
+    parser.add_argument("--timesteps", type=int, default=10)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    pictures = cl.load_images(args.images)
+    images = pictures.subset(range(args.n))
+    queries = pictures.subset(range(args.n, args.n + QUERIES))
+    path = find(get("icons")).model
+    print("| projection | engine | precision | error of features | scores of TRAK | repeats |")
+    print("| --- | --- | --- | --: | --: | --- |")
+    for settings in FEATURES:
+        print(_line(path, images, queries, {"timesteps": args.timesteps, **settings}, args.device))
+    with tempfile.TemporaryDirectory() as folder:
+        print(_index(path, images, queries, Path(folder), args.device))
+        print(_training(images, Path(folder), args.device))
+        print(_pictures(path, Path(folder), args.device))
+
+
+def _line(
+    path: Path, images: ImageSet, queries: ImageSet, settings: dict[str, Any], device: str
+) -> str:
+    exact = _found(path, images, queries, {**settings, "precision": "fp32"}, "cpu")
+    mine, again = (_found(path, images, queries, settings, device) for _ in range(2))
+    error = np.linalg.norm(mine[0] - exact[0]) / np.linalg.norm(exact[0])
+    rho = np.mean([spearmanr(a, b).statistic for a, b in zip(mine[1], exact[1], strict=True)])
+    cells = settings["projection"], settings["engine"], settings.get("precision", "fp32")
+    same = _yes(all(np.array_equal(a, b) for a, b in zip(mine, again, strict=True)))
+    return f"| {' | '.join(cells)} | {error:.1e} | {rho:.5f} | {same} |"
+
+
+def _found(
+    path: Path, images: ImageSet, queries: ImageSet, settings: dict[str, Any], device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of images, and scores of queries by TRAK."""
+    method = override(methods.get("trak")(), settings)
+    source = GradientSource([cl.load_model(path, device=device)], method.features)
+    source.check(images)
+    rows = source.extract(images, range(len(images)), parts="halves")
+    asked = source.extract(queries, range(len(queries)), "query")
+    return rows, method.fit(rows[:, 0, 0]).attribute(asked[:, 0, 0])
+
+
+def _index(path: Path, images: ImageSet, queries: ImageSet, folder: Path, device: str) -> str:
+    scores, digests = [], []
+    for name, place in (("cpu", "cpu"), ("first", device), ("second", device)):
+        index = cl.index(path, images, out=folder / name, method="d-trak", device=place)
+        digests.append(index.digest())
+        scores.append(index.scores(queries))
+    rho = np.mean([spearmanr(a, b).statistic for a, b in zip(*scores[:2], strict=True)])
+    same = _yes(digests[1] == digests[2])
+    return f"\nIndex of D-TRAK: scores' rank correlation with the CPU's {rho:.5f}; repeats: {same}."
+
+
+def _training(images: ImageSet, folder: Path, device: str) -> str:
+    found = []
+    for name, place in (("cpu", "cpu"), ("first", device), ("second", device)):
+        run = train(images, folder / f"train-{name}", CONFIG, device=place)
+        found.append(_weights(run))
+    error = np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0])
+    same = _yes(np.array_equal(found[1], found[2]))
+    return f"Training, {STEPS} steps: weights are {error:.1e} from the CPU's; repeats: {same}."
+
+
+def _weights(run: Path) -> np.ndarray:
+    (path,) = (run / "model").rglob("*.safetensors")
+    stored = load_file(path)
+    return np.concatenate([stored[name].ravel() for name in sorted(stored)])
+
+
+def _pictures(path: Path, folder: Path, device: str) -> str:
+    found = []
+    for name, place in (("cpu", "cpu"), ("first", device), ("second", device)):
+        out = generate(path, 8, folder / f"made-{name}", GenerateConfig(steps=20), device=place)
+        found.append(cl.load_images(out).pixels(range(8)).numpy())
+    levels = np.abs(found[1] - found[0]).max() * 255 / 2
+    same = _yes(np.array_equal(found[1], found[2]))
+    return f"Pictures, 20 steps: within {levels:.0f} of 255 levels; repeats: {same}."
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "NO"
+
+
+if __name__ == "__main__":
+    main()
