@@ -35,7 +35,21 @@ def test_a_gpu_is_held_to_float32_and_one_order():
     before = settings()
     with exact_kernels(torch.device("cuda")):
         assert settings() == EXACT
-    assert settings() == before != EXACT
+    assert settings() == before
+
+
+def test_tf32_is_allowed_where_it_is_asked_for():
+    with exact_kernels(torch.device("cuda"), "tf32"):
+        assert settings() == {**EXACT, "convolutions in tf32": True, "matmul": "high"}
+
+
+def test_a_process_that_refuses_other_kernels_goes_on_doing_so():
+    torch.use_deterministic_algorithms(True)
+    try:
+        with exact_kernels(torch.device("cuda")):
+            assert settings() == {**EXACT, "warns": False}
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_settings_of_the_process_come_back_after_an_error():

@@ -4,8 +4,8 @@ For each network and number of timesteps, time per evaluation (an image at a tim
 a plain batched forward and backward pass of the same evaluations: CPU time of one thread or, with
 `--device`, time of a GPU. The rounds of all engines are interleaved, so that a busy moment of the
 machine meets all; figures are medians of the rounds' ratios. The plain pass runs with the allocator
-as PyTorch leaves it and, in a column of its own, with freed memory kept, as extraction has it. What
-half precision does to scores comes last, with the model that ships with the benchmark `icons`.
+or kernels as PyTorch leaves them and, in a column of its own, as an extraction has them. What half
+precision does to scores comes last, with the model that ships with the benchmark `icons`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
 from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
+from creditline.kernels import exact_kernels
 from creditline.settings import override
 
 NETWORKS = {
@@ -45,16 +46,17 @@ NETWORKS = {
 }
 ENGINES = {
     "two-sided": ("two-sided", "hooks", "fp32"),
+    "two-sided, tf32": ("two-sided", "hooks", "tf32"),
     "two-sided, bf16": ("two-sided", "hooks", "bf16"),
     "whole, hooks": ("count-sketch", "hooks", "fp32"),
     "whole, autograd": ("count-sketch", "autograd", "fp32"),
 }
-KEPT = "plain, freed memory kept"
+PLAIN = {"cpu": "plain, freed memory kept", "cuda": "plain, exact kernels"}
+"""The plain pass with the settings of an extraction."""
 BATCH = {"cpu": 64, "cuda": 1024}
 """Evaluations of a plain pass, as many as suit it."""
-EVALUATIONS = {"cpu": 120, "cuda": 3200}
-"""Of a round, where an image has fewer; they fill a pass. On a GPU those of a shard of an index."""
-SHARD = 32
+EVALUATIONS = {"cpu": 120, "cuda": 4000}
+"""Of a round, where an image has fewer; they fill a pass."""
 TRAIN, QUERIES = 128, 16
 
 
@@ -65,23 +67,24 @@ def main() -> None:
     parser.add_argument("--timesteps", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dim", type=int, default=4096)
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--engines", nargs="+", choices=ENGINES)
     parser.add_argument("--no-scores", action="store_true", help="without half precision's scores")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, help="evaluations of a plain pass")
     parser.add_argument("--compile", action="store_true", help="the plain pass compiled, too")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    kept = [KEPT] if args.device == "cpu" else []
-    columns = [*args.engines, *kept, *(["plain, compiled"] if args.compile else [])]
+    device = torch.device(args.device)
+    if args.engines is None:
+        args.engines = [name for name in ENGINES if device.type != "cpu" or "tf32" not in name]
+    columns = [*args.engines, PLAIN[device.type], *(["plain, compiled"] if args.compile else [])]
     print(f"| network | parameters | T | plain, ms per evaluation | {' | '.join(columns)} |")
     print("| --- | --: | --: | --: |" + " --: |" * len(columns))
     for name in args.networks:
         config = NETWORKS[name]
         torch.manual_seed(0)
-        denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler())).to(
-            args.device
-        )
+        denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler()))
+        denoiser.to(device)
         size = sum(p.numel() for p in denoiser.module.parameters())
         for t in args.timesteps:
             plain, ratios = _measure(denoiser, config.resolution, t, args)
@@ -94,8 +97,8 @@ def main() -> None:
 def _measure(
     denoiser: UNetDenoiser, resolution: int, t: int, args: argparse.Namespace
 ) -> tuple[float, list[float]]:
-    """Seconds of CPU of a plain evaluation, and what one takes by each engine over that."""
-    n = min(SHARD, max(1, EVALUATIONS[denoiser.device.type] // t))
+    """Seconds of a plain evaluation, and what one takes by each engine over that."""
+    n = max(1, EVALUATIONS[denoiser.device.type] // t)
     pixels = np.random.default_rng(0).integers(0, 256, (n, resolution, resolution, 3), np.uint8)
     images = ImageSet.from_images(pixels)
     work: list[Callable[[], object]] = [plain_step(denoiser, images, t, batch=args.batch)]
@@ -104,8 +107,7 @@ def _measure(
         spec = override(FeatureSpec(), {**settings, "precision": precision, "dim": args.dim})
         source = GradientSource([denoiser], spec)
         work.append(lambda s=source: s.extract(images, range(n), parts="halves"))  # type: ignore[misc]
-    if denoiser.device.type == "cpu":
-        work.append(_kept(work[0]))
+    work.append(partial(_as_extracted, work[0], denoiser.device))
     if args.compile:
         compiled = copy(denoiser)
         compiled.module = torch.compile(denoiser.module)
@@ -118,12 +120,9 @@ def _measure(
     return plain, [statistics.median(column) for column in zip(*ratios, strict=True)]
 
 
-def _kept(work: Callable[[], object]) -> Callable[[], object]:
-    def run() -> None:
-        with freed_memory_kept():
-            work()
-
-    return run
+def _as_extracted(work: Callable[[], object], device: torch.device) -> None:
+    with freed_memory_kept(), exact_kernels(device):
+        work()
 
 
 def _scores(device: str) -> None:
@@ -167,6 +166,7 @@ def plain_step(
     size = batch or BATCH[denoiser.device.type]
     encoded = denoiser.encode(images, range(len(images)))
     evaluations = join(expand(denoiser, encoded, NoisePlan(timesteps=t), "train"))
+    evaluations = evaluations.to(denoiser.device, denoiser.dtype)
     process, chosen = denoiser.process, list(parameters) or list(denoiser.module.parameters())
 
     def run() -> None:

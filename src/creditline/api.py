@@ -12,7 +12,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.errors import SettingsError
-from creditline.indexing.build import SHARD_ROWS, build
+from creditline.indexing.build import build, usual_rows
 from creditline.indexing.index import Index
 from creditline.indexing.sources import facts_of, load_models, make_source, request_of
 from creditline.manifest import Manifest
@@ -29,7 +29,7 @@ def index(
     encoder: Any = None,
     device: str = "cpu",
     workers: int = 1,
-    shard_rows: int = SHARD_ROWS,
+    shard_rows: int | None = None,
     overwrite: bool = False,
     encoded: str | Path | None = None,
     **settings: Any,
@@ -47,7 +47,7 @@ def index(
         encoder: a callable, or a folder of a CLIP or DINO model, for encoder methods.
         device: where models are loaded, when `model` is a path.
         workers: processes.
-        shard_rows: images per shard, the unit of resuming.
+        shard_rows: images per shard, the unit of resuming; by default 32, and 128 on a GPU.
         overwrite: replace an index made from something else.
         encoded: folder of latents and text embeddings that several indexes share; by default
             each has its own, until it is complete.
@@ -75,11 +75,12 @@ def index(
     needed = recipe.source == "gradients"
     models = [load_model(m, device=device) for m in listed if m is not None] if needed else []
     source = make_source(recipe, models, pictures.shape, encoder, device)
-    request = request_of(recipe, source, models, pictures, shard_rows)
+    rows = usual_rows(models) if shard_rows is None else shard_rows
+    request = request_of(recipe, source, models, pictures, rows)
     facts = facts_of(source, models, pictures)
     folder = Path(out)
     kept = None if encoded is None else Path(encoded)
-    build(folder, source, pictures, request, facts, workers, shard_rows, overwrite, kept)
+    build(folder, source, pictures, request, facts, workers, rows, overwrite, kept)
     return Index(folder, models=models or None, encoder=encoder, device=device)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+from tests.device import DEVICE
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
@@ -47,16 +48,16 @@ def test_encode_gives_pixels_and_ids_in_the_order_asked(tiny_model, tiny_images)
 
 
 def test_predict_is_the_network_and_can_be_differentiated(tiny_model, tiny_images):
-    batch, t = tiny_model.encode(tiny_images, [0, 1]), torch.tensor([3, 700])
-    output = tiny_model.predict(batch.x0, t, batch.condition)
-    assert torch.equal(output, tiny_model.module(batch.x0, t).sample)
+    x0, t = tiny_model.encode(tiny_images, [0, 1]).x0.to(DEVICE), torch.tensor([3, 700]).to(DEVICE)
+    output = tiny_model.predict(x0, t, {})
+    assert torch.equal(output, tiny_model.module(x0, t).sample)
     output.sum().backward()
     assert tiny_model.module.conv_in.weight.grad.abs().sum() > 0
 
 
 def test_a_prediction_does_not_depend_on_its_batch(tiny_model, tiny_images):
-    t = torch.tensor([3, 700, 10])
-    x0 = tiny_model.encode(tiny_images, [0, 1, 2]).x0
+    t = torch.tensor([3, 700, 10]).to(DEVICE)
+    x0 = tiny_model.encode(tiny_images, [0, 1, 2]).x0.to(DEVICE)
     together = tiny_model.predict(x0, t, {})
     alone = tiny_model.predict(x0[1:2], t[1:2], {})
     torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-5)

@@ -23,7 +23,8 @@ PLAN = NoisePlan(timesteps=4, draws=2)
 
 
 def probes(model, images, plan=PLAN, indices=(0, 1, 2)):
-    return expand(model, model.encode(images, list(indices)), plan, "train")
+    found = expand(model, model.encode(images, list(indices)), plan, "train")
+    return [probe.to(model.device, model.dtype) for probe in found]
 
 
 @pytest.fixture(params=[AutogradEngine, HookEngine])
@@ -42,7 +43,7 @@ def engine(request):
 
 
 def gradient(engine, probe, parts="whole"):
-    return [layer[0] for layer in engine.gradients([probe], parts)]
+    return [layer[0].cpu() for layer in engine.gradients([probe], parts)]
 
 
 def by_hand(model, probe, objective: Objective, part=slice(None)) -> torch.Tensor:
@@ -61,7 +62,7 @@ def by_hand(model, probe, objective: Objective, part=slice(None)) -> torch.Tenso
         flat = torch.cat([p.grad.flatten().double() for p in model.module.parameters()])
         total = flat if total is None else total + flat
     model.module.zero_grad()
-    return total / len(indices)
+    return total.cpu() / len(indices)
 
 
 def flat(layers) -> torch.Tensor:

@@ -61,6 +61,7 @@ def test_equal_to_autograd_of_a_masked_loss(tiny_model, tiny_images, kind):
     mask = Mask.from_grey(grey, (8, 8), "m")
     batch = tiny_model.encode(tiny_images, [0])
     (probe,) = expand(tiny_model, batch, PLAN, "train", masks=[mask])
+    probe = probe.to(tiny_model.device, tiny_model.dtype)
     layers = select(tiny_model.module, "*")
     found = kind(tiny_model, layers, Objective()).gradients([probe])
     output = tiny_model.predict(

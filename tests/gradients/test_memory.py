@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from tests.device import of_cpus
 
 from creditline.errors import SettingsError
 from creditline.gradients import memory
@@ -77,6 +78,7 @@ def test_the_measure_is_the_same_at_every_call(tiny_model, tiny_images):
     assert engine.microbatch == 1, "as it was"
 
 
+@of_cpus
 def test_a_source_obeys_its_bound_before_the_first_gradient(tiny_model, tiny_images):
     mine = source(tiny_model, pass_memory="3MB")
     mine.check(tiny_images)
@@ -131,6 +133,7 @@ def test_an_engine_of_several_models_is_measured_for_each(tiny_model, tiny_image
     assert sizes != {1}
 
 
+@of_cpus
 def test_a_pass_on_a_cpu_is_no_larger_than_its_caches_like(tiny_model, tiny_images, monkeypatch):
     (engine,) = source(tiny_model).engines
     one = probe(tiny_model, tiny_images)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from tests.device import of_cpus
 
 from creditline.errors import ModelError, SettingsError
 from creditline.gradients.autograd import AutogradEngine
@@ -33,7 +34,7 @@ def source(model, projection="two-sided", engine="auto", plan=PLAN, **more):
         ("two-sided", "auto", LONG, {}, HookEngine),
         ("two-sided", "autograd", PLAN, {}, AutogradEngine),
         ("count-sketch", "auto", PLAN, {}, HookEngine),
-        ("none", "auto", LONG, {}, AutogradEngine),
+        pytest.param("none", "auto", LONG, {}, AutogradEngine, marks=of_cpus),
         ("none", "auto", LONG, {"normalise": "timestep"}, HookEngine),
         ("none", "hooks", LONG, {}, HookEngine),
         ("none", "autograd", PLAN, {}, AutogradEngine),
@@ -43,6 +44,7 @@ def test_engine(tiny_model, projection, engine, plan, more, kind):
     assert type(source(tiny_model, projection, engine, plan, **more).engines[0]) is kind
 
 
+@of_cpus
 def test_large_whole_gradients_are_taken_by_autograd(tiny_model, monkeypatch):
     monkeypatch.setattr("creditline.gradients.source.SMALL", 1000)
     assert type(source(tiny_model, "none").engines[0]) is AutogradEngine

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from PIL import Image
+from tests.device import of_cpus
 
 import creditline as cl
 from creditline.curvature.ridge import Ridge
@@ -43,6 +44,7 @@ def test_a_reopened_index_gives_the_same_scores(build, tiny_folder, tiny_images,
     assert again.method == index.method
 
 
+@of_cpus  # to so many digits: on a GPU kernels round by the size of a pass
 def test_queries_do_not_influence_each_other(build, tiny_images):
     index = build()
     together = index.scores(tiny_images)
@@ -346,7 +348,7 @@ def test_scores_take_the_method_s_shape_and_ranks_do_not(build, tiny_images):
         assert [hit.score for hit in one.opponents] == [hit.score for hit in other.opponents]
         credit = sum(total.credit for total in other.totals["contributor"])
         # A trace reads rows of float32; a score is exact to 1e-7 of its two sides' lengths.
-        assert credit == pytest.approx(row.sum(), rel=1e-5)
+        assert credit == pytest.approx(row.sum(), abs=1e-6 * np.abs(plain).max())
     assert floor.trace(features).settings["method"]["score_shape"]["shape"] == "threshold"
 
 

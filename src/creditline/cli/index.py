@@ -29,7 +29,7 @@ EVERY = [cls() for cls in METHODS.values()]
 @click.option("--out", required=True, help="folder to write, or to continue")
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
 @models.workers_option
-@click.option("--shard-rows", type=int, default=32, show_default=True, help="images per task")
+@click.option("--shard-rows", type=int, help="images per task  [default: 32; on a GPU 128]")
 @click.option(
     "--encoded",
     help="folder of latents and text embeddings to share  [default: in the index until complete]",
@@ -43,7 +43,7 @@ def command(
     sources: tuple[str, ...],
     out: str,
     method: str,
-    shard_rows: int,
+    shard_rows: int | None,
     encoded: str | None,
     overwrite: bool,
     device: str,

@@ -92,7 +92,7 @@ def train(
         torch.set_num_threads(threads or before)
         try:
             with (
-                exact_kernels(place),
+                exact_kernels(place, getattr(config, "precision", "fp32")),
                 torch.random.fork_rng([place] if place.type == "cuda" else []),
             ):
                 if isinstance(config, TuneConfig):

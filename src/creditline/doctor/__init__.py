@@ -82,7 +82,7 @@ def diagnose(
     fits = given is not None and findings[0].status == "ok"
     chosen = _spread(given, samples) if given and fits else random_images(denoiser, samples)
     findings += check_network(denoiser.module, source.layers)
-    with untouched(denoiser.module), exact_kernels(denoiser.device):
+    with untouched(denoiser.module), exact_kernels(denoiser.device, source.spec.precision):
         source.learn(chosen)
         subject = Subject.prepare(denoiser, source, chosen)
         findings += [check_calls(subject), *check_gradients(subject)]

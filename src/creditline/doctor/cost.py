@@ -21,7 +21,7 @@ from creditline.errors import ModelError
 from creditline.features import CHUNK_ROWS
 from creditline.gradients.learnt import looked_at
 from creditline.gradients.source import GradientSource
-from creditline.indexing.build import SHARD_ROWS
+from creditline.indexing.build import usual_rows
 from creditline.methods.base import Method, RidgeMethod
 from creditline.units import size
 
@@ -55,9 +55,10 @@ def measure(
         disk: a folder on the disk that would hold the index.
         stock: all images, where they are known, for the sizes of their pictures.
     """
-    room = disk_of(method, source, images if stock is None else stock, n, SHARD_ROWS)
+    rows = usual_rows(source.denoisers)
+    room = disk_of(method, source, images if stock is None else stock, n, rows)
     start = _start_seconds(source, images, n)
-    (cpu, wall), warm = _image_seconds(source, images, min(SHARD_ROWS, n))
+    (cpu, wall), warm = _image_seconds(source, images, min(rows, n))
     cpu, wall, start = cpu + room.write_seconds, wall + room.write_seconds, start + warm
     on_cpu = source.denoisers[0].device.type == "cpu"
     seconds = cpu if on_cpu else wall

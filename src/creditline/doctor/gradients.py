@@ -17,7 +17,7 @@ from creditline.gradients.probe import join
 
 GOOD, TOLERABLE = 1e-4, 1e-2
 HALF = 0.05, 0.2
-"""The same where half precision was asked for, with 8 to 11 binary digits in every number."""
+"""The same where rounding was asked for, with 8 to 11 binary digits in every number or factor."""
 DOMINATED = 0.5
 """A fifth of the timesteps that carries this share of the squared norms dominates."""
 

@@ -48,17 +48,13 @@ class Subject:
         reference.module.double()
         batch = denoiser.encode(images, range(len(images)))
         plan = source.spec.plan
-        probes, engine = expand(denoiser, batch, plan, "train"), source.engines[0]
-        source.fit(engine, probes[0])  # passes as an index would make them
-        return cls(
-            denoiser,
-            reference,
-            source,
-            engine,
-            images,
-            probes,
-            expand(reference, batch, plan, "train"),
+        engine = source.engines[0]
+        probes, exact = (
+            [probe.to(one.device, one.dtype) for probe in expand(one, batch, plan, "train")]
+            for one in (denoiser, reference)
         )
+        source.fit(engine, probes[0])  # passes as an index would make them
+        return cls(denoiser, reference, source, engine, images, probes, exact)
 
 
 def random_images(denoiser: Denoiser, n: int) -> ImageSet:

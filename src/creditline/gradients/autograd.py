@@ -26,7 +26,7 @@ class AutogradEngine(Engine):
         names = [name for layer in self.layers for name in layer.parameters]
         with differentiable(self.denoiser.module, self.layers) as parameters:
             for row, (probe, group) in enumerate(work):
-                for part in group.to(probe.t.device).split(self.microbatch):
+                for part in group.split(self.microbatch):
                     found = self._gradients(probe[part], [p for layer in parameters for p in layer])
                     for name, gradient in zip(names, found, strict=True):
                         sums.add(name, row, self.keep(name, gradient.flatten())[None])

@@ -96,6 +96,7 @@ class Engine(ABC):
 
     def values(self, evaluations: Probe) -> Tensor:
         """The objective of each evaluation, shape `(u,)`, differentiable."""
+        evaluations = evaluations.to(self.denoiser.device, self.denoiser.dtype)
         x0, noise, t = evaluations.x0, evaluations.noise, evaluations.t
         process = self.denoiser.process
         x_t = process.add_noise(x0, noise, t)

@@ -115,7 +115,7 @@ class HookEngine(Engine):
 
     def _pass(self, work: Sequence[Work], chunk: Chunk, sums: Sums, rest: list[Tensor]) -> None:
         """Add the gradients of one pass, summed over evaluations."""
-        evaluations = join([work[i][0][part.to(work[i][0].t.device)] for i, part in chunk])
+        evaluations = join([work[i][0][part] for i, part in chunk])
         segments = Segments(tuple(len(part) for _, part in chunk))
         first = chunk[0][0]  # of neighbours, each of them once
 

@@ -16,14 +16,14 @@ from creditline.gradients.engine import Engine
 from creditline.gradients.probe import Probe
 from creditline.units import size
 
-MOST_ON_CPU, MOST_ELSEWHERE = 128, 1024
+MOST_ON_CPU, MOST_ELSEWHERE = 128, 4096
 """Larger passes are no faster."""
 CACHED, FEW = 192e6, 10
 """On a CPU what a larger pass holds is out of the caches when it is needed again; a few evaluations
 make up for that, since every pass reads all weights."""
 TRIED = (1, 2)
 MARGIN = 1.25
-"""For the work space of kernels, which is not seen on a CPU."""
+"""For the work space of kernels, which is not seen."""
 
 
 def fitting(engine: Engine, probe: Probe, bound: float) -> int:
@@ -31,8 +31,9 @@ def fitting(engine: Engine, probe: Probe, bound: float) -> int:
 
     The peaks of two small passes are extended in a straight line, and so are those of the way
     forward alone: where weights are larger than what flows through them, their gradients hide its
-    growth at first. On a CPU the bytes of tensors are counted, which is the same at every call; on
-    a GPU its allocator is asked.
+    growth at first. The bytes of tensors are counted, which is the same at every call and on every
+    device; a GPU's allocator would also tell of work space, which kernels choose by the size of a
+    pass and which says nothing of larger ones.
 
     Args:
         engine: whose passes; its `microbatch` is as before afterwards.
@@ -86,15 +87,10 @@ def _line(engine: Engine, probe: Probe, run: Run) -> tuple[float, float]:
 
 
 def _peak(engine: Engine, probe: Probe, n: int, run: Run) -> int:
-    device, before = engine.denoiser.device, engine.microbatch
-    pass_ = probe[torch.zeros(n, dtype=torch.int64, device=device)]
+    before = engine.microbatch
+    pass_ = probe[torch.zeros(n, dtype=torch.int64)]
     engine.microbatch = n
     try:
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            held = torch.cuda.memory_allocated(device)
-            run(engine, pass_)
-            return torch.cuda.max_memory_allocated(device) - held
         with _Ledger(engine.denoiser.module) as ledger:
             run(engine, pass_)
         return ledger.peak

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from creditline.diffusion.denoiser import Batch, Denoiser
 from creditline.errors import DataError
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.settings import require
+
+DRAWING = 4
+"""Threads that draw noise for a GPU; numbers do not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,18 @@ class Probe:
             {name: value[part] for name, value in self.condition.items()},
             self.draws,
             None if self.weight is None else self.weight[part],
+        )
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Probe:
+        """On a device, clean images and noise in another floating type."""
+        return Probe(
+            self.image_id,
+            self.x0.to(device, dtype),
+            self.t.to(device),
+            self.noise.to(device, dtype),
+            {name: value.to(device) for name, value in self.condition.items()},
+            self.draws,
+            None if self.weight is None else self.weight.to(device),
         )
 
     def halves(self) -> tuple[Tensor, Tensor]:
@@ -121,10 +137,10 @@ def expand(
     trajectories: Sequence[Trajectory | None] | None = None,
     masks: Sequence[Mask | None] | None = None,
 ) -> list[Probe]:
-    """One probe for each image of a batch.
+    """One probe for each image of a batch, on the CPU: a pass is moved to its device as a whole.
 
     Args:
-        denoiser: gives device, dtype and the process.
+        denoiser: gives the process.
         batch: encoded images.
         plan: timesteps and noise.
         role: side of the attribution.
@@ -135,10 +151,15 @@ def expand(
         DataError: if a trajectory plan meets an image without a trajectory.
     """
     nothing = (None,) * len(batch.ids)
-    each = zip(trajectories or nothing, masks or nothing, strict=True)
-    return [
-        _expand_one(denoiser, batch, i, plan, role, run, mask) for i, (run, mask) in enumerate(each)
-    ]
+    each = range(len(batch.ids)), trajectories or nothing, masks or nothing
+
+    def one(i: int, run: Trajectory | None, mask: Mask | None) -> Probe:
+        return _expand_one(denoiser, batch, i, plan, role, run, mask)
+
+    if denoiser.device.type == "cpu":
+        return list(map(one, *each))
+    with ThreadPoolExecutor(DRAWING) as pool:  # or a GPU would wait for its noise
+        return list(pool.map(one, *each))
 
 
 def _expand_one(
@@ -150,7 +171,7 @@ def _expand_one(
     run: Trajectory | None,
     mask: Mask | None,
 ) -> Probe:
-    image_id, device, dtype = batch.ids[i], denoiser.device, denoiser.dtype
+    image_id = batch.ids[i]
     if plan.schedule == "trajectory":
         if run is None:
             raise DataError(
@@ -164,18 +185,18 @@ def _expand_one(
         x0 = batch.x0[i].unsqueeze(0).expand(len(steps), *batch.x0[i].shape)
     noise = torch.from_numpy(plan.noise(steps, tuple(x0.shape[1:]), role, image_id))
     condition = {
-        name: value[i : i + 1].expand(len(steps) * plan.draws, *value.shape[1:]).to(device)
+        name: value[i : i + 1].expand(len(steps) * plan.draws, *value.shape[1:])
         for name, value in batch.condition.items()
     }
     weight = None
     if mask is not None:
         places = torch.from_numpy(mask.on((x0.shape[-2], x0.shape[-1])))
-        weight = places.to(device).expand(len(steps) * plan.draws, 1, -1, -1)
+        weight = places.expand(len(steps) * plan.draws, 1, -1, -1)
     return Probe(
         image_id=image_id,
-        x0=x0.to(device, dtype).repeat_interleave(plan.draws, dim=0),
-        t=torch.from_numpy(steps).repeat_interleave(plan.draws).to(device),
-        noise=noise.flatten(0, 1).to(device, dtype),
+        x0=x0.repeat_interleave(plan.draws, dim=0),
+        t=torch.from_numpy(steps).repeat_interleave(plan.draws),
+        noise=noise.flatten(0, 1),
         condition=condition,
         draws=plan.draws,
         weight=weight,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -105,7 +105,7 @@ class GradientSource:
         for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
-        with one_thread(), exact_kernels(self.denoisers[0].device):
+        with one_thread(), self._exact():
             for engine in self.engines:
                 one = engine.denoiser.encode(images, [0])
                 self.fit(engine, expand(engine.denoiser, one, ANY, "train")[0])
@@ -122,7 +122,7 @@ class GradientSource:
         chosen = looked_at(len(images), self.spec.projection.learn_from)
         learnt = []
         bar = Progress("learn", self.models * len(chosen), "gradient")
-        with one_thread(), exact_kernels(self.denoisers[0].device), bar:
+        with one_thread(), self._exact(), bar:
             for denoiser in self.denoisers:
                 engine = self._made(AutogradEngine, denoiser, None)
                 found = self._one_by_one(engine, images, chosen, bar)
@@ -181,7 +181,7 @@ class GradientSource:
         )
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
-        with one_thread(), exact_kernels(self.denoisers[0].device), freed_memory_kept():
+        with one_thread(), self._exact(), freed_memory_kept():
             for engine in self.engines:
                 probes = _probes(engine.denoiser, images, indices, plan, role, trajectories)
                 self.fit(engine, probes[0])
@@ -192,6 +192,9 @@ class GradientSource:
         """How many images, of so many evaluations each, are best handed over at once."""
         return max(self.projector.batch, *(e.batch(evaluations) for e in self.engines))
 
+    def _exact(self) -> AbstractContextManager[None]:
+        return exact_kernels(self.denoisers[0].device, self.spec.precision)
+
     def _equip(self, projectors: Sequence[Projector]) -> None:
         """Engines of all models. Projectors differ in their sides alone, which engines apply."""
         self.projector = projectors[0]
@@ -200,12 +203,14 @@ class GradientSource:
     def _engine(self, denoiser: Denoiser, projector: Projector) -> Engine:
         """The engine asked for; by itself the cheaper one, as `tools/bench.py` has measured them.
 
-        Hooks, where sides spare them the weights' gradients. Whole ones are better left to autograd
-        unless passes of one gradient alone would be thin, and several are small enough to wait for
-        each other; what hooks leave to autograd they take one gradient at a time, too.
+        Hooks, where sides spare them the weights' gradients. On a CPU whole ones are better left to
+        autograd unless passes of one gradient alone would be thin, and several are small enough to
+        wait for each other; to a GPU every pass of one gradient is thin. What hooks leave to
+        autograd they take one gradient at a time, too.
         """
         spec, sides = self.spec, projector.sides
         small = self.parameters <= SMALL and self._evaluations() < MANY
+        small = small or denoiser.device.type != "cpu"
         if spec.engine == "hooks" or (spec.engine == "auto" and (sides is not None or small)):
             hooks = self._made(HookEngine, denoiser, sides)
             if spec.engine == "hooks" or sides is not None or not hooks.rest:

@@ -43,8 +43,8 @@ class FeatureSpec:
     engine: Literal["auto", "hooks", "autograd"] = setting(
         "auto", "how gradients are taken; changes their cost and their last digits only"
     )
-    precision: Literal["fp32", "bf16", "fp16"] = setting(
-        "fp32", "of the network's arithmetic; bf16 and fp16 by autocast, where the device has them"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = setting(
+        "fp32", "of the network's arithmetic; tf32 on GPUs, bf16 and fp16 by autocast"
     )
     batch_size: int | None = setting(
         None, "evaluations of the network in a pass; none: as many as pass_memory allows"

@@ -13,6 +13,7 @@ import numpy as np
 
 from creditline import executor
 from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import CreditlineError
 from creditline.gradients.engine import Parts
 from creditline.gradients.plan import Role
@@ -25,7 +26,8 @@ from creditline.progress import Progress
 from creditline.settings import require
 
 ENCODED = "encoded"
-SHARD_ROWS = 32
+ROWS_ON_CPU, ROWS_ELSEWHERE = 32, 128
+"""Images per shard: what an interruption may cost, and what passes are put together from."""
 """Images to a shard unless told otherwise."""
 MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # picture and facts, about
@@ -62,14 +64,20 @@ class Shard:
     stop: int
 
 
+def usual_rows(models: Sequence[Denoiser]) -> int:
+    """Images per shard where nobody says how many; a GPU's passes want more of them."""
+    on_cpu = all(model.device.type == "cpu" for model in models)
+    return ROWS_ON_CPU if on_cpu else ROWS_ELSEWHERE
+
+
 def build(
     folder: Path,
     source: Source,
     images: ImageSet,
     request: Mapping[str, Any],
     facts: Mapping[str, Any],
-    workers: int = 1,
-    shard_rows: int = SHARD_ROWS,
+    workers: int,
+    shard_rows: int,
     overwrite: bool = False,
     encoded: Path | None = None,
 ) -> None:

@@ -70,7 +70,7 @@ class TuneConfig:
     )
     attention_dropout: float = setting(0.0, "dropout of what attention returns")
     flip: bool = setting(False, "mirror half of the images")
-    precision: Literal["fp32", "bf16", "fp16"] = setting(
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = setting(
         "fp32", "of the network's arithmetic; weights that are trained stay as they are"
     )
     gradient_checkpointing: bool = setting(

@@ -102,25 +102,18 @@ def _errors(
     """Error of every evaluation of some queries, float64, query-major."""
     import torch
 
-    from creditline.gradients.probe import expand
+    from creditline.gradients.probe import expand, join
 
     images.require_whole("The loss that a retrained model is asked for")
     batch = denoiser.encode(images, rows)
     # Under their own ids the queries would meet the noise that methods of that seed show them.
     batch = replace(batch, ids=tuple(f"loss of {key}" for key in batch.ids))
     probes = expand(denoiser, batch, plan, "query")
-    x0 = torch.cat([probe.x0 for probe in probes])
-    noise = torch.cat([probe.noise for probe in probes])
-    t = torch.cat([probe.t for probe in probes])
-    condition = {
-        name: torch.cat([probe.condition[name] for probe in probes]) for name in batch.condition
-    }
-    process, errors = denoiser.process, []
-    for part in torch.arange(len(t)).split(batch_size):
-        part = part.to(t.device)
-        clean, added, when = x0[part], noise[part], t[part]
-        given = {name: value[part] for name, value in condition.items()}
-        output = denoiser.predict(process.add_noise(clean, added, when), when, given)
+    evaluations, process, errors = join(probes), denoiser.process, []
+    for chosen in torch.arange(len(evaluations.t)).split(batch_size):
+        part = evaluations[chosen].to(denoiser.device, denoiser.dtype)
+        clean, added, when = part.x0, part.noise, part.t
+        output = denoiser.predict(process.add_noise(clean, added, when), when, part.condition)
         error = output.double() - process.target(clean, added, when).double()
         errors.append(error.square().flatten(1).mean(1).cpu())
     return torch.cat(errors).numpy()
