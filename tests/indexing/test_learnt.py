@@ -57,7 +57,9 @@ def test_an_ensemble_has_directions_of_each_model(build, tiny_model, tiny_images
     other = copy.deepcopy(tiny_model)
     with torch.no_grad():
         for p in other.module.parameters():
-            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
+            p.add_(
+                0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)).to(p.device)
+            )
     index = build(model=[tiny_model, other], **PRINCIPAL)
     assert index.models == 2
     alone = build("alone", model=[other], **PRINCIPAL)

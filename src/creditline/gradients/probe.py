@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +14,6 @@ from creditline.diffusion.denoiser import Batch, Denoiser
 from creditline.errors import DataError
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.settings import require
-
-DRAWING = 4
-"""Threads that draw noise for a GPU; numbers do not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -151,15 +147,10 @@ def expand(
         DataError: if a trajectory plan meets an image without a trajectory.
     """
     nothing = (None,) * len(batch.ids)
-    each = range(len(batch.ids)), trajectories or nothing, masks or nothing
-
-    def one(i: int, run: Trajectory | None, mask: Mask | None) -> Probe:
-        return _expand_one(denoiser, batch, i, plan, role, run, mask)
-
-    if denoiser.device.type == "cpu":
-        return list(map(one, *each))
-    with ThreadPoolExecutor(DRAWING) as pool:  # or a GPU would wait for its noise
-        return list(pool.map(one, *each))
+    each = zip(trajectories or nothing, masks or nothing, strict=True)
+    return [
+        _expand_one(denoiser, batch, i, plan, role, run, mask) for i, (run, mask) in enumerate(each)
+    ]
 
 
 def _expand_one(
