@@ -42,6 +42,11 @@ class Columns:
     order: tuple[int, ...]
     factor: float
 
+    @property
+    def thin(self) -> bool:
+        """Whether they are fewer than the channels that they are taken of."""
+        return self.count < self.channels
+
     @classmethod
     def draw(
         cls, generator: np.random.Generator, channels: int, count: int, places: int, most: int
@@ -93,6 +98,8 @@ class Columns:
         if x.device.type != "cpu":
             return self.of_input_at_once(x, module)
         x = self._mixed(x, module)
+        if _keeps_size(module):
+            return self._shifted(x.contiguous(), module)
         ways = [_way(x.shape[3 + axis], module, axis) for axis in (0, 1)]
         found = x.new_empty(*x.shape[:3], *(size for size, _ in ways))
         for place, columns in self._turns():
@@ -101,6 +108,40 @@ class Columns:
             part = found[:, :, columns]
             part[..., to_y, to_x] = x[:, :, columns, from_y, from_x]
             _clear_around(part, to_y, to_x)
+        return found
+
+    def _shifted(self, x: Tensor, module: Any) -> Tensor:
+        """Columns of a convolution whose output is as large as its input.
+
+        What a place sees of a picture is the picture moved, in memory by as many numbers at every
+        point: one copy, and zeros where it went around an edge.
+        """
+        found = torch.empty_like(x)
+        height, width = x.shape[3:]
+        size = height * width
+        pictures, each = x.shape[0] * x.shape[1], self.count * size
+        for place, columns in self._turns():
+            kernel = divmod(place, module.kernel_size[1])
+            down, right = (
+                (at - wide // 2) * apart
+                for at, wide, apart in zip(kernel, module.kernel_size, module.dilation, strict=True)
+            )
+            first, many = columns.start * size, len(range(*columns.indices(self.count)))
+            chosen, steps = (pictures, many), (each, columns.step * size)
+            if abs(down) >= height or abs(right) >= width:  # nothing but padding
+                found.as_strided((*chosen, size), (*steps, 1), first).zero_()
+                continue
+            by = down * width + right
+            within, strides = (*chosen, size - abs(by)), (*steps, 1)
+            seen = x.as_strided(within, strides, x.storage_offset() + first + max(0, by))
+            found.as_strided(within, strides, first + max(0, -by)).copy_(seen)
+            if down:
+                edge = first + (size - down * width if down > 0 else 0)
+                found.as_strided((*chosen, abs(down) * width), strides, edge).zero_()
+            if right:
+                edge = first + (width - right if right > 0 else 0)
+                beside = (*chosen, height, abs(right))
+                found.as_strided(beside, (*steps, width, 1), edge).zero_()
         return found
 
     def of_input_at_once(self, x: Tensor, module: Any) -> Tensor:
@@ -150,6 +191,13 @@ class Columns:
         for turn, start in enumerate(range(0, self.count, width)):
             for i in range(min(places, width)):
                 yield self.order[(i + turn) % places], slice(start + i, start + width, places)
+
+
+def _keeps_size(module: Any) -> bool:
+    """Whether the output has the input's height and width, and as many places before as after."""
+    kernel, apart = module.kernel_size, module.dilation
+    middle = tuple(gap * (wide - 1) / 2 for wide, gap in zip(kernel, apart, strict=True))
+    return tuple(module.stride) == (1, 1) and tuple(module.padding) == middle
 
 
 def windows(x: Tensor, module: Any) -> Tensor:

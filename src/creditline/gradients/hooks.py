@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -119,9 +119,8 @@ class HookEngine(Engine):
         segments = Segments(tuple(len(part) for _, part in chunk))
         first = chunk[0][0]  # of neighbours, each of them once
 
-        def add(found: dict[str, Tensor]) -> None:
-            for name, values in found.items():
-                sums.add(name, first, values)
+        def add(name: str, segment: int, values: Tensor) -> None:
+            sums.add(name, first + segment, values)
 
         with torch.enable_grad(), self._hooked(segments, add) as leaves:
             value = self.values(evaluations).sum() * self.scale
@@ -131,10 +130,12 @@ class HookEngine(Engine):
         names = [name for layer in self.rest for name in layer.parameters]
         for name, gradient in zip(names, gradients[len(leaves) :], strict=True):
             if gradient is not None:
-                add({name: self.keep(name, gradient.flatten())[None]})
+                add(name, 0, self.keep(name, gradient.flatten())[None])
 
     @contextmanager
-    def _hooked(self, segments: Segments, add: Any) -> Iterator[list[Tensor]]:
+    def _hooked(
+        self, segments: Segments, add: Callable[[str, int, Tensor], None]
+    ) -> Iterator[list[Tensor]]:
         """Hooks in place; yields the outputs from which gradients have to be asked.
 
         An output that nothing before it makes differentiable becomes a leaf: the pass back then
@@ -166,11 +167,12 @@ class HookEngine(Engine):
 
         def backward(tap: Tap, kept: Kept, g: Tensor) -> None:
             with torch.no_grad():
-                add(tap.contract(kept, g, segments))
+                for found in tap.contract(kept, g, segments):
+                    add(*found)
 
         def table(table: Table, leaf: Tensor) -> None:
             leaves.append(leaf)
-            leaf.register_hook(lambda g: add({table.name: total(table, g)}))
+            leaf.register_hook(lambda g: add(table.name, 0, total(table, g)))
 
         def total(table: Table, g: Tensor) -> Tensor:
             return self.keep(table.name, segments.sum(g.float().flatten(1)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,11 +42,15 @@ class Segments:
         """
         return self.reduce(lambda g, a: g.flatten(1, 2).mT @ a.flatten(1, 2), g, a)
 
+    @cached_property
+    def _even(self) -> bool:
+        return len(set(self.lengths)) == 1
+
     def reduce(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Apply what takes `(s, l, ...)` to `(s, ...)` to the rows of each segment."""
         n, length = sum(self.lengths), self.lengths[0]
         rows = len(tensors[0]) // n
-        if all(other == length for other in self.lengths):
+        if self._even:
             return function(*(x.unflatten(0, (-1, length * rows)) for x in tensors))
         split = [x.split([length * rows for length in self.lengths]) for x in tensors]
         parts = [function(*(x[None] for x in group)) for group in zip(*split, strict=True)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +23,9 @@ from creditline.gradients.sides import Sides
 
 Kept = tuple[Tensor, ...]
 """What a tap remembers between the two ways."""
+
+Found = Iterator[tuple[str, int, Tensor]]
+"""A parameter's name, a segment, and gradients of that one and those behind it, `(some, size)`."""
 
 MANY = 4096
 """Places of a gradient from which on a convolution of its own is worth a call."""
@@ -57,8 +60,8 @@ class Tap(ABC):
         return (x,)
 
     @abstractmethod
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
-        """Gradients summed over each segment, `(segments, size)` by qualified name."""
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
+        """Gradients summed over each segment; those of one parameter come in order."""
 
     def _left(self, device: torch.device) -> Tensor | None:
         """Directions of the weight's rows; None: the side is whole."""
@@ -82,16 +85,14 @@ class LinearTap(Tap):
         right = self._right(x.device)
         return (x if right is None else x @ right.to(x.dtype),)
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
-        found = {}
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
         a, g = _places(kept[0]), _places(g)
         if "bias" in self.names:
-            found[self.names["bias"]] = segments.sum(g.float().sum(1))
+            yield self.names["bias"], 0, segments.sum(g.float().sum(1))
         if "weight" in self.names:
             left = self._left(g.device)
             g = g if left is None else g @ left.to(g.dtype)
-            found[self.names["weight"]] = segments.outer(g.float(), a.float()).flatten(1)
-        return found
+            yield self.names["weight"], 0, segments.outer(g.float(), a.float()).flatten(1)
 
 
 class ConvTap(Tap):
@@ -108,66 +109,67 @@ class ConvTap(Tap):
         return plain and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
     def keep(self, x: Tensor, y: Tensor) -> Kept:
-        """Columns of the patches, `(n, groups, m, h, w)`; where all are kept, the input."""
-        columns = self._columns(x.device)
-        return (x if columns is None else columns.of_input(x, self.module),)
+        """The input, or columns of its patches, `(n, groups, m, h, w)`, if they are fewer numbers.
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
-        module, found, shape = self.module, {}, g.shape[2:]
+        Columns that are taken on the way back are still in the caches when they are contracted.
+        """
+        columns = self._columns(x.device)
+        return (columns.of_input(x, self.module) if columns is not None and columns.thin else x,)
+
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
+        module, shape = self.module, g.shape[2:]
         g = g.flatten(2)  # (n, rows, places)
         if "bias" in self.names:
-            found[self.names["bias"]] = segments.sum(g.float().sum(2))
+            yield self.names["bias"], 0, segments.sum(g.float().sum(2))
         if "weight" not in self.names:
-            return found
+            return
         left = self._left(g.device)
-        columns = self._columns(g.device)
         g = g.unflatten(1, (module.groups, -1))
         if left is not None:
             g = left.to(g.dtype).unflatten(0, (module.groups, -1)).mT @ g
-        g, a = g.float().unflatten(3, shape), kept[0].float()
-        if columns is None:
-            outer = self._whole(g, a, segments)
+        for first, outer in self._outer(kept[0], g.float().unflatten(3, shape), segments):
+            # The same columns of all groups: they add up where the left side mixes groups.
+            outer = outer if left is None else outer.sum(1, keepdim=True)
+            yield self.names["weight"], first, outer.flatten(1)
+
+    def _outer(self, a: Tensor, g: Tensor, segments: Segments) -> Iterator[tuple[int, Tensor]]:
+        """`sum g a'` of every group, with `a` what is kept of the patches.
+
+        Args:
+            a: the input, or columns.
+            g: shape `(n, groups, o, h, w)`.
+            segments: what is summed.
+
+        Yields:
+            A segment; and of it and those behind it, shape `(some, groups, o, columns)`.
+        """
+        module, columns = self.module, self._columns(g.device)
+        if columns is not None:
+            a = a if columns.thin else columns.of_input(a, module)
+            yield 0, _outer(g, a.float(), segments) * columns.factor
+            return
+        places = math.prod(g.shape[3:])
+        # One by one they would keep a GPU waiting for the next.
+        calls = a.device.type == "cpu" and math.prod(module.kernel_size) > 1
+        if calls and (self.sides is None or places * max(segments.lengths) >= MANY):
+            yield from enumerate(self._by_convolution(g, a.float(), segments))
         else:
-            outer = _outer(g, a, segments) * columns.factor
-        # The same columns of all groups: they add up where the left side mixes groups.
-        outer = outer if left is None else outer.sum(1, keepdim=True)
-        found[self.names["weight"]] = outer.flatten(1)
-        return found
+            seen = windows(a.float().unflatten(1, (module.groups, -1)), module)
+            yield 0, _outer(g, seen, segments)
 
     def _columns(self, device: torch.device) -> Columns | None:
         if self.sides is None or "weight" not in self.names:
             return None
         return self.sides.columns(self.names["weight"], device)
 
-    def _whole(self, g: Tensor, x: Tensor, segments: Segments) -> Tensor:
-        """`sum g a'` of every group, with `a` the patches of the input.
-
-        Args:
-            g: shape `(n, groups, o, h, w)`.
-            x: shape `(n, groups * i, ...)`.
-            segments: what is summed.
-
-        Returns:
-            Shape `(segments, groups, o, i * places of the kernel)`.
-        """
-        module, places = self.module, math.prod(g.shape[3:])
-        # One by one they would keep a GPU waiting for the next.
-        calls = x.device.type == "cpu" and math.prod(module.kernel_size) > 1
-        if calls and (self.sides is None or places * max(segments.lengths) >= MANY):
-            return self._by_convolution(g, x, segments)
-        return _outer(g, windows(x.unflatten(1, (module.groups, -1)), module), segments)
-
-    def _by_convolution(self, g: Tensor, x: Tensor, segments: Segments) -> Tensor:
-        """`_whole` by the weight gradient of a convolution, one for each segment."""
-        module, lengths, groups = self.module, segments.lengths, g.shape[1]
-        o, i = g.shape[2], x.shape[1] // groups
+    def _by_convolution(self, g: Tensor, x: Tensor, segments: Segments) -> Iterator[Tensor]:
+        """The weight gradient of a convolution for each segment, `(1, groups, o, i * places)`."""
+        module, lengths, (groups, o) = self.module, segments.lengths, g.shape[1:3]
         settings = module.stride, module.padding, module.dilation, groups
-        shape = (groups * o, i, *module.kernel_size)
-        found = x.new_empty(len(lengths), *shape)
-        parts = zip(found, g.flatten(1, 2).split(lengths), x.split(lengths), strict=True)
-        for one, gradient, seen in parts:
-            one.copy_(conv2d_weight(seen, shape, gradient, *settings))
-        return found.unflatten(1, (groups, o)).flatten(3)
+        shape = (groups * o, x.shape[1] // groups, *module.kernel_size)
+        for gradient, seen in zip(g.flatten(1, 2).split(lengths), x.split(lengths), strict=True):
+            found = conv2d_weight(seen, shape, gradient, *settings)
+            yield found.reshape(1, groups, o, -1)
 
 
 class GroupNormTap(Tap):
@@ -187,7 +189,7 @@ class GroupNormTap(Tap):
             return x, mean, scale
         return x, node._saved_result1, node._saved_result2  # type: ignore[union-attr]
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
         x, mean, scale = (part.float().contiguous() for part in kept)
         n, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
         # All images as if they were channels of one, whose gradients come channel by channel.
@@ -197,7 +199,8 @@ class GroupNormTap(Tap):
             *(x.new_ones(n * channels), *flat, mean.numel(), (False, True, True)),
         )
         sums = {"weight": weight, "bias": bias}
-        return {name: segments.sum(sums[own].view(n, channels)) for own, name in self.names.items()}
+        for own, name in self.names.items():
+            yield name, 0, segments.sum(sums[own].view(n, channels))
 
 
 class LayerNormTap(Tap):
@@ -205,17 +208,16 @@ class LayerNormTap(Tap):
 
     kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.LayerNorm,)
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
         found = {}
         if "bias" in self.names:
             found[self.names["bias"]] = segments.sum(self._over_places(g))
         if "weight" in self.names:
             seen = self._over_places(self._hat(kept[0].float()).mul_(g))
             found[self.names["weight"]] = segments.sum(seen)
-        if self.sides is None:
-            return found
-        # A norm over several dimensions has a weight with sides.
-        return {name: self.sides.one(name, values) for name, values in found.items()}
+        for name, values in found.items():
+            # A norm over several dimensions has a weight with sides.
+            yield name, 0, values if self.sides is None else self.sides.one(name, values)
 
     def _over_places(self, x: Tensor) -> Tensor:
         """Sums of shape `(n, d)`."""
@@ -266,7 +268,7 @@ class EmbeddingTap(Tap):
             or module.sparse
         )
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> dict[str, Tensor]:
+    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
         left, right = self._left(g.device), self._right(g.device)
         (seen,) = kept
         rows = seen.flatten(1) if seen.ndim > 1 else seen[:, None]
@@ -274,7 +276,7 @@ class EmbeddingTap(Tap):
         one_hot = functional.one_hot(rows, size).float() if left is None else left[rows]
         a = _places(g)
         a = a if right is None else a @ right.to(a.dtype)
-        return {self.names["weight"]: segments.outer(one_hot, a.float()).flatten(1)}
+        yield self.names["weight"], 0, segments.outer(one_hot, a.float()).flatten(1)
 
 
 TAPS: tuple[type[Tap], ...] = (
