@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 from tests.device import of_cpus
 
-from creditline.errors import ModelError, SettingsError
+from creditline.errors import ModelError, NumericsError, SettingsError
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.plan import NoisePlan
@@ -93,3 +93,16 @@ def test_a_network_that_hooks_do_not_see_is_refused_before_long_work(tiny_model,
     with pytest.raises(ModelError, match=r"conv_norm_out\.inner.*--engine autograd"):
         source(tiny_model).check(tiny_images)
     source(tiny_model, engine="autograd").check(tiny_images)
+
+
+@pytest.mark.parametrize("projection", ["two-sided", "count-sketch", "gaussian"])
+@pytest.mark.parametrize("engine", ["autograd", "hooks"])
+def test_a_feature_that_is_not_finite_names_image_and_layer(
+    tiny_model, tiny_images, projection, engine
+):
+    mine = source(tiny_model, projection, engine, batch_size=8)
+    mine.extract(tiny_images, range(2))
+    with torch.no_grad():
+        tiny_model.module.conv_out.bias[0] = torch.nan
+    with pytest.raises(NumericsError, match=f"{tiny_images.ids[0]}.*not finite in layer '"):
+        mine.extract(tiny_images, range(2))

@@ -10,6 +10,7 @@ from torch import Tensor
 from creditline.gradients.engine import Engine, Work
 from creditline.gradients.parameters import differentiable
 from creditline.gradients.probe import Probe
+from creditline.gradients.projection.base import Gathering
 
 
 class AutogradEngine(Engine):
@@ -21,16 +22,14 @@ class AutogradEngine(Engine):
     and are taken only when they are normalised or kept.
     """
 
-    def means(self, work: Sequence[Work]) -> list[Tensor]:
-        sums = self._sums(work)
+    def gather(self, work: Sequence[Work], gathering: Gathering) -> None:
         names = [name for layer in self.layers for name in layer.parameters]
         with differentiable(self.denoiser.module, self.layers) as parameters:
             for row, (probe, group) in enumerate(work):
                 for part in group.split(self.microbatch):
                     found = self._gradients(probe[part], [p for layer in parameters for p in layer])
                     for name, gradient in zip(names, found, strict=True):
-                        sums.add(name, row, self.keep(name, gradient.flatten())[None])
-        return sums.layers()
+                        gathering.add(name, row, self.keep(name, gradient.flatten())[None])
 
     def _gradients(self, probe: Probe, parameters: list[Tensor]) -> tuple[Tensor, ...]:
         with torch.enable_grad():

@@ -16,6 +16,7 @@ from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
 from creditline.gradients.probe import Probe
+from creditline.gradients.projection.base import Gathering, Projector
 from creditline.gradients.sides import Sides
 from creditline.gradients.sums import Sums
 
@@ -113,9 +114,42 @@ class Engine(ABC):
         """What the objective is multiplied by before its gradient is taken, and divided by then."""
         return SCALE[self.precision]
 
-    @abstractmethod
+    def features(self, probes: Sequence[Probe], parts: Parts, projector: Projector) -> Tensor:
+        """`gradients`, projected, float32 of shape `(b, units, k)`.
+
+        Where the projector can take them as they come and nothing is to be done to a gradient as a
+        whole, none ever is.
+
+        Args:
+            probes, parts: as for `gradients`.
+            projector: of these layers, with the same sides.
+
+        Raises:
+            NumericsError, SettingsError: as `gradients`.
+        """
+        if self.normalise != "none" or not projector.gathers:
+            gradients = self.gradients(probes, parts)
+            projected = projector.project([layer.flatten(0, 1) for layer in gradients])
+            return projected.unflatten(0, (len(probes), -1))
+        work = [(probe, group) for probe in probes for group in self._groups(probe, parts)]
+        gathered = projector.gathering(self.layers, self._factors(work))
+        self.gather(work, gathered)
+        found = gathered.features()
+        if not math.isfinite(found.sum().item()):
+            for piece, row in zip(work, found, strict=True):
+                if not math.isfinite(row.sum().item()):  # once more, to say which layer it is
+                    self._require_finite([piece], self.means([piece]))
+        return found.unflatten(0, (len(probes), -1))
+
     def means(self, work: Sequence[Work]) -> list[Tensor]:
         """Gradients of mean objectives, float32 of shape `(len(work), d_l)` per layer."""
+        sums = Sums(self.layers, self.sides, self._factors(work))
+        self.gather(work, sums)
+        return sums.layers()
+
+    @abstractmethod
+    def gather(self, work: Sequence[Work], gathering: Gathering) -> None:
+        """Hand over the gradients of summed objectives, pass by pass."""
 
     def _groups(self, probe: Probe, parts: Parts) -> list[Tensor]:
         """Evaluations of each gradient that has to be taken by itself."""
@@ -124,10 +158,10 @@ class Engine(ABC):
             return [torch.arange(i, i + r) for i in range(0, u, r)]
         return list(probe.halves()) if parts == "halves" else [torch.arange(u)]
 
-    def _sums(self, work: Sequence[Work]) -> Sums:
-        """Room for the means of the objective's gradients."""
+    def _factors(self, work: Sequence[Work]) -> Tensor:
+        """Of sums of gradients that make them means of the objective's."""
         counts = torch.tensor([len(group) for _, group in work], device=self.denoiser.device)
-        return Sums(self.layers, self.sides, 1 / (counts * self.scale))
+        return 1 / (counts * self.scale)
 
     def _require_finite(self, work: Sequence[Work], means: list[Tensor]) -> None:
         # Read once: a sum is finite only where all of its terms are.

@@ -18,15 +18,12 @@ from creditline.gradients.engine import Engine, Work
 from creditline.gradients.parameters import Layer, differentiable
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
+from creditline.gradients.projection.base import Gathering
 from creditline.gradients.segments import Segments
-from creditline.gradients.sides import kept_sizes
-from creditline.gradients.sums import Sums
 from creditline.gradients.tables import Table, copied, is_table
 from creditline.gradients.taps import Kept, Tap, tap_of
 
 PASSES = 4
-WAITING_ON_CPU, WAITING_ELSEWHERE = 1 << 28, 1 << 31
-"""Most bytes of gradients that wait for their projection."""
 TOLERANCE = 1e-3
 """Of the gradient's norm; rounding leaves 1e-6."""
 
@@ -55,11 +52,7 @@ class HookEngine(Engine):
         self._verified = False
 
     def batch(self, evaluations: int) -> int:
-        each = 4 * 2 * sum(kept_sizes(self.layers, self.sides))  # either half, float32
-        waiting = WAITING_ELSEWHERE
-        if self.denoiser.device.type == "cpu":
-            waiting = WAITING_ON_CPU
-        return max(1, min(PASSES * self.microbatch // evaluations, waiting // each))
+        return max(1, PASSES * self.microbatch // evaluations)
 
     def verify(self, images: Batch) -> None:
         """Compare with autograd before long work; the first call does, further ones return.
@@ -92,13 +85,11 @@ class HookEngine(Engine):
                 )
         self._verified = True
 
-    def means(self, work: Sequence[Work]) -> list[Tensor]:
-        sums = self._sums(work)
+    def gather(self, work: Sequence[Work], gathering: Gathering) -> None:
         with differentiable(self.denoiser.module, self.rest) as parameters:
             rest = [p for layer in parameters for p in layer]
             for chunk in self._passes(work):
-                self._pass(work, chunk, sums, rest)
-        return sums.layers()
+                self._pass(work, chunk, gathering, rest)
 
     def _passes(self, work: Sequence[Work]) -> Iterator[Chunk]:
         """The work in passes; a gradient of more evaluations than fit takes several."""
@@ -113,14 +104,16 @@ class HookEngine(Engine):
                 room -= len(part)
         yield chunk
 
-    def _pass(self, work: Sequence[Work], chunk: Chunk, sums: Sums, rest: list[Tensor]) -> None:
+    def _pass(
+        self, work: Sequence[Work], chunk: Chunk, gathering: Gathering, rest: list[Tensor]
+    ) -> None:
         """Add the gradients of one pass, summed over evaluations."""
         evaluations = join([work[i][0][part] for i, part in chunk])
         segments = Segments(tuple(len(part) for _, part in chunk))
         first = chunk[0][0]  # of neighbours, each of them once
 
         def add(name: str, segment: int, values: Tensor) -> None:
-            sums.add(name, first + segment, values)
+            gathering.add(name, first + segment, values)
 
         with torch.enable_grad(), self._hooked(segments, add) as leaves:
             value = self.values(evaluations).sum() * self.scale

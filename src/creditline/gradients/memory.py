@@ -18,7 +18,7 @@ from creditline.units import size
 
 MOST_ON_CPU, MOST_ELSEWHERE = 128, 4096
 """Larger passes are no faster."""
-CACHED, FEW = 192e6, 10
+CACHED, FEW = 320e6, 10
 """On a CPU what a larger pass holds is out of the caches when it is needed again; a few evaluations
 make up for that, since every pass reads all weights."""
 TRIED = (1, 2)

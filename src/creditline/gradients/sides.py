@@ -9,7 +9,7 @@ Directions are drawn at random, or learnt from the gradients of some images.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -222,6 +222,10 @@ class PrincipalSides(Sides):
 
 def kept_sizes(layers: Sequence[Layer], sides: Sides | None) -> list[int]:
     """Numbers that are kept of each layer's gradient; without sides all of them."""
-    if sides is None:
-        return [layer.size for layer in layers]
-    return [sum(sides.weights[name].size for name in layer.parameters) for layer in layers]
+    return [sum(size for _, size in kept_parts(layer, sides)) for layer in layers]
+
+
+def kept_parts(layer: Layer, sides: Sides | None) -> Iterator[tuple[str, int]]:
+    """Parameters of a layer in order, and how many numbers are kept of each one's gradient."""
+    for name, shape in zip(layer.parameters, layer.shapes, strict=True):
+        yield name, math.prod(shape) if sides is None else sides.weights[name].size

@@ -28,7 +28,7 @@ from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.gradients.probe import Probe, Trajectory, expand
 from creditline.gradients.projection import Projector, build, dimension
-from creditline.gradients.sides import Sides
+from creditline.gradients.sides import Sides, kept_sizes
 from creditline.gradients.spec import FeatureSpec
 from creditline.kernels import exact_kernels
 from creditline.progress import Progress
@@ -41,6 +41,8 @@ MANY = 16
 """Evaluations of a gradient that fill a pass of their own well enough on a CPU."""
 SMALL = 1 << 22
 """Parameters whose whole gradients are cheap to hold for all images of a pass."""
+WAITING_ON_CPU, WAITING_ELSEWHERE = 1 << 28, 1 << 31
+"""Most bytes of gradients that wait for their projection."""
 
 
 class GradientSource:
@@ -190,7 +192,16 @@ class GradientSource:
 
     def batch(self, evaluations: int) -> int:
         """How many images, of so many evaluations each, are best handed over at once."""
-        return max(self.projector.batch, *(e.batch(evaluations) for e in self.engines))
+        passes = max(engine.batch(evaluations) for engine in self.engines)
+        if not self._streams(self.projector):
+            each = 4 * 2 * sum(kept_sizes(self.layers, self.projector.sides))  # halves, float32
+            on_cpu = self.denoisers[0].device.type == "cpu"
+            passes = min(passes, (WAITING_ON_CPU if on_cpu else WAITING_ELSEWHERE) // each)
+        return max(self.projector.batch, passes)
+
+    def _streams(self, projector: Projector) -> bool:
+        """Whether gradients are projected as they come, instead of waiting for each other."""
+        return projector.gathers and self.spec.normalise == "none"
 
     def _exact(self) -> AbstractContextManager[None]:
         return exact_kernels(self.denoisers[0].device, self.spec.precision)
@@ -204,12 +215,13 @@ class GradientSource:
         """The engine asked for; by itself the cheaper one, as `tools/bench.py` has measured them.
 
         Hooks, where sides spare them the weights' gradients. On a CPU whole ones are better left to
-        autograd unless passes of one gradient alone would be thin, and several are small enough to
-        wait for each other; to a GPU every pass of one gradient is thin. What hooks leave to
+        autograd unless passes of one gradient alone would be thin, and several need not wait for
+        each other or are small; to a GPU every pass of one gradient is thin. What hooks leave to
         autograd they take one gradient at a time, too.
         """
         spec, sides = self.spec, projector.sides
-        small = self.parameters <= SMALL and self._evaluations() < MANY
+        small = self._streams(projector) or self.parameters <= SMALL
+        small = small and self._evaluations() < MANY
         small = small or denoiser.device.type != "cpu"
         if spec.engine == "hooks" or (spec.engine == "auto" and (sides is not None or small)):
             hooks = self._made(HookEngine, denoiser, sides)
@@ -259,10 +271,8 @@ class GradientSource:
         features: list[Tensor] = []
         size = self.batch(len(probes[0].t))
         for start in range(0, len(probes), size):
-            gradients = engine.gradients(probes[start : start + size], parts)
-            units = gradients[0].shape[1]
-            projected = self.projector.project([layer.flatten(0, 1) for layer in gradients])
-            features.append(projected.unflatten(0, (-1, units)).cpu())
+            some = probes[start : start + size]
+            features.append(engine.features(some, parts, self.projector).cpu())
         found = torch.cat(features).numpy()
         if parts != "halves":
             return found

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import Sides, kept_sizes
+from creditline.gradients.sides import Sides, kept_parts, kept_sizes
 
 
 class Sums:
@@ -32,13 +31,6 @@ class Sums:
         self._filled = dict.fromkeys(self._places, 0)
 
     def add(self, name: str, first: int, values: Tensor) -> None:
-        """Add to one parameter's part of neighbouring gradients, which come in order.
-
-        Args:
-            name: of the parameter.
-            first: the first of the gradients.
-            values: float32 of shape `(rows, size)`.
-        """
         part, filled, stop = self._part(name), self._filled[name], first + len(values)
         if filled < first:
             part[filled:first] = 0
@@ -67,7 +59,6 @@ def _places(
     """Where each parameter's numbers lie: layer and part of it."""
     for index, layer in enumerate(layers):
         start = 0
-        for name, shape in zip(layer.parameters, layer.shapes, strict=True):
-            size = math.prod(shape) if sides is None else sides.weights[name].size
+        for name, size in kept_parts(layer, sides):
             yield name, (index, slice(start, start + size))
             start += size

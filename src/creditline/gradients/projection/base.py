@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from creditline.errors import unknown
 from creditline.settings import require, setting
@@ -108,6 +108,26 @@ class Block:
         return self.rows == self.size
 
 
+class Gathering(Protocol):
+    """Where gradients are added up, parameter by parameter."""
+
+    def add(self, name: str, first: int, values: Tensor) -> None:
+        """Add to one parameter's part of neighbouring gradients, which come in order.
+
+        Args:
+            name: of the parameter.
+            first: the first of the gradients.
+            values: float32 of shape `(rows, size)`.
+        """
+
+
+class Gathered(Gathering, Protocol):
+    """A gathering whose gradients are projected as they come."""
+
+    def features(self) -> Tensor:
+        """What was added up, projected, float32 of shape `(n, k)`."""
+
+
 class Projector(ABC):
     """A projection laid out over the layers of one model.
 
@@ -116,9 +136,12 @@ class Projector(ABC):
         dim: feature dimension k.
         sides: what of each layer's gradient is projected; None: all.
         batch: how many gradients to hand over at once for good speed.
+        gathers: whether `gathering` projects them parameter by parameter, so that none is ever
+            whole.
     """
 
     batch: int = 1
+    gathers: bool = False
 
     def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
         self.blocks = tuple(blocks)
@@ -145,6 +168,16 @@ class Projector(ABC):
             for block, of_block in zip(self.blocks, pieces, strict=True)
         ]
         return torch.cat(parts, dim=1)
+
+    def gathering(self, layers: Sequence[Layer], factors: Tensor) -> Gathered:
+        """Room for features of gradients that come parameter by parameter.
+
+        Args:
+            layers: of the gradients.
+            factors: by which each is multiplied in the end, float32 of shape `(n,)`, on their
+                device.
+        """
+        raise NotImplementedError(f"{type(self).__name__} projects blocks as a whole.")
 
     @abstractmethod
     def project_block(self, block: Block, pieces: Sequence[Tensor]) -> Tensor:

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from creditline.fingerprint import key64
+from creditline.gradients.parameters import Layer
 from creditline.gradients.projection.base import Block, Projector
-from creditline.gradients.sides import Sides
+from creditline.gradients.sides import Sides, kept_parts
 
-Stretches = tuple[list[int], list[int], tuple[Tensor, ...]]
-"""Sizes of neighbouring inputs that land in neighbouring rows, the first row of each, and signs."""
+MANY = 4
+"""Runs of a piece from which on they are added up apart, and then to their sums."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Inputs of a piece that land in neighbouring places, run by run.
+
+    Attributes:
+        sizes: inputs of each.
+        places: the first place of each.
+        signs: of the inputs.
+        scratch: sums of one gradient, zero between calls.
+        targets: the places of each run in them.
+    """
+
+    sizes: list[int]
+    places: list[int]
+    signs: tuple[Tensor, ...]
+    scratch: Tensor
+    targets: tuple[Tensor, ...]
 
 
 class CountSketch(Projector):
@@ -26,35 +49,83 @@ class CountSketch(Projector):
     signs are all that the variance of a count-sketch rests on. Rows are equally full, and the
     gradient is read once, in order, a run at a time; which order additions have does not depend on
     the device or the batch.
+
+    Sums have two places for each row, one for the inputs before a run goes around and one for those
+    after: so a run is one addition.
     """
+
+    gathers = True
 
     def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
         super().__init__(blocks, seed, sides)
         self._shifts: dict[str, np.ndarray] = {}
         self._signs: dict[tuple[str, torch.device], Tensor] = {}
-        self._stretches: dict[tuple[str, int, int, torch.device], Stretches] = {}
+        self._scratch: dict[tuple[int, torch.device], Tensor] = {}
+        self._known: dict[tuple[str, int, int, torch.device], Runs] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is drawn and kept: views in a copy would not be of its sums."""
+        return {**self.__dict__, "_shifts": {}, "_signs": {}, "_scratch": {}, "_known": {}}
+
+    def gathering(self, layers: Sequence[Layer], factors: Tensor) -> Sketched:
+        return Sketched(self, layers, factors)
 
     def project_block(self, block: Block, pieces: Sequence[Tensor]) -> Tensor:
-        found = pieces[0].new_zeros(len(pieces[0]), block.rows)
-        start = 0
+        sums, start = self.sums(block, len(pieces[0]), pieces[0].device), 0
         for piece in pieces:
-            sizes, rows, signs = self._stretched(block, start, piece.shape[1], piece.device)
-            # Thousands of short calls: views are made as many at once as there are.
-            for values, row, sign in zip(piece.split(sizes, dim=1), rows, signs, strict=True):
-                found.narrow(1, row, values.shape[1]).addcmul_(values, sign)
+            self.add(sums, block, start, piece)
             start += piece.shape[1]
-        return found
+        return self.rows(sums, block)
 
-    def _stretched(self, block: Block, start: int, size: int, device: torch.device) -> Stretches:
-        """How a piece of a block's inputs lands in its rows."""
+    def sums(self, block: Block, n: int, device: torch.device) -> Tensor:
+        """Empty sums of `n` gradients."""
+        return torch.zeros(n, block.size if block.exact else 2 * block.rows, device=device)
+
+    def add(self, sums: Tensor, block: Block, start: int, values: Tensor) -> None:
+        """Add a piece of gradients to their sums.
+
+        Args:
+            sums: shape `(b, places)`.
+            block: that it is a piece of.
+            start: of the piece within the block.
+            values: float32 of shape `(b, size)`.
+        """
+        if block.exact:
+            sums[:, start : start + values.shape[1]] += values
+            return
+        runs = self._runs(block, start, values.shape[1], values.device)
+        if values.device.type == "cpu" and len(runs.sizes) >= MANY:
+            # Called one by one, runs would take three times as long; a GPU would add them at once.
+            for row, one in zip(sums, values, strict=True):
+                torch._foreach_addcmul_(runs.targets, one.split(runs.sizes), runs.signs)
+                row += runs.scratch
+                runs.scratch.zero_()
+            return
+        parts = zip(values.split(runs.sizes, dim=1), runs.places, runs.signs, strict=True)
+        for part, place, sign in parts:
+            sums.narrow(1, place, part.shape[1]).addcmul_(part, sign)
+
+    def rows(self, sums: Tensor, block: Block) -> Tensor:
+        """The sums of each row, `(b, rows)`."""
+        return sums if block.exact else sums[:, : block.rows] + sums[:, block.rows :]
+
+    def _runs(self, block: Block, start: int, size: int, device: torch.device) -> Runs:
+        """How a piece of a block's inputs lands in its sums."""
         key = (block.name, start, size, device)
-        if key not in self._stretches:
+        if key not in self._known:
             self._draw(block, device)
-            runs = list(_runs(start, start + size, block.rows, self._shifts[block.name]))
-            sizes = [here.stop - here.start for here, _ in runs]
+            inner = range(-(-(start + 1) // block.rows) * block.rows, start + size, block.rows)
+            cuts = [start, *inner, start + size]
+            shifts = self._shifts[block.name]
+            places = [a % block.rows + int(shifts[a // block.rows]) for a in cuts[:-1]]
+            sizes = [b - a for a, b in pairwise(cuts)]
             signs = self._signs[block.name, device][start : start + size].split(sizes)
-            self._stretches[key] = sizes, [row for _, row in runs], signs
-        return self._stretches[key]
+            scratch = self._scratch.setdefault(
+                (block.rows, device), torch.zeros(2 * block.rows, device=device)
+            )
+            targets = tuple(map(partial(scratch.narrow, 0), places, sizes))
+            self._known[key] = Runs(sizes, places, signs, scratch, targets)
+        return self._known[key]
 
     def _draw(self, block: Block, device: torch.device) -> None:
         """The row at which each run begins, and the sign of each input."""
@@ -67,16 +138,37 @@ class CountSketch(Projector):
         self._signs[block.name, device] = torch.from_numpy(signs).to(device)
 
 
-def _runs(start: int, stop: int, rows: int, shifts: np.ndarray) -> Iterator[tuple[slice, int]]:
-    """Inputs from `start` to `stop` in stretches that land in neighbouring rows, and the first.
+class Sketched:
+    """Sketches of gradients that come parameter by parameter, so that no gradient is ever whole.
 
-    A stretch ends where its run does, and where its rows go around.
+    Args:
+        sketch: how they are projected.
+        layers: of the gradients.
+        factors: one for each gradient, float32 of shape `(n,)`, on the device of the gradients.
     """
-    first, last = start // rows, -(-stop // rows)
-    cuts = [
-        cut for run in range(first, last) for cut in (run * rows, (run + 1) * rows - shifts[run])
-    ]
-    inner = sorted({int(cut) for cut in cuts if start < cut < stop})
-    for a, b in pairwise([start, *inner, stop]):
-        if a < b:
-            yield slice(a, b), int((a + shifts[a // rows]) % rows)
+
+    def __init__(self, sketch: CountSketch, layers: Sequence[Layer], factors: Tensor) -> None:
+        self._sketch, self._factors = sketch, factors[:, None]
+        blocks, n = sketch.blocks, len(factors)
+        self._sums = {block: sketch.sums(block, n, factors.device) for block in blocks}
+        self._places = dict(self._placed(layers))
+
+    def add(self, name: str, first: int, values: Tensor) -> None:
+        block, start = self._places[name]
+        rows = self._sums[block][first : first + len(values)]
+        self._sketch.add(rows, block, start, values)
+
+    def features(self) -> Tensor:
+        parts = [self._sketch.rows(sums, block) for block, sums in self._sums.items()]
+        return torch.cat(parts, dim=1) * self._factors
+
+    def _placed(self, layers: Sequence[Layer]) -> Iterator[tuple[str, tuple[Block, int]]]:
+        """Each parameter's block, and where it begins in it."""
+        blocks = self._sketch.blocks
+        start = 0
+        for index, layer in enumerate(layers):
+            if len(blocks) > 1:
+                start = 0
+            for name, size in kept_parts(layer, self._sketch.sides):
+                yield name, (blocks[index if len(blocks) > 1 else 0], start)
+                start += size

@@ -1,0 +1,80 @@
+"""Sketches parameter by parameter are those of whole gradients, in any order and after a copy."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+
+from creditline.gradients.parameters import Layer
+from creditline.gradients.projection import Projection, build
+from creditline.gradients.sides import Sides
+
+LAYERS = (
+    Layer("a", ("a.weight", "a.bias"), ((20, 35), (20,))),
+    Layer("b", ("b.bias",), ((5,),)),
+    Layer("c", ("c.weight",), ((10, 3, 3, 3),)),
+)
+FACTORS = torch.tensor([1.0, 0.5, -2.0])
+
+
+def made(layout: str, kind: str = "count-sketch"):
+    return build(Projection(kind, 64, 0, layout, rank=8), LAYERS)  # type: ignore[arg-type]
+
+
+def parts(sides: Sides | None) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = {
+        name: torch.Size(shape).numel() if sides is None else sides.weights[name].size
+        for layer in LAYERS
+        for name, shape in zip(layer.parameters, layer.shapes, strict=True)
+    }
+    return {name: torch.randn(3, size, generator=generator) for name, size in sizes.items()}
+
+
+def whole(gradients: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    return [torch.cat([gradients[name] for name in layer.parameters], dim=1) for layer in LAYERS]
+
+
+@pytest.mark.parametrize("kind", ["count-sketch", "two-sided"])
+@pytest.mark.parametrize("layout", ["joint", "layers"])
+def test_parameters_one_by_one(layout, kind):
+    projector = made(layout, kind)
+    gradients = parts(projector.sides)
+    expected = projector.project(whole(gradients)) * FACTORS[:, None]
+    gathering = projector.gathering(LAYERS, FACTORS)
+    for name in reversed(list(gradients)):  # as a pass back has them
+        values = gradients[name]
+        gathering.add(name, 0, values[:1])
+        gathering.add(name, 1, 0.25 * values[1:])
+        gathering.add(name, 1, 0.75 * values[1:])  # and images in several passes
+    torch.testing.assert_close(gathering.features(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_by_definition():
+    """Every input in one row, with a sign, and as many in each row as can be."""
+    projector = made("joint")
+    size = sum(layer.size for layer in LAYERS)
+    pieces = torch.eye(size).split([layer.size for layer in LAYERS], dim=1)
+    matrix = projector.project(list(pieces))
+    assert (matrix.abs().sum(1) == 1).all()
+    filled = matrix.abs().sum(0)
+    assert filled.max() - filled.min() <= 1
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_copy_for_another_process_is_the_same(used):
+    projector = made("joint")
+    gradients = whole(parts(None))
+    expected = projector.project(gradients)
+    copy = pickle.loads(pickle.dumps(projector if used else made("joint")))  # noqa: S301
+    assert torch.equal(copy.project(gradients), expected)
+    assert torch.equal(copy.project(gradients), expected)
+
+
+def test_what_is_projected_as_a_whole_does_not_gather():
+    projector = made("joint", "gaussian")
+    assert not projector.gathers
+    with pytest.raises(NotImplementedError, match="Gaussian"):
+        projector.gathering(LAYERS, FACTORS)
