@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from inspect import isgenerator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,8 +25,9 @@ import creditline
 from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
 from creditline.gradients import hooks, source, taps
+from creditline.gradients.columns import Columns
 from creditline.gradients.engine import Engine
-from creditline.gradients.projection.count_sketch import CountSketch
+from creditline.gradients.projection.count_sketch import Sketched
 from creditline.indexing.store import Store
 
 MODEL = ("the model, forward", "the model, back")
@@ -39,9 +41,11 @@ STAGES: list[tuple[Any, str, str]] = [
     (torch.autograd, "grad", MODEL[1]),
     *((tap, "keep", "inputs projected") for tap in WITH_WEIGHTS),
     *((tap, "contract", CONTRACTED) for tap in taps.TAPS if "contract" in vars(tap)),
-    (hooks.HookEngine, "means", "sum up, check"),
-    (Engine, "gradients", "sum up, check"),
-    (CountSketch, "project_block", "sketch"),
+    (Columns, "of_input", "inputs projected"),
+    (hooks.HookEngine, "gather", "bookkeeping of passes"),
+    (Engine, "features", "bookkeeping of passes"),
+    (Sketched, "add", "sketch"),
+    (Sketched, "features", "sketch"),
     (Store, "write_shard", "write"),
     (Store, "commit", ONCE),
 ]
@@ -86,9 +90,20 @@ def watched(clock: Clock) -> Iterator[None]:
 def _on(clock: Clock, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def timed(*args: Any, **kwargs: Any) -> Any:
         with clock.stage(stage):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+        return _steps(clock, stage, result) if isgenerator(result) else result
 
     return timed
+
+
+def _steps(clock: Clock, stage: str, generator: Iterator[Any]) -> Iterator[Any]:
+    """What a generator does between two of its values; not what is done with them."""
+    while True:
+        with clock.stage(stage):
+            value = next(generator, None)
+        if value is None:
+            return
+        yield value
 
 
 def profile(name: str, data: str | None, n: int, timesteps: int) -> dict[str, float]:
