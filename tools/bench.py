@@ -107,22 +107,26 @@ def _measure(
         spec = override(FeatureSpec(), {**settings, "precision": precision, "dim": args.dim})
         source = GradientSource([denoiser], spec)
         work.append(lambda s=source: s.extract(images, range(n), parts="halves"))  # type: ignore[misc]
-    work.append(partial(_as_extracted, work[0], denoiser.device))
+    work.append(work[0])
     if args.compile:
         compiled = copy(denoiser)
         compiled.module = torch.compile(denoiser.module)
         work.append(plain_step(compiled, images, t, batch=args.batch))
     for one in work:
-        one()  # allocates, and draws what is kept
-    rounds = [[seconds(one, denoiser.device) / (n * t) for one in work] for _ in range(args.rounds)]
+        one()  # draws what is kept
+    rounds = [_round(work, denoiser.device) for _ in range(args.rounds)]
     plain = statistics.median(first for first, *_ in rounds)
     ratios = [[other / first for other in others] for first, *others in rounds]
-    return plain, [statistics.median(column) for column in zip(*ratios, strict=True)]
+    return plain / (n * t), [statistics.median(column) for column in zip(*ratios, strict=True)]
 
 
-def _as_extracted(work: Callable[[], object], device: torch.device) -> None:
+def _round(work: Sequence[Callable[[], object]], device: torch.device) -> list[float]:
+    """Seconds of each; of the first as PyTorch leaves it, of others in the midst of an index."""
+    first, *others = work
+    plain = seconds(first, device)
     with freed_memory_kept(), exact_kernels(device):
-        work()
+        others[0]()  # what comes first finds no memory yet that is kept
+        return [plain, *(seconds(one, device) for one in others)]
 
 
 def _scores(device: str) -> None:

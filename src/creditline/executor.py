@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from creditline.allocator import freed_memory_kept
 from creditline.errors import CreditlineError
 from creditline.settings import require
 
@@ -97,11 +98,16 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+_kept = ExitStack()
+"""Settings of a worker for as long as it lives."""
+
+
 @lru_cache(maxsize=1)
 def _load(path: str) -> tuple[Callable[..., Any], Any]:
     import torch
 
     torch.set_num_threads(1)
+    _kept.enter_context(freed_memory_kept())
     return pickle.loads(Path(path).read_bytes())
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from creditline import executor
+from creditline.allocator import freed_memory_kept
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import CreditlineError
@@ -153,7 +154,8 @@ def extract(
     _require_space(store.folder, source, len(images) - done)
     keeping = _keeping(source, encoded or store.folder / ENCODED)
     try:
-        with keeping, Progress("index", len(images), "image", done=done) as bar:
+        bar = Progress("index", len(images), "image", done=done)
+        with keeping, freed_memory_kept(), bar:  # from shard to shard
             shared = (source, images, store, first)
             for shard, _ in executor.run(_extract_shard, shared, todo, workers):
                 bar.advance(shard.stop - shard.start)
