@@ -64,7 +64,7 @@ profile: $(VENV)/.demo  ## where the time of an index goes (CIFAR2=FOLDER: of ci
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/profile_index.py $(if $(CIFAR2),--cifar2 $(CIFAR2))
 
 bench-peers: $(VENV)/.installed  ## the same work by traker and dattri (a few minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python tools/bench_peers.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench_peers
 
 models-table: $(VENV)/.dev  ## every class of models on small instances, as in docs/models.md
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python -m tools.models_table

@@ -23,8 +23,8 @@ from subprocess import PIPE
 
 import numpy as np
 import torch
-from bench import NETWORKS, plain_step
 from diffusers import DDPMScheduler
+from tools.bench import NETWORKS, plain_step
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import UNetDenoiser
