@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic import Pictures, Synthetic
+from tools.synthetic import Pictures, Synthetic
 
 import creditline as cl
 from creditline.curvature.spectrum import Spectrum
@@ -76,7 +76,8 @@ def main() -> None:
             at = options.index("--stages")
             options = options[:at] + options[at + 1 + len(args.stages) :]
         subprocess.run(
-            [sys.executable, __file__, *options, "--stages", stage, "--here"], check=True
+            [sys.executable, "-m", "tools.bench_scale", *options, "--stages", stage, "--here"],
+            check=True,
         )
 
 
@@ -162,7 +163,9 @@ def workers(args: argparse.Namespace) -> None:
     for count in (1, 2):
         start = time.perf_counter()
         # Its own process, so that the CPU time of all of them is known when it has ended.
-        child = subprocess.Popen([sys.executable, *sys.argv, "--processes", str(count)])
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tools.bench_scale", *sys.argv[1:], "--processes", str(count)]
+        )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
