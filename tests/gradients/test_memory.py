@@ -138,8 +138,13 @@ def test_a_pass_on_a_cpu_is_no_larger_than_its_caches_like(tiny_model, tiny_imag
     (engine,) = source(tiny_model).engines
     one = probe(tiny_model, tiny_images)
     _, each = memory.needs(engine, one)
+    monkeypatch.setattr(memory, "READ", 0)
     for factor, expected in ((20.5, 20), (3, memory.FEW), (1e6, memory.MOST_ON_CPU)):
         monkeypatch.setattr(memory, "CACHED", factor * each)
         assert fitting(engine, one, 1e12) == expected
     monkeypatch.setattr(memory, "CACHED", each)
+    weights = sum(4 * p.numel() for p in tiny_model.module.parameters())
+    monkeypatch.setattr(memory, "READ", 30 * each / weights)
+    assert fitting(engine, one, 1e12) == 31
+    monkeypatch.setattr(memory, "READ", 0)
     assert fitting(engine, one, 5 * each) < memory.FEW

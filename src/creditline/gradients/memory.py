@@ -18,9 +18,10 @@ from creditline.units import size
 
 MOST_ON_CPU, MOST_ELSEWHERE = 128, 4096
 """Larger passes are no faster."""
-CACHED, FEW = 320e6, 10
-"""On a CPU what a larger pass holds is out of the caches when it is needed again; a few evaluations
-make up for that, since every pass reads all weights."""
+CACHED, READ, FEW = 320e6, 8, 10
+"""On a CPU what a larger pass holds is out of the caches when it is needed again: so many bytes, or
+more where every pass reads more weights, which so many times as much makes up for; and never less
+than a few evaluations."""
 TRIED = (1, 2)
 MARGIN = 1.25
 """For the work space of kernels, which is not seen."""
@@ -52,7 +53,8 @@ def fitting(engine: Engine, probe: Probe, bound: float) -> int:
         )
     most = MOST_ELSEWHERE
     if engine.denoiser.device.type == "cpu":
-        most = min(MOST_ON_CPU, max(FEW, int(CACHED / each)))
+        weights = sum(x.nbytes for x in engine.denoiser.module.parameters())
+        most = min(MOST_ON_CPU, max(FEW, int((CACHED + READ * weights) / each)))
     return min(most, int((bound - rest) / each))
 
 
