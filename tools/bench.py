@@ -13,8 +13,9 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,10 @@ ENGINES = {
 }
 PLAIN = {"cpu": "plain, freed memory kept", "cuda": "plain, exact kernels"}
 """The plain pass with the settings of an extraction."""
+OTHERS: dict[str, Callable[[torch.nn.Module], Any]] = {
+    "plain, compiled": torch.compile,
+    "plain, channels last": lambda module: module.to(memory_format=torch.channels_last),
+}
 BATCH = {"cpu": 64, "cuda": 1024}
 """Evaluations of a plain pass, as many as suit it."""
 EVALUATIONS = {"cpu": 120, "cuda": 4000}
@@ -72,12 +77,13 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, help="evaluations of a plain pass")
     parser.add_argument("--compile", action="store_true", help="the plain pass compiled, too")
+    parser.add_argument("--channels-last", action="store_true", help="and channels last, too")
     args = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(args.device)
     if args.engines is None:
         args.engines = [name for name in ENGINES if device.type != "cpu" or "tf32" not in name]
-    columns = [*args.engines, PLAIN[device.type], *(["plain, compiled"] if args.compile else [])]
+    columns = [*args.engines, PLAIN[device.type], *_others(args)]
     print(f"| network | parameters | T | plain, ms per evaluation | {' | '.join(columns)} |")
     print("| --- | --: | --: | --: |" + " --: |" * len(columns))
     for name in args.networks:
@@ -108,16 +114,21 @@ def _measure(
         source = GradientSource([denoiser], spec)
         work.append(lambda s=source: s.extract(images, range(n), parts="halves"))  # type: ignore[misc]
     work.append(work[0])
-    if args.compile:
-        compiled = copy(denoiser)
-        compiled.module = torch.compile(denoiser.module)
-        work.append(plain_step(compiled, images, t, batch=args.batch))
+    for name in _others(args):
+        other = copy(denoiser)
+        other.module = OTHERS[name](deepcopy(denoiser.module))
+        work.append(plain_step(other, images, t, batch=args.batch))
     for one in work:
         one()  # draws what is kept
     rounds = [_round(work, denoiser.device) for _ in range(args.rounds)]
     plain = statistics.median(first for first, *_ in rounds)
     ratios = [[other / first for other in others] for first, *others in rounds]
     return plain / (n * t), [statistics.median(column) for column in zip(*ratios, strict=True)]
+
+
+def _others(args: argparse.Namespace) -> list[str]:
+    chosen = (args.compile, args.channels_last)
+    return [name for name, wanted in zip(OTHERS, chosen, strict=True) if wanted]
 
 
 def _round(work: Sequence[Callable[[], object]], device: torch.device) -> list[float]:
