@@ -57,7 +57,7 @@ test: $(VENV)/.dev  ## lint, types and tests
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
 
-bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (10 minutes)
+bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (30 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench
 
 profile: $(VENV)/.demo  ## where the time of an index goes (CIFAR2=FOLDER: of cifar2-small, too)
