@@ -55,7 +55,7 @@ test: $(VENV)/.dev  ## lint, types and tests
 	$(BIN)/ruff check src tests tools examples
 	$(BIN)/ruff format --check src tests tools examples
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2 --dist worksteal
 
 bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (30 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench
