@@ -16,7 +16,7 @@ from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
 from creditline.gradients.probe import Probe
-from creditline.gradients.projection.base import Gathering, Projector
+from creditline.gradients.projection.base import Gathering, Projector, Streaming
 from creditline.gradients.sides import Sides
 from creditline.gradients.sums import Sums
 
@@ -127,7 +127,7 @@ class Engine(ABC):
         Raises:
             NumericsError, SettingsError: as `gradients`.
         """
-        if self.normalise != "none" or not projector.gathers:
+        if self.normalise != "none" or not isinstance(projector, Streaming):
             gradients = self.gradients(probes, parts)
             projected = projector.project([layer.flatten(0, 1) for layer in gradients])
             return projected.unflatten(0, (len(probes), -1))

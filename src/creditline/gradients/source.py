@@ -28,6 +28,7 @@ from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
 from creditline.gradients.probe import Probe, Trajectory, expand
 from creditline.gradients.projection import Projector, build, dimension
+from creditline.gradients.projection.base import Streaming
 from creditline.gradients.sides import Sides, kept_sizes
 from creditline.gradients.spec import FeatureSpec
 from creditline.kernels import exact_kernels
@@ -201,7 +202,7 @@ class GradientSource:
 
     def _streams(self, projector: Projector) -> bool:
         """Whether gradients are projected as they come, instead of waiting for each other."""
-        return projector.gathers and self.spec.normalise == "none"
+        return isinstance(projector, Streaming) and self.spec.normalise == "none"
 
     def _exact(self) -> AbstractContextManager[None]:
         return exact_kernels(self.denoisers[0].device, self.spec.precision)

@@ -9,6 +9,7 @@ import torch
 
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection import Projection, build
+from creditline.gradients.projection.base import Streaming
 from creditline.gradients.sides import Sides
 
 LAYERS = (
@@ -73,8 +74,7 @@ def test_a_copy_for_another_process_is_the_same(used):
     assert torch.equal(copy.project(gradients), expected)
 
 
-def test_what_is_projected_as_a_whole_does_not_gather():
-    projector = made("joint", "gaussian")
-    assert not projector.gathers
-    with pytest.raises(NotImplementedError, match="Gaussian"):
-        projector.gathering(LAYERS, FACTORS)
+def test_what_is_projected_as_a_whole_does_not_stream():
+    kinds = ("two-sided", "count-sketch", "gaussian", "rademacher")
+    found = [isinstance(made("joint", kind), Streaming) for kind in kinds]
+    assert found == [True, True, False, False]

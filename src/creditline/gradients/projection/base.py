@@ -136,12 +136,9 @@ class Projector(ABC):
         dim: feature dimension k.
         sides: what of each layer's gradient is projected; None: all.
         batch: how many gradients to hand over at once for good speed.
-        gathers: whether `gathering` projects them parameter by parameter, so that none is ever
-            whole.
     """
 
     batch: int = 1
-    gathers: bool = False
 
     def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
         self.blocks = tuple(blocks)
@@ -169,6 +166,15 @@ class Projector(ABC):
         ]
         return torch.cat(parts, dim=1)
 
+    @abstractmethod
+    def project_block(self, block: Block, pieces: Sequence[Tensor]) -> Tensor:
+        """Project one block, given in pieces that make up `(b, size)`, to `(b, rows)`."""
+
+
+class Streaming(Projector):
+    """A projection that takes gradients parameter by parameter, so that none is ever whole."""
+
+    @abstractmethod
     def gathering(self, layers: Sequence[Layer], factors: Tensor) -> Gathered:
         """Room for features of gradients that come parameter by parameter.
 
@@ -177,11 +183,6 @@ class Projector(ABC):
             factors: by which each is multiplied in the end, float32 of shape `(n,)`, on their
                 device.
         """
-        raise NotImplementedError(f"{type(self).__name__} projects blocks as a whole.")
-
-    @abstractmethod
-    def project_block(self, block: Block, pieces: Sequence[Tensor]) -> Tensor:
-        """Project one block, given in pieces that make up `(b, size)`, to `(b, rows)`."""
 
 
 def dimension(settings: Projection, layers: Sequence[Layer]) -> int:

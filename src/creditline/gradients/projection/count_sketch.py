@@ -14,7 +14,7 @@ from torch import Tensor
 
 from creditline.fingerprint import key64
 from creditline.gradients.parameters import Layer
-from creditline.gradients.projection.base import Block, Projector
+from creditline.gradients.projection.base import Block, Streaming
 from creditline.gradients.sides import Sides, kept_parts
 
 MANY = 4
@@ -40,7 +40,7 @@ class Runs:
     targets: tuple[Tensor, ...]
 
 
-class CountSketch(Projector):
+class CountSketch(Streaming):
     """Signs, then sums (Charikar et al. 2002), with neighbours in neighbouring buckets.
 
     Each input lands with a random sign in exactly one of the block's rows. As many inputs as there
@@ -53,8 +53,6 @@ class CountSketch(Projector):
     Sums have two places for each row, one for the inputs before a run goes around and one for those
     after: so a run is one addition.
     """
-
-    gathers = True
 
     def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
         super().__init__(blocks, seed, sides)
