@@ -13,6 +13,7 @@ from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.projection import Projection
+from creditline.gradients.projection.count_sketch import Sketched
 from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
@@ -105,4 +106,11 @@ def test_a_feature_that_is_not_finite_names_image_and_layer(
     with torch.no_grad():
         tiny_model.module.conv_out.bias[0] = torch.nan
     with pytest.raises(NumericsError, match=f"{tiny_images.ids[0]}.*not finite in layer '"):
+        mine.extract(tiny_images, range(2))
+
+
+def test_a_projection_that_overflows_is_refused_too(tiny_model, tiny_images, monkeypatch):
+    mine, features = source(tiny_model), Sketched.features
+    monkeypatch.setattr(Sketched, "features", lambda self: features(self) * torch.inf)
+    with pytest.raises(NumericsError, match=f"{tiny_images.ids[0]} is finite, and its projection"):
         mine.extract(tiny_images, range(2))

@@ -139,6 +139,11 @@ class Engine(ABC):
             for piece, row in zip(work, found, strict=True):
                 if not math.isfinite(row.sum().item()):  # once more, to say which layer it is
                     self._require_finite([piece], self.means([piece]))
+                    raise NumericsError(
+                        f"The gradient of image {piece[0].image_id} is finite, and its projection "
+                        "is not: its numbers are too large to be added up. Use another precision, "
+                        "or reduction='mean' of the objective."
+                    )
         return found.unflatten(0, (len(probes), -1))
 
     def means(self, work: Sequence[Work]) -> list[Tensor]:
