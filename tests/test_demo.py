@@ -8,7 +8,7 @@ import pytest
 
 from creditline import demo
 from creditline.diffusion.config import TrainConfig, UNetConfig
-from creditline.diffusion.run import Run
+from creditline.diffusion.run import TrainingRun
 from creditline.errors import CreditlineError
 from creditline.totals import Total
 from creditline.trace import QueryTrace
@@ -72,7 +72,7 @@ def test_goes_on_after_an_interruption(play, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             play()
     steps = []
-    monkeypatch.setattr(Run, "_step", lambda self: steps.append(self))
+    monkeypatch.setattr(TrainingRun, "_step", lambda self: steps.append(self))
     made, _ = play()
     assert made.report.is_file()
     assert steps == [], "training was finished and is not done again"

@@ -7,7 +7,7 @@ import pytest
 
 from creditline.errors import SettingsError
 from creditline.methods.noise import ScoreNoise
-from creditline.methods.shape import SHAPES, ScoreShape
+from creditline.methods.shape import SHAPES, ScoreTransform
 from creditline.totals import tally
 
 RNG = np.random.default_rng(0)
@@ -23,11 +23,11 @@ def noise(query=0.1, train=0.1, seed=1):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_shares_add_up_and_are_never_negative(shape):
-    totals = tally(SCORES, GROUPS, [], ScoreShape(shape), noise())
+    totals = tally(SCORES, GROUPS, [], ScoreTransform(shape), noise())
     assert sum(total.share for total in totals) == pytest.approx(1)
     assert all(total.share >= 0 for total in totals)
     assert sum(total.score for total in totals) == pytest.approx(SCORES.sum())
-    credit = ScoreShape(shape).credit(SCORES)
+    credit = ScoreTransform(shape).credit(SCORES)
     assert sum(total.credit for total in totals) == pytest.approx(credit.sum())
     for total in totals:
         low, high = total.share_interval
@@ -67,13 +67,13 @@ def test_errors_are_the_same_every_time():
 
 
 def test_nothing_above_the_threshold_is_nobody_s():
-    shape = ScoreShape("threshold", threshold=50)
+    shape = ScoreTransform("threshold", threshold=50)
     assert {t.share for t in tally(SCORES, GROUPS, [], shape, noise())} == {0.0}
 
 
 def test_a_floor_without_errors_is_refused():
     with pytest.raises(SettingsError, match="two or more evaluations"):
-        tally(SCORES, GROUPS, [], ScoreShape("threshold", threshold_unit="error"))
+        tally(SCORES, GROUPS, [], ScoreTransform("threshold", threshold_unit="error"))
 
 
 def test_totals_add_up_to_the_scores_of_all_training_images():

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tools.synthetic import Pictures, Synthetic
+from tools.synthetic import ImageFiles, Synthetic
 
 import creditline as cl
 from creditline.curvature.spectrum import Spectrum
@@ -231,7 +231,7 @@ def add(args: argparse.Namespace) -> None:
     count, start = args.rows // 100, args.rows
     index = _opened(args)
     with _cost(f"add {count:,} rows"):
-        change.add(index._state, Synthetic(args.dim), Pictures(start, start + count))
+        change.add(index._state, Synthetic(args.dim), ImageFiles(start, start + count))
     print(f"  now {_opened(args).n:,} rows")
 
 
@@ -278,7 +278,7 @@ def _index(folder: Path, n: int, source: Synthetic, denoiser: Any = None) -> Ind
     size = 16 if denoiser else 4
     weights = [{"fingerprint": denoiser.fingerprint, "learning_rate": None}] if denoiser else []
     method = override(TRAK(), {"dim": source.dim})
-    images = Pictures(0, n)
+    images = ImageFiles(0, n)
     request = {
         "method": {"name": method.name, "settings": described(method)},
         "images": {

@@ -19,7 +19,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-COLOURS = {"d-trak": "#0b6e4f", "trak": "#c8553d", "datamodel": "#6b7280"}
+COLORS = {"d-trak": "#0b6e4f", "trak": "#c8553d", "datamodel": "#6b7280"}
 QUERIES = ("validation", "generated")
 
 
@@ -32,7 +32,7 @@ def entries(folder: Path, timesteps: int, queries: str) -> Iterator[dict[str, An
         part = next(p for p in found["comparison"]["parts"] if p["name"] == queries)
         for entry in part["methods"]:
             own = found["timesteps"] == timesteps or entry["method"] == "datamodel"
-            if own and entry["method"] in COLOURS and "kept" in entry:
+            if own and entry["method"] in COLORS and "kept" in entry:
                 yield entry
 
 
@@ -45,16 +45,16 @@ def draw(folders: list[Path], timesteps: int, out: Path) -> None:
     for column, (folder, queries) in enumerate(columns):
         upper, lower = axes[:, column]
         for entry in entries(folder, timesteps, queries):
-            colour = COLOURS[entry["method"]]
+            color = COLORS[entry["method"]]
             for side, style in (("top", "-"), ("rest", "--")):
                 points = [(k["share"], k[side]) for k in entry["kept"] if side in k]
                 label = f"{entry['title']}, above (rest: dashed)" if side == "top" else None
                 shares = [100 * share for share, _ in points]
                 upper.plot(
-                    shares, [100 * v["lds"] for _, v in points], style, color=colour, label=label
+                    shares, [100 * v["lds"] for _, v in points], style, color=color, label=label
                 )
                 if side == "rest" and all("reliability" in v for _, v in points):
-                    lower.plot(shares, [v["reliability"] for _, v in points], style, color=colour)
+                    lower.plot(shares, [v["reliability"] for _, v in points], style, color=color)
         upper.set_title(f"{folder.name.removeprefix('benchmark-')}, {queries}", fontsize=10)
         upper.axhline(0, color="#d1d5db", linewidth=0.8, zorder=0)
         lower.set_ylim(0, 1.02)

@@ -94,7 +94,7 @@ CASES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelCheck:
     """What was found of a model.
 
     Attributes:
@@ -115,7 +115,7 @@ class Row:
     doctor: bool
 
 
-def examine(case: Case, lora: bool, folder: Path, device: str = "cpu") -> Row:
+def examine(case: Case, lora: bool, folder: Path, device: str = "cpu") -> ModelCheck:
     """Everything but the cost.
 
     Args:
@@ -125,7 +125,7 @@ def examine(case: Case, lora: bool, folder: Path, device: str = "cpu") -> Row:
         device: where everything is done.
     """
     model, out = case.load(folder, lora, device=device), folder / ("lora" if lora else "full")
-    return Row(
+    return ModelCheck(
         sum(layer.size for layer in select(model.module, "trained")),
         trains(case.load(folder, lora=False, device=device), lora, out / "run"),
         generates(model, out / "pictures"),

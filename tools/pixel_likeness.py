@@ -20,7 +20,7 @@ from creditline.benchmarks.markdown import table
 from creditline.benchmarks.shipped import find
 from creditline.data.load import load_images
 from creditline.evaluation.lds.score import lds
-from creditline.methods.similarity import PixelCentred, PixelCosine
+from creditline.methods.similarity import PixelCentered, PixelCosine
 
 SIDES = (1, 2, 4, 8)
 
@@ -57,14 +57,14 @@ def main() -> None:
     rows = []
     seen = {part: dict(views(array)) for part, array in pixels.items()}
     for view in seen["train"]:
-        for method in (PixelCosine(), PixelCentred()):
+        for method in (PixelCosine(), PixelCentered()):
             scored = method.fit(_flat(seen["train"][view]))
             cells = []
             for part, truth in truths.items():
                 found = lds(scored.attribute(_flat(seen[part][view])), truth.masks, truth.losses)
                 low, high = found.interval
                 cells.append(f"{found.mean:.1%} ({low:.1%} to {high:.1%})".replace("%", ""))
-            rows.append([view, "yes" if method.centre else "no", *cells])
+            rows.append([view, "yes" if method.center else "no", *cells])
     print(table(["compared", "less the mean picture", *queries], rows))
 
 

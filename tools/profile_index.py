@@ -25,15 +25,15 @@ import creditline
 from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
 from creditline.gradients import hooks, source, taps
-from creditline.gradients.columns import Columns
+from creditline.gradients.columns import PatchSketch
 from creditline.gradients.engine import Engine
-from creditline.gradients.projection.count_sketch import Sketched
+from creditline.gradients.projection.count_sketch import SketchAccumulator
 from creditline.indexing.store import Store
 
 MODEL = ("the model, forward", "the model, back")
 ONCE = "once per index: load, size passes, compare with autograd, draw directions, commit"
 CONTRACTED = "output gradients contracted"
-WITH_WEIGHTS = (taps.LinearTap, taps.ConvTap, taps.EmbeddingTap)
+WITH_WEIGHTS = (taps.LinearGradient, taps.ConvGradient, taps.EmbeddingGradient)
 STAGES: list[tuple[Any, str, str]] = [
     (source.GradientSource, "extract", "encode, put together"),
     (source, "expand", "draw noise"),
@@ -41,11 +41,11 @@ STAGES: list[tuple[Any, str, str]] = [
     (torch.autograd, "grad", MODEL[1]),
     *((tap, "keep", "inputs projected") for tap in WITH_WEIGHTS),
     *((tap, "contract", CONTRACTED) for tap in taps.TAPS if "contract" in vars(tap)),
-    (Columns, "of_input", "inputs projected"),
+    (PatchSketch, "of_input", "inputs projected"),
     (hooks.HookEngine, "gather", "bookkeeping of passes"),
     (Engine, "features", "bookkeeping of passes"),
-    (Sketched, "add", "sketch"),
-    (Sketched, "features", "sketch"),
+    (SketchAccumulator, "add", "sketch"),
+    (SketchAccumulator, "features", "sketch"),
     (Store, "write_shard", "write"),
     (Store, "commit", ONCE),
 ]

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--width", type=int, default=1200)
     parser.add_argument("--height", type=int, default=1500)
-    parser.add_argument("--dark", action="store_true", help="as with a dark colour scheme")
+    parser.add_argument("--dark", action="store_true", help="as with a dark color scheme")
     screenshot(**vars(parser.parse_args()))
 
 

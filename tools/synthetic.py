@@ -13,8 +13,8 @@ from creditline.fingerprint import of_bytes
 from creditline.settings import to_dict
 
 
-class Pictures:
-    """As many pictures as wanted, all of them grey: what an index keeps of images."""
+class ImageFiles:
+    """As many pictures as wanted, all of them gray: what an index keeps of images."""
 
     def __init__(self, start: int, stop: int) -> None:
         self.names = [f"{i:07d}.png" for i in range(start, stop)]
@@ -31,7 +31,7 @@ class Pictures:
         return len(self.names)
 
     def image(self, _: int) -> Image.Image:
-        return Image.new("RGB", (4, 4), "grey")
+        return Image.new("RGB", (4, 4), "gray")
 
 
 class Synthetic:
@@ -44,7 +44,7 @@ class Synthetic:
         self.parts = "halves" if halves else "whole"
         rng = np.random.default_rng(0)
         self.common = rng.standard_normal(dim, np.float32)
-        self.centres = rng.standard_normal((1000, dim), np.float32)
+        self.centers = rng.standard_normal((1000, dim), np.float32)
 
     def check(self, images: Any) -> None:
         pass
@@ -67,7 +67,7 @@ class Synthetic:
         """float32 of shape `(count, k)`."""
         rng = np.random.default_rng([stream, start])
         found = rng.standard_normal((count, self.dim), np.float32)
-        found += self.centres[rng.integers(0, len(self.centres), count)]
+        found += self.centers[rng.integers(0, len(self.centers), count)]
         found *= np.exp(rng.uniform(-1, 1, count)).astype(np.float32)[:, None]
         found += self.common
         return found

@@ -32,7 +32,7 @@ def train_autoencoder(images: ImageSet, out: Path, steps: int, seed: int = 0) ->
     Args:
         images: pictures of one size.
         out: folder in diffusers format.
-        steps: of the optimiser.
+        steps: of the optimizer.
         seed: of weights, order and noise.
     """
     if (out / "config.json").is_file():

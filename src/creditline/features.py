@@ -102,12 +102,12 @@ def dots(
         float64 of shape `(m, n)`.
     """
     result = np.empty((len(weights), features.n))
-    for start, rows in centred(features, model, mean):
+    for start, rows in centered(features, model, mean):
         np.matmul(weights, rows.T, out=result[:, start : start + len(rows)])
     return result
 
 
-def centred(
+def centered(
     features: Features, model: int, mean: np.ndarray | None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The chunks of one model's features with `mean` subtracted."""
@@ -117,7 +117,7 @@ def centred(
 
 def norms(features: Features, model: int, mean: np.ndarray | None = None) -> np.ndarray:
     """Euclidean norms of one model's features less `mean`, float64 of shape `(n,)`."""
-    return np.concatenate([np.linalg.norm(x, axis=1) for _, x in centred(features, model, mean)])
+    return np.concatenate([np.linalg.norm(x, axis=1) for _, x in centered(features, model, mean)])
 
 
 def take(features: Features, model: int, rows: np.ndarray) -> np.ndarray:

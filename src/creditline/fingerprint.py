@@ -1,4 +1,4 @@
-"""Fingerprints: short hashes by which weights, data and settings are recognised again."""
+"""Fingerprints: short hashes by which weights, data and settings are recognized again."""
 
 from __future__ import annotations
 

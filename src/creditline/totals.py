@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditline.methods.noise import ScoreNoise
-from creditline.methods.shape import ScoreShape
+from creditline.methods.shape import ScoreTransform
 from creditline.settings import require
 
 REDRAWS = 100
@@ -22,7 +22,7 @@ class Total:
         name: the group; None gathers the images of which no group is known.
         n: its images in the training set.
         score: plain sum over them, so opponents count against proponents.
-        credit: sum of the shaped scores above 0 (`ScoreShape.credit`).
+        credit: sum of the shaped scores above 0 (`ScoreTransform.credit`).
         share: `credit` as a part of all groups' credit, in [0, 1]; 0 when there is none.
         top: how many of the query's shown proponents are of this group.
         share_error: standard error of the share, from the noise of the scores, where known.
@@ -49,7 +49,7 @@ def tally(
     scores: np.ndarray,
     groups: Sequence[Hashable | None],
     shown: Sequence[int],
-    shape: ScoreShape | None = None,
+    shape: ScoreTransform | None = None,
     noise: ScoreNoise | None = None,
 ) -> tuple[Total, ...]:
     """Sum one query's scores over groups of training images, largest share first.
@@ -70,7 +70,7 @@ def tally(
         len(groups),
         "Pass one group (or None) per training image.",
     )
-    scores, shape = np.asarray(scores, dtype=np.float64), shape or ScoreShape()
+    scores, shape = np.asarray(scores, dtype=np.float64), shape or ScoreTransform()
     error = None if noise is None else noise.error[0]
     position = {name: i for i, name in enumerate(dict.fromkeys(groups))}
     member = np.array([position[name] for name in groups], dtype=np.int64)
@@ -109,7 +109,7 @@ def _shares(credit: np.ndarray, member: np.ndarray, k: int) -> tuple[np.ndarray,
 
 
 def _errors(
-    scores: np.ndarray, member: np.ndarray, k: int, shape: ScoreShape, noise: ScoreNoise
+    scores: np.ndarray, member: np.ndarray, k: int, shape: ScoreTransform, noise: ScoreNoise
 ) -> list[float]:
     """Standard error of every group's share: its spread when the noise is added once more.
 

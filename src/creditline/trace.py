@@ -103,7 +103,7 @@ class Region:
 
     Args:
         id: content hash of the mask. share: of the picture that it is, above 0 and at most 1.
-        mask: PNG bytes of the size of the picture's, grey: white counts.
+        mask: PNG bytes of the size of the picture's, gray: white counts.
     """
 
     id: str

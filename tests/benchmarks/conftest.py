@@ -12,7 +12,7 @@ from creditline.benchmarks import BENCHMARKS
 from creditline.benchmarks import build as building
 from creditline.benchmarks.shipped import pack
 from creditline.diffusion.config import TrainConfig, UNetConfig
-from creditline.evaluation.truth.fleet import Fleet
+from creditline.evaluation.truth.fleet import RetrainingConfig
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.subsets import SubsetSpec
 
@@ -24,12 +24,12 @@ TINY = replace(
     generated=2,
     config=CONFIG,
     base=replace(CONFIG, steps=4),
-    fleet=Fleet(
+    fleet=RetrainingConfig(
         SubsetSpec(subsets=16, stratify="contributor"),
         LossPlan(loss_timesteps=2, loss_draws=1),
         seeds=2,
     ),
-    shares=Fleet(
+    shares=RetrainingConfig(
         SubsetSpec(subsets=9, scheme="contributor-shares"),
         LossPlan(loss_timesteps=2, loss_draws=1),
         seeds=1,

@@ -7,17 +7,17 @@ from click.testing import CliRunner
 
 import creditline as cl
 from creditline.benchmarks import projections_run as running
-from creditline.benchmarks.projections import WHOLE, Projections
+from creditline.benchmarks.projections import WHOLE, ProjectionStudy
 from creditline.benchmarks.projections_page import projections_page
 from creditline.benchmarks.projections_run import compare_projections
 from creditline.cli.benchmark import command
 from creditline.data.load import load_images
 from creditline.errors import SettingsError
-from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.contest import compare
 from creditline.gradients.projection import Projection
 
-SETTINGS = Projections(
+SETTINGS = ProjectionStudy(
     kinds=("two-sided", "principal", "gaussian"), layouts=("joint", "variance"), dims=(64,),
     ranks=(4,),
 )  # fmt: skip
@@ -25,7 +25,7 @@ SETTINGS = Projections(
 
 @pytest.fixture(scope="module")
 def options(pictures):
-    contest = Contest(resamples=10)
+    contest = LDSConfig(resamples=10)
     return {
         "settings": SETTINGS, "data": pictures, "timesteps": (2,), "contest": contest,
         "say": lambda _: None,
@@ -59,7 +59,7 @@ def test_lds_is_that_of_an_index(rows, shipped, pictures, tmp_path, kind):
     settings = {"projection": kind, "dim": 64, "rank": 4, "timesteps": 2}
     index = cl.index(str(shipped.model), train, method="d-trak", out=tmp_path / "i", **settings)
     queries = [("validation", validation), ("generated", load_images(shipped.generated))]
-    found = compare(index, shipped.truth(), queries, (), Contest(resamples=10)).to_dict()
+    found = compare(index, shipped.truth(), queries, (), LDSConfig(resamples=10)).to_dict()
     (mine,) = [
         row
         for row in rows
@@ -88,16 +88,18 @@ def test_the_page_has_a_line_for_each(rows):
 def test_wrong_names_are_refused_before_long_work(shipped, tmp_path, options):
     for wrong in ({"kinds": ("gausian",)}, {"layouts": ("layers",)}, {"dims": (0,)}):
         with pytest.raises(SettingsError):
-            compare_projections(shipped, tmp_path, **{**options, "settings": Projections(**wrong)})
+            compare_projections(
+                shipped, tmp_path, **{**options, "settings": ProjectionStudy(**wrong)}
+            )
     with pytest.raises(SettingsError, match="smaller than the"):
         compare_projections(
-            shipped, tmp_path, **{**options, "settings": Projections(dims=(10**9,))}
+            shipped, tmp_path, **{**options, "settings": ProjectionStudy(dims=(10**9,))}
         )
     assert not list(tmp_path.iterdir())
 
 
 def test_each_yields_a_rank_where_there_are_sides():
-    found = list(Projections(kinds=("principal", "gaussian"), ranks=(16, 64)).each())
+    found = list(ProjectionStudy(kinds=("principal", "gaussian"), ranks=(16, 64)).each())
     assert found[0] == WHOLE
     assert sum(p.projection == "principal" for p in found) == 8
     assert sum(p.projection == "gaussian" for p in found) == 4

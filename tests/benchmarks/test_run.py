@@ -20,7 +20,7 @@ from creditline.benchmarks.run import _learnt, run
 from creditline.benchmarks.shipped import find, pack, unpack
 from creditline.cli.benchmark import command
 from creditline.errors import CreditlineError, DataError, SettingsError
-from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.comparison import LDSConfig
 
 
 def test_draws_are_disjoint_and_use_everything(pictures):
@@ -36,7 +36,7 @@ def test_subsets_are_trained_with_as_many_passes():
 
 def test_every_method_is_judged_once_and_kept(shipped, pictures, tmp_path):
     said = []
-    options = {"data": pictures, "timesteps": (2,), "contest": Contest(resamples=10)}
+    options = {"data": pictures, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
     results = run(shipped, tmp_path / "out", say=said.append, **options)
     judged = [
         (part["name"], entry["method"])
@@ -77,7 +77,7 @@ def test_sampling_runs_are_known_by_their_pictures_up_to_rounding(
     monkeypatch.setattr(running, "generate", rounding)
     monkeypatch.setattr(running, "SHARING", (("trak", ("trak",)),))
     said = []
-    options = {"data": pictures, "timesteps": (2,), "contest": Contest(resamples=10)}
+    options = {"data": pictures, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
     (result,) = run(shipped, tmp_path / "out", say=said.append, **options)
     names = [part["name"] for part in result.comparison["parts"]]
     assert ("generated, journey-trak" in names) == judged
@@ -86,7 +86,7 @@ def test_sampling_runs_are_known_by_their_pictures_up_to_rounding(
 
 def test_an_ensemble_trains_its_further_models_once(shipped, pictures, tmp_path):
     said = []
-    options = {"data": pictures, "timesteps": (2,), "contest": Contest(resamples=10)}
+    options = {"data": pictures, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
     alone = run(shipped, tmp_path / "out", say=said.append, **options)
     results = run(shipped, tmp_path / "out", ensemble=2, say=said.append, **options)
     assert [r.models for r in results] == [1, 1, 1, 2, 2]
@@ -156,11 +156,11 @@ def test_unpacking_fills_an_empty_folder_whole_or_not_at_all(shipped, tmp_path, 
 def test_what_cannot_learn_is_left_out(shipped):
     said, truth = [], shipped.truth()
     fair = np.random.default_rng(0).random(truth.masks.shape) < 0.5
-    learnt = _learnt(replace(truth, masks=fair), Contest(), said.append)
+    learnt = _learnt(replace(truth, masks=fair), LDSConfig(), said.append)
     assert learnt == ("empirical-influence", "datamodel", "datamodel-lasso")
     assert not said
     fair[:, 3] = np.arange(len(fair)) == 5  # in no subset of the fit that leaves that one out
-    learnt = _learnt(replace(truth, masks=fair), Contest(), said.append)
+    learnt = _learnt(replace(truth, masks=fair), LDSConfig(), said.append)
     assert learnt == ("datamodel", "datamodel-lasso")
     assert "some image is in all or none of the subsets to learn from; 16 are finished" in said[0]
 
@@ -178,7 +178,7 @@ def test_a_kept_result_knows_its_methods_and_the_device_reaches_models(
     monkeypatch.setattr(running, "load_model", loading)
     monkeypatch.setattr(running, "_along", lambda *_: [])
     monkeypatch.setattr(running, "SHARING", (("trak", ("trak",)),))
-    options = {"data": pictures, "contest": Contest(resamples=10), "say": lambda _: None}
+    options = {"data": pictures, "contest": LDSConfig(resamples=10), "say": lambda _: None}
     run(shipped, tmp_path, timesteps=(1, 2), device="cpu:0", **options)
     assert devices == ["cpu:0"] * 2
     (only,) = run(shipped, tmp_path, timesteps=(2,), **options)
@@ -222,7 +222,7 @@ def test_a_limit_counts_over_all_ground_truths(shipped, pictures, tmp_path):
 
 
 def test_totals_are_judged_where_shares_differ(shipped, pictures, tmp_path):
-    options = {"data": pictures, "timesteps": (2,), "contest": Contest(resamples=10, shapes=True)}
+    options = {"data": pictures, "timesteps": (2,), "contest": LDSConfig(resamples=10, shapes=True)}
     results = run(shipped, tmp_path / "out", say=lambda _: None, **options)
     d_trak = results[0].comparison["shares"]
     assert d_trak["subsets"] == 9

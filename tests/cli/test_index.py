@@ -31,7 +31,7 @@ def test_options_reach_the_method(run, model, data, tmp_path, small):
     assert settings["features"]["objective"]["objective"] == "p-norm"
     assert settings["features"]["objective"]["p"] == 1.0
     assert settings["features"]["plan"]["include_zero"] is False
-    assert settings["ridge"] == {"damping": 0.5, "relative_to": "mean", "centre": True}
+    assert settings["ridge"] == {"damping": 0.5, "relative_to": "mean", "center": True}
 
 
 def test_a_method_without_model_takes_data_alone(run, data, tmp_path):
@@ -72,7 +72,7 @@ def test_unknown_method(refused, model, data, tmp_path):
         ("--projection", "gausian", "gaussian"),
         ("--schedule", "unifrom", "uniform"),
         ("--relative-to", "medain", "median"),
-        ("--crop", "centre", "center"),
+        ("--crop", "center", "center"),
     ],
 )
 def test_unknown_names_suggest_the_nearest(refused, model, data, tmp_path, option, value, nearest):

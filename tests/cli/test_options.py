@@ -108,7 +108,7 @@ def other(name: str, value: Any) -> Any:
         "pass_memory": "1GB",
         "batch_size": 8,
         "engine": "autograd",
-        "normalise": "timestep",
+        "normalize": "timestep",
         "relative_to": "median",
         "checkpoint_weights": "learning-rate",
         "beta_schedule": "squaredcos_cap_v2",

@@ -22,7 +22,7 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
+def labeled(tmp_path_factory):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
     images = ImageSet.from_images(
         pixels, labels=[i % 2 for i in range(8)], label_names=["cat", "house"]
@@ -30,26 +30,26 @@ def labelled(tmp_path_factory):
     return str(images.save(tmp_path_factory.mktemp("data") / "pictures"))
 
 
-def test_a_run_is_a_model(run, base, labelled, tmp_path, small):
+def test_a_run_is_a_model(run, base, labeled, tmp_path, small):
     out = tmp_path / "run"
     text = run(
-        *("train", labelled, "--out", out, "--base", base, "--lora-rank", "2", *SHORT, *TEMPLATE)
+        *("train", labeled, "--out", out, "--base", base, "--lora-rank", "2", *SHORT, *TEMPLATE)
     ).stdout
     assert f"creditline generate {out} -n 16 --prompt TEXT" in text
-    assert f"creditline index {out} {labelled} --out INDEX --prompt-template 'a {{label}}'" in text
+    assert f"creditline index {out} {labeled} --out INDEX --prompt-template 'a {{label}}'" in text
     run("generate", out, "-n", "2", "--steps", "2", "--prompt", "a cat", "--out", tmp_path / "p")
-    run("index", out, labelled, "--out", tmp_path / "i", *TEMPLATE, *small)
+    run("index", out, labeled, "--out", tmp_path / "i", *TEMPLATE, *small)
     run("trace", tmp_path / "i", tmp_path / "p")
     assert load_model(out).source == str(out)
 
 
-def test_the_whole_of_a_pipeline(run, base, labelled, tmp_path):
-    run("train", labelled, "--out", tmp_path / "run", "--base", base, *SHORT, *TEMPLATE)
+def test_the_whole_of_a_pipeline(run, base, labeled, tmp_path):
+    run("train", labeled, "--out", tmp_path / "run", "--base", base, *SHORT, *TEMPLATE)
     assert (tmp_path / "run" / "model" / "model_index.json").is_file()
 
 
-def test_what_does_not_go_together(refused, base, labelled, model, data, tmp_path):
-    start = ("train", labelled, "--out", tmp_path / "run")
+def test_what_does_not_go_together(refused, base, labeled, model, data, tmp_path):
+    start = ("train", labeled, "--out", tmp_path / "run")
     tune = (*start, "--base", base, *TEMPLATE)
     assert "--channels: of a network of its own" in refused(*tune, "--channels", "4")
     assert "The preset icons-16 is of a network" in refused(*tune, "--preset", "icons-16")

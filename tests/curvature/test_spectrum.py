@@ -19,21 +19,21 @@ def case(n: int, k: int, common: float = 0.0):
     return rng.standard_normal((n, k)) + shift, rng.standard_normal((5, k)) + shift
 
 
-def explicit(phi: np.ndarray, query: np.ndarray, damping: float, centre: bool) -> np.ndarray:
-    mean = phi.mean(0) if centre else np.zeros(phi.shape[1])
+def explicit(phi: np.ndarray, query: np.ndarray, damping: float, center: bool) -> np.ndarray:
+    mean = phi.mean(0) if center else np.zeros(phi.shape[1])
     a, b = phi - mean, query - mean
     return b @ np.linalg.solve(a.T @ a + damping * np.eye(a.shape[1]), a.T)
 
 
-@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize(("n", "k"), [(60, 20), (20, 60), (40, 40), (1100, 30)])
 @pytest.mark.parametrize("space", ["primal", "dual"])
-def test_scores_equal_the_explicit_inverse(n, k, space, centre):
+def test_scores_equal_the_explicit_inverse(n, k, space, center):
     phi, query = case(n, k, common=3.0)
     table = ArrayFeatures(phi)
-    spectrum = Spectrum.fit(table, 0, centre, space)
+    spectrum = Spectrum.fit(table, 0, center, space)
     for damping in (0.5, 30.0):
-        expected = explicit(phi, query, damping, centre)
+        expected = explicit(phi, query, damping, center)
         assert_allclose(spectrum.scores(table, 0, query, damping), expected, rtol=1e-7, atol=1e-10)
 
 
@@ -41,7 +41,7 @@ def test_scores_equal_the_explicit_inverse(n, k, space, centre):
 def test_quadratic_forms(n, k):
     phi, _ = case(n, k, common=2.0)
     table, damping = ArrayFeatures(phi), 0.7
-    spectrum = Spectrum.fit(table, 0, centre=True)
+    spectrum = Spectrum.fit(table, 0, center=True)
     a = phi - phi.mean(0)
     inverse = np.linalg.inv(a.T @ a + damping * np.eye(k))
     leverage = np.einsum("ik,kl,il->i", a, inverse, a)
@@ -113,12 +113,12 @@ def test_features_that_are_not_finite():
         Spectrum.fit(ArrayFeatures(phi), 0, True)
 
 
-@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize(("n", "k"), [(1100, 30), (70, 90), (1100, 1200)])
-def test_scores_are_inner_products_with_preconditioned_features(n, k, centre):
+def test_scores_are_inner_products_with_preconditioned_features(n, k, center):
     phi, query = case(n, k, common=3.0)
     table = ArrayFeatures(phi)
-    spectrum = Spectrum.fit(table, 0, centre)
+    spectrum = Spectrum.fit(table, 0, center)
     for memory in (0, MEMORY):  # row by row at the worst
         if memory == 0 and n > 100 and k > n:
             continue

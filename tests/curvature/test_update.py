@@ -36,27 +36,27 @@ def same(a: Spectrum, b: Spectrum, rows: np.ndarray, query: np.ndarray) -> None:
         )
 
 
-@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize(("n", "k"), CASES)
 @pytest.mark.parametrize("m", [1, 7])
-def test_added_rows_equal_a_refit(n, k, m, centre):
+def test_added_rows_equal_a_refit(n, k, m, center):
     rows, query = case(n, k)
-    before = Spectrum.fit(ArrayFeatures(rows[:-m]), 0, centre)
-    after = added(before, ArrayFeatures(rows), 0, n - m, centre)
+    before = Spectrum.fit(ArrayFeatures(rows[:-m]), 0, center)
+    after = added(before, ArrayFeatures(rows), 0, n - m, center)
     assert after is not None
-    same(after, Spectrum.fit(ArrayFeatures(rows), 0, centre), rows, query)
+    same(after, Spectrum.fit(ArrayFeatures(rows), 0, center), rows, query)
 
 
-@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize(("n", "k"), CASES)
 @pytest.mark.parametrize("gone", [[0], [3, 4, 11, 38]])
-def test_removed_rows_equal_a_refit(n, k, gone, centre):
+def test_removed_rows_equal_a_refit(n, k, gone, center):
     rows, query = case(n, k)
-    before = Spectrum.fit(ArrayFeatures(rows), 0, centre)
-    after = removed(before, ArrayFeatures(rows), 0, np.array(gone), centre)
+    before = Spectrum.fit(ArrayFeatures(rows), 0, center)
+    after = removed(before, ArrayFeatures(rows), 0, np.array(gone), center)
     rest = np.delete(rows, gone, 0)
     assert after is not None
-    same(after, Spectrum.fit(ArrayFeatures(rest), 0, centre), rest, query)
+    same(after, Spectrum.fit(ArrayFeatures(rest), 0, center), rest, query)
 
 
 @pytest.mark.parametrize(("n", "k"), CASES[:2])

@@ -16,9 +16,9 @@ def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes
     return stream.getvalue()
 
 
-def test_16_bit_grey_is_scaled_not_clipped():
+def test_16_bit_gray_is_scaled_not_clipped():
     values = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
-    out = np.asarray(decode(encoded(Image.fromarray(values)), "grey16.png"))
+    out = np.asarray(decode(encoded(Image.fromarray(values)), "gray16.png"))
     np.testing.assert_array_equal(out[..., 0], np.arange(256).reshape(16, 16))
     near = Image.fromarray(np.array([[128, 129, 65406, 65407]], np.uint16))
     assert np.asarray(upright(near))[0, :, 0].tolist() == [0, 1, 254, 255]
@@ -50,7 +50,7 @@ def test_every_orientation_is_a_different_turn():
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "HSV", "LAB"])
-def test_opaque_modes_become_rgb_of_the_same_colour(mode):
+def test_opaque_modes_become_rgb_of_the_same_color(mode):
     white = Image.new("RGB", (4, 4), (255, 255, 255))
     image = Image.new("LAB", (4, 4), (255, 128, 128)) if mode == "LAB" else white.convert(mode)
     out = upright(image)
@@ -64,15 +64,15 @@ def test_cmyk_jpeg():
     np.testing.assert_allclose(np.asarray(out)[4, 4], (250, 10, 10), atol=4)
 
 
-def test_palette_and_grey_transparency_become_alpha():
+def test_palette_and_gray_transparency_become_alpha():
     palette = Image.new("P", (2, 1))
     palette.putpalette([255, 0, 0, 0, 255, 0])
     palette.putpixel((1, 0), 1)
     out = decode(encoded(palette, transparency=1), "palette.png")
     assert [out.getpixel((x, 0)) for x in (0, 1)] == [(255, 0, 0, 255), (0, 255, 0, 0)]
 
-    grey = Image.fromarray(np.array([[10, 20]], np.uint8))
-    out = decode(encoded(grey, transparency=20), "grey.png")
+    gray = Image.fromarray(np.array([[10, 20]], np.uint8))
+    out = decode(encoded(gray, transparency=20), "gray.png")
     assert [out.getpixel((x, 0))[3] for x in (0, 1)] == [255, 0]
 
     deep = Image.fromarray(np.array([[1000, 20000]], np.uint16))
@@ -81,15 +81,15 @@ def test_palette_and_grey_transparency_become_alpha():
 
 
 def test_premultiplied_alpha_is_undone():
-    colour = Image.new("RGBA", (1, 1), (200, 100, 50, 128)).convert("RGBa")
-    np.testing.assert_allclose(upright(colour).getpixel((0, 0)), (200, 100, 50, 128), atol=2)
-    grey = Image.new("LA", (1, 1), (200, 128)).convert("La")
-    np.testing.assert_allclose(upright(grey).getpixel((0, 0)), (200, 200, 200, 128), atol=2)
+    color = Image.new("RGBA", (1, 1), (200, 100, 50, 128)).convert("RGBa")
+    np.testing.assert_allclose(upright(color).getpixel((0, 0)), (200, 100, 50, 128), atol=2)
+    gray = Image.new("LA", (1, 1), (200, 128)).convert("La")
+    np.testing.assert_allclose(upright(gray).getpixel((0, 0)), (200, 200, 200, 128), atol=2)
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
 def test_first_frame_of_an_animation(format):
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     lossless = {"lossless": True} if format == "WEBP" else {}
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **lossless)
     assert upright(decode(data, "moving")).convert("RGB").getpixel((0, 0)) == (255, 0, 0)

@@ -56,7 +56,7 @@ def test_blank_repeated_and_larger_tiles_are_dropped(write, noise, monkeypatch):
     """The packages stand in as folders, so that this runs without them."""
     first, second = (noise(16, 16, 3, seed=seed) for seed in (1, 2))
     clear = np.zeros((16, 16, 4), np.uint8)
-    clear[:, :8, 0] = 255  # two colours, but both are transparent
+    clear[:, :8, 0] = 255  # two colors, but both are transparent
     site = write(
         {
             f"{PACKS[0].folder}/apps/z_first.png": first,
@@ -107,7 +107,7 @@ def test_icons_of_four_artists():
         "Yusuke Kamiyamane": 3570,
         "Tango Desktop Project": 217,
     }
-    assert set(images.columns) == {"licence", "package"}
+    assert set(images.columns) == {"license", "package"}
     assert set(zip(images.contributors, images.columns["package"], strict=True)) == {
         (pack.contributor, pack.package) for pack in PACKS
     }

@@ -23,7 +23,7 @@ def images(noise) -> ImageSet:
         texts=["a", None, "c", "d", "e"],
         labels=[0, 1, None, 1, 0],
         label_names=["cat", "dog"],
-        columns={"licence": ["x", "y", "z", None, "w"]},
+        columns={"license": ["x", "y", "z", None, "w"]},
     )
 
 
@@ -73,7 +73,7 @@ def test_all_kinds_of_pictures_in_memory_agree(noise):
     assert images.names[:2] == ("00000.png", "00001.png")
 
 
-def test_grey_arrays_and_tensors(noise):
+def test_gray_arrays_and_tensors(noise):
     raw = noise(4, 4)
     images = ImageSet.from_images([raw, torch.from_numpy(raw)[None]])
     assert images.ids[0] == images.ids[1]
@@ -119,7 +119,7 @@ def test_from_images_wants_a_sequence(noise):
     [
         ({"names": ["a"]}, "2 pictures need 2 names; got 1"),
         ({"contributors": ["a"]}, "2 contributors"),
-        ({"columns": {"licence": []}}, "2 licence"),
+        ({"columns": {"license": []}}, "2 license"),
         ({"labels": [0, -1]}, "got -1"),
         ({"labels": [0, 0.5]}, "got 0.5"),
         ({"labels": [0, 2], "label_names": ["a", "b"]}, "label 2"),
@@ -149,7 +149,7 @@ def test_subset_keeps_everything_together(images):
     assert part.contributors == ("Ann", None)
     assert part.labels == (1, None)
     assert part.label_names == ("cat", "dog")
-    assert part.columns["licence"] == (None, "z")
+    assert part.columns["license"] == (None, "z")
     assert len(images.subset([])) == 0
 
 
@@ -194,7 +194,7 @@ def test_fingerprint_follows_order_labels_texts_and_spec(noise):
 
 def test_columns_cannot_be_changed(images):
     with pytest.raises(TypeError):
-        images.columns["licence"] = ()
+        images.columns["license"] = ()
 
 
 def test_pickle_round_trip(images, travel):

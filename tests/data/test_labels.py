@@ -39,7 +39,7 @@ def test_pictures_in_no_folder(folder, write, noise):
 
 
 @pytest.fixture
-def labelled(write, noise):
+def labeled(write, noise):
     def make(*labels: str, column: str = "label"):
         rows = "".join(f"{i}.png,{label}\n" for i, label in enumerate(labels))
         pictures = {f"{i}.png": noise(4, 4, 3, seed=i) for i in range(len(labels))}
@@ -48,15 +48,15 @@ def labelled(write, noise):
     return make
 
 
-def test_numbers_are_taken_as_they_are(labelled):
-    images = load_images(labelled("3", "0", "", "3.0"))
+def test_numbers_are_taken_as_they_are(labeled):
+    images = load_images(labeled("3", "0", "", "3.0"))
     assert images.labels == (3, 0, None, 3)
     assert images.label_names is None
     assert dict(images.columns) == {}
 
 
-def test_names_are_numbered_in_sorted_order(labelled):
-    images = load_images(labelled("dog", "cat", "", "dog"))
+def test_names_are_numbered_in_sorted_order(labeled):
+    images = load_images(labeled("dog", "cat", "", "dog"))
     assert images.labels == (1, 0, None, 1)
     assert images.label_names == ("cat", "dog")
 
@@ -69,8 +69,8 @@ def test_names_are_numbered_in_sorted_order(labelled):
         (("1", "cat"), r"mixes numbers with names \(cat\)"),
     ],
 )
-def test_values_that_are_no_labels(labelled, values, message):
-    source = labelled(*values)
+def test_values_that_are_no_labels(labeled, values, message):
+    source = labeled(*values)
     with pytest.raises(DataError, match=message):
         load_images(source)
     ignored = load_images(source, labels="none")
@@ -83,15 +83,15 @@ def test_without_metadata_there_is_no_column(folder):
         load_images(folder, labels="column")
 
 
-def test_an_asked_for_column_must_exist(labelled):
-    source = labelled("cat", "dog", column="class")
+def test_an_asked_for_column_must_exist(labeled):
+    source = labeled("cat", "dog", column="class")
     assert load_images(source, label_column="class").label_names == ("cat", "dog")
     with pytest.raises(DataError, match=r"no column 'label'; its columns: class"):
         load_images(source, labels="column")
 
 
-def test_limit_does_not_renumber_classes(labelled):
-    source = labelled("dog", "cat")
+def test_limit_does_not_renumber_classes(labeled):
+    source = labeled("dog", "cat")
     assert load_images(source, limit=1).labels == (1,)
 
 

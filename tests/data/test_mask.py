@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from creditline.data.image_set import ImageSet
-from creditline.data.mask import Mask, by_area, grey_of, require_aspect
+from creditline.data.mask import Mask, by_area, gray_of, require_aspect
 from creditline.errors import DataError
 
 SIZES = [((8, 8), (4, 4)), ((7, 5), (3, 4)), ((6, 6), (16, 16)), ((9, 3), (9, 3))]
@@ -39,19 +39,19 @@ def test_boxes_that_part_a_picture_add_up_to_it(edge):
         assert_allclose(parts, 1, rtol=1e-5)
 
 
-def test_a_mask_of_one_grey_is_a_mask_of_ones():
-    mask = Mask.from_grey(np.full((5, 5), 77.0), (8, 8), "a mask")
+def test_a_mask_of_one_gray_is_a_mask_of_ones():
+    mask = Mask.from_gray(np.full((5, 5), 77.0), (8, 8), "a mask")
     assert mask.share == 1
     for grid in ((8, 8), (3, 5), (4, 4)):
         assert np.array_equal(mask.on(grid), np.ones(grid))
 
 
 def test_a_scaled_mask_is_the_same_mask():
-    grey = np.random.default_rng(0).integers(0, 2, (8, 8)) * 1.0
-    whole, faint = Mask.from_grey(grey, (8, 8), "a"), Mask.from_grey(grey * 64, (8, 8), "b")
+    gray = np.random.default_rng(0).integers(0, 2, (8, 8)) * 1.0
+    whole, faint = Mask.from_gray(gray, (8, 8), "a"), Mask.from_gray(gray * 64, (8, 8), "b")
     assert whole == faint
     assert whole.id == faint.id
-    assert whole.id != Mask.from_grey(1 - grey, (8, 8), "c").id
+    assert whole.id != Mask.from_gray(1 - gray, (8, 8), "c").id
 
 
 def test_weights_on_a_grid_have_mean_one_and_only_where_the_mask_is():
@@ -76,19 +76,19 @@ def test_boxes_that_are_none(box, said):
         Mask.from_box(box, (7, 9))
 
 
-def test_black_and_coloured_masks_are_refused():
+def test_black_and_colored_masks_are_refused():
     with pytest.raises(DataError, match="the mask is black all over"):
-        Mask.from_grey(np.zeros((4, 4)), (8, 8), "the mask")
+        Mask.from_gray(np.zeros((4, 4)), (8, 8), "the mask")
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[0, 0] = (200, 30, 30)
-    with pytest.raises(DataError, match="has colours"):
-        grey_of(Image.fromarray(pixels), "the mask")
+    with pytest.raises(DataError, match="has colors"):
+        gray_of(Image.fromarray(pixels), "the mask")
 
 
 def test_what_is_transparent_does_not_count():
     pixels = np.full((2, 2, 4), 255, np.uint8)
     pixels[0, 0, 3] = 0
-    assert np.asarray(grey_of(Image.fromarray(pixels), "m")).tolist() == [[0, 255], [255, 255]]
+    assert np.asarray(gray_of(Image.fromarray(pixels), "m")).tolist() == [[0, 255], [255, 255]]
 
 
 def test_aspects():

@@ -9,7 +9,7 @@ import pytest
 from creditline.data import load_images
 from creditline.errors import DataError
 
-CSV = 'file_name,contributor,text,licence\na.png,Ann ,"red, round",CC BY\nb.png,,,\n'
+CSV = 'file_name,contributor,text,license\na.png,Ann ,"red, round",CC BY\nb.png,,,\n'
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def parquet(rows: list[dict]) -> bytes:
     import pyarrow.parquet
 
     stream = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), stream)
+    pyarrow.parquet.write_table(pyarrow.ParameterTable.from_pylist(rows), stream)
     return stream.getvalue()
 
 
@@ -37,13 +37,13 @@ def test_csv(pair):
     assert images.contributors == ("Ann", None)
     assert images.texts == ("red, round", None)
     assert images.labels == (None, None)
-    assert dict(images.columns) == {"licence": ("CC BY", None)}
+    assert dict(images.columns) == {"license": ("CC BY", None)}
 
 
 def test_csv_jsonl_and_parquet_agree(pair, write, tmp_path):
     rows = [
-        {"file_name": "a.png", "contributor": "Ann", "text": "red, round", "licence": "CC BY"},
-        {"file_name": "b.png", "contributor": None, "text": None, "licence": None},
+        {"file_name": "a.png", "contributor": "Ann", "text": "red, round", "license": "CC BY"},
+        {"file_name": "b.png", "contributor": None, "text": None, "license": None},
     ]
     texts = {"metadata.jsonl": "\n".join(map(json.dumps, rows)), "metadata.parquet": parquet(rows)}
     plain = load_images(pair(metadata_csv=CSV))

@@ -24,7 +24,7 @@ def test_alpha_is_the_over_operator_rounded_to_nearest(rgb, alpha, background):
     assert prepare(image, ImageSpec(background=background))[0, 0].tolist() == expected
 
 
-def test_colours_of_transparent_pixels_never_bleed_in_when_resizing(noise):
+def test_colors_of_transparent_pixels_never_bleed_in_when_resizing(noise):
     pixels = noise(8, 8, 4)
     pixels[:, 4:, 3] = 0
     other = pixels.copy()
@@ -67,7 +67,7 @@ def test_stretch_keeps_the_whole_picture():
 
 
 @pytest.mark.parametrize("resample", RESAMPLE)
-def test_flat_colour_survives_every_filter(resample):
+def test_flat_color_survives_every_filter(resample):
     image = Image.new("RGB", (30, 17), (9, 99, 199))
     out = prepare(image, ImageSpec(size=7, resample=resample))
     assert out.shape == (7, 7, 3)
@@ -94,8 +94,8 @@ def test_center_crop_larger_than_the_picture():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"crop": "centre"}, "Did you mean 'center'"),
-        ({"background": "grey"}, "Known: black, white"),
+        ({"crop": "center"}, "Did you mean 'center'"),
+        ({"background": "gray"}, "Known: black, white"),
         ({"resample": "bilinar"}, "Did you mean 'bilinear'"),
         ({"size": 0}, "size must be"),
         ({"size": 16.0}, "size must be"),

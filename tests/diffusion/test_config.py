@@ -122,7 +122,7 @@ def test_a_misspelt_schedule_suggests_the_nearest():
         TrainConfig(beta_schedule="linaer")
 
 
-def test_zero_initialised_networks_start_by_predicting_nothing_yet_learn():
+def test_zero_initialized_networks_start_by_predicting_nothing_yet_learn():
     torch.manual_seed(0)
     unet = UNetConfig(8, (8, 16), zero_init=True).build()
     x, t = torch.randn(2, 3, 8, 8), torch.tensor([1, 900])

@@ -95,7 +95,7 @@ def test_pictures_of_another_size_are_refused_with_the_size_to_ask_for(tiny_mode
         tiny_model.check(pictures(size=6))
 
 
-def test_a_grey_model_refuses_colour():
+def test_a_gray_model_refuses_color():
     with pytest.raises(ModelError, match="takes 1 channels"):
         denoiser(in_channels=1, out_channels=1).check(pictures())
 

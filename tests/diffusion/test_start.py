@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from creditline.diffusion.load import load_model
-from creditline.diffusion.run import Run
+from creditline.diffusion.run import TrainingRun
 from creditline.diffusion.train import train
 from creditline.errors import IndexMismatchError, ModelError
 
@@ -54,7 +54,7 @@ def test_an_interrupted_run_continues_from_its_state_and_not_from_the_base(
     base, tiny_images, short, tmp_path, weights, monkeypatch
 ):
     whole = train(tiny_images, tmp_path / "whole", replace(short, steps=4), base=base)
-    original, taken = Run._step, []
+    original, taken = TrainingRun._step, []
 
     def interrupted(self):
         if len(taken) == 2:
@@ -62,7 +62,7 @@ def test_an_interrupted_run_continues_from_its_state_and_not_from_the_base(
         taken.append(self.state.step)
         return original(self)
 
-    monkeypatch.setattr(Run, "_step", interrupted)
+    monkeypatch.setattr(TrainingRun, "_step", interrupted)
     part = tmp_path / "part"
     with pytest.raises(KeyboardInterrupt):
         train(tiny_images, part, replace(short, steps=4), base=base)
@@ -93,11 +93,11 @@ def test_the_base_belongs_to_the_request_only_if_there_is_one(base, tiny_images,
         ({"classes": 2}, "num_class_embeds"),
     ],
 )
-def test_another_network_is_refused(base, labelled_images, short, tmp_path, changes, message):
+def test_another_network_is_refused(base, labeled_images, short, tmp_path, changes, message):
     unet = {k: v for k, v in changes.items() if k in ("channels", "classes")}
     rest = {k: v for k, v in changes.items() if k not in unet}
     other = replace(short, unet=replace(short.unet, **unet), **rest)
-    images = labelled_images.subset([0, 1, 3, 4])  # classes 0 and 1
+    images = labeled_images.subset([0, 1, 3, 4])  # classes 0 and 1
     with pytest.raises(ModelError, match=message):
         train(images, tmp_path / "run", other, base=base)
     assert not (tmp_path / "run").exists()

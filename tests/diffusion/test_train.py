@@ -22,7 +22,7 @@ from creditline.diffusion import state as state_module
 from creditline.diffusion import train as train_module
 from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.train import train
-from creditline.diffusion.trainee import PixelTrainee
+from creditline.diffusion.trainee import PixelTrainingTask
 from creditline.errors import (
     CreditlineError,
     DataError,
@@ -67,9 +67,9 @@ def same_run(a, b, weights):
     assert logged(a) == logged(b)
 
 
-def test_a_run_leaves_what_it_promises(labelled_images, tiny_config, tmp_path):
+def test_a_run_leaves_what_it_promises(labeled_images, tiny_config, tmp_path):
     config = replace(tiny_config, sample_every=7)
-    run = train(labelled_images, tmp_path / "run", config)
+    run = train(labeled_images, tmp_path / "run", config)
     assert {p.name for p in run.iterdir()} == {
         "checkpoints",
         "log.jsonl",
@@ -84,7 +84,7 @@ def test_a_run_leaves_what_it_promises(labelled_images, tiny_config, tmp_path):
     assert grid.std() > 0
     manifest = json.loads((run / "manifest.json").read_text("utf-8"))
     assert manifest["status"] == "complete"
-    assert manifest["request"]["images"]["fingerprint"] == labelled_images.fingerprint
+    assert manifest["request"]["images"]["fingerprint"] == labeled_images.fingerprint
     assert load_model(run).n_classes == 3
     assert load_model(run).fingerprint != load_model(checkpoints(run)[-1]).fingerprint
 
@@ -129,9 +129,9 @@ def test_training_lowers_the_loss(plain_config, tmp_path):
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
 
 
-def test_every_epoch_shows_each_image_once(labelled_images, tiny_config, tmp_path):
-    trainee = PixelTrainee(train_module.starting_network(tiny_config), labelled_images)
-    run = run_module.Run(trainee, tmp_path, tiny_config)
+def test_every_epoch_shows_each_image_once(labeled_images, tiny_config, tmp_path):
+    trainee = PixelTrainingTask(train_module.starting_network(tiny_config), labeled_images)
+    run = run_module.TrainingRun(trainee, tmp_path, tiny_config)
     epochs = [np.concatenate([run._rows(3 * e + b) for b in range(3)]) for e in range(2)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
     assert list(epochs[0]) != list(epochs[1])
@@ -149,33 +149,35 @@ def test_models_know_the_rate_of_the_update_they_came_from(tiny_images, plain_co
 
 @pytest.mark.parametrize("step", [1, 4, 7])
 def test_interrupted_between_steps(
-    labelled_images, tiny_config, tmp_path, monkeypatch, weights, step
+    labeled_images, tiny_config, tmp_path, monkeypatch, weights, step
 ):
-    whole = train(labelled_images, tmp_path / "whole", tiny_config)
+    whole = train(labeled_images, tmp_path / "whole", tiny_config)
     monkeypatch.setattr(run_module, "SAVE_SECONDS", 1e9)  # only the interruption saves
     with monkeypatch.context() as patch:
-        stop_in(patch, run_module.Run, "_step", step, KeyboardInterrupt(), after=True)
+        stop_in(patch, run_module.TrainingRun, "_step", step, KeyboardInterrupt(), after=True)
         with pytest.raises(KeyboardInterrupt):
-            train(labelled_images, tmp_path / "parts", tiny_config)
+            train(labeled_images, tmp_path / "parts", tiny_config)
     assert len(logged(tmp_path / "parts")) == step
     taken = []
-    original = run_module.Run._step
+    original = run_module.TrainingRun._step
     monkeypatch.setattr(
-        run_module.Run, "_step", lambda self: taken.append(self.state.step) or original(self)
+        run_module.TrainingRun,
+        "_step",
+        lambda self: taken.append(self.state.step) or original(self),
     )
-    parts = train(labelled_images, tmp_path / "parts", tiny_config)
+    parts = train(labeled_images, tmp_path / "parts", tiny_config)
     assert taken == list(range(step, 7))  # nothing was done twice
     same_run(whole, parts, weights)
 
 
-def test_interrupted_within_an_update(labelled_images, tiny_config, tmp_path, monkeypatch, weights):
-    whole = train(labelled_images, tmp_path / "whole", tiny_config)
+def test_interrupted_within_an_update(labeled_images, tiny_config, tmp_path, monkeypatch, weights):
+    whole = train(labeled_images, tmp_path / "whole", tiny_config)
     with monkeypatch.context() as patch:
         stop_in(patch, torch.optim.AdamW, "step", 5, KeyboardInterrupt(), after=True)
         with pytest.raises(KeyboardInterrupt):
-            train(labelled_images, tmp_path / "parts", tiny_config)
+            train(labeled_images, tmp_path / "parts", tiny_config)
     # Weights have moved and the count has not: this was not saved.
-    same_run(whole, train(labelled_images, tmp_path / "parts", tiny_config), weights)
+    same_run(whole, train(labeled_images, tmp_path / "parts", tiny_config), weights)
 
 
 @pytest.mark.parametrize("what", ["_write_model", "_write_grid"])
@@ -185,7 +187,7 @@ def test_interrupted_while_writing_what_is_due(
     config = replace(plain_config, sample_every=3)
     whole = train(tiny_images, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
-        stop_in(patch, run_module.Run, what, 1, KeyboardInterrupt())
+        stop_in(patch, run_module.TrainingRun, what, 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             train(tiny_images, tmp_path / "parts", config)
     parts = train(tiny_images, tmp_path / "parts", config)
@@ -217,7 +219,7 @@ def test_a_model_written_but_not_marked_complete(
         stop_in(patch, train_module.Manifest, "write", 2, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             train(tiny_images, tmp_path / "parts", plain_config)
-    monkeypatch.setattr(run_module.Run, "_step", None)  # no step may be taken again
+    monkeypatch.setattr(run_module.TrainingRun, "_step", None)  # no step may be taken again
     same_run(whole, train(tiny_images, tmp_path / "parts", plain_config), weights)
 
 
@@ -279,9 +281,9 @@ t.train(images, sys.argv[2], config)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_killed_while_writing_log_checkpoint_and_state(
-    labelled_images, tiny_config, tmp_path, weights
+    labeled_images, tiny_config, tmp_path, weights
 ):
-    whole = train(labelled_images, tmp_path / "whole", tiny_config)
+    whole = train(labeled_images, tmp_path / "whole", tiny_config)
     settings = json.dumps(to_dict(tiny_config))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, settings, str(tmp_path / "parts")],
@@ -334,7 +336,7 @@ def test_classes_without_labels_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_out_exists(tiny_images, labelled_images, plain_config, tmp_path, monkeypatch, weights):
+def test_out_exists(tiny_images, labeled_images, plain_config, tmp_path, monkeypatch, weights):
     short = replace(plain_config, steps=2, checkpoint_every=0)
     run = train(tiny_images, tmp_path / "run", short)
     before = weights(run / "model")
@@ -344,7 +346,7 @@ def test_out_exists(tiny_images, labelled_images, plain_config, tmp_path, monkey
     with pytest.raises(IndexMismatchError, match=r"steps: 2 on disk, 3 asked for"):
         train(tiny_images, run, replace(short, steps=3))
     with pytest.raises(IndexMismatchError, match=r"images\.fingerprint"):
-        train(labelled_images, run, short)
+        train(labeled_images, run, short)
     assert weights(run / "model") == before
     train(tiny_images, run, replace(short, seed=8), overwrite=True)
     assert weights(run / "model") != before
@@ -369,8 +371,8 @@ def test_images_may_stay_on_disk(tiny_images, plain_config, tmp_path, weights):
 
 def test_stratified_timesteps_are_spread_evenly(tiny_images, plain_config, tmp_path):
     config = replace(plain_config, stratified=True)
-    trainee = PixelTrainee(train_module.starting_network(config), tiny_images)
-    run = run_module.Run(trainee, tmp_path, config)
+    trainee = PixelTrainingTask(train_module.starting_network(config), tiny_images)
+    run = run_module.TrainingRun(trainee, tmp_path, config)
     t = run._timesteps(50, torch.Generator().manual_seed(0))
     assert sorted((t // 20).tolist()) == list(range(50))
     assert t.tolist() != sorted(t.tolist())

@@ -10,7 +10,7 @@ from tests.tiny_pipelines import make, peft_folder
 from torch.utils.flop_counter import FlopCounterMode
 
 import creditline as cl
-from creditline.doctor.estimate import Counter, estimate
+from creditline.doctor.estimate import OperationCounter, estimate
 from creditline.errors import SettingsError
 from creditline.gradients.memory import needs
 from creditline.gradients.plan import NoisePlan
@@ -43,7 +43,7 @@ def test_operations_and_memory_are_those_of_real_weights(tmp_path, picture, rank
         **RATE,
     )
     assert said.pass_bytes == needs(engine, probe)
-    with Counter() as counter:
+    with OperationCounter() as counter:
         engine.means([(probe, torch.arange(4))])
     assert said.gradient.products * 4 == counter.products
     assert said.gradient.convolutions * 4 == counter.convolutions

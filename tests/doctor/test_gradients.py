@@ -44,10 +44,10 @@ def test_a_wrong_engine_fails(make, examine, monkeypatch):
     assert diagnosis["batch composition"].status == "ok"
 
 
-@pytest.mark.parametrize("normalise", ["none", "timestep"])
+@pytest.mark.parametrize("normalize", ["none", "timestep"])
 @pytest.mark.parametrize("draws", [1, 3])
-def test_reference_follows_the_settings(make, examine, normalise, draws):
-    chosen = {"normalise": normalise, "draws": draws, "parameters": "*,!first.*", "dim": 64}
+def test_reference_follows_the_settings(make, examine, normalize, draws):
+    chosen = {"normalize": normalize, "draws": draws, "parameters": "*,!first.*", "dim": 64}
     diagnosis = examine(make(), **chosen)
     assert diagnosis["equal to autograd"].status == "ok"
 
@@ -62,7 +62,7 @@ def test_unused_parameters_are_named(make, examine):
     assert examine(model, parameters="*,!spare*")["unused parameters"].status == "ok"
 
 
-def test_dominating_timestep_is_noted_unless_normalised(make, examine):
+def test_dominating_timestep_is_noted_unless_normalized(make, examine):
     class Peaked(nn.Module):
         """Outputs are a thousand times larger at the smallest timesteps."""
 
@@ -80,8 +80,8 @@ def test_dominating_timestep_is_noted_unless_normalised(make, examine):
     finding = examine(model, **chosen)["timesteps"]
     assert finding.status == "warn"
     assert "t=0 is" in finding.text
-    assert "normalise='timestep'" in finding.remedy
-    assert examine(model, normalise="timestep", **chosen)["timesteps"].status == "ok"
+    assert "normalize='timestep'" in finding.remedy
+    assert examine(model, normalize="timestep", **chosen)["timesteps"].status == "ok"
 
 
 def test_overflow_of_the_objective_is_found(make, examine):

@@ -33,8 +33,8 @@ def data(tmp_path):
                 for i in range(each):
                     picture = Image.new("RGB", (32, 32), "white")
                     corners = [(4 + i, 4), (20, 18 + i)]
-                    colour = tuple(int(c) for c in rng.integers(0, 200, 3))
-                    getattr(ImageDraw.Draw(picture), shape)(corners, colour)
+                    color = tuple(int(c) for c in rng.integers(0, 200, 3))
+                    getattr(ImageDraw.Draw(picture), shape)(corners, color)
                     picture.save(folder / f"{shape}-{i}.png")
                     table.writerow([f"{shape}-{i}.png", f"artist {who}", f"{shape}: {name} {i}"])
     return tmp_path / "out"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from creditline.gradients.columns import Columns
+from creditline.gradients.columns import PatchSketch
 
 CHANNELS = 6
 CONVS = {
@@ -22,8 +22,10 @@ CONVS = {
 }
 
 
-def draw(count: int, places: int, most: int, seed: int = 0, channels: int = CHANNELS) -> Columns:
-    return Columns.draw(np.random.default_rng(seed), channels, count, places, most)
+def draw(
+    count: int, places: int, most: int, seed: int = 0, channels: int = CHANNELS
+) -> PatchSketch:
+    return PatchSketch.draw(np.random.default_rng(seed), channels, count, places, most)
 
 
 @pytest.mark.parametrize(("count", "most"), [(6, 8), (12, 8), (4, 2), (2, 2)])
@@ -35,7 +37,9 @@ def test_columns_of_patches_are_those_of_the_weights_gradient(name, count, most)
     places = conv.weight[0, 0].numel()
     columns = draw(count, places, most)
     if columns.mixing is not None:
-        columns = Columns(CHANNELS, count, columns.mixing.double(), columns.order, columns.factor)
+        columns = PatchSketch(
+            CHANNELS, count, columns.mixing.double(), columns.order, columns.factor
+        )
     x = torch.randn(2, CHANNELS * groups, 8, 7, dtype=torch.float64)
     y = conv(x)
     g = torch.randn_like(y)
@@ -84,6 +88,6 @@ def test_everywhere_keeps_all_that_its_directions_see():
     generator = torch.Generator().manual_seed(0)
     basis, _ = torch.linalg.qr(torch.randn(CHANNELS, CHANNELS, generator=generator))
     u, v = torch.randn(2, 5, CHANNELS, 9, generator=generator)
-    columns = Columns.everywhere(basis, 9)
+    columns = PatchSketch.everywhere(basis, 9)
     found = (columns.of_weight(u) * columns.of_weight(v)).sum()
     torch.testing.assert_close(found, (u * v).sum(), rtol=1e-5, atol=1e-5)

@@ -15,7 +15,7 @@ from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import Trajectory, expand
 from creditline.gradients.projection import Projection
-from creditline.gradients.sides import Sides
+from creditline.gradients.sides import TwoSidedProjection
 from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
@@ -32,11 +32,11 @@ def engine(request):
     """Makes one engine of either kind."""
 
     def make(
-        model, objective="simple", normalise="none", microbatch=64, pattern="*", rank=None, **more
+        model, objective="simple", normalize="none", microbatch=64, pattern="*", rank=None, **more
     ):
         layers = select(model.module, pattern)
-        sides = None if rank is None else Sides(layers, rank, seed=0)
-        settings = Objective(objective, **more), normalise, sides, microbatch
+        sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
+        settings = Objective(objective, **more), normalize, sides, microbatch
         return request.param(model, layers, *settings)
 
     return make
@@ -124,11 +124,11 @@ def test_gradients_of_timesteps_average_to_the_whole(tiny_model, tiny_images, en
 
 def test_unit_timesteps(tiny_model, tiny_images, engine):
     probe = probes(tiny_model, tiny_images)[0]
-    units = flat(gradient(engine(tiny_model, normalise="timestep"), probe, parts="timesteps"))
+    units = flat(gradient(engine(tiny_model, normalize="timestep"), probe, parts="timesteps"))
     torch.testing.assert_close(
         units.norm(dim=1), torch.ones(PLAN.timesteps, dtype=torch.float64), rtol=1e-5, atol=0
     )
-    mean = flat(gradient(engine(tiny_model, normalise="timestep"), probe))
+    mean = flat(gradient(engine(tiny_model, normalize="timestep"), probe))
     assert_near(mean, units.mean(0, keepdim=True))
 
 
@@ -206,10 +206,10 @@ def test_halves_share_no_noise_and_average_to_the_whole(
     assert_allclose((halves * sizes).sum(0) / len(probe.t), whole[0], rtol=1e-4, atol=1e-6)
 
 
-def test_halves_of_normalised_timesteps_average_to_the_whole(tiny_model, tiny_images, engine):
+def test_halves_of_normalized_timesteps_average_to_the_whole(tiny_model, tiny_images, engine):
     plan = NoisePlan(timesteps=4, draws=2)
     (probe,) = expand(tiny_model, tiny_model.encode(tiny_images, [0]), plan, "train")
-    unit = engine(tiny_model, normalise="timestep")
+    unit = engine(tiny_model, normalize="timestep")
     halves = flat(gradient(unit, probe, "halves"))
     apart = flat(gradient(unit, probe, "timesteps"))
     assert_allclose(halves[0], apart[::2].mean(0), rtol=1e-5, atol=1e-7)
@@ -223,15 +223,15 @@ def test_one_evaluation_has_no_halves(tiny_model, tiny_images):
         probe.halves()
 
 
-@pytest.mark.parametrize("normalise", ["none", "timestep"])
-def test_the_stated_error_is_that_of_fresh_noise(tiny_model, tiny_images, normalise):
+@pytest.mark.parametrize("normalize", ["none", "timestep"])
+def test_the_stated_error_is_that_of_fresh_noise(tiny_model, tiny_images, normalize):
     """Mean square of the error's sample against the spread of features over seeds."""
     found = []
     for seed in range(24):
         plan = NoisePlan(timesteps=2, draws=4, noise_seed=seed)
-        if normalise == "timestep":
+        if normalize == "timestep":
             plan = NoisePlan("random", timesteps=8, noise_seed=seed)
-        spec = FeatureSpec(plan=plan, projection=Projection("none"), normalise=normalise)
+        spec = FeatureSpec(plan=plan, projection=Projection("none"), normalize=normalize)
         source = GradientSource([tiny_model], spec)
         found.append(source.extract(tiny_images, range(3), parts="halves")[:, :, 0])
     values = np.stack(found).astype(np.float64)

@@ -17,7 +17,7 @@ from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand
-from creditline.gradients.sides import Sides
+from creditline.gradients.sides import TwoSidedProjection
 
 CHANNELS, SIDE = 4, 6
 
@@ -174,10 +174,10 @@ def batch(n: int = 3, side: int = SIDE):
     return Batch(pixels, {}, tuple("abc"[:n]))
 
 
-def both(model, rank=None, normalise="none", pattern="*"):
+def both(model, rank=None, normalize="none", pattern="*"):
     layers = select(model.module, pattern)
-    sides = None if rank is None else Sides(layers, rank, seed=0)
-    settings = (model, layers, Objective("simple"), normalise, sides)
+    sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
+    settings = (model, layers, Objective("simple"), normalize, sides)
     return AutogradEngine(*settings), HookEngine(*settings)
 
 
@@ -229,9 +229,9 @@ def test_some_parameters_only(pattern):
     assert_same(mine.gradients(probes), exact.gradients(probes))
 
 
-def test_normalised_timesteps_have_unit_length_within_their_sides():
+def test_normalized_timesteps_have_unit_length_within_their_sides():
     model = denoiser(Conv(3, padding=1))
-    exact, mine = both(model, rank=3, normalise="timestep")
+    exact, mine = both(model, rank=3, normalize="timestep")
     probes = expand(model, batch(), NoisePlan(timesteps=3), "train")
     units = mine.gradients(probes, "timesteps")
     norms = sum(layer.double().square().sum(-1) for layer in units).sqrt()

@@ -8,7 +8,7 @@ import torch
 
 from creditline.gradients.learnt import learn, looked_at
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import PrincipalSides, Sides
+from creditline.gradients.sides import PrincipalProjection, TwoSidedProjection
 
 LAYERS = (
     Layer("a", ("a.weight", "a.bias"), ((12, 6, 3, 3), (12,))),
@@ -34,16 +34,16 @@ def low_rank(n: int = 30) -> list[list[torch.Tensor]]:
     return found
 
 
-def captured(sides: Sides, gradients: list[list[torch.Tensor]]) -> float:
+def captured(sides: TwoSidedProjection, gradients: list[list[torch.Tensor]]) -> float:
     stacked = [torch.stack(layer) for layer in zip(*gradients, strict=True)]
-    centred = [layer - layer.mean(0) for layer in stacked]
-    kept = sum(float(x.square().sum()) for x in sides.compress(centred))
-    return kept / sum(float(x.square().sum()) for x in centred)
+    centered = [layer - layer.mean(0) for layer in stacked]
+    kept = sum(float(x.square().sum()) for x in sides.compress(centered))
+    return kept / sum(float(x.square().sum()) for x in centered)
 
 
 def test_gradients_of_low_rank_are_kept_whole():
     gradients = low_rank()
-    sides = PrincipalSides(LAYERS, RANK, learn(LAYERS, RANK, gradients).directions)
+    sides = PrincipalProjection(LAYERS, RANK, learn(LAYERS, RANK, gradients).directions)
     assert captured(sides, gradients) == pytest.approx(1, abs=1e-5)
     means = [torch.stack(layer).mean(0) for layer in zip(*gradients, strict=True)]
     u, v = ([x - m for x, m in zip(g, means, strict=True)] for g in gradients[:2])
@@ -56,7 +56,7 @@ def test_no_other_directions_of_a_side_keep_more():
     generator = torch.Generator().manual_seed(3)
     layers = (Layer("b", ("b.weight",), ((30, 8),)),)  # its right side is whole
     gradients = [[torch.randn(240, generator=generator)] for _ in range(25)]
-    mine = PrincipalSides(layers, RANK, learn(layers, RANK, gradients).directions)
+    mine = PrincipalProjection(layers, RANK, learn(layers, RANK, gradients).directions)
     best = captured(mine, gradients)
     stacked = torch.stack([g[0] for g in gradients]).double()
     matrices = (stacked - stacked.mean(0)).unflatten(1, (30, 8))

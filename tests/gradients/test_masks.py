@@ -23,7 +23,7 @@ PLAN = NoisePlan(timesteps=3, draws=2)
 SUMS = ["simple", "elbo", "square-norm", "average", "interpolation"]
 EDGE = 0.3
 LEFT, RIGHT = (Mask.from_box(box, (8, 8)) for box in ((0, 0, EDGE, 1), (EDGE, 0, 1, 1)))
-ONES = Mask.from_grey(np.full((16, 16), 77.0), (8, 8), "ones")
+ONES = Mask.from_gray(np.full((16, 16), 77.0), (8, 8), "ones")
 
 
 def features(model, images, masks=None, indices=(0, 1, 2), plan=PLAN, **settings):
@@ -56,9 +56,9 @@ def test_masks_that_part_a_picture_add_up_to_its_gradient(tiny_model, tiny_image
 @pytest.mark.parametrize("kind", [AutogradEngine, HookEngine])
 def test_equal_to_autograd_of_a_masked_loss(tiny_model, tiny_images, kind):
     """The mean of squares over the pixels that count: white is 1 over their number."""
-    grey = np.zeros((8, 8))
-    grey[2:5, 1:7] = 255
-    mask = Mask.from_grey(grey, (8, 8), "m")
+    gray = np.zeros((8, 8))
+    gray[2:5, 1:7] = 255
+    mask = Mask.from_gray(gray, (8, 8), "m")
     batch = tiny_model.encode(tiny_images, [0])
     (probe,) = expand(tiny_model, batch, PLAN, "train", masks=[mask])
     probe = probe.to(tiny_model.device, tiny_model.dtype)
@@ -78,7 +78,7 @@ def test_equal_to_autograd_of_a_masked_loss(tiny_model, tiny_images, kind):
 
 def test_other_images_in_the_call_do_not_change_a_masked_feature(tiny_model, tiny_images):
     masks = [LEFT, None, RIGHT]
-    for settings in ({}, {"batch_size": 1}, {"batch_size": 5}, {"normalise": "timestep"}):
+    for settings in ({}, {"batch_size": 1}, {"batch_size": 5}, {"normalize": "timestep"}):
         together = features(tiny_model, tiny_images, masks, **settings)
         alone = np.concatenate(
             [features(tiny_model, tiny_images, masks, [i], **settings) for i in range(3)]

@@ -84,7 +84,7 @@ def test_noise_is_standard_normal():
     noise = NoisePlan(draws=50).noise(range(50), SHAPE, "train", "a").ravel()
     assert abs(noise.mean()) < 4 / np.sqrt(noise.size)
     assert abs(noise.var() - 1) < 4 * np.sqrt(2 / noise.size)
-    # Streams of neighbouring counters do not overlap.
+    # Streams of neighboring counters do not overlap.
     rows = NoisePlan().noise(range(200), (48,), "train", "a")[:, 0]
     correlation = np.corrcoef(rows)[np.triu_indices(200, 1)]
     assert np.abs(correlation).max() < 6 / np.sqrt(48)

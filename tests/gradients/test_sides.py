@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import Sides
+from creditline.gradients.sides import TwoSidedProjection
 
 LAYERS = (
     Layer("a", ("a.weight", "a.bias"), ((12, 5, 3, 3), (12,))),  # rank 8: a column a channel
@@ -22,16 +22,16 @@ def gradients(seed: int = 0, n: int = 2) -> list[torch.Tensor]:
 
 
 def test_a_rank_that_covers_all_changes_nothing():
-    sides = Sides(LAYERS, 64, seed=0)
+    sides = TwoSidedProjection(LAYERS, 64, seed=0)
     assert sides.sizes == [layer.size for layer in LAYERS]
     for kept, whole in zip(sides.compress(gradients()), gradients(), strict=True):
         assert torch.equal(kept, whole)
 
 
 def test_sizes_are_those_of_what_is_kept():
-    sides = Sides(LAYERS, 8, seed=0)
+    sides = TwoSidedProjection(LAYERS, 8, seed=0)
     assert sides.sizes == [12 * 5 + 12, 6 * 8, 8 * 7]
-    assert Sides(LAYERS, 4, seed=0).sizes == [12 * 2 + 12, 6 * 4, 4 * 2]
+    assert TwoSidedProjection(LAYERS, 4, seed=0).sizes == [12 * 2 + 12, 6 * 4, 4 * 2]
     shapes = [tuple(kept.shape) for kept in sides.compress(gradients())]
     assert shapes == [(2, 72), (2, 48), (2, 56)]
 
@@ -42,7 +42,7 @@ def test_inner_products_are_unbiased():
     true = sum(float((a[0] * b[0]).sum()) for a, b in zip(u, v, strict=True))
     found = []
     for seed in range(400):
-        sides = Sides(LAYERS, 4, seed)
+        sides = TwoSidedProjection(LAYERS, 4, seed)
         pairs = zip(sides.compress(u), sides.compress(v), strict=True)
         found.append(sum(float((a[0] * b[0]).sum()) for a, b in pairs))
     assert abs(np.mean(found) - true) < 4 * np.std(found) / np.sqrt(len(found))
@@ -51,7 +51,7 @@ def test_inner_products_are_unbiased():
 @pytest.mark.parametrize(("name", "side", "size"), [("c", "left", 40), ("b", "right", 40)])
 def test_directions_are_orthogonal_and_scaled(name, side, size):
     kept = 9
-    sides = Sides(LAYERS, kept, seed=3)
+    sides = TwoSidedProjection(LAYERS, kept, seed=3)
     directions = getattr(sides, side)(f"{name}.weight", torch.device("cpu"))
     assert directions.shape == (size, kept)
     expected = torch.eye(kept) * len(directions) / kept
@@ -60,7 +60,11 @@ def test_directions_are_orthogonal_and_scaled(name, side, size):
 
 def test_directions_belong_to_seed_parameter_and_side():
     device = torch.device("cpu")
-    a, again, other = Sides(LAYERS, 4, 0), Sides(LAYERS[2:], 4, 0), Sides(LAYERS, 4, 1)
+    a, again, other = (
+        TwoSidedProjection(LAYERS, 4, 0),
+        TwoSidedProjection(LAYERS[2:], 4, 0),
+        TwoSidedProjection(LAYERS, 4, 1),
+    )
     assert torch.equal(a.left("c.weight", device), again.left("c.weight", device))
     assert not torch.equal(a.left("c.weight", device), other.left("c.weight", device))
     mine, same, changed = (x.columns("c.weight", device) for x in (a, again, other))

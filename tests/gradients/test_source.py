@@ -13,7 +13,7 @@ from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.projection import Projection
-from creditline.gradients.projection.count_sketch import Sketched
+from creditline.gradients.projection.count_sketch import SketchAccumulator
 from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
@@ -36,7 +36,7 @@ def source(model, projection="two-sided", engine="auto", plan=PLAN, **more):
         ("two-sided", "autograd", PLAN, {}, AutogradEngine),
         ("count-sketch", "auto", PLAN, {}, HookEngine),
         pytest.param("none", "auto", LONG, {}, AutogradEngine, marks=of_cpus),
-        ("none", "auto", LONG, {"normalise": "timestep"}, HookEngine),
+        ("none", "auto", LONG, {"normalize": "timestep"}, HookEngine),
         ("none", "hooks", LONG, {}, HookEngine),
         ("none", "autograd", PLAN, {}, AutogradEngine),
     ],
@@ -58,12 +58,12 @@ def test_whole_gradients_that_hooks_leave_to_autograd_are_its_own(tiny_model):
     assert type(source(tiny_model, "none", "hooks").engines[0]) is HookEngine
 
 
-@pytest.mark.parametrize("normalise", ["none", "timestep"])
+@pytest.mark.parametrize("normalize", ["none", "timestep"])
 @pytest.mark.parametrize("projection", ["two-sided", "count-sketch", "none"])
 @pytest.mark.parametrize("parts", ["whole", "halves", "timesteps"])
-def test_engines_give_the_same_features(tiny_model, tiny_images, projection, parts, normalise):
+def test_engines_give_the_same_features(tiny_model, tiny_images, projection, parts, normalize):
     a, b = (
-        source(tiny_model, projection, engine, normalise=normalise).extract(
+        source(tiny_model, projection, engine, normalize=normalize).extract(
             tiny_images, range(5), parts=parts
         )
         for engine in ("autograd", "hooks")
@@ -110,7 +110,7 @@ def test_a_feature_that_is_not_finite_names_image_and_layer(
 
 
 def test_a_projection_that_overflows_is_refused_too(tiny_model, tiny_images, monkeypatch):
-    mine, features = source(tiny_model), Sketched.features
-    monkeypatch.setattr(Sketched, "features", lambda self: features(self) * torch.inf)
+    mine, features = source(tiny_model), SketchAccumulator.features
+    monkeypatch.setattr(SketchAccumulator, "features", lambda self: features(self) * torch.inf)
     with pytest.raises(NumericsError, match=f"{tiny_images.ids[0]} is finite, and its projection"):
         mine.extract(tiny_images, range(2))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sums import Sums
+from creditline.gradients.sums import GradientAccumulator
 
 LAYERS = (Layer("a", ("a.weight", "a.bias"), ((2, 3), (2,))), Layer("b", ("b.bias",), ((4,),)))
 FACTORS = torch.tensor([1.0, 0.5, 0.25, 2.0, 1.0])
 
 
 def test_written_first_and_added_later():
-    sums = Sums(LAYERS, None, FACTORS)
+    sums = GradientAccumulator(LAYERS, None, FACTORS)
     values = torch.randn(5, 6)
     sums.add("a.weight", 0, values[:3])
     sums.add("a.weight", 0, values[:3])  # a module that is called twice
@@ -22,7 +22,7 @@ def test_written_first_and_added_later():
 
 
 def test_what_nothing_came_to_is_zero():
-    sums = Sums(LAYERS, None, FACTORS)
+    sums = GradientAccumulator(LAYERS, None, FACTORS)
     sums.layers()[1].fill_(torch.nan)
     sums.add("b.bias", 1, torch.ones(1, 4))
     sums.add("b.bias", 3, torch.ones(1, 4))

@@ -13,8 +13,8 @@ from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand
-from creditline.gradients.sides import Sides
-from creditline.gradients.tables import Table, copied
+from creditline.gradients.sides import TwoSidedProjection
+from creditline.gradients.tables import ParameterTable, copied
 
 pytest.importorskip("transformers")
 
@@ -28,7 +28,7 @@ def model():
 @pytest.mark.parametrize("rank", [None, 3])
 def test_several_images_in_one_pass(model, rank, pattern):
     layers = select(model.module, pattern)
-    sides = None if rank is None else Sides(layers, rank, seed=0)
+    sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
     settings = (model, layers, Objective("simple"), "none", sides)
     mine = HookEngine(*settings)
     assert len(mine.tables) == 3
@@ -42,7 +42,10 @@ def test_several_images_in_one_pass(model, rank, pattern):
 
 def test_the_parameter_is_back_whatever_happens(model):
     before = dict(model.module.named_parameters())
-    with pytest.raises(KeyError), copied([Table(model.module, "scale_shift_table")], 2, print):
+    with (
+        pytest.raises(KeyError),
+        copied([ParameterTable(model.module, "scale_shift_table")], 2, print),
+    ):
         raise KeyError
     after = dict(model.module.named_parameters())
     assert before.keys() == after.keys()

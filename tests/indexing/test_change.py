@@ -21,7 +21,7 @@ from creditline.manifest import Manifest
 
 @pytest.fixture
 def build(build):
-    """One image a pass: how its feature rounds may depend on its neighbours in one."""
+    """One image a pass: how its feature rounds may depend on its neighbors in one."""
     return partial(build, batch_size=SETTINGS["timesteps"])
 
 
@@ -115,16 +115,16 @@ def test_coming_and_going_many_times(build, tiny_images, no_refit):
     assert len(list(index.path.glob("fitted/*"))) == 1, "nothing outlives the images it was made of"
 
 
-def test_several_models_and_methods_without_centring(build, parts, tiny_images, tiny_model):
+def test_several_models_and_methods_without_centering(build, parts, tiny_images, tiny_model):
     import copy
 
     other = type(tiny_model)(copy.deepcopy(tiny_model.module), tiny_model.process)
     other.module.conv_in.weight.data *= 1.5
     pair = [tiny_model, other]
     index, fresh = build("part", images=parts[0], model=pair), build("whole", model=pair)
-    index.using(centre=False).trace(tiny_images, top=2)
+    index.using(center=False).trace(tiny_images, top=2)
     index.add(parts[1])
-    for changes in ({"centre": False}, {"damping": 0.1}, {"method": "relative-if"}):
+    for changes in ({"center": False}, {"damping": 0.1}, {"method": "relative-if"}):
         same(index.using(**changes), fresh.using(**changes), tiny_images)
 
 

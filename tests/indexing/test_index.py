@@ -119,7 +119,7 @@ def test_self_influence_is_kept_and_positive(build, tiny_model, monkeypatch):
 
 def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_images):
     index = build()
-    for name in ("gradient-dot", "gradient-cosine", "relative-if", "renormalised-if", "tracin"):
+    for name in ("gradient-dot", "gradient-cosine", "relative-if", "renormalized-if", "tracin"):
         scores = index.using(name).scores(tiny_images)
         method = get(name)().fit(index.features())
         source = GradientSource([tiny_model], index.method.features, index.method.query_plan)
@@ -133,8 +133,8 @@ def test_damping_changes_without_extraction(build, tiny_images, monkeypatch):
     strong = index.using(ridge=Ridge(1e6)).scores(tiny_images)
     plain = index.using("gradient-dot").scores(tiny_images)
     phi = index.features()
-    centred = plain - plain.mean(1, keepdims=True) - (phi.mean(0) @ (phi - phi.mean(0)).T)
-    assert np.corrcoef(strong.ravel(), centred.ravel())[0, 1] > 0.9999
+    centered = plain - plain.mean(1, keepdims=True) - (phi.mean(0) @ (phi - phi.mean(0)).T)
+    assert np.corrcoef(strong.ravel(), centered.ravel())[0, 1] > 0.9999
 
 
 def test_methods_that_need_other_features_are_refused(build):
@@ -239,7 +239,7 @@ def test_an_index_refuses_other_weights(build, tiny_folder, tiny_images):
 def test_damaged_curvature_says_what_to_do(build, tiny_model, tiny_images):
     index = build()
     index.scores(tiny_images)
-    (path,) = index.path.glob("fitted/*/curvature-centred.safetensors")
+    (path,) = index.path.glob("fitted/*/curvature-centered.safetensors")
     path.write_bytes(b"rubbish")
     with pytest.raises(CreditlineError, match="computed again"):
         cl.open_index(index.path, model=tiny_model).scores(tiny_images)

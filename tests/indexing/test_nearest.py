@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
-from creditline.indexing.found import Found
+from creditline.indexing.found import SearchResult
 from creditline.indexing.nearest import make
 from creditline.indexing.rows import make as make_rows
 from creditline.methods import get
@@ -21,8 +21,8 @@ N, C, K = 3000, 2, 40
 def case(tmp_path_factory):
     """A method on features of lengths that differ a hundredfold, in groups, as gradients have."""
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((30, C, K))
-    train = centres[rng.integers(0, 30, N)] + 0.3 * rng.standard_normal((N, C, K))
+    centers = rng.standard_normal((30, C, K))
+    train = centers[rng.integers(0, 30, N)] + 0.3 * rng.standard_normal((N, C, K))
     train *= np.exp(rng.uniform(0, 2, N))[:, None, None]
     query = train[rng.integers(0, N, 40)] + 0.3 * rng.standard_normal((40, C, K))
     method = get("trak")().fit(train)
@@ -58,7 +58,7 @@ def test_too_few_rows(tmp_path):
 
 def test_recall_of_one_search_in_another():
     a, b = np.array([[1, 2], [3, 4]]), np.array([[2, 1], [3, 5]])
-    first, second = (Found(x, np.zeros((2, 2)), ("", ""), None, None) for x in (a, b))  # type: ignore[arg-type]
+    first, second = (SearchResult(x, np.zeros((2, 2)), ("", ""), None, None) for x in (a, b))  # type: ignore[arg-type]
     assert first.recall(second) == 0.75
     with pytest.raises(SettingsError, match="same pictures"):
-        first.recall(Found(a[:, :1], np.zeros((2, 1)), ("", ""), None, None))  # type: ignore[arg-type]
+        first.recall(SearchResult(a[:, :1], np.zeros((2, 1)), ("", ""), None, None))  # type: ignore[arg-type]

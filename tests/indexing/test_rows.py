@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from creditline.errors import CreditlineError
 from creditline.features import ArrayFeatures
 from creditline.indexing import rows as module
-from creditline.indexing.rows import StoredRows, make
+from creditline.indexing.rows import FactorCache, make
 from creditline.methods import METHODS, get
 
 N, C, K = 1500, 2, 37
@@ -98,7 +98,7 @@ def test_a_damaged_file_says_what_to_do(train, tmp_path):
     with (folder / module.UNITS).open("r+b") as file:
         file.truncate(1000)
     with pytest.raises(CreditlineError, match="made again"):
-        StoredRows(folder, N, C, K)
+        FactorCache(folder, N, C, K)
 
 
 def test_too_little_room_is_seen_before_work(train, tmp_path, monkeypatch):

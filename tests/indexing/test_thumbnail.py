@@ -32,6 +32,6 @@ def test_large_ones_have_little_room_and_look_alike(smooth):
     shown = Image.open(BytesIO(as_png(kept)))
     assert shown.format == "PNG"
     assert 64 <= max(shown.size) <= SIDE
-    if smooth > 4:  # what is left of noise is grey
+    if smooth > 4:  # what is left of noise is gray
         pair = [np.asarray(one, float).ravel() for one in (shown, picture.resize(shown.size))]
         assert np.corrcoef(*pair)[0, 1] > 0.9

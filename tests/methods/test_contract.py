@@ -117,7 +117,7 @@ def test_ridge_methods_against_the_explicit_formula(name, train, query):
     expected = b @ inverse @ a.T
     if name == "relative-if":
         expected /= np.linalg.norm(a @ inverse, axis=1)
-    if name == "renormalised-if":
+    if name == "renormalized-if":
         expected /= np.linalg.norm(a, axis=1)
     assert_allclose(method.attribute(q), expected, rtol=1e-6)
 
@@ -127,7 +127,7 @@ def test_trak_is_the_exact_influence_of_a_linear_model_as_damping_vanishes():
     rng = np.random.default_rng(3)
     x, q = rng.standard_normal((30, 4)), rng.standard_normal((5, 4))
     y = x @ rng.standard_normal(4) + rng.standard_normal(30)
-    ridge = dataclasses.replace(get("trak")().ridge, damping=1e-9, centre=False)
+    ridge = dataclasses.replace(get("trak")().ridge, damping=1e-9, center=False)
     method = dataclasses.replace(get("trak")(), ridge=ridge).fit(x)
     residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
     predicted = method.attribute(q) * residual / (1 - method.self_influence())
@@ -159,12 +159,12 @@ def test_cosine_with_a_zero_feature_is_zero(train, query):
 
 
 @pytest.mark.parametrize("kind", ["gradient", "pixel", "encoder"])
-def test_centred_cosines_are_cosines_less_the_mean(kind, train, query):
+def test_centered_cosines_are_cosines_less_the_mean(kind, train, query):
     middle = train.mean(0)
     expected = get(f"{kind}-cosine")().fit(train - middle).attribute(query - middle)
-    centred = get(f"{kind}-centred")().fit(train)
-    assert_allclose(centred.attribute(query), expected, rtol=1e-9, atol=1e-12)
-    shifted = get(f"{kind}-centred")().fit(train + 5.0).attribute(query + 5.0)
+    centered = get(f"{kind}-centered")().fit(train)
+    assert_allclose(centered.attribute(query), expected, rtol=1e-9, atol=1e-12)
+    shifted = get(f"{kind}-centered")().fit(train + 5.0).attribute(query + 5.0)
     assert_allclose(shifted, expected, rtol=1e-9, atol=1e-12)
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
-from creditline.methods.shape import SHAPES, ScoreShape
+from creditline.methods.shape import SHAPES, ScoreTransform
 
 SCORES = np.random.default_rng(0).standard_normal((3, 50))
 ERROR = np.random.default_rng(1).uniform(0.1, 1.0, (3, 50))
@@ -15,19 +15,19 @@ ERROR = np.random.default_rng(1).uniform(0.1, 1.0, (3, 50))
 
 def test_shapes_are_their_formulas():
     positive = np.maximum(SCORES, 0)
-    assert ScoreShape().apply(SCORES) is SCORES
-    assert_allclose(ScoreShape("rectified").apply(SCORES), positive)
-    assert_allclose(ScoreShape("power", exponent=2).apply(SCORES), positive**2)
-    at_error = ScoreShape("threshold", threshold=2, threshold_unit="error").apply(SCORES, ERROR)
+    assert ScoreTransform().apply(SCORES) is SCORES
+    assert_allclose(ScoreTransform("rectified").apply(SCORES), positive)
+    assert_allclose(ScoreTransform("power", exponent=2).apply(SCORES), positive**2)
+    at_error = ScoreTransform("threshold", threshold=2, threshold_unit="error").apply(SCORES, ERROR)
     assert_allclose(at_error, np.maximum(SCORES - 2 * ERROR, 0))
-    at_one = ScoreShape("threshold", threshold_unit="absolute").apply(SCORES)
+    at_one = ScoreTransform("threshold", threshold_unit="absolute").apply(SCORES)
     assert_allclose(at_one, np.maximum(SCORES - 1, 0))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("unit", ["spread", "error"])
 def test_a_query_s_scale_does_not_matter_to_shares(shape, unit):
-    found = ScoreShape(shape, threshold_unit=unit)
+    found = ScoreTransform(shape, threshold_unit=unit)
     one, other = found.credit(SCORES, ERROR), found.credit(1e4 * SCORES, 1e4 * ERROR)
     assert (one >= 0).all()
     assert_allclose(one / one.sum(1)[:, None], other / other.sum(1)[:, None])
@@ -35,18 +35,18 @@ def test_a_query_s_scale_does_not_matter_to_shares(shape, unit):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_proponents_keep_their_order(shape):
-    shaped = ScoreShape(shape).apply(SCORES)
+    shaped = ScoreTransform(shape).apply(SCORES)
     order = np.argsort(SCORES, axis=1)
     assert (np.diff(np.take_along_axis(shaped, order, 1), axis=1) >= 0).all()
 
 
 def test_queries_are_shaped_one_by_one():
-    shape = ScoreShape("threshold")
+    shape = ScoreTransform("threshold")
     assert_allclose(shape.apply(SCORES)[1], shape.apply(SCORES[1]))
 
 
 def test_a_threshold_above_everything_leaves_nothing():
-    assert not ScoreShape("threshold", threshold=100).apply(SCORES).any()
+    assert not ScoreTransform("threshold", threshold=100).apply(SCORES).any()
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def test_a_threshold_above_everything_leaves_nothing():
 )
 def test_bad_settings_are_refused(settings, said):
     with pytest.raises(SettingsError, match=said):
-        ScoreShape(**settings)
+        ScoreTransform(**settings)
 
 
 def test_a_noise_floor_needs_errors():
-    shape = ScoreShape("threshold", threshold_unit="error")
+    shape = ScoreTransform("threshold", threshold_unit="error")
     assert shape.needs_error
     with pytest.raises(SettingsError, match="two or more evaluations"):
         shape.apply(SCORES)

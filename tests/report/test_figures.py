@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from creditline.errors import DataError
 from creditline.report.figures import (
     SHOWN_GROUPS,
-    Axis,
+    ChartAxis,
     clean,
     data_uri,
     group_table,
@@ -25,7 +25,7 @@ SCORES = st.lists(st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-9)
 
 @given(SCORES)
 def test_bars_of_one_axis_stay_inside_and_meet_at_zero(scores):
-    axis = Axis.over(scores)
+    axis = ChartAxis.over(scores)
     for score in scores:
         left, width = axis.bar(score)
         assert left >= -0.1
@@ -35,15 +35,15 @@ def test_bars_of_one_axis_stay_inside_and_meet_at_zero(scores):
 
 
 def test_bars_are_proportional_to_scores():
-    axis = Axis.over([4.0, 1.0, -2.0])
+    axis = ChartAxis.over([4.0, 1.0, -2.0])
     assert axis.zero == pytest.approx(33.3)
     widths = [axis.bar(score)[1] for score in (4.0, 1.0, -2.0)]
     assert np.array(widths) / widths[1] == pytest.approx([4, 1, 2], rel=0.01)
 
 
 def test_an_axis_without_any_score_has_no_bar():
-    assert Axis.over([]).bar(0.0) == (0.0, 0.0)
-    assert Axis.over([0.0, 0.0]).number(0.0) == "0.00"
+    assert ChartAxis.over([]).bar(0.0) == (0.0, 0.0)
+    assert ChartAxis.over([0.0, 0.0]).number(0.0) == "0.00"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_an_axis_without_any_score_has_no_bar():
     ],
 )
 def test_numbers_of_one_axis_share_their_decimals(scores, value, text):
-    assert Axis.over(scores).number(value) == text
+    assert ChartAxis.over(scores).number(value) == text
 
 
 def test_signs_are_shown_and_never_before_zero():

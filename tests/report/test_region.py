@@ -20,10 +20,10 @@ from creditline.trace import Region
 def parted(make_trace):
     """A trace of two pictures, of the first only the left half."""
     trace = make_trace(queries=2)
-    grey = np.zeros((16, 16), np.uint8)
-    grey[:, :8] = 255
+    gray = np.zeros((16, 16), np.uint8)
+    gray[:, :8] = 255
     buffer = BytesIO()
-    Image.fromarray(grey).save(buffer, format="PNG")
+    Image.fromarray(gray).save(buffer, format="PNG")
     region = Region("ab", 0.5, buffer.getvalue())
     first = dataclasses.replace(trace[0], region=region)
     return dataclasses.replace(trace, queries=(first, trace[1]))

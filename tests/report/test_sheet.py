@@ -47,7 +47,7 @@ def test_transparent_pixels_become_paper():
     assert (np.asarray(sheet([clear], gap=0)) == 255).all()
 
 
-def test_a_picture_smaller_than_its_cell_is_centred():
+def test_a_picture_smaller_than_its_cell_is_centered():
     small, large = np.zeros((2, 2, 3), np.uint8), np.zeros((6, 6, 3), np.uint8)
     paper = np.asarray(sheet([small, large], columns=2, gap=0))[..., 0]
     assert np.array_equal(np.argwhere(paper[:, :6] == 0)[[0, -1]], [[2, 2], [3, 3]])

@@ -10,7 +10,7 @@ from PIL import Image
 from creditline.errors import ModelError, SettingsError
 from creditline.similarity.encoder import EncoderSource, TransformersEncoder, load_encoder
 
-PICTURES = [Image.new("RGB", (24, 24), colour) for colour in ("red", "green", "blue")]
+PICTURES = [Image.new("RGB", (24, 24), color) for color in ("red", "green", "blue")]
 SMALL = {
     "hidden_size": 16,
     "intermediate_size": 32,

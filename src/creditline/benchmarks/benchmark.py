@@ -15,7 +15,7 @@ from typing import Any, Literal
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.presets import preset
 from creditline.errors import unknown
-from creditline.evaluation.truth.fleet import Fleet
+from creditline.evaluation.truth.fleet import RetrainingConfig
 from creditline.evaluation.truth.subsets import SubsetSpec
 
 ALL = 1_000_000
@@ -55,11 +55,11 @@ class Benchmark:
     generated: int
     config: TrainConfig
     base: TrainConfig | None = None
-    fleet: Fleet = field(default_factory=Fleet)
-    shares: Fleet | None = None
+    fleet: RetrainingConfig = field(default_factory=RetrainingConfig)
+    shares: RetrainingConfig | None = None
 
     @property
-    def fleets(self) -> dict[str, Fleet]:
+    def fleets(self) -> dict[str, RetrainingConfig]:
         """Every set of retrainings, by its folder."""
         return {"truth": self.fleet} | ({} if self.shares is None else {"shares": self.shares})
 
@@ -83,8 +83,8 @@ def _config(**changes: Any) -> TrainConfig:
     return replace(preset("icons-16"), checkpoint_every=0, **changes)
 
 
-def _fleet(stratify: Literal["contributor", "label"]) -> Fleet:
-    return Fleet(subsets=SubsetSpec(subsets=64, alpha=0.5, stratify=stratify), seeds=2)
+def _fleet(stratify: Literal["contributor", "label"]) -> RetrainingConfig:
+    return RetrainingConfig(subsets=SubsetSpec(subsets=64, alpha=0.5, stratify=stratify), seeds=2)
 
 
 BENCHMARKS = {
@@ -102,7 +102,9 @@ BENCHMARKS = {
             generated=60,
             config=_config(steps=3200),
             fleet=_fleet("contributor"),
-            shares=Fleet(subsets=SubsetSpec(subsets=32, scheme="contributor-shares"), seeds=1),
+            shares=RetrainingConfig(
+                subsets=SubsetSpec(subsets=32, scheme="contributor-shares"), seeds=1
+            ),
         ),
         Benchmark(
             name="cifar2-small",

@@ -27,7 +27,7 @@ def damping_table(name: str, found: Sequence[tuple[int, int, dict[str, Any]]]) -
                 rows.append([titled(entry, models), str(timesteps), *cells])
     if not rows:
         return ""
-    head = f"**{name}**, LDS by damping, in mean eigenvalues of the centred kernel"
+    head = f"**{name}**, LDS by damping, in mean eigenvalues of the centered kernel"
     return f"{head}\n\n{table(['method', 'T', *grid], rows)}"
 
 

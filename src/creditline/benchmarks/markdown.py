@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-BASELINES = ("pixel-cosine", "pixel-centred", "random")
+BASELINES = ("pixel-cosine", "pixel-centered", "random")
 """Methods that are the same whatever the timesteps and models of an index."""
 
 

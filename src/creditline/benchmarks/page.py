@@ -8,7 +8,7 @@ from typing import Any
 from creditline.benchmarks.damping_page import damping_table
 from creditline.benchmarks.kept_page import kept_table
 from creditline.benchmarks.markdown import BASELINES, table, titled
-from creditline.benchmarks.run import Result
+from creditline.benchmarks.run import BenchmarkResult
 from creditline.benchmarks.shape_page import shape_table
 from creditline.benchmarks.totals_page import totals_table
 from creditline.evaluation.lds.comparison import OVERALL
@@ -19,7 +19,7 @@ HEADER = (
 )
 
 
-def page(results: Sequence[Result]) -> str:
+def page(results: Sequence[BenchmarkResult]) -> str:
     """Tables for each set of queries: methods, then dampings, then what else was judged.
 
     Of the first: mean LDS in % at the default damping, its 95 % interval over subsets, at the
@@ -43,10 +43,10 @@ def page(results: Sequence[Result]) -> str:
 
 
 def _by_queries(
-    comparisons: Iterable[tuple[Result, dict[str, Any]]],
-) -> dict[str, list[tuple[Result, dict[str, Any]]]]:
+    comparisons: Iterable[tuple[BenchmarkResult, dict[str, Any]]],
+) -> dict[str, list[tuple[BenchmarkResult, dict[str, Any]]]]:
     """Every index's methods by the name of the queries; what is named after a comma belongs too."""
-    parts: dict[str, list[tuple[Result, dict[str, Any]]]] = {}
+    parts: dict[str, list[tuple[BenchmarkResult, dict[str, Any]]]] = {}
     for result, comparison in comparisons:
         for part in comparison["parts"]:
             name, _, _ = part["name"].partition(",")
@@ -56,12 +56,12 @@ def _by_queries(
 
 
 def _indexes(
-    found: Sequence[tuple[Result, dict[str, Any]]],
+    found: Sequence[tuple[BenchmarkResult, dict[str, Any]]],
 ) -> list[tuple[int, int, dict[str, Any]]]:
     return [(result.timesteps, result.models, part) for result, part in found]
 
 
-def _table(name: str, found: Sequence[tuple[Result, dict[str, Any]]]) -> str:
+def _table(name: str, found: Sequence[tuple[BenchmarkResult, dict[str, Any]]]) -> str:
     part, facts = found[0][1], found[0][0].comparison
     rows: dict[tuple[str, str, int], list[str]] = {}
     for result, other in found:

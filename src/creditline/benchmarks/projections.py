@@ -17,7 +17,7 @@ WHOLE = Projection("none")
 
 
 @dataclass(frozen=True)
-class Projections:
+class ProjectionStudy:
     """Which projections are compared."""
 
     kinds: tuple[str, ...] = setting(
@@ -47,7 +47,7 @@ class Projections:
 
 
 @dataclass(frozen=True)
-class Row:
+class ProjectionRow:
     """One method through one projection.
 
     Attributes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from creditline.benchmarks.markdown import table
-from creditline.benchmarks.projections import Row, layout_of
+from creditline.benchmarks.projections import ProjectionRow, layout_of
 from creditline.gradients.projection import Projection
 
 HEADER = ("method", "T", "projection", "rank", "layout", "k", "agreement")
 
 
-def projections_page(rows: Sequence[Row]) -> str:
+def projections_page(rows: Sequence[ProjectionRow]) -> str:
     """All rows as one Markdown table, LDS in % with its 95 % interval over subsets."""
     folders = list(rows[0].lds)
     cells = []

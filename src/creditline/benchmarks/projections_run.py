@@ -18,12 +18,12 @@ from scipy.stats import spearmanr
 
 from creditline import methods
 from creditline.benchmarks.build import GENERATED, VALIDATION
-from creditline.benchmarks.projections import Projections, Row, described
-from creditline.benchmarks.shipped import Shipped, digest
+from creditline.benchmarks.projections import ProjectionRow, ProjectionStudy, described
+from creditline.benchmarks.shipped import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
-from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.score import judge, predicted
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.whole import extract, project
@@ -41,16 +41,16 @@ METHODS = ("trak", "d-trak")
 
 
 def compare_projections(
-    shipped: Shipped,
+    shipped: ShippedBenchmark,
     out: str | Path,
     *,
-    settings: Projections | None = None,
+    settings: ProjectionStudy | None = None,
     data: Any = None,
     timesteps: Sequence[int] = (10,),
     device: str = "cpu",
-    contest: Contest | None = None,
+    contest: LDSConfig | None = None,
     say: Callable[[str], None] = print,
-) -> list[Row]:
+) -> list[ProjectionRow]:
     """TRAK and D-TRAK at their own settings, through every projection.
 
     Stop it at any moment; the same call continues.
@@ -71,7 +71,7 @@ def compare_projections(
             without any timesteps.
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10.")
-    settings, contest, folder = settings or Projections(), contest or Contest(), Path(out)
+    settings, contest, folder = settings or ProjectionStudy(), contest or LDSConfig(), Path(out)
     chosen = list(settings.each())
     layers = select(load_model(str(shipped.model)).module)
     for projection in chosen:
@@ -89,7 +89,7 @@ def compare_projections(
         paths = [folder / f"{name}-{t}-{of_json(one)[:12]}.json" for one in asked]
         if not all(path.is_file() for path in paths):
             say(f"{name} at {t} timesteps: whole gradients")
-            whole = _Whole(shipped, name, t, train, queries, device)
+            whole = _IdentityProjector(shipped, name, t, train, queries, device)
             for projection, path in zip(chosen, paths, strict=True):
                 if not path.is_file():
                     say(f"{name} at {t} timesteps: {described(projection)}")
@@ -97,16 +97,16 @@ def compare_projections(
                     text = json.dumps(asdict(row), indent=1)
                     folder.mkdir(parents=True, exist_ok=True)
                     write_file(path, lambda p, text=text: p.write_text(text, "utf-8"))  # type: ignore[misc]
-        rows += [Row(**json.loads(path.read_text("utf-8"))) for path in paths]
+        rows += [ProjectionRow(**json.loads(path.read_text("utf-8"))) for path in paths]
     return rows
 
 
-class _Whole:
+class _IdentityProjector:
     """Whole gradients of all images under one method, and the scores that they give."""
 
     def __init__(
         self,
-        shipped: Shipped,
+        shipped: ShippedBenchmark,
         name: str,
         timesteps: int,
         train: ImageSet,
@@ -128,7 +128,9 @@ class _Whole:
         self.names = {folder: list(images.names) for folder, images in queries.items()}
         self.exact = self._scores(self.train, self.query)
 
-    def through(self, projection: Projection, truth: GroundTruth, contest: Contest) -> Row:
+    def through(
+        self, projection: Projection, truth: GroundTruth, contest: LDSConfig
+    ) -> ProjectionRow:
         scores = self.exact
         if projection.projection != "none":
             with one_thread():
@@ -147,7 +149,7 @@ class _Whole:
             lds[folder] = (judged.mean, *judged.interval)
             start += len(names)
         kept = {**to_dict(projection), "kept": sum(projected_sizes(projection, self.layers))}
-        return Row(self.method.title, self.timesteps, kept, float(np.mean(found)), lds)
+        return ProjectionRow(self.method.title, self.timesteps, kept, float(np.mean(found)), lds)
 
     def _scores(self, train: np.ndarray, query: np.ndarray) -> np.ndarray:
         return self.method.unfitted().fit(train).attribute(query)

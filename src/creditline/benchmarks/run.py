@@ -14,12 +14,12 @@ import numpy as np
 from creditline import methods
 from creditline.api import index as build_index
 from creditline.benchmarks.build import GENERATED, STEPS, VALIDATION, full_model
-from creditline.benchmarks.shipped import Shipped, digest
+from creditline.benchmarks.shipped import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.diffusion.sample import GenerateConfig, generate
-from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.contest import compare
 from creditline.evaluation.lds.held_out import blind
 from creditline.evaluation.truth.ground_truth import GroundTruth
@@ -35,8 +35,8 @@ SHARING = (
     (
         "trak",
         (
-            *("trak", "relative-if", "renormalised-if"),
-            *("gradient-dot", "gradient-cosine", "gradient-centred"),
+            *("trak", "relative-if", "renormalized-if"),
+            *("gradient-dot", "gradient-cosine", "gradient-centered"),
         ),
     ),
     ("tracin", ("tracin", "gas")),
@@ -52,7 +52,7 @@ LEARNT = (EMPIRICAL, "datamodel", "datamodel-lasso")
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchmarkResult:
     """Methods on one index, judged.
 
     Attributes:
@@ -70,7 +70,7 @@ class Result:
 
 
 def run(
-    shipped: Shipped,
+    shipped: ShippedBenchmark,
     out: str | Path,
     *,
     data: Any = None,
@@ -78,9 +78,9 @@ def run(
     ensemble: int = 1,
     workers: int = 1,
     device: str = "cpu",
-    contest: Contest | None = None,
+    contest: LDSConfig | None = None,
     say: Callable[[str], None] = print,
-) -> list[Result]:
+) -> list[BenchmarkResult]:
     """Judge every method by the benchmark's ground truth.
 
     Stop it at any moment; the same call continues.
@@ -106,7 +106,7 @@ def run(
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10,100.")
     require(ensemble >= 1, "ensemble must be at least 1", ensemble, "Try 3.")
-    folder, contest = Path(out), contest or Contest()
+    folder, contest = Path(out), contest or LDSConfig()
     train, validation = shipped.images(data)
     truth, shares, key = shipped.truth(), _shares(shipped, say), digest(shipped)
     generated = load_images(shipped.generated)
@@ -142,11 +142,11 @@ def run(
                 folder.mkdir(parents=True, exist_ok=True)
                 write_file(path, lambda p, text=text: p.write_text(text, "utf-8"))  # type: ignore[misc]
             kept = json.loads(path.read_text("utf-8"))
-            results.append(Result(t, models, kept["seconds"], kept["comparison"]))
+            results.append(BenchmarkResult(t, models, kept["seconds"], kept["comparison"]))
     return results
 
 
-def _shares(shipped: Shipped, say: Callable[[str], None]) -> GroundTruth | None:
+def _shares(shipped: ShippedBenchmark, say: Callable[[str], None]) -> GroundTruth | None:
     """The ground truth that totals are judged by, where enough of it is finished."""
     truth = shipped.shares()
     if truth is None:
@@ -158,7 +158,7 @@ def _shares(shipped: Shipped, say: Callable[[str], None]) -> GroundTruth | None:
     return None
 
 
-def _learnt(truth: GroundTruth, contest: Contest, say: Callable[[str], None]) -> tuple[str, ...]:
+def _learnt(truth: GroundTruth, contest: LDSConfig, say: Callable[[str], None]) -> tuple[str, ...]:
     """The methods that can learn from what is finished of the ground truth."""
     done = truth.masks[truth.finished.all(1)]
     if len(done) < 2 * MIN_SUBSETS:
@@ -175,7 +175,7 @@ def _learnt(truth: GroundTruth, contest: Contest, say: Callable[[str], None]) ->
 
 
 def _models(
-    shipped: Shipped,
+    shipped: ShippedBenchmark,
     first: str,
     count: int,
     images: ImageSet,
@@ -232,11 +232,11 @@ def _index(
 
 
 def _along(
-    shipped: Shipped,
+    shipped: ShippedBenchmark,
     index: Index,
     folder: Path,
     device: str,
-    contest: Contest,
+    contest: LDSConfig,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Journey-TRAK on the generated queries, whose sampling runs are drawn once more.

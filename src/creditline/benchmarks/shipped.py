@@ -37,7 +37,7 @@ LEFT_OUT = ("trajectories", "tasks", "models")  # sampling runs and unfinished r
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ShippedBenchmark:
     """A benchmark on disk.
 
     Attributes:
@@ -86,7 +86,7 @@ class Shipped:
         return _found(images, ids["train"]), _found(images, ids[VALIDATION])
 
 
-def find(benchmark: Benchmark, folder: str | Path | None = None) -> Shipped:
+def find(benchmark: Benchmark, folder: str | Path | None = None) -> ShippedBenchmark:
     """The files of a benchmark: those that ship with the package, or of a folder.
 
     Raises:
@@ -99,10 +99,12 @@ def find(benchmark: Benchmark, folder: str | Path | None = None) -> Shipped:
             f"{place} holds no benchmark. Make one with `creditline benchmark {benchmark.name} "
             "--build DIR`."
         )
-    return Shipped(benchmark, place)
+    return ShippedBenchmark(benchmark, place)
 
 
-def pack(benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = None) -> Shipped:
+def pack(
+    benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = None
+) -> ShippedBenchmark:
     """Copy what ships out of what `build` made.
 
     A ground truth that is not finished is packed as it is: its missing losses are NaN, and
@@ -137,10 +139,10 @@ def pack(benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = N
     ids = {"train": sets["train"].ids, VALIDATION: sets[VALIDATION].ids}
     text = json.dumps({"name": benchmark.name, **ids}, indent=1)
     (target / IDS).write_text(text + "\n", "utf-8")
-    return Shipped(benchmark, target)
+    return ShippedBenchmark(benchmark, target)
 
 
-def unpack(shipped: Shipped, out: str | Path) -> None:
+def unpack(shipped: ShippedBenchmark, out: str | Path) -> None:
     """Lay the files out where `build` looks for them, unless something is there already.
 
     All or nothing: half of a ground truth would be taken for one that was begun.
@@ -185,7 +187,7 @@ def _forget_places(path: Path) -> None:
     path.write_text(json.dumps({**values, "facts": facts}, indent=2) + "\n", "utf-8")
 
 
-def digest(shipped: Shipped) -> str:
+def digest(shipped: ShippedBenchmark) -> str:
     """Hash of the ground truth and the images, for results to say what they were judged by."""
     ids = (shipped.folder / IDS).read_text("utf-8")
     shares = shipped.shares()

@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 RESUMABLE = ("train", "generate", "index", "add", "benchmark", "demo")
 
 
-class Ending(click.ClickException):
+class ErrorExit(click.ClickException):
     """An end with a message on stderr and no traceback."""
 
     exit_code = 2
@@ -41,25 +41,25 @@ class Ending(click.ClickException):
         click.echo(f"creditline: {self.message}", file=file, err=True)
 
 
-class Interrupted(Ending):
+class Interrupted(ErrorExit):
     """Ctrl-C."""
 
     exit_code = 130
 
 
-class Commands(LazyGroup):
+class CommandGroup(LazyGroup):
     """The whole command line, whose errors are one message."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except CreditlineError as error:
-            raise Ending(str(error)) from error
+            raise ErrorExit(str(error)) from error
         except OSError as error:
             if error.filename is None and error.errno != ENOSPC:  # such as a closed pipe
                 raise
             about = "" if error.filename is None else f": {error.filename}"
-            raise Ending(f"{error.strerror}{about}") from error
+            raise ErrorExit(f"{error.strerror}{about}") from error
         except KeyboardInterrupt as error:
             again = ctx.invoked_subcommand in RESUMABLE
             hint = " The same command continues where it stopped." if again else ""
@@ -68,7 +68,7 @@ class Commands(LazyGroup):
             raise Interrupted(f"interrupted.{hint}") from error
 
 
-@click.group(cls=Commands, modules=COMMANDS, context_settings={"max_content_width": 100})
+@click.group(cls=CommandGroup, modules=COMMANDS, context_settings={"max_content_width": 100})
 @click.version_option(__version__, prog_name="creditline")
 def main() -> None:
     """Which training images, and whose, does a generated picture owe most to?

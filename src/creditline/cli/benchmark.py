@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from creditline.benchmarks import get
-from creditline.benchmarks.projections import Projections
+from creditline.benchmarks.projections import ProjectionStudy
 from creditline.cli import models
 from creditline.cli.options import flag, given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.errors import CreditlineError, SettingsError
-from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.files import write_file
 from creditline.settings import override
 
@@ -35,8 +35,8 @@ from creditline.settings import override
 @click.option("--limit-tasks", type=int, help="with --build: train at most so many models now")
 @models.workers_option
 @models.device_option
-@settings_options(Contest(), section="Judging")
-@settings_options(Projections(), section="Projections")
+@settings_options(LDSConfig(), section="Judging")
+@settings_options(ProjectionStudy(), section="Projections")
 def command(
     name: str,
     data: str | None,
@@ -71,7 +71,7 @@ def command(
             "--markdown": markdown,
         }
         idle = [option for option, value in judging.items() if value is not None]
-        idle += [flag(setting) for setting in given(Contest(), Projections())]
+        idle += [flag(setting) for setting in given(LDSConfig(), ProjectionStudy())]
         if idle:
             raise SettingsError(
                 f"{' and '.join(idle)} with --build DIR would do nothing: building judges no "
@@ -85,7 +85,7 @@ def command(
     common: dict[str, Any] = {
         "data": data,
         "device": device,
-        "contest": override(Contest(), given(Contest())),
+        "contest": override(LDSConfig(), given(LDSConfig())),
         "say": lambda line: click.echo(line, err=True),
     }
     if projections:
@@ -103,7 +103,7 @@ def _methods(
     from creditline.benchmarks.page import page
     from creditline.benchmarks.run import run
 
-    idle = [flag(setting) for setting in given(Projections())]
+    idle = [flag(setting) for setting in given(ProjectionStudy())]
     if idle:
         raise SettingsError(f"{' and '.join(idle)} would do nothing without --projections.")
     results = run(
@@ -128,7 +128,7 @@ def _projections(
     rows = compare_projections(
         shipped,
         folder / "projections",
-        settings=override(Projections(), given(Projections())),
+        settings=override(ProjectionStudy(), given(ProjectionStudy())),
         timesteps=_numbers("10" if timesteps is None else timesteps),
         **common,
     )

@@ -11,12 +11,12 @@ from creditline.cli import images, models
 from creditline.cli.index import configured
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
-from creditline.diffusion.encoding import Encoding
+from creditline.diffusion.encoding import EncodingConfig
 from creditline.errors import SettingsError
 from creditline.methods.base import Method
 
 if TYPE_CHECKING:
-    from creditline.doctor.estimate import Estimate
+    from creditline.doctor.estimate import CostEstimate
 
 SHAPES = ("lora_rank", "flops_per_second", "bytes_per_second")
 """Options of `--shapes` alone."""
@@ -84,13 +84,15 @@ def command(
         click.get_current_context().exit(1)
 
 
-def _estimated(model: str, data: str | None, recipe: Method, values: dict[str, Any]) -> Estimate:
+def _estimated(
+    model: str, data: str | None, recipe: Method, values: dict[str, Any]
+) -> CostEstimate:
     """What the options of `--shapes` ask for."""
     if data is not None:
         raise SettingsError("From shapes alone no pictures are looked at. Leave DATA out.")
     from creditline.doctor.estimate import estimate
 
-    encoding = given(Encoding())
+    encoding = given(EncodingConfig())
     unused = sorted(set(encoding) - {"side", "prompt_tokens"})
     if unused:
         raise SettingsError(f"From shapes alone nothing is encoded. Leave out {', '.join(unused)}.")

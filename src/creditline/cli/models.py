@@ -9,7 +9,7 @@ import click
 
 from creditline.cli.options import given, settings_options
 from creditline.curvature.kernel import MEMORY
-from creditline.diffusion.encoding import Encoding
+from creditline.diffusion.encoding import EncodingConfig
 from creditline.errors import SettingsError
 from creditline.settings import override
 
@@ -31,7 +31,7 @@ def model_options(command: F) -> F:
 
 def parts_options(command: F) -> F:
     """A decorator: `model_options`, adapters, and how pictures and captions are encoded."""
-    command = settings_options(Encoding(), section="Latents and prompts")(command)
+    command = settings_options(EncodingConfig(), section="Latents and prompts")(command)
     command = click.option(
         "--pipeline", help="pipeline folder that a bare model's other parts come from"
     )(command)
@@ -88,7 +88,7 @@ def load(source: str, **settings: Any) -> Denoiser:
         **{**_common(), **settings},
         pipeline=values["pipeline"],
         lora=_adapters(values["adapters"]),
-        encoding=override(Encoding(), given(Encoding())),
+        encoding=override(EncodingConfig(), given(EncodingConfig())),
     )
 
 

@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Leaf:
+class SettingLeaf:
     """One setting.
 
     Attributes:
@@ -41,13 +41,13 @@ class Leaf:
     group: str
 
 
-def leaves(*settings: Any) -> dict[str, Leaf]:
+def leaves(*settings: Any) -> dict[str, SettingLeaf]:
     """Every leaf setting of one or more settings instances, by name, in order.
 
     Args:
         settings: instances; where several have a leaf, they share the option.
     """
-    found: dict[str, Leaf] = {}
+    found: dict[str, SettingLeaf] = {}
     for instance in settings:
         for leaf in _leaves(instance):
             known = found.get(leaf.name)
@@ -57,7 +57,7 @@ def leaves(*settings: Any) -> dict[str, Leaf]:
     return found
 
 
-def _leaves(instance: Any, group: str = "") -> Iterable[Leaf]:
+def _leaves(instance: Any, group: str = "") -> Iterable[SettingLeaf]:
     hints = typing.get_type_hints(type(instance))
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
@@ -65,7 +65,7 @@ def _leaves(instance: Any, group: str = "") -> Iterable[Leaf]:
             yield from _leaves(value, field.name)
         else:
             text = field.metadata.get("help", "")
-            yield Leaf(field.name, hints[field.name], (value,), text, group)
+            yield SettingLeaf(field.name, hints[field.name], (value,), text, group)
 
 
 def settings_options(
@@ -108,7 +108,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _option(leaf: Leaf, section: str, default: str | None) -> Callable[[F], F]:
+def _option(leaf: SettingLeaf, section: str, default: str | None) -> Callable[[F], F]:
     shown = " or ".join(_shown(value) for value in leaf.defaults) if default is None else default
     text = f"{leaf.help}  [default: {shown}]" if shown else leaf.help
     if leaf.hint is bool:
@@ -134,18 +134,18 @@ def parameter(name: str, hint: Any) -> click.ParamType:
     """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return Name(name.replace("_", " "), inner)
+        return NameChoice(name.replace("_", " "), inner)
     if origin in (typing.Union, types.UnionType) and type(None) in inner and len(inner) == 2:
-        return Several(parameter(name, next(h for h in inner if h is not type(None))), None)
+        return ListType(parameter(name, next(h for h in inner if h is not type(None))), None)
     if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
-        return Several(parameter(name, inner[0]), ())
+        return ListType(parameter(name, inner[0]), ())
     plain: dict[Any, click.ParamType] = {int: click.INT, float: click.FLOAT, str: click.STRING}
     if hint in plain:
         return plain[hint]
     raise TypeError(f"Setting {name!r} of type {hint} has no form on the command line.")
 
 
-class Name(click.Choice):
+class NameChoice(click.Choice):
     """One of a few names; a wrong one is answered with the nearest."""
 
     def __init__(self, kind: str, names: Iterable[str]) -> None:
@@ -158,7 +158,7 @@ class Name(click.Choice):
         return str(value)
 
 
-class Several(click.ParamType):
+class ListType(click.ParamType):
     """`none`, or a value; values separated by commas where nothing is an empty tuple."""
 
     def __init__(self, inner: click.ParamType, nothing: tuple[()] | None) -> None:

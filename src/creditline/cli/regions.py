@@ -19,7 +19,7 @@ def region_options(command: F) -> F:
         "masks",
         multiple=True,
         metavar="FILE",
-        help="only what is white in FILE, a grey picture of PICTURE's aspect; one, or one each",
+        help="only what is white in FILE, a gray picture of PICTURE's aspect; one, or one each",
     )(command)
     return click.option(
         "--region",

@@ -10,7 +10,7 @@ import click
 from creditline.cli import models
 from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.encoding import Encoding
+from creditline.diffusion.encoding import EncodingConfig
 from creditline.diffusion.presets import PRESETS
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.presets import TUNING_PRESETS
@@ -115,7 +115,7 @@ def refuse_parts() -> None:
     """Refuse what says how a base is loaded where there is none."""
     values = click.get_current_context().params
     names = ("pipeline", "adapters", "scheduler", "allow_pickle")
-    typed = [*given(Encoding()), *(name for name in names if values[name])]
+    typed = [*given(EncodingConfig()), *(name for name in names if values[name])]
     if typed:
         shown = flag("lora" if typed[0] == "adapters" else typed[0])
         raise SettingsError(f"{shown} is about a base, and there is none. Give it with --base.")

@@ -2,8 +2,8 @@
 
 The kernel's spectrum spans many orders of magnitude and its scale depends on the objective's
 reduction, so an absolute damping means nothing across models. Relative to the mean eigenvalue of
-the *centred* features one number serves TRAK and D-TRAK alike: nearly all of D-TRAK's trace lies
-in a direction common to all images, which centring removes. The default was chosen on one
+the *centered* features one number serves TRAK and D-TRAK alike: nearly all of D-TRAK's trace lies
+in a direction common to all images, which centering removes. The default was chosen on one
 benchmark and judged on another (docs/benchmarks.md).
 """
 
@@ -34,7 +34,7 @@ class Ridge:
     relative_to: Literal["mean", "median", "absolute"] = setting(
         "mean", "unit of the damping: mean or median eigenvalue of the kernel, or 1"
     )
-    centre: bool = setting(True, "subtract the mean training feature from both sides first")
+    center: bool = setting(True, "subtract the mean training feature from both sides first")
 
     def __post_init__(self) -> None:
         require(
@@ -60,7 +60,7 @@ class Ridge:
         positive = eigenvalues[eigenvalues > np.finfo(np.float64).eps * largest * len(eigenvalues)]
         if not len(positive):
             raise NumericsError(
-                "All features are the same, so the kernel is zero after centring. Check that the "
+                "All features are the same, so the kernel is zero after centering. Check that the "
                 "training images differ and that the objective depends on the parameters."
             )
         unit = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY, covariance, gram, require_memory
 from creditline.errors import NumericsError
-from creditline.features import Features, centred, dots
+from creditline.features import Features, centered, dots
 from creditline.features import mean as feature_mean
 
 Space = Literal["primal", "dual"]
@@ -29,7 +29,7 @@ class Spectrum:
         space: `"primal"` when k <= n, else `"dual"`.
         eigenvalues: float64, ascending, shape `(s,)` with `s = min(n, k)`.
         vectors: float64, shape `(s, s)`, one eigenvector per column.
-        mean: training mean that was subtracted, shape `(k,)`; zeros when not centred.
+        mean: training mean that was subtracted, shape `(k,)`; zeros when not centered.
     """
 
     space: Space
@@ -42,7 +42,7 @@ class Spectrum:
         cls,
         features: Features,
         model: int,
-        centre: bool,
+        center: bool,
         space: Space | None = None,
         memory: int = MEMORY,
     ) -> Spectrum:
@@ -51,7 +51,7 @@ class Spectrum:
         Args:
             features: streamed several times; never held as a whole.
             model: which model's features.
-            centre: subtract the mean feature.
+            center: subtract the mean feature.
             space: force one of the two equal forms; the cheaper by default.
             memory: bytes that may be taken.
 
@@ -62,7 +62,7 @@ class Spectrum:
         n, k = features.n, features.dim
         space = space or cheaper(n, k)
         require_memory(k if space == "primal" else n, memory)
-        mean = feature_mean(features, model) if centre else np.zeros(k)
+        mean = feature_mean(features, model) if center else np.zeros(k)
         if space == "primal":
             return cls.of_kernel(covariance(features, model, mean), mean, space)
         return cls.of_kernel(gram(features, model, mean, memory), mean, space)
@@ -91,7 +91,7 @@ class Spectrum:
     def scores(
         self, features: Features, model: int, query: np.ndarray, damping: float
     ) -> np.ndarray:
-        """`phi_q^T (Phi^T Phi + damping I)^-1 phi_i` for every pair, centred if the fit was.
+        """`phi_q^T (Phi^T Phi + damping I)^-1 phi_i` for every pair, centered if the fit was.
 
         Args:
             features: the training features that were fitted.
@@ -119,7 +119,7 @@ class Spectrum:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Preconditioned training features, `(Phi^T Phi + damping I)^-1 phi_i`, in order.
 
-        The scores of a query are its (centred) feature's inner products with them.
+        The scores of a query are its (centered) feature's inner products with them.
 
         Args:
             features: the training features that were fitted.
@@ -133,7 +133,7 @@ class Spectrum:
         """
         inverse = (self.vectors / (self.eigenvalues + damping)) @ self.vectors.T
         if self.space == "primal":
-            for start, rows in centred(features, model, self.mean):
+            for start, rows in centered(features, model, self.mean):
                 if start + len(rows) > first:
                     yield start, rows @ inverse
             return
@@ -141,7 +141,7 @@ class Spectrum:
         step = max(1, min(features.n, room // (8 * features.dim)))
         for low in range(first, features.n, step):
             solved = np.zeros((min(step, features.n - low), features.dim))
-            for start, rows in centred(features, model, self.mean):
+            for start, rows in centered(features, model, self.mean):
                 solved += inverse[low : low + step, start : start + len(rows)] @ rows
             yield low, solved
 
@@ -154,7 +154,7 @@ class Spectrum:
         if self.space == "dual":
             yield 0, self.vectors**2 * self.eigenvalues
             return
-        for start, rows in centred(features, model, self.mean):
+        for start, rows in centered(features, model, self.mean):
             yield start, (rows @ self.vectors) ** 2
 
     def quadratic(self, features: Features, model: int, damping: float, power: int) -> np.ndarray:

@@ -1,12 +1,12 @@
 """A spectrum after images came or went, without another pass over all features.
 
-With mean `mu` and centred kernel `S` of n rows, m rows `a_j` of mean `mu + d` are
+With mean `mu` and centered kernel `S` of n rows, m rows `a_j` of mean `mu + d` are
 
     added      S' = S + sum_j (a_j - mu)(a_j - mu)^T - m^2 / (n + m) d d^T
     removed    S' = S - sum_j (a_j - mu)(a_j - mu)^T - m^2 / (n - m) d d^T
 
 (Chan, Golub and LeVeque 1983, there for variances): an exact change of rank m + 1, the last for the
-mean that moves. Of the dual kernel rows and columns come or go, and a projection centres the rest.
+mean that moves. Of the dual kernel rows and columns come or go, and a projection centers the rest.
 The kernel is put together from its eigenvectors, changed and decomposed again, which costs no more
 than the new eigenvectors would in any case; what is saved is the product over all n rows.
 """
@@ -19,7 +19,7 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY, require_memory, with_products
 from creditline.curvature.spectrum import Spectrum, cheaper
-from creditline.features import Features, centred, some, take
+from creditline.features import Features, centered, some, take
 
 
 def added(
@@ -27,7 +27,7 @@ def added(
     features: Features,
     model: int,
     n: int,
-    centre: bool,
+    center: bool,
     memory: int = MEMORY,
 ) -> Spectrum | None:
     """The spectrum of a table of which the first `n` rows were fitted.
@@ -37,7 +37,7 @@ def added(
         features: all rows.
         model: which model's features.
         n: rows that were there before.
-        centre: whether the mean feature is removed.
+        center: whether the mean feature is removed.
         memory: bytes that may be taken.
 
     Returns:
@@ -51,7 +51,7 @@ def added(
     order = k if spectrum.space == "primal" else features.n
     require_memory(order, memory)
     total = sum(part.sum(0) for part in some(features, model, rows))
-    shift = total / m - spectrum.mean if centre else np.zeros(k)
+    shift = total / m - spectrum.mean if center else np.zeros(k)
     mean = spectrum.mean + m / features.n * shift
     if spectrum.space == "primal":
         kernel = _kernel(spectrum)
@@ -62,9 +62,9 @@ def added(
     kernel = np.zeros((features.n, features.n), order="F")
     kernel[:n, :n] = _kernel(spectrum)
     new = take(features, model, rows) - spectrum.mean
-    for start, old in centred(features, model, spectrum.mean):
+    for start, old in centered(features, model, spectrum.mean):
         kernel[n:, start : start + len(old)] = new @ old.T
-    return Spectrum.of_kernel(_centred(kernel) if centre else kernel, mean, "dual")
+    return Spectrum.of_kernel(_centered(kernel) if center else kernel, mean, "dual")
 
 
 def removed(
@@ -72,7 +72,7 @@ def removed(
     features: Features,
     model: int,
     rows: np.ndarray,
-    centre: bool,
+    center: bool,
     memory: int = MEMORY,
 ) -> Spectrum | None:
     """The spectrum of a table without some of its rows.
@@ -82,7 +82,7 @@ def removed(
         features: all rows.
         model: which model's features.
         rows: positions that go, ascending, without repetition.
-        centre: whether the mean feature is removed.
+        center: whether the mean feature is removed.
         memory: bytes that may be taken.
 
     Returns:
@@ -95,7 +95,7 @@ def removed(
         return None
     require_memory(k if spectrum.space == "primal" else n, memory)
     total = sum(part.sum(0) for part in some(features, model, rows))
-    shift = total / m - spectrum.mean if centre else np.zeros(k)
+    shift = total / m - spectrum.mean if center else np.zeros(k)
     mean = spectrum.mean - m / (n - m) * shift
     if spectrum.space == "primal":
         kernel = _kernel(spectrum)
@@ -105,11 +105,11 @@ def removed(
         return Spectrum.of_kernel(kernel, mean, "primal")
     stay = np.setdiff1d(np.arange(n), rows)
     kernel = np.asfortranarray(_kernel(spectrum)[np.ix_(stay, stay)])
-    return Spectrum.of_kernel(_centred(kernel) if centre else kernel, mean, "dual")
+    return Spectrum.of_kernel(_centered(kernel) if center else kernel, mean, "dual")
 
 
 def moved(spectrum: Spectrum, by: np.ndarray) -> Spectrum:
-    """A centred spectrum after all features were moved by one vector: only its mean moves."""
+    """A centered spectrum after all features were moved by one vector: only its mean moves."""
     return replace(spectrum, mean=spectrum.mean + by)
 
 
@@ -119,8 +119,8 @@ def _kernel(spectrum: Spectrum) -> np.ndarray:
     return with_products(np.zeros(half.shape, order="F"), np.ascontiguousarray(half.T), 1.0)
 
 
-def _centred(kernel: np.ndarray) -> np.ndarray:
-    """A dual kernel, lower triangle, as if its rows had been centred before the product."""
+def _centered(kernel: np.ndarray) -> np.ndarray:
+    """A dual kernel, lower triangle, as if its rows had been centered before the product."""
     full = np.tril(kernel) + np.tril(kernel, -1).T
     means = full.mean(0)
     full -= means

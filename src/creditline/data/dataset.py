@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from creditline.data.listing import Listing, Value
+from creditline.data.listing import ImageListing, Value
 from creditline.data.metadata import text_of
 from creditline.errors import DataError, unknown
 
 
-class Rows:
+class DatasetRows:
     """The image column of a dataset; keys are row numbers. Pictures stay encoded until read."""
 
     def __init__(self, dataset: Any, column: str) -> None:
@@ -38,7 +38,7 @@ def is_dataset(source: Any) -> bool:
     return any(cls.__module__.split(".")[0] == "datasets" for cls in type(source).__mro__)
 
 
-def describe_dataset(dataset: Any, image_column: str | None, label_column: str) -> Listing:
+def describe_dataset(dataset: Any, image_column: str | None, label_column: str) -> ImageListing:
     """List the rows of a dataset; columns other than pictures, sound and arrays become text.
 
     Values of class-label columns become class names. The order of the classes of `label_column`
@@ -79,8 +79,8 @@ def describe_dataset(dataset: Any, image_column: str | None, label_column: str) 
     label = features.get(label_column)
     keys = tuple(str(row) for row in range(len(dataset)))
     width = len(str(len(dataset) - 1))
-    return Listing.of(
-        Rows(dataset, image_column),
+    return ImageListing.of(
+        DatasetRows(dataset, image_column),
         tuple(f"row-{key.zfill(width)}" for key in keys),
         keys,
         columns,

@@ -73,7 +73,7 @@ def decode(data: bytes, name: str) -> Image.Image:
 def upright(image: Image.Image, name: str = "picture") -> Image.Image:
     """The first frame of a picture, turned as its EXIF tag says, in 8-bit RGB or RGBA.
 
-    16-bit grey is scaled to 8 bits; palette, grey, CMYK, YCbCr, HSV and LAB are converted (colour
+    16-bit gray is scaled to 8 bits; palette, gray, CMYK, YCbCr, HSV and LAB are converted (color
     profiles are not applied); every kind of transparency becomes an alpha channel.
 
     Raises:
@@ -82,7 +82,7 @@ def upright(image: Image.Image, name: str = "picture") -> Image.Image:
     if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
     image.load()  # some readers turn the picture themselves here, and drop the tag
-    from_png = image.format == "PNG"  # some Pillow versions open 16-bit grey PNG as mode I
+    from_png = image.format == "PNG"  # some Pillow versions open 16-bit gray PNG as mode I
     turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     if turn is not None:
         image = image.transpose(turn)
@@ -103,9 +103,9 @@ def upright(image: Image.Image, name: str = "picture") -> Image.Image:
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    gray = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     opaque = image.info.get("transparency")
-    if isinstance(opaque, int):  # one 16-bit grey value stands for transparent
+    if isinstance(opaque, int):  # one 16-bit gray value stands for transparent
         alpha = Image.fromarray(np.where(values == opaque, 0, 255).astype(np.uint8))
-        return Image.merge("LA", (grey, alpha))
-    return grey
+        return Image.merge("LA", (gray, alpha))
+    return gray

@@ -14,7 +14,7 @@ from creditline.data.decode import EXTENSIONS, MAX_FILE_BYTES
 from creditline.errors import DataError
 
 
-class Folder:
+class FolderFiles:
     """Files below a folder; keys are their paths relative to it."""
 
     def __init__(self, root: Path) -> None:
@@ -33,7 +33,7 @@ class Folder:
         return _read_file(self.root / key, key)
 
 
-class Archive:
+class ArchiveFiles:
     """Files in a zip file below an inner folder; keys are their paths relative to that.
 
     The file is opened once per process, on first use, so that an archive pickles and worker
@@ -90,7 +90,7 @@ class Archive:
         return {**self.__dict__, "_open": None}
 
 
-class Pictures:
+class ImageFiles:
     """Picture files named one by one; keys are their paths."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -102,7 +102,7 @@ class Pictures:
         return _read_file(Path(key), key)
 
 
-def find(path: str | os.PathLike[str]) -> Folder | Archive | Pictures:
+def find(path: str | os.PathLike[str]) -> FolderFiles | ArchiveFiles | ImageFiles:
     """The source a path stands for.
 
     Raises:
@@ -121,16 +121,16 @@ def is_picture(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in EXTENSIONS
 
 
-def _find(place: Path) -> Folder | Archive | Pictures:
+def _find(place: Path) -> FolderFiles | ArchiveFiles | ImageFiles:
     if place.is_dir():
-        return Folder(place)
+        return FolderFiles(place)
     if place.is_file():
         if place.suffix.lower() in EXTENSIONS:
-            return Pictures([place])
-        return Archive(place)
+            return ImageFiles([place])
+        return ArchiveFiles(place)
     parent = next(parent for parent in place.parents if parent.exists())  # "." or "/" at last
     if parent.is_file():
-        return Archive(parent, place.relative_to(parent).as_posix())
+        return ArchiveFiles(parent, place.relative_to(parent).as_posix())
     missing = place.relative_to(parent).parts[0]
     raise DataError(
         f"{place} does not exist: {parent} holds no {missing!r}. "

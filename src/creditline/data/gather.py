@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from creditline.data.pixels import MEMORY_LIMIT, Pixels, Source, identity
+from creditline.data.pixels import MEMORY_LIMIT, PixelArray, PixelReader, identity
 from creditline.data.spec import ImageSpec, prepare
 from creditline.errors import DataError
 from creditline.progress import Progress
@@ -23,10 +23,10 @@ SURVEYED = 1000
 
 
 @dataclass(frozen=True)
-class Gathered:
+class PreparedPixels:
     """What a pass found: the pixels, the positions kept, and (name, reason) of those left out."""
 
-    pixels: Pixels
+    pixels: PixelArray
     kept: tuple[int, ...]
     skipped: tuple[tuple[str, str], ...]
 
@@ -37,11 +37,11 @@ def gather(
     spec: ImageSpec,
     *,
     keys: Sequence[str] = (),
-    source: Source | None = None,
+    source: PixelReader | None = None,
     skip_bad: bool = False,
     limit: int | None = None,
     memory: int = MEMORY_LIMIT,
-) -> Gathered:
+) -> PreparedPixels:
     """Open every picture once, in order.
 
     Args:
@@ -96,8 +96,8 @@ def gather(
             f"None of {len(names)} pictures could be used. The first, {name}: {reason}."
         )
     used = tuple(keys[i] for i in kept) if source is not None else ()
-    pixels = Pixels(held[: len(kept)], tuple(ids), used, source, spec)
-    return Gathered(pixels, tuple(kept), tuple(skipped))
+    pixels = PixelArray(held[: len(kept)], tuple(ids), used, source, spec)
+    return PreparedPixels(pixels, tuple(kept), tuple(skipped))
 
 
 def _mixed(

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from creditline.data.decode import decode
-from creditline.data.listing import Listing
+from creditline.data.listing import ImageListing
 from creditline.data.pixels import identity
 from creditline.data.spec import ImageSpec, prepare
 from creditline.errors import DataError
@@ -25,14 +25,14 @@ SIDE = 16
 
 
 @dataclass(frozen=True)
-class Pack:
+class IconPack:
     """One artist's icons: the package they ship in and where they lie in it.
 
     Attributes:
         name: first part of the icons' names.
         package, version: as pip knows it.
         contributor: the artist.
-        licence: of the icons, not of the package's code.
+        license: of the icons, not of the package's code.
         folder: inside the installed package.
         sprite: name of one large picture of tiles, with a JSON file of positions beside it;
             None if every icon is a file.
@@ -42,7 +42,7 @@ class Pack:
     package: str
     version: str
     contributor: str
-    licence: str
+    license: str
     folder: str
     sprite: str | None = None
 
@@ -77,7 +77,7 @@ class Pack:
 
 
 PACKS = (
-    Pack(
+    IconPack(
         "crystal",
         "crystal-small",
         "2022.7.28",
@@ -85,8 +85,8 @@ PACKS = (
         "LGPL",
         "crystal_small/static/crystal/16x16",
     ),
-    Pack("silk", "Flask-Silk", "0.2", "Mark James", "CC BY 2.5", "flask_silk/icons"),
-    Pack(
+    IconPack("silk", "Flask-Silk", "0.2", "Mark James", "CC BY 2.5", "flask_silk/icons"),
+    IconPack(
         "fugue",
         "fugue-icons",
         "3.5.6",
@@ -95,7 +95,7 @@ PACKS = (
         "fugue_icons/static",
         sprite="fugue-icons",
     ),
-    Pack(
+    IconPack(
         "tango",
         "wx-icons-tango",
         "0.2.0",
@@ -110,8 +110,8 @@ PACKS = (
 PIP_COMMAND = "pip install --no-deps " + " ".join(f"{p.package}=={p.version}" for p in PACKS)
 
 
-def describe_icons() -> Listing:
-    """List every distinct icon, with columns contributor, text, licence and package.
+def describe_icons() -> ImageListing:
+    """List every distinct icon, with columns contributor, text, license and package.
 
     Raises:
         DataError: if one of the packages is not installed; the message says how to.
@@ -129,10 +129,10 @@ def describe_icons() -> Listing:
             seen.add(key)
             names.append(f"{pack.name}/{name}.png")
             images.append(image)
-            rows.append((pack.contributor, caption(name), pack.licence, pack.package))
-    titles = ("contributor", "text", "licence", "package")
+            rows.append((pack.contributor, caption(name), pack.license, pack.package))
+    titles = ("contributor", "text", "license", "package")
     columns = dict(zip(titles, zip(*rows, strict=True), strict=True))
-    return Listing("demo:icons", names, images.__getitem__, columns)
+    return ImageListing("demo:icons", names, images.__getitem__, columns)
 
 
 def caption(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from creditline.data.mask import Mask
-from creditline.data.pixels import Pixels
+from creditline.data.pixels import PixelArray
 from creditline.data.spec import ImageSpec
 from creditline.errors import DataError
 from creditline.fingerprint import of_json
@@ -46,7 +46,7 @@ class ImageSet:
 
     def __init__(
         self,
-        pixels: Pixels,
+        pixels: PixelArray,
         *,
         names: Sequence[str],
         contributors: Sequence[str | None] | None = None,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from creditline.data.decode import decode
-from creditline.data.pixels import Source
+from creditline.data.pixels import PixelReader
 
 Value = str | None
 
 
 @dataclass(frozen=True)
-class Listing:
+class ImageListing:
     """The pictures of a source, in order.
 
     Attributes:
@@ -34,18 +34,18 @@ class Listing:
     classes: tuple[str, ...] | None = None
     left_out: tuple[tuple[str, str], ...] = ()
     keys: Sequence[str] = ()
-    source: Source | None = None
+    source: PixelReader | None = None
 
     @classmethod
     def of(
         cls,
-        source: Source,
+        source: PixelReader,
         names: Sequence[str],
         keys: Sequence[str],
         columns: Mapping[str, Sequence[Value]] | None = None,
         classes: tuple[str, ...] | None = None,
         left_out: tuple[tuple[str, str], ...] = (),
-    ) -> Listing:
+    ) -> ImageListing:
         """A listing whose pictures are decoded from the bytes of a source."""
 
         def opened(i: int) -> Image.Image:

@@ -9,12 +9,12 @@ from typing import Any
 
 from creditline.data.dataset import describe_dataset, is_dataset
 from creditline.data.draw import draw
-from creditline.data.files import Pictures, find
+from creditline.data.files import ImageFiles, find
 from creditline.data.gather import gather
 from creditline.data.icons import describe_icons
 from creditline.data.image_set import ImageSet
 from creditline.data.labels import Labels, class_indices, first_folder, parent_folder
-from creditline.data.listing import Listing, Value, some
+from creditline.data.listing import ImageListing, Value, some
 from creditline.data.masks import COLUMN, read_masks
 from creditline.data.metadata import describe
 from creditline.data.pixels import MEMORY_LIMIT
@@ -176,7 +176,7 @@ def _list(
     label_column: str,
     skip_bad: bool,
     aside: str | None,
-) -> Listing:
+) -> ImageListing:
     if is_dataset(source):
         return describe_dataset(source, image_column, label_column)
     if image_column is not None:
@@ -187,18 +187,20 @@ def _list(
         return describe_icons()
     if isinstance(source, (str, os.PathLike)):
         place = find(source)
-        return _pictures(place) if isinstance(place, Pictures) else describe(place, skip_bad, aside)
+        return (
+            _pictures(place) if isinstance(place, ImageFiles) else describe(place, skip_bad, aside)
+        )
     if isinstance(source, Sequence) and all(isinstance(p, (str, os.PathLike)) for p in source):
         if not source:
             raise DataError("The list of picture files is empty.")
-        return _pictures(Pictures([Path(path).expanduser() for path in source]))
+        return _pictures(ImageFiles([Path(path).expanduser() for path in source]))
     raise DataError(
         f"Images load from a path, a list of picture files, a datasets.Dataset or {DEMO!r}; got "
         f"{type(source).__name__}. For pictures in memory use ImageSet.from_images."
     )
 
 
-def _pictures(files: Pictures) -> Listing:
+def _pictures(files: ImageFiles) -> ImageListing:
     absent = [str(path) for path in files.paths if not path.is_file()]
     if absent:
         raise DataError(f"No such picture files: {some(absent)}.")
@@ -206,10 +208,10 @@ def _pictures(files: Pictures) -> Listing:
     names = tuple(path.as_posix() for path in files.paths)
     if len({path.name for path in files.paths}) == len(keys):
         names = tuple(path.name for path in files.paths)
-    return Listing.of(files, names, keys)
+    return ImageListing.of(files, names, keys)
 
 
-def _column(listing: Listing, name: str, required: bool) -> Sequence[Value]:
+def _column(listing: ImageListing, name: str, required: bool) -> Sequence[Value]:
     if name in listing.columns:
         return listing.columns[name]
     if required:
@@ -220,7 +222,7 @@ def _column(listing: Listing, name: str, required: bool) -> Sequence[Value]:
     return (None,) * len(listing.names)
 
 
-def _contributors(listing: Listing, origin: str | None, column: str) -> Sequence[Value]:
+def _contributors(listing: ImageListing, origin: str | None, column: str) -> Sequence[Value]:
     if origin == "none":
         return (None,) * len(listing.names)
     if origin == "folder":
@@ -231,7 +233,7 @@ def _contributors(listing: Listing, origin: str | None, column: str) -> Sequence
     return [None if value is None else value.strip() or None for value in values]
 
 
-def _labels(listing: Listing, origin: str | None, column: str) -> Labels:
+def _labels(listing: ImageListing, origin: str | None, column: str) -> Labels:
     if origin == "none":
         return (None,) * len(listing.names), None
     if origin == "folder":

@@ -1,4 +1,4 @@
-"""A mask: how much each place of a picture counts, from a grey picture or a box."""
+"""A mask: how much each place of a picture counts, from a gray picture or a box."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from creditline.data.spec import flatten
 from creditline.errors import DataError
 from creditline.fingerprint import of_bytes
 
-COLOUR = 24
-"""Channels of a grey picture differ by no more than this, out of 255: JPEG is not exact."""
+COLOR = 24
+"""Channels of a gray picture differ by no more than this, out of 255: JPEG is not exact."""
 AS_BOX = "Give LEFT, TOP, RIGHT, BOTTOM as fractions of width and height, such as 0, 0, 0.5, 1"
 
 
@@ -49,11 +49,11 @@ class Mask:
         return cls((values.shape[0], values.shape[1]), zlib.compress(values.tobytes()))
 
     @classmethod
-    def from_grey(cls, grey: np.ndarray, shape: tuple[int, int], name: str) -> Self:
-        """White counts, black does not; the lightest grey there is counts fully.
+    def from_gray(cls, gray: np.ndarray, shape: tuple[int, int], name: str) -> Self:
+        """White counts, black does not; the lightest gray there is counts fully.
 
         Args:
-            grey: not negative, shape `(h, w)`, of any size; resized by area.
+            gray: not negative, shape `(h, w)`, of any size; resized by area.
             shape: `(H, W)` of the picture.
             name: what to call it in an error.
 
@@ -61,7 +61,7 @@ class Mask:
             DataError: if it is black all over.
         """
         # Before resizing, so that masks which part a picture between them still do so after it.
-        return cls.of(by_area(grey / (grey.max() or 1.0), shape), name)
+        return cls.of(by_area(gray / (gray.max() or 1.0), shape), name)
 
     @classmethod
     def from_box(cls, box: Sequence[float], shape: tuple[int, int]) -> Self:
@@ -123,17 +123,17 @@ class Mask:
         return {"shape": self.shape, "packed": self.packed}
 
 
-def grey_of(picture: Image.Image, name: str) -> Image.Image:
+def gray_of(picture: Image.Image, name: str) -> Image.Image:
     """A picture as a mask, mode L: upright, what is transparent black.
 
     Raises:
-        DataError: if it has colours, or no 8-bit meaning.
+        DataError: if it has colors, or no 8-bit meaning.
     """
     rgb = flatten(upright(picture, name), "black")
     values = np.asarray(rgb).astype(np.int16)
-    if (values.max(2) - values.min(2)).max() > COLOUR:
+    if (values.max(2) - values.min(2)).max() > COLOR:
         raise DataError(
-            f"{name} has colours, and a mask is grey: white counts, black does not. Is it the "
+            f"{name} has colors, and a mask is gray: white counts, black does not. Is it the "
             "picture itself?"
         )
     return rgb.convert("L")

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from creditline.data.decode import decode
-from creditline.data.files import Archive, Folder, Pictures, find, is_picture
-from creditline.data.listing import Listing, some
-from creditline.data.mask import Mask, grey_of, require_aspect
+from creditline.data.files import ArchiveFiles, FolderFiles, ImageFiles, find, is_picture
+from creditline.data.listing import ImageListing, some
+from creditline.data.mask import Mask, gray_of, require_aspect
 from creditline.data.spec import ImageSpec, middle
 from creditline.errors import DataError
 
@@ -19,7 +19,7 @@ COLUMN = "mask"
 
 
 def read_masks(
-    listing: Listing, kept: Sequence[int], origin: str | Path, spec: ImageSpec, shape: tuple
+    listing: ImageListing, kept: Sequence[int], origin: str | Path, spec: ImageSpec, shape: tuple
 ) -> list[Mask | None]:
     """The masks of pictures that were loaded.
 
@@ -43,7 +43,7 @@ def read_masks(
         place, files = listing.source, _in_column(listing)
     else:
         found = find(origin)
-        if isinstance(found, Pictures):
+        if isinstance(found, ImageFiles):
             raise DataError(f"{origin} is a picture. Masks come in a folder, one for each picture.")
         place, files = found, _of_same_names(found, listing.names)
     masks: list[Mask | None] = []
@@ -53,20 +53,20 @@ def read_masks(
             masks.append(None)
             continue
         name = f"The mask {file} of {listing.names[i]}"
-        grey = grey_of(decode(place.read(file), name), name)
-        fits = grey.width * shape[0] == grey.height * shape[1] and spec.center_crop is None
-        if not fits and grey.size == listing.opened(i).size:
+        gray = gray_of(decode(place.read(file), name), name)
+        fits = gray.width * shape[0] == gray.height * shape[1] and spec.center_crop is None
+        if not fits and gray.size == listing.opened(i).size:
             if spec.center_crop is not None:
-                grey = middle(grey, spec.center_crop)
+                gray = middle(gray, spec.center_crop)
             if spec.size is not None and spec.crop == "center":
-                grey = middle(grey, min(grey.size))
+                gray = middle(gray, min(gray.size))
         else:
-            require_aspect(grey.size, shape, name)
-        masks.append(Mask.from_grey(np.asarray(grey).astype(np.float64), shape, name))
+            require_aspect(gray.size, shape, name)
+        masks.append(Mask.from_gray(np.asarray(gray).astype(np.float64), shape, name))
     return masks
 
 
-def _in_column(listing: Listing) -> Sequence[str | None]:
+def _in_column(listing: ImageListing) -> Sequence[str | None]:
     if listing.source is None or COLUMN not in listing.columns:
         having = ", ".join(listing.columns) or "none"
         raise DataError(
@@ -76,7 +76,7 @@ def _in_column(listing: Listing) -> Sequence[str | None]:
     return [None if x is None else posixpath.normpath(x) for x in listing.columns[COLUMN]]
 
 
-def _of_same_names(place: Folder | Archive, names: Sequence[str]) -> Sequence[str | None]:
+def _of_same_names(place: FolderFiles | ArchiveFiles, names: Sequence[str]) -> Sequence[str | None]:
     files: dict[str, str] = {}
     for file in filter(is_picture, place.files()):
         other = files.setdefault(_stem(file), file)

@@ -17,17 +17,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from creditline.data.files import Archive, Folder, is_picture
-from creditline.data.listing import Listing, Value, some
+from creditline.data.files import ArchiveFiles, FolderFiles, is_picture
+from creditline.data.listing import ImageListing, Value, some
 from creditline.errors import DataError
 
 KINDS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE = "file_name"
 
-Row = dict[str, Value]
+ProjectionRow = dict[str, Value]
 
 
-def describe(source: Folder | Archive, skip_bad: bool = False, aside: str | None = None) -> Listing:
+def describe(
+    source: FolderFiles | ArchiveFiles, skip_bad: bool = False, aside: str | None = None
+) -> ImageListing:
     """List the pictures of a folder or zip file together with their metadata.
 
     Args:
@@ -49,12 +51,12 @@ def describe(source: Folder | Archive, skip_bad: bool = False, aside: str | None
                 f"{source.label} holds no picture{found}. Give a folder or zip file with "
                 ".png, .jpg, .webp or other pictures in it or below it."
             )
-        return Listing.of(source, pictures, pictures)
+        return ImageListing.of(source, pictures, pictures)
     _one_kind_per_folder(tables)
 
     present = set(files)
     spelt = {unicodedata.normalize("NFC", file): file for file in files}
-    rows: dict[str, Row] = {}
+    rows: dict[str, ProjectionRow] = {}
     without_file: list[str] = []
     origin: dict[str, str] = {}
     names: dict[str, None] = {}  # an ordered set of column names
@@ -97,7 +99,7 @@ def describe(source: Folder | Archive, skip_bad: bool = False, aside: str | None
     if not kept:
         raise DataError(f"{source.label} holds no picture that its metadata describes.")
     columns = {name: tuple(rows[file].get(name) for file in kept) for name in names}
-    return Listing.of(source, kept, kept, columns, left_out=tuple(left_out))
+    return ImageListing.of(source, kept, kept, columns, left_out=tuple(left_out))
 
 
 def text_of(value: Any) -> Value:
@@ -115,7 +117,7 @@ def _one_kind_per_folder(tables: Sequence[str]) -> None:
             raise DataError(f"{other} and {table} lie in one folder. Keep one of them.")
 
 
-def _rows(source: Folder | Archive, table: str) -> Iterator[tuple[int, Row]]:
+def _rows(source: FolderFiles | ArchiveFiles, table: str) -> Iterator[tuple[int, ProjectionRow]]:
     data = source.read(table)
     kind = PurePosixPath(table).suffix
     if kind == ".parquet":
@@ -136,7 +138,7 @@ def _rows(source: Folder | Archive, table: str) -> Iterator[tuple[int, Row]]:
         yield line, {name: value for name, value in row.items() if name}
 
 
-def _csv(text: str, table: str) -> Iterator[tuple[int, Row]]:
+def _csv(text: str, table: str) -> Iterator[tuple[int, ProjectionRow]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -159,7 +161,7 @@ def _csv(text: str, table: str) -> Iterator[tuple[int, Row]]:
         raise DataError(f"{table}, line {reader.line_num}: not valid csv ({error}).") from error
 
 
-def _jsonl(text: str, table: str) -> Iterator[tuple[int, Row]]:
+def _jsonl(text: str, table: str) -> Iterator[tuple[int, ProjectionRow]]:
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
@@ -172,7 +174,7 @@ def _jsonl(text: str, table: str) -> Iterator[tuple[int, Row]]:
         yield line, {name: text_of(value) for name, value in row.items()}
 
 
-def _parquet(data: bytes, table: str) -> Iterator[tuple[int, Row]]:
+def _parquet(data: bytes, table: str) -> Iterator[tuple[int, ProjectionRow]]:
     import pyarrow
     import pyarrow.parquet
 

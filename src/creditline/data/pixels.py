@@ -19,7 +19,7 @@ CARRIED = 64 << 20
 """Bytes of decoded pixels sent along to another process when they can be decoded there."""
 
 
-class Source(Protocol):
+class PixelReader(Protocol):
     """Where encoded pictures come from. Sources pickle, and open their files lazily."""
 
     label: str
@@ -34,7 +34,7 @@ def identity(pixels: np.ndarray) -> str:
     return of_bytes(repr(pixels.shape).encode(), np.ascontiguousarray(pixels).tobytes())
 
 
-class Pixels:
+class PixelArray:
     """The prepared pixels of n pictures, the first of them held in memory.
 
     Args:
@@ -50,7 +50,7 @@ class Pixels:
         held: np.ndarray,
         ids: tuple[str, ...],
         keys: tuple[str, ...],
-        source: Source | None,
+        source: PixelReader | None,
         spec: ImageSpec,
     ) -> None:
         self.held, self.ids, self.keys, self.source, self.spec = held, ids, keys, source, spec
@@ -74,11 +74,11 @@ class Pixels:
             out[at] = self._again(int(rows[at]))
         return out
 
-    def take(self, rows: np.ndarray) -> Pixels:
+    def take(self, rows: np.ndarray) -> PixelArray:
         """Only these pictures, in this order; held ones come first only if they did before."""
         kept = rows < len(self.held)
         lead = len(rows) if kept.all() else int(np.argmin(kept))
-        return Pixels(
+        return PixelArray(
             self.held[rows[:lead]],
             tuple(self.ids[r] for r in rows),
             tuple(self.keys[r] for r in rows) if self.keys else (),

@@ -57,8 +57,8 @@ class ImageSpec:
 def prepare(image: Image.Image, spec: ImageSpec, name: str = "picture") -> np.ndarray:
     """One picture in its final form.
 
-    Alpha is laid over the background before anything is resized. Over a constant colour this
-    equals resizing premultiplied colours, so transparent pixels never bleed in.
+    Alpha is laid over the background before anything is resized. Over a constant color this
+    equals resizing premultiplied colors, so transparent pixels never bleed in.
 
     Args:
         image: any picture Pillow can hold.
@@ -94,7 +94,7 @@ def prepare(image: Image.Image, spec: ImageSpec, name: str = "picture") -> np.nd
 
 
 def flatten(image: Image.Image, background: str) -> Image.Image:
-    """An RGB or RGBA picture laid over a colour: rgb a + colour (1 - a), rounded to nearest."""
+    """An RGB or RGBA picture laid over a color: rgb a + color (1 - a), rounded to nearest."""
     if image.mode == "RGB":
         return image
     values = np.asarray(image).astype(np.uint32)
@@ -105,7 +105,7 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
 
 def middle(image: Image.Image, side: int) -> Image.Image:
     """The square of so many pixels in the middle of a picture."""
-    # Half pixels go to the even neighbour, as in torchvision's CenterCrop.
+    # Half pixels go to the even neighbor, as in torchvision's CenterCrop.
     left, top = (round((length - side) / 2) for length in image.size)
     return image.crop((left, top, left + side, top + side))
 

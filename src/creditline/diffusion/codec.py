@@ -20,7 +20,7 @@ class Codec:
 
     Latents are `(z - shift) * scale`. `AutoencoderKL` has a posterior, of which the mean or one
     draw is taken; the draw's noise depends on the seed and the picture alone. `VQModel` has none,
-    and its latents are those before quantisation, as `LDMPipeline` has them.
+    and its latents are those before quantization, as `LDMPipeline` has them.
 
     Args:
         vae: the autoencoder.

@@ -1,4 +1,4 @@
-"""Settings of training (network, process, optimiser, what is saved) and of sampling."""
+"""Settings of training (network, process, optimizer, what is saved) and of sampling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class UNetConfig:
     channels: tuple[int, ...] = setting((32, 64), "channels of each level, finest first")
     attention: tuple[int, ...] = setting((), "levels with self-attention, 0 is the finest")
     layers: int = setting(1, "residual blocks per level")
-    groups: int = setting(8, "groups of the group normalisation")
+    groups: int = setting(8, "groups of the group normalization")
     head_dim: int = setting(8, "dimension of an attention head")
     dropout: float = setting(0.0, "dropout in residual and attention blocks")
     scale_shift: bool = setting(False, "time embedding scales and shifts instead of only shifting")
@@ -84,7 +84,7 @@ class UNetConfig:
             down_block_types=tuple(down),
             up_block_types=tuple(k.replace("Down", "Up") for k in reversed(down)),
             norm_num_groups=self.groups,
-            # Without this the middle attention loses its normalisation under scale_shift.
+            # Without this the middle attention loses its normalization under scale_shift.
             attn_norm_num_groups=self.groups,
             attention_head_dim=self.head_dim,
             dropout=self.dropout,
@@ -121,7 +121,7 @@ class TrainConfig:
     prediction: Literal["epsilon", "v_prediction", "sample"] = setting(
         "epsilon", "what the network predicts"
     )
-    steps: int = setting(1000, "optimiser steps")
+    steps: int = setting(1000, "optimizer steps")
     batch_size: int = setting(64, "images per step")
     learning_rate: float = setting(1e-3, "peak learning rate")
     beta1: float = setting(0.95, "AdamW's first decay")

@@ -12,7 +12,7 @@ from torch import Tensor
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.euler import euler
 from creditline.diffusion.flow import FlowProcess
-from creditline.diffusion.guidance import Guided
+from creditline.diffusion.guidance import GuidedDenoiser
 from creditline.errors import NumericsError
 from creditline.settings import require
 
@@ -73,7 +73,7 @@ def sample(
         return torch.stack(rows).to(denoiser.device, denoiser.dtype)
 
     wanted: Sequence[Any] = labels or prompts or [None] * len(seeds)
-    guided = Guided(denoiser, wanted, guidance, negative)
+    guided = GuidedDenoiser(denoiser, wanted, guidance, negative)
     if isinstance(process, FlowProcess):
         require(eta == 0, "A rectified flow is followed without noise: eta is 0", eta, "Use 0.")
         x, timesteps, kept = euler(guided, process, noise(), steps)
@@ -90,7 +90,7 @@ def sample(
     return pictures, (np.asarray(timesteps, dtype=np.int64), runs)
 
 
-def _ddim(guided: Guided, noise: Any, steps: int, eta: float) -> tuple[Tensor, list, list]:
+def _ddim(guided: GuidedDenoiser, noise: Any, steps: int, eta: float) -> tuple[Tensor, list, list]:
     """Clean pixels or latents, the timesteps, and what was predicted of them at each."""
     from diffusers import DDIMScheduler
 

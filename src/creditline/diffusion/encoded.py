@@ -17,7 +17,7 @@ from creditline.files import write_file
 ABOUT = "encoder.json"
 
 
-class Encoded:
+class EncodingCache:
     """A folder of encoded pictures and prompts, written as they are first asked for.
 
     Every file is written whole and depends on its key alone, so several processes may fill the

@@ -13,7 +13,7 @@ LONG = ("refuse", "cut")
 
 
 @dataclass(frozen=True)
-class Encoding:
+class EncodingConfig:
     """Choices between a picture with its caption and the tensors of a latent or text model.
 
     Features never use classifier-free guidance: it belongs to sampling, and no network was trained

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 
 from creditline.diffusion.flow import FlowProcess
-from creditline.diffusion.guidance import Guided
+from creditline.diffusion.guidance import GuidedDenoiser
 from creditline.settings import require
 
 TOKEN = 4  # latents per token, which the shift for a picture's size is reckoned in
 
 
-def euler(guided: Guided, process: FlowProcess, x: Tensor, steps: int) -> tuple[Tensor, list, list]:
+def euler(
+    guided: GuidedDenoiser, process: FlowProcess, x: Tensor, steps: int
+) -> tuple[Tensor, list, list]:
     """Follow the velocity from noise to image.
 
     Args:

@@ -23,7 +23,7 @@ SUPPORTED = (f"{PIXELS} on pixels, as in DDPMPipeline", *PIPELINES)
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelParts:
     """Parts of a model.
 
     Attributes:
@@ -41,7 +41,7 @@ class Found:
     label: str
 
 
-def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtype) -> Found:
+def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtype) -> ModelParts:
     """The parts of a model in a folder.
 
     Args:
@@ -68,7 +68,7 @@ def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtyp
         whole = load_pipeline(folder, {part: network}, allow_pickle, dtype) if family else None
         # A pipeline corrects some settings of its scheduler.
         scheduler = folder / "scheduler" if whole is None else whole.scheduler
-        return Found(network, whole, scheduler, family, str(folder))
+        return ModelParts(network, whole, scheduler, family, str(folder))
     if (folder / "config.json").is_file():
         name = read_json(folder / "config.json").get("_class_name")
         family = _family_around(around, name)
@@ -77,7 +77,7 @@ def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtyp
         places = (folder / "scheduler", folder.parent / "scheduler")
         own = next((place for place in places if place.is_dir()), None)
         scheduler = getattr(whole, "scheduler", None) if own is None else own
-        return Found(network, whole, scheduler, family, str(folder))
+        return ModelParts(network, whole, scheduler, family, str(folder))
     if not folder.exists():
         raise ModelError(f"There is no {folder}. Give a model's folder, or a model object.")
     raise ModelError(
@@ -86,7 +86,7 @@ def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtyp
     )
 
 
-def from_object(source: Any, around: Any, allow_pickle: bool, dtype: torch.dtype) -> Found:
+def from_object(source: Any, around: Any, allow_pickle: bool, dtype: torch.dtype) -> ModelParts:
     """The parts of a pipeline or network object; arguments as `from_folder`.
 
     Raises:
@@ -96,7 +96,7 @@ def from_object(source: Any, around: Any, allow_pickle: bool, dtype: torch.dtype
     family = family_of_pipeline(label)
     if family is not None:
         network = unwrapped(getattr(source, family.part))
-        return Found(network, source, source.scheduler, family, label)
+        return ModelParts(network, source, source.scheduler, family, label)
     source = unwrapped(source)
     network = unwrapped(getattr(source, "unet", source))
     name, where = type(network).__name__, f"the object given ({label})"
@@ -105,7 +105,7 @@ def from_object(source: Any, around: Any, allow_pickle: bool, dtype: torch.dtype
     _network_class(name, family, where)
     whole = _around(around, network, family, allow_pickle, dtype)
     scheduler = getattr(source, "scheduler", None) or getattr(whole, "scheduler", None)
-    return Found(network, whole, scheduler, family, label)
+    return ModelParts(network, whole, scheduler, family, label)
 
 
 def unwrapped(network: Any) -> Any:

@@ -11,7 +11,7 @@ from creditline.diffusion.denoiser import Denoiser
 from creditline.settings import require
 
 
-class Guided:
+class GuidedDenoiser:
     """A denoiser's prediction for some pictures, led away from the unconditional one.
 
     `o_uncond + g (o_cond - o_uncond)` (Ho & Salimans, 2022); a network distilled to take guidance

@@ -10,7 +10,7 @@ import torch
 
 from creditline.diffusion.adapters import PEFT_CONFIG, check_adapters, load_adapters
 from creditline.diffusion.denoiser import Denoiser, NetworkDenoiser, UNetDenoiser
-from creditline.diffusion.encoding import Encoding
+from creditline.diffusion.encoding import EncodingConfig
 from creditline.diffusion.found import from_folder, from_object
 from creditline.diffusion.parts import read_json
 from creditline.diffusion.pipeline import RECORD
@@ -36,7 +36,7 @@ def load_model(
     scheduler: Any = None,
     pipeline: Any = None,
     lora: str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None = None,
-    encoding: Encoding | Mapping[str, Any] | None = None,
+    encoding: EncodingConfig | Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
 ) -> Denoiser:
     """Load a diffusion model.
@@ -68,12 +68,16 @@ def load_model(
             )
         return source
     kind: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    chosen = encoding if isinstance(encoding, Encoding) else from_dict(Encoding, encoding or {})
+    chosen = (
+        encoding
+        if isinstance(encoding, EncodingConfig)
+        else from_dict(EncodingConfig, encoding or {})
+    )
     adapters = _by_name(lora)
     check_adapters(adapters)
     if isinstance(source, (str, Path)):
         folder = _model_folder(Path(source))
-        chosen = from_dict(Encoding, {**recorded_encoding(folder), **_changed(chosen)})
+        chosen = from_dict(EncodingConfig, {**recorded_encoding(folder), **_changed(chosen)})
         if is_adapter(folder):
             told = {"dtype": dtype, "scheduler": scheduler}
             usual = {"dtype": torch.float32, "scheduler": None}
@@ -90,7 +94,7 @@ def load_model(
         load_adapters(found.network, found.pipeline, adapters, allow_pickle)
     denoiser: NetworkDenoiser
     if found.family is None:
-        if chosen != Encoding():
+        if chosen != EncodingConfig():
             raise ModelError(
                 "This model works on pixels and encodes nothing. Leave out "
                 + ", ".join(_changed(chosen))
@@ -158,7 +162,7 @@ def _tuned(
     folder: Path,
     pipeline: Any,
     adapters: dict[str, str],
-    encoding: Encoding,
+    encoding: EncodingConfig,
     device: str | torch.device,
     allow_pickle: bool,
     **settings: Any,
@@ -188,9 +192,9 @@ def _by_name(lora: Any) -> dict[str, str]:
     return {f"adapter_{i}": str(path) for i, path in enumerate(lora)}
 
 
-def _changed(encoding: Encoding) -> dict[str, Any]:
+def _changed(encoding: EncodingConfig) -> dict[str, Any]:
     """Choices other than the default ones."""
-    usual = to_dict(Encoding())
+    usual = to_dict(EncodingConfig())
     return {name: value for name, value in to_dict(encoding).items() if value != usual[name]}
 
 

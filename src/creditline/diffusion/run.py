@@ -18,7 +18,7 @@ from creditline.diffusion.precision import SCALE, autocast
 from creditline.diffusion.schedule import learning_rate_at
 from creditline.diffusion.start import seed_for
 from creditline.diffusion.state import TrainState
-from creditline.diffusion.trainee import Trainee
+from creditline.diffusion.trainee import TrainingTask
 from creditline.errors import CreditlineError, NumericsError
 from creditline.files import write_file
 from creditline.fingerprint import key64
@@ -30,16 +30,16 @@ SAVE_SHARE = 20.0  # large states take seconds to write: at most a twentieth of 
 GRID = 16
 
 
-class Run:
+class TrainingRun:
     """One run from wherever it stands to its end.
 
     Args:
         trainee: what is trained.
         folder: of the run; exists.
-        config: steps, optimiser, and what is saved.
+        config: steps, optimizer, and what is saved.
     """
 
-    def __init__(self, trainee: Trainee, folder: Path, config: RunSettings) -> None:
+    def __init__(self, trainee: TrainingTask, folder: Path, config: RunSettings) -> None:
         self.trainee, self.folder, self.config = trainee, folder, config
         self.log = TrainLog(folder)
         module = trainee.denoiser.module
@@ -77,7 +77,7 @@ class Run:
         self._write_model(self.folder / "model")
 
     def _step(self) -> float:
-        """One optimiser step; returns the loss before it."""
+        """One optimizer step; returns the loss before it."""
         config, state = self.config, self.state
         step = state.step
         rows = self._rows(step)

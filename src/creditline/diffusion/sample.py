@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.ddim import SEEDS, sample
 from creditline.diffusion.denoiser import Denoiser
-from creditline.diffusion.guidance import Guided
+from creditline.diffusion.guidance import GuidedDenoiser
 from creditline.diffusion.load import load_model
 from creditline.errors import CreditlineError, DataError
 from creditline.files import write_file
@@ -98,7 +98,7 @@ def generate(
     steps = denoiser.process.n_timesteps
     require(config.steps <= steps, f"The model has {steps} timesteps", config.steps, "Use fewer.")
     first = (chosen or texts or [None])[:1]
-    guidance = Guided(denoiser, first, config.guidance, config.negative_prompt).guidance
+    guidance = GuidedDenoiser(denoiser, first, config.guidance, config.negative_prompt).guidance
     request = {
         # Only what says something: records of models that cannot be guided say nothing of it.
         "config": {key: value for key, value in to_dict(config).items() if value is not None},

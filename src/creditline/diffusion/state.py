@@ -17,7 +17,7 @@ NAME = "state.safetensors"
 
 
 class TrainState:
-    """Trained weights, their optimiser and averages of a run.
+    """Trained weights, their optimizer and averages of a run.
 
     Args:
         module: the network; what requires no gradient is not trained and no part of the state.
@@ -26,7 +26,7 @@ class TrainState:
         scale: of the loss on the way back, to begin with.
 
     Attributes:
-        step: optimiser steps done.
+        step: optimizer steps done.
         whole: whether no step is half taken, so that the state can be saved.
         trained: parameters by name.
         average: averaged parameters by name; empty without averaging.
@@ -50,7 +50,7 @@ class TrainState:
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Take the optimiser's step, count it and fold the new weights into the average.
+        """Take the optimizer's step, count it and fold the new weights into the average.
 
         The decay grows from 0.1 towards its setting, so that early weights are forgotten soon.
         """

@@ -14,14 +14,14 @@ from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import Denoiser, check_labels, find_device
 from creditline.diffusion.load import load_model
-from creditline.diffusion.run import Run
+from creditline.diffusion.run import TrainingRun
 from creditline.diffusion.start import load_base, starting_network
 from creditline.diffusion.state import NAME as STATE
-from creditline.diffusion.trainee import PixelTrainee
+from creditline.diffusion.trainee import PixelTrainingTask
 from creditline.diffusion.tuning.check import check_tuning
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.files import load_tuned
-from creditline.diffusion.tuning.tuned import TunedTrainee
+from creditline.diffusion.tuning.tuned import TuningTask
 from creditline.errors import CreditlineError, ModelError, SettingsError
 from creditline.kernels import exact_kernels
 from creditline.manifest import Manifest, circumstances, claim
@@ -96,12 +96,14 @@ def train(
                 torch.random.fork_rng([place] if place.type == "cuda" else []),
             ):
                 if isinstance(config, TuneConfig):
-                    tuned = TunedTrainee(start, pictures, config, place)
+                    tuned = TuningTask(start, pictures, config, place)
                     tuned.encode(folder / ENCODED if encoded is None else Path(encoded))
-                    Run(tuned, folder, config.of(len(pictures))).finish()
+                    TrainingRun(tuned, folder, config.of(len(pictures))).finish()
                 else:
                     network = starting_network(config, start).to(place)
-                    Run(PixelTrainee(network, pictures, config.flip), folder, config).finish()
+                    TrainingRun(
+                        PixelTrainingTask(network, pictures, config.flip), folder, config
+                    ).finish()
             replace(manifest, status="complete").write(folder)
         except (OSError, SafetensorError) as error:
             raise CreditlineError(

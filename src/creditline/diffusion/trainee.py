@@ -16,7 +16,7 @@ from creditline.diffusion.pipeline import save_pipeline
 from creditline.diffusion.precision import Precision
 
 
-class Trainee(Protocol):
+class TrainingTask(Protocol):
     """A network in training. What of it requires a gradient is trained.
 
     Attributes:
@@ -57,7 +57,7 @@ class Trainee(Protocol):
         """
 
 
-class PixelTrainee:
+class PixelTrainingTask:
     """A whole `UNet2DModel` on pixels, with dropout as its settings have it.
 
     Args:

@@ -16,7 +16,7 @@ from creditline.doctor.data import check_images
 from creditline.doctor.findings import Cost, Diagnosis, Finding
 from creditline.doctor.gradients import check_gradients
 from creditline.doctor.network import check_calls, check_network
-from creditline.doctor.subject import Subject, random_images, untouched
+from creditline.doctor.subject import DiagnosisSubject, random_images, untouched
 from creditline.errors import SettingsError
 from creditline.gradients.source import GradientSource
 from creditline.kernels import exact_kernels
@@ -84,7 +84,7 @@ def diagnose(
     findings += check_network(denoiser.module, source.layers)
     with untouched(denoiser.module), exact_kernels(denoiser.device, source.spec.precision):
         source.learn(chosen)
-        subject = Subject.prepare(denoiser, source, chosen)
+        subject = DiagnosisSubject.prepare(denoiser, source, chosen)
         findings += [check_calls(subject), *check_gradients(subject)]
         cost = None
         if not any(f.check == "finite gradients" and f.status == "fail" for f in findings):

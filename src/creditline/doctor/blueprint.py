@@ -29,7 +29,7 @@ from creditline.diffusion.found import PIXELS, SUPPORTED
 from creditline.diffusion.parts import read_json
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError, SettingsError
-from creditline.gradients.probe import Probe
+from creditline.gradients.probe import NoisedBatch
 from creditline.settings import require
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -91,7 +91,7 @@ CONDITIONS: Mapping[type[LatentDenoiser], Callable[[Any, int | None], Shapes]] =
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class MetaModel:
     """A network without weights.
 
     Attributes:
@@ -110,7 +110,7 @@ class Blueprint:
     adapters: int
     adapted: int
 
-    def probe(self, evaluations: int) -> Probe:
+    def probe(self, evaluations: int) -> NoisedBatch:
         """So many evaluations of an image, within `mode`."""
         x0 = torch.zeros(evaluations, *self.denoiser.sample_shape)
         condition = {
@@ -118,7 +118,7 @@ class Blueprint:
             for name, shape in self.conditions.items()
         }
         t = torch.zeros(evaluations, dtype=torch.int64)
-        return Probe("shapes", x0, t, torch.zeros_like(x0), condition, 1)
+        return NoisedBatch("shapes", x0, t, torch.zeros_like(x0), condition, 1)
 
 
 def draw_up(
@@ -126,7 +126,7 @@ def draw_up(
     lora_rank: int | None = None,
     side: int | None = None,
     prompt_tokens: int | None = None,
-) -> Blueprint:
+) -> MetaModel:
     """The blueprint of a network; no weights are read, nor need they exist.
 
     Args:
@@ -159,7 +159,7 @@ def draw_up(
         shapes = _nothing() if denoiser.n_classes is None else _class()
     else:
         shapes = CONDITIONS[family](network.config, prompt_tokens)
-    return Blueprint(denoiser, shapes, mode, parameters, _size(network) - parameters, adapted)
+    return MetaModel(denoiser, shapes, mode, parameters, _size(network) - parameters, adapted)
 
 
 def adapt(network: nn.Module, rank: int) -> int:
@@ -222,7 +222,7 @@ def _family(
     return family
 
 
-class Untimed(DiscreteProcess):
+class TimelessProcess(DiscreteProcess):
     """A process for timesteps that have no number; its scales are as large as real ones."""
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,7 +232,7 @@ class Untimed(DiscreteProcess):
 def _denoiser(network: Any, family: type[LatentDenoiser] | None, side: int | None) -> Denoiser:
     from diffusers import DDPMScheduler
 
-    process = Untimed.from_scheduler(DDPMScheduler())
+    process = TimelessProcess.from_scheduler(DDPMScheduler())
     if family is not None:
         return family.bare(network, process, None if side is None else (side, side))
     if side is not None:

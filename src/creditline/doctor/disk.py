@@ -28,7 +28,7 @@ HEADER_BYTES = 128
 
 
 @dataclass(frozen=True)
-class Disk:
+class DiskEstimate:
     """What an index of `n` images takes.
 
     Attributes:
@@ -46,7 +46,7 @@ class Disk:
 
 def disk_of(
     method: Method, source: GradientSource, images: ImageSet, n: int, shard_rows: int
-) -> Disk:
+) -> DiskEstimate:
     """Reckon the disk that an index takes.
 
     Args:
@@ -63,7 +63,7 @@ def disk_of(
     file_bytes, seconds = _shard(source, images, min(shard_rows, n))
     table = n * (features + facts) + shards * (file_bytes + DECLARED_BYTES)
     learnt = sum(HEADER_BYTES + array.nbytes for array in arrays_of(source.learnt).values())
-    return Disk(
+    return DiskEstimate(
         image_bytes=table / n,
         build_bytes=table + MANIFEST_BYTES + learnt,
         trace_bytes=_trace_bytes(method, source, n),

@@ -14,13 +14,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from creditline import methods
-from creditline.doctor.blueprint import Blueprint, draw_up
+from creditline.doctor.blueprint import MetaModel, draw_up
 from creditline.doctor.findings import lines
-from creditline.doctor.rate import Rate, measure_rate
+from creditline.doctor.rate import MachineRate, measure_rate
 from creditline.errors import SettingsError
 from creditline.gradients.engine import Engine
 from creditline.gradients.memory import needs
-from creditline.gradients.probe import Probe
+from creditline.gradients.probe import NoisedBatch
 from creditline.gradients.source import GradientSource
 from creditline.methods.base import GradientMethod, Method
 from creditline.settings import override, require
@@ -32,7 +32,7 @@ NORM_BYTES = 8
 
 
 @dataclass(frozen=True)
-class Work:
+class OperationCount:
     """What one evaluation of the network asks of a machine.
 
     Attributes:
@@ -44,7 +44,7 @@ class Work:
     convolutions: float
     moved: float
 
-    def seconds(self, rate: Rate) -> float:
+    def seconds(self, rate: MachineRate) -> float:
         """On a machine."""
         return rate.seconds(self.products, self.convolutions, self.moved)
 
@@ -55,7 +55,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What attribution costs of a network of which only the shapes are known.
 
     Attributes:
@@ -80,14 +80,14 @@ class Estimate:
     adapters: int
     adapted: int
     selected: int
-    forward: Work
-    gradient: Work
+    forward: OperationCount
+    gradient: OperationCount
     weight_bytes: float
     pass_bytes: tuple[float, float]
     evaluations: int
     dim: int
     image_bytes: float
-    rate: Rate
+    rate: MachineRate
     measured: bool
 
     @property
@@ -144,7 +144,7 @@ def estimate(
     flops_per_second: float | None = None,
     bytes_per_second: float | None = None,
     **settings: Any,
-) -> Estimate:
+) -> CostEstimate:
     """Reckon what attribution costs without weights, as an index would go about it.
 
     Operations are counted, and so are the bytes that are alive at once, on tensors without numbers;
@@ -189,8 +189,8 @@ def estimate(
     if flops_per_second is None:
         rate = measure_rate()
     else:
-        rate = Rate(flops_per_second, flops_per_second, bytes_per_second or 0.0)
-    return Estimate(
+        rate = MachineRate(flops_per_second, flops_per_second, bytes_per_second or 0.0)
+    return CostEstimate(
         network=type(drawn.denoiser.module).__name__,
         sample_shape=drawn.denoiser.sample_shape,
         parameters=drawn.parameters,
@@ -209,27 +209,29 @@ def estimate(
     )
 
 
-def _forward(engine: Engine, probe: Probe) -> None:
+def _forward(engine: Engine, probe: NoisedBatch) -> None:
     for start in range(0, len(probe.t), engine.microbatch):
         with torch.no_grad():
             engine.values(probe[slice(start, start + engine.microbatch)])
 
 
-def _work(run: Callable[[Probe], object], drawn: Blueprint, count: int) -> Work:
+def _work(run: Callable[[NoisedBatch], object], drawn: MetaModel, count: int) -> OperationCount:
     """Of one evaluation, from a few in passes as large as memory allows."""
     probe = drawn.probe(count)
-    with Counter() as counter:
+    with OperationCounter() as counter:
         run(probe)
-    return Work(counter.products / count, counter.convolutions / count, counter.moved / count)
+    return OperationCount(
+        counter.products / count, counter.convolutions / count, counter.moved / count
+    )
 
 
-class Counter(TorchDispatchMode):
+class OperationCounter(TorchDispatchMode):
     """Adds up what operations take, on tensors of any kind.
 
     PyTorch's own counter adds them up by module, with hooks that the taps of an engine do not bear.
 
     Attributes:
-        products, convolutions, moved: see `Work`.
+        products, convolutions, moved: see `OperationCount`.
     """
 
     def __init__(self) -> None:

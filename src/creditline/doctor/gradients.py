@@ -1,4 +1,4 @@
-"""Checks of gradients: finite, repeatable, equal to plain autograd, free of their neighbours."""
+"""Checks of gradients: finite, repeatable, equal to plain autograd, free of their neighbors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from creditline.diffusion.precision import Precision
 from creditline.doctor.findings import Finding, some
-from creditline.doctor.subject import Subject
+from creditline.doctor.subject import DiagnosisSubject
 from creditline.errors import NumericsError
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.parameters import differentiable
@@ -22,7 +22,7 @@ DOMINATED = 0.5
 """A fifth of the timesteps that carries this share of the squared norms dominates."""
 
 
-def check_gradients(subject: Subject) -> list[Finding]:
+def check_gradients(subject: DiagnosisSubject) -> list[Finding]:
     """All checks of gradients; the rest is skipped when values are not finite."""
     finite = check_finite(subject)
     if finite.status == "fail":
@@ -40,7 +40,7 @@ def check_gradients(subject: Subject) -> list[Finding]:
         return [Finding("finite gradients", "fail", str(error), "Use float32 weights.")]
 
 
-def check_finite(subject: Subject) -> Finding:
+def check_finite(subject: DiagnosisSubject) -> Finding:
     """The objective at every evaluation, then the gradients."""
     losses = torch.cat([_values(subject, i).detach().double().cpu() for i in _samples(subject)])
     bad = int((~torch.isfinite(losses)).sum())
@@ -58,7 +58,7 @@ def check_finite(subject: Subject) -> Finding:
     return Finding("finite gradients", "ok", text)
 
 
-def check_repeatable(subject: Subject) -> Finding:
+def check_repeatable(subject: DiagnosisSubject) -> Finding:
     """The same gradient twice."""
     probe = subject.probes[0]
     first, second = (flat(subject.engine.gradients([probe])) for _ in range(2))
@@ -78,7 +78,7 @@ def check_repeatable(subject: Subject) -> Finding:
     )
 
 
-def check_autograd(subject: Subject) -> Finding:
+def check_autograd(subject: DiagnosisSubject) -> Finding:
     """The engine's gradient against `.backward()`, one evaluation at a time, in float64."""
     errors = [
         relative(flat(subject.engine.gradients([probe])), by_hand(subject, i))
@@ -93,7 +93,7 @@ def check_autograd(subject: Subject) -> Finding:
     )
 
 
-def check_company(subject: Subject) -> Finding:
+def check_company(subject: DiagnosisSubject) -> Finding:
     """An image's gradient when other images share its forward pass."""
     errors = []
     for i in _samples(subject):
@@ -112,7 +112,7 @@ def check_company(subject: Subject) -> Finding:
     )
 
 
-def check_unused(subject: Subject) -> Finding:
+def check_unused(subject: DiagnosisSubject) -> Finding:
     """Selected parameters whose gradient is exactly zero for every image."""
     largest: dict[str, float] = {}
     named = dict(subject.denoiser.module.named_parameters())
@@ -135,7 +135,7 @@ def check_unused(subject: Subject) -> Finding:
     )
 
 
-def check_timesteps(subject: Subject) -> list[Finding]:
+def check_timesteps(subject: DiagnosisSubject) -> list[Finding]:
     """Gradient norms over timesteps: does the mean over timesteps speak for all of them?"""
     spec = subject.source.spec
     t = spec.plan.timesteps
@@ -152,20 +152,20 @@ def check_timesteps(subject: Subject) -> list[Finding]:
         f"gradient norm at t={steps[high]} is {ratio:.3g} times that at t={steps[low]}; the "
         f"strongest {few} of {t} timesteps carry {share:.0%} of the squared norms"
     )
-    if share > DOMINATED and t > 2 and spec.normalise == "none":
+    if share > DOMINATED and t > 2 and spec.normalize == "none":
         return [
             Finding(
                 "timesteps",
                 "warn",
                 text,
-                "Scores then speak for those timesteps; normalise='timestep' (--normalise "
+                "Scores then speak for those timesteps; normalize='timestep' (--normalize "
                 "timestep) weighs all alike, at one backward pass per timestep.",
             )
         ]
     return [Finding("timesteps", "ok", text)]
 
 
-def by_hand(subject: Subject, i: int) -> Tensor:
+def by_hand(subject: DiagnosisSubject, i: int) -> Tensor:
     """The feature's gradient before projection, as its formula reads, shape `(d,)`."""
     reference, probe, spec = subject.reference, subject.reference_probes[i], subject.source.spec
     module, layers = reference.module, subject.engine.layers
@@ -184,7 +184,7 @@ def by_hand(subject: Subject, i: int) -> Tensor:
                 spec.objective(reference.process, output, x0, noise, t).sum().backward()
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
             unit = _kept(subject, parts) / draws
-            total += unit / unit.norm() if spec.normalise == "timestep" else unit
+            total += unit / unit.norm() if spec.normalize == "timestep" else unit
         for p in parameters:
             p.grad = None
     return torch.as_tensor(total) * draws / len(probe.t)
@@ -211,23 +211,23 @@ def _judge(check: str, error: float, what: str, precision: Precision, remedy: st
     return Finding(check, "warn" if error <= tolerable else "fail", text, remedy)
 
 
-def _samples(subject: Subject) -> range:
+def _samples(subject: DiagnosisSubject) -> range:
     return range(len(subject.probes))
 
 
-def _values(subject: Subject, i: int | None) -> Tensor:
+def _values(subject: DiagnosisSubject, i: int | None) -> Tensor:
     """The objective at every evaluation of image `i`, or of all images in one forward pass."""
     probes = subject.probes if i is None else [subject.probes[i]]
     return subject.engine.values(join(probes))
 
 
-def _plain(subject: Subject) -> AutogradEngine:
-    """Whole gradients, parameter by parameter, nothing normalised."""
+def _plain(subject: DiagnosisSubject) -> AutogradEngine:
+    """Whole gradients, parameter by parameter, nothing normalized."""
     engine = subject.engine
     return AutogradEngine(engine.denoiser, engine.layers, engine.objective)
 
 
-def _kept(subject: Subject, gradients: list[Tensor]) -> Tensor:
+def _kept(subject: DiagnosisSubject, gradients: list[Tensor]) -> Tensor:
     """What the engine keeps of gradients of single parameters, as one vector."""
     engine = subject.engine
     names = [name for layer in engine.layers for name in layer.parameters]

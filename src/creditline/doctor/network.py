@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from creditline.doctor.findings import Finding, some
-from creditline.doctor.subject import Subject
+from creditline.doctor.subject import DiagnosisSubject
 from creditline.gradients.parameters import Layer
 
 # Attention that torch itself differentiates; others bring kernels of their own.
@@ -26,7 +26,7 @@ def check_network(module: nn.Module, layers: tuple[Layer, ...]) -> list[Finding]
     ]
 
 
-def check_calls(subject: Subject) -> Finding:
+def check_calls(subject: DiagnosisSubject) -> Finding:
     """Modules and tensors that one evaluation uses more than once.
 
     Autograd adds up all their uses; software that hooks layers often keeps only the last.
@@ -109,7 +109,7 @@ def _precision(module: nn.Module) -> Finding:
             "precision",
             "warn",
             f"weights are {names}; there is no gradient in whole numbers",
-            "Load the model without quantisation.",
+            "Load the model without quantization.",
         )
     return Finding("precision", "ok", f"weights are {names}")
 

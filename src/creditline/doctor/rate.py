@@ -16,7 +16,7 @@ SECONDS = 0.3
 
 
 @dataclass(frozen=True)
-class Rate:
+class MachineRate:
     """What a device does in a second.
 
     Attributes:
@@ -35,13 +35,13 @@ class Rate:
         return time + (moved / self.moved if self.moved else 0.0)
 
 
-def measure_rate() -> Rate:
+def measure_rate() -> MachineRate:
     """Of one thread of this machine's CPU, in float32, as CPU time."""
     with one_thread(), torch.no_grad():
         a, x = torch.rand(1024, 320), torch.rand(1, 128, 32, 32)
         b, layer = torch.rand(320, 1280), nn.Conv2d(128, 128, 3, padding=1)
         activation = torch.rand(2**20)
-        return Rate(
+        return MachineRate(
             product=2 * 1024 * 320 * 1280 * _per_second(lambda: a @ b),
             convolution=2 * 128 * 128 * 9 * 32 * 32 * _per_second(lambda: layer(x)),
             moved=2 * activation.nbytes * _per_second(lambda: torch.nn.functional.silu(activation)),

@@ -15,12 +15,12 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import ModelError
 from creditline.gradients.engine import Engine
-from creditline.gradients.probe import Probe, expand
+from creditline.gradients.probe import NoisedBatch, expand
 from creditline.gradients.source import GradientSource
 
 
 @dataclass(frozen=True)
-class Subject:
+class DiagnosisSubject:
     """What the gradient checks look at.
 
     Attributes:
@@ -38,11 +38,13 @@ class Subject:
     source: GradientSource
     engine: Engine
     images: ImageSet
-    probes: list[Probe]
-    reference_probes: list[Probe]
+    probes: list[NoisedBatch]
+    reference_probes: list[NoisedBatch]
 
     @classmethod
-    def prepare(cls, denoiser: Denoiser, source: GradientSource, images: ImageSet) -> Subject:
+    def prepare(
+        cls, denoiser: Denoiser, source: GradientSource, images: ImageSet
+    ) -> DiagnosisSubject:
         """Copy the model and expand the images."""
         reference = copy.deepcopy(denoiser).to("cpu")
         reference.module.double()

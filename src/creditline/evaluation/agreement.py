@@ -22,7 +22,7 @@ from creditline.features import ArrayFeatures
 from creditline.gradients.projection import Projection
 from creditline.gradients.projection.base import projected_sizes
 from creditline.gradients.source import GradientSource
-from creditline.indexing.store import normalise
+from creditline.indexing.store import normalize
 from creditline.methods.base import RidgeMethod
 from creditline.settings import override, require, setting
 
@@ -50,7 +50,7 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Row:
+class AgreementRow:
     """One comparison.
 
     Attributes:
@@ -64,7 +64,7 @@ class Row:
     value: float
 
 
-def agreement(model: Any, images: Any, settings: Agreement | None = None) -> list[Row]:
+def agreement(model: Any, images: Any, settings: Agreement | None = None) -> list[AgreementRow]:
     """Run all comparisons for TRAK and D-TRAK at their default damping.
 
     Args:
@@ -90,7 +90,7 @@ def agreement(model: Any, images: Any, settings: Agreement | None = None) -> lis
     )
     order = np.random.default_rng(settings.seed).permutation(len(pictures))
     chosen = pictures.subset(order[: n + m])
-    rows: list[Row] = []
+    rows: list[AgreementRow] = []
     for name in NAMES:
         plain = {"timesteps": settings.timesteps, "projection": "none"}
         method: Any = override(methods.get(name)(), plain)
@@ -108,7 +108,7 @@ def _projected(
     train: np.ndarray,
     query: np.ndarray,
     settings: Agreement,
-) -> list[Row]:
+) -> list[AgreementRow]:
     exact = method.fit(train).attribute(query)
     rows = []
     for kind, layout, dim in product(settings.kinds, settings.layouts, settings.dims):
@@ -119,18 +119,18 @@ def _projected(
         scores = method.fit(a).attribute(b)
         rho = [spearmanr(x, y).statistic for x, y in zip(scores, exact, strict=True)]
         what = f"rank correlation with unprojected scores, {kind}, {layout}, k = {dim}"
-        rows.append(Row(method.title, what, float(np.mean(rho))))
+        rows.append(AgreementRow(method.title, what, float(np.mean(rho))))
     return rows
 
 
 def _exact(
     method: RidgeMethod, source: GradientSource, train: np.ndarray, query: np.ndarray, dim: int
-) -> list[Row]:
+) -> list[AgreementRow]:
     """Primal, dual and textbook on the same projected, stored features."""
     dim = min(dim, source.dim - 1)
     projection = Projection("count-sketch", dim)
     train, query = project(source.layers, projection, train, query)
-    stored, lengths = normalise(train, [""] * len(train))
+    stored, lengths = normalize(train, [""] * len(train))
     phi = stored.astype(np.float64) * lengths[:, None]
     psi = query.astype(np.float64)
     table = ArrayFeatures(phi)
@@ -141,8 +141,8 @@ def _exact(
     textbook = b @ np.linalg.solve(a.T @ a + damping * np.eye(dim), a.T)
     production = method.fit(table).attribute(psi)
     return [
-        Row(method.title, f"primal against dual, k = {dim}", _difference(primal, dual)),
-        Row(
+        AgreementRow(method.title, f"primal against dual, k = {dim}", _difference(primal, dual)),
+        AgreementRow(
             method.title,
             f"production path against float64 textbook formula, k = {dim}",
             _difference(production, textbook),

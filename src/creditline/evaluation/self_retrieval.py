@@ -23,7 +23,7 @@ from creditline.diffusion.load import load_model
 from creditline.evaluation.interval import wilson
 from creditline.settings import override, require, setting
 
-ON_ONE_INDEX = ("trak", "gradient-dot", "gradient-cosine", "relative-if", "renormalised-if")
+ON_ONE_INDEX = ("trak", "gradient-dot", "gradient-cosine", "relative-if", "renormalized-if")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SelfRetrieval:
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class RetrievalResult:
     """Result for one method.
 
     Attributes:
@@ -84,7 +84,7 @@ def self_retrieval(
     out: str | Path,
     settings: SelfRetrieval | None = None,
     workers: int = 1,
-) -> list[Retrieval]:
+) -> list[RetrievalResult]:
     """Run the check for TRAK and the methods that share its index, and for D-TRAK.
 
     Args:
@@ -152,7 +152,7 @@ def _judge(
     planted: np.ndarray,
     n: int,
     ids: Sequence[str],
-) -> Retrieval:
+) -> RetrievalResult:
     """Ranks from a score matrix of shape `(m, n + planted)`."""
     best = scores.argmax(1)
     first = sum(ids[b] == ids[r] for b, r in zip(best, rows, strict=True))
@@ -162,4 +162,4 @@ def _judge(
         mine[row] = -np.inf
         ranks.append(int((mine > mine[n + j]).sum()) + 1)
     interval = wilson(first, len(rows))
-    return Retrieval(methods.get(name).title, first, len(rows), interval, tuple(ranks))
+    return RetrievalResult(methods.get(name).title, first, len(rows), interval, tuple(ranks))

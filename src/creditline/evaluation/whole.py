@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
-from creditline.gradients.learnt import Learnt, learn, looked_at
+from creditline.gradients.learnt import ProjectionState, learn, looked_at
 from creditline.gradients.parameters import Layer
 from creditline.gradients.plan import Role
 from creditline.gradients.projection import Projection, build
@@ -61,7 +61,9 @@ def project(
     return features[0], features[1]
 
 
-def _learnt(layers: Sequence[Layer], projection: Projection, train: np.ndarray) -> Learnt | None:
+def _learnt(
+    layers: Sequence[Layer], projection: Projection, train: np.ndarray
+) -> ProjectionState | None:
     if not projection.learns:
         return None
     rows = looked_at(len(train), projection.learn_from)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from creditline.gradients.engine import Engine, Work
+from creditline.gradients.engine import Engine, OperationCount
 from creditline.gradients.parameters import differentiable
-from creditline.gradients.probe import Probe
-from creditline.gradients.projection.base import Gathering
+from creditline.gradients.probe import NoisedBatch
+from creditline.gradients.projection.base import GradientSink
 
 
 class AutogradEngine(Engine):
@@ -19,10 +19,10 @@ class AutogradEngine(Engine):
     The mean over timesteps of gradients is the gradient of the mean objective, so an image's
     timesteps form the batch and one backward pass yields the feature of D-TRAK; no per-sample
     machinery, no patched attention, any network. Gradients of single timesteps cost one pass each
-    and are taken only when they are normalised or kept.
+    and are taken only when they are normalized or kept.
     """
 
-    def gather(self, work: Sequence[Work], gathering: Gathering) -> None:
+    def gather(self, work: Sequence[OperationCount], gathering: GradientSink) -> None:
         names = [name for layer in self.layers for name in layer.parameters]
         with differentiable(self.denoiser.module, self.layers) as parameters:
             for row, (probe, group) in enumerate(work):
@@ -31,7 +31,7 @@ class AutogradEngine(Engine):
                     for name, gradient in zip(names, found, strict=True):
                         gathering.add(name, row, self.keep(name, gradient.flatten())[None])
 
-    def _gradients(self, probe: Probe, parameters: list[Tensor]) -> tuple[Tensor, ...]:
+    def _gradients(self, probe: NoisedBatch, parameters: list[Tensor]) -> tuple[Tensor, ...]:
         with torch.enable_grad():
             value = self.values(probe).sum() * self.scale
             # A parameter that the output does not depend on has gradient zero.

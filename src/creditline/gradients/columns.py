@@ -5,7 +5,7 @@ patch: one mix of the channels, looked at from one place. To mix channels before
 costs little, and to take them is to shift pictures. With few channels the mixes are the channels
 themselves, and nothing is multiplied at all.
 
-Inner products of two gradients are sums over mixes and places. Neighbouring places see nearly the
+Inner products of two gradients are sums over mixes and places. Neighboring places see nearly the
 same, so that orthogonal mixes which share the places out among them tell more of the sum than few
 mixes seen from every place.
 """
@@ -24,7 +24,7 @@ from torch.nn import functional
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class PatchSketch:
     """Columns of one convolution's patches.
 
     Attributes:
@@ -50,7 +50,7 @@ class Columns:
     @classmethod
     def draw(
         cls, generator: np.random.Generator, channels: int, count: int, places: int, most: int
-    ) -> Columns:
+    ) -> PatchSketch:
         """Random columns: orthonormal mixes, and an order of places.
 
         The factor `sqrt(places channels / m)` leaves inner products unbiased, since every place is
@@ -70,7 +70,7 @@ class Columns:
         return cls(channels, count, mixing, order, math.sqrt(places * channels / count))
 
     @classmethod
-    def everywhere(cls, directions: Tensor, places: int) -> Columns:
+    def everywhere(cls, directions: Tensor, places: int) -> PatchSketch:
         """Some mixes, each looked at from every place, and nothing in the place of others.
 
         Args:
@@ -81,9 +81,9 @@ class Columns:
         channels, count = mixing.shape
         return cls(channels, count, mixing, tuple(range(places)), 1.0)
 
-    def to(self, device: torch.device) -> Columns:
+    def to(self, device: torch.device) -> PatchSketch:
         mixing = None if self.mixing is None else self.mixing.to(device)
-        return Columns(self.channels, self.count, mixing, self.order, self.factor)
+        return PatchSketch(self.channels, self.count, mixing, self.order, self.factor)
 
     def of_input(self, x: Tensor, module: Any) -> Tensor:
         """Columns of all patches, without the factor.

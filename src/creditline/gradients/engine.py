@@ -15,15 +15,15 @@ from creditline.diffusion.precision import SCALE, Precision, autocast, require_p
 from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
-from creditline.gradients.probe import Probe
-from creditline.gradients.projection.base import Gathering, Projector, Streaming
-from creditline.gradients.sides import Sides
-from creditline.gradients.sums import Sums
+from creditline.gradients.probe import NoisedBatch
+from creditline.gradients.projection.base import GradientSink, Projector, StreamingProjector
+from creditline.gradients.sides import TwoSidedProjection
+from creditline.gradients.sums import GradientAccumulator
 
-Parts = Literal["whole", "timesteps", "halves"]
+Reduction = Literal["whole", "timesteps", "halves"]
 """Whether an image has one gradient, one for each timestep, or one for each half of its noise."""
 
-Work = tuple[Probe, Tensor]
+OperationCount = tuple[NoisedBatch, Tensor]
 """Some evaluations of a probe, by position, whose mean gradient is wanted."""
 
 
@@ -34,7 +34,7 @@ class Engine(ABC):
         denoiser: the network and its process.
         layers: parameters to differentiate.
         objective: scalar of the output.
-        normalise: `"timestep"` divides each timestep's gradient by its norm; with `sides` that is
+        normalize: `"timestep"` divides each timestep's gradient by its norm; with `sides` that is
             the norm of what they keep, an estimate whose square is unbiased.
         sides: what of each layer's gradient is kept; None: all.
         microbatch: most evaluations per pass, to bound memory; sums run in float32 across passes.
@@ -49,8 +49,8 @@ class Engine(ABC):
         denoiser: Denoiser,
         layers: Sequence[Layer],
         objective: Objective,
-        normalise: Literal["none", "timestep"] = "none",
-        sides: Sides | None = None,
+        normalize: Literal["none", "timestep"] = "none",
+        sides: TwoSidedProjection | None = None,
         microbatch: int = 64,
         precision: Precision = "fp32",
     ) -> None:
@@ -58,31 +58,31 @@ class Engine(ABC):
         self.denoiser = denoiser
         self.layers = tuple(layers)
         self.objective = objective
-        self.normalise = normalise
+        self.normalize = normalize
         self.sides = sides
         self.microbatch = microbatch
         self.precision: Precision = precision
 
-    def gradients(self, probes: Sequence[Probe], parts: Parts = "whole") -> list[Tensor]:
+    def gradients(self, probes: Sequence[NoisedBatch], parts: Reduction = "whole") -> list[Tensor]:
         """Gradients of some probes.
 
         Args:
             probes: `u = t * r` evaluations of an image each.
-            parts: what to keep apart. Halves are those of `Probe.halves`; where each timestep is
-                normalised, every other timestep.
+            parts: what to keep apart. Halves are those of `NoisedBatch.halves`; where each
+                timestep is normalized, every other timestep.
 
         Returns:
             One float32 tensor of shape `(b, units, d_l)` per layer; units is 1, `t` or 2.
 
         Raises:
-            NumericsError: if a gradient is not finite, or is zero where it must be normalised.
+            NumericsError: if a gradient is not finite, or is zero where it must be normalized.
             SettingsError: if halves are asked for and there is but one evaluation.
         """
         work = [self._groups(probe, parts) for probe in probes]
         pieces = [(p, g) for p, groups in zip(probes, work, strict=True) for g in groups]
         means = self.means(pieces)
         self._require_finite(pieces, means)
-        if self.normalise == "none" and len({len(groups) for groups in work}) == 1:
+        if self.normalize == "none" and len({len(groups) for groups in work}) == 1:
             return [layer.unflatten(0, (len(work), -1)) for layer in means]
         found, start = [], 0
         for probe, groups in zip(probes, work, strict=True):
@@ -95,7 +95,7 @@ class Engine(ABC):
         """What is kept of one parameter's flat gradient, float32."""
         return flat.float() if self.sides is None else self.sides.one(name, flat)
 
-    def values(self, evaluations: Probe) -> Tensor:
+    def values(self, evaluations: NoisedBatch) -> Tensor:
         """The objective of each evaluation, shape `(u,)`, differentiable."""
         evaluations = evaluations.to(self.denoiser.device, self.denoiser.dtype)
         x0, noise, t = evaluations.x0, evaluations.noise, evaluations.t
@@ -114,7 +114,9 @@ class Engine(ABC):
         """What the objective is multiplied by before its gradient is taken, and divided by then."""
         return SCALE[self.precision]
 
-    def features(self, probes: Sequence[Probe], parts: Parts, projector: Projector) -> Tensor:
+    def features(
+        self, probes: Sequence[NoisedBatch], parts: Reduction, projector: Projector
+    ) -> Tensor:
         """`gradients`, projected, float32 of shape `(b, units, k)`.
 
         Where the projector can take them as they come and nothing is to be done to a gradient as a
@@ -127,7 +129,7 @@ class Engine(ABC):
         Raises:
             NumericsError, SettingsError: as `gradients`.
         """
-        if self.normalise != "none" or not isinstance(projector, Streaming):
+        if self.normalize != "none" or not isinstance(projector, StreamingProjector):
             gradients = self.gradients(probes, parts)
             projected = projector.project([layer.flatten(0, 1) for layer in gradients])
             return projected.unflatten(0, (len(probes), -1))
@@ -146,29 +148,29 @@ class Engine(ABC):
                     )
         return found.unflatten(0, (len(probes), -1))
 
-    def means(self, work: Sequence[Work]) -> list[Tensor]:
+    def means(self, work: Sequence[OperationCount]) -> list[Tensor]:
         """Gradients of mean objectives, float32 of shape `(len(work), d_l)` per layer."""
-        sums = Sums(self.layers, self.sides, self._factors(work))
+        sums = GradientAccumulator(self.layers, self.sides, self._factors(work))
         self.gather(work, sums)
         return sums.layers()
 
     @abstractmethod
-    def gather(self, work: Sequence[Work], gathering: Gathering) -> None:
+    def gather(self, work: Sequence[OperationCount], gathering: GradientSink) -> None:
         """Hand over the gradients of summed objectives, pass by pass."""
 
-    def _groups(self, probe: Probe, parts: Parts) -> list[Tensor]:
+    def _groups(self, probe: NoisedBatch, parts: Reduction) -> list[Tensor]:
         """Evaluations of each gradient that has to be taken by itself."""
         u, r = len(probe.t), probe.draws
-        if parts == "timesteps" or self.normalise == "timestep":
+        if parts == "timesteps" or self.normalize == "timestep":
             return [torch.arange(i, i + r) for i in range(0, u, r)]
         return list(probe.halves()) if parts == "halves" else [torch.arange(u)]
 
-    def _factors(self, work: Sequence[Work]) -> Tensor:
+    def _factors(self, work: Sequence[OperationCount]) -> Tensor:
         """Of sums of gradients that make them means of the objective's."""
         counts = torch.tensor([len(group) for _, group in work], device=self.denoiser.device)
         return 1 / (counts * self.scale)
 
-    def _require_finite(self, work: Sequence[Work], means: list[Tensor]) -> None:
+    def _require_finite(self, work: Sequence[OperationCount], means: list[Tensor]) -> None:
         # Read once: a sum is finite only where all of its terms are.
         if all(map(math.isfinite, torch.stack([x.sum() for x in means]).tolist())):
             return
@@ -181,9 +183,9 @@ class Engine(ABC):
                     "overflows easily, fp16 before bf16; float32 is the safe choice."
                 )
 
-    def _combined(self, units: list[Tensor], probe: Probe, parts: Parts) -> list[Tensor]:
+    def _combined(self, units: list[Tensor], probe: NoisedBatch, parts: Reduction) -> list[Tensor]:
         """What was asked for, of shape `(units, d_l)` per layer, of an image's gradients."""
-        if self.normalise == "timestep":
+        if self.normalize == "timestep":
             units = _unit_length(units, probe)
             if parts == "halves":
                 return [torch.stack([x[::2].mean(0), x[1::2].mean(0)]) for x in units]
@@ -192,7 +194,7 @@ class Engine(ABC):
         return units
 
 
-def _unit_length(units: list[Tensor], probe: Probe) -> list[Tensor]:
+def _unit_length(units: list[Tensor], probe: NoisedBatch) -> list[Tensor]:
     """Each timestep's gradient divided by its norm over all layers."""
     squares = torch.stack([layer.double().square().sum(1) for layer in units])
     norms = squares.sum(0).sqrt()
@@ -200,7 +202,7 @@ def _unit_length(units: list[Tensor], probe: Probe) -> list[Tensor]:
         i = int(norms.argmin())
         raise NumericsError(
             f"Image {probe.image_id} has gradient norm {norms[i].item()} at timestep "
-            f"{int(probe.t[i * probe.draws])}, so it cannot be normalised. Use normalise='none' or "
+            f"{int(probe.t[i * probe.draws])}, so it cannot be normalized. Use normalize='none' or "
             "other timesteps."
         )
     return [layer / norms.float()[:, None] for layer in units]

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from creditline.diffusion.denoiser import Batch
 from creditline.errors import ModelError
 from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.engine import Engine, Work
+from creditline.gradients.engine import Engine, OperationCount
 from creditline.gradients.parameters import Layer, differentiable
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
-from creditline.gradients.projection.base import Gathering
-from creditline.gradients.segments import Segments
-from creditline.gradients.tables import Table, copied, is_table
-from creditline.gradients.taps import Kept, Tap, tap_of
+from creditline.gradients.projection.base import GradientSink
+from creditline.gradients.segments import EvaluationSegments
+from creditline.gradients.tables import ParameterTable, copied, is_table
+from creditline.gradients.taps import LayerGradient, TopScoreSplit, tap_of
 
 PASSES = 4
 TOLERANCE = 1e-3
@@ -85,13 +85,13 @@ class HookEngine(Engine):
                 )
         self._verified = True
 
-    def gather(self, work: Sequence[Work], gathering: Gathering) -> None:
+    def gather(self, work: Sequence[OperationCount], gathering: GradientSink) -> None:
         with differentiable(self.denoiser.module, self.rest) as parameters:
             rest = [p for layer in parameters for p in layer]
             for chunk in self._passes(work):
                 self._pass(work, chunk, gathering, rest)
 
-    def _passes(self, work: Sequence[Work]) -> Iterator[Chunk]:
+    def _passes(self, work: Sequence[OperationCount]) -> Iterator[Chunk]:
         """The work in passes; a gradient of more evaluations than fit takes several."""
         chunk: Chunk = []
         room = self.microbatch
@@ -105,12 +105,16 @@ class HookEngine(Engine):
         yield chunk
 
     def _pass(
-        self, work: Sequence[Work], chunk: Chunk, gathering: Gathering, rest: list[Tensor]
+        self,
+        work: Sequence[OperationCount],
+        chunk: Chunk,
+        gathering: GradientSink,
+        rest: list[Tensor],
     ) -> None:
         """Add the gradients of one pass, summed over evaluations."""
         evaluations = join([work[i][0][part] for i, part in chunk])
-        segments = Segments(tuple(len(part) for _, part in chunk))
-        first = chunk[0][0]  # of neighbours, each of them once
+        segments = EvaluationSegments(tuple(len(part) for _, part in chunk))
+        first = chunk[0][0]  # of neighbors, each of them once
 
         def add(name: str, segment: int, values: Tensor) -> None:
             gathering.add(name, first + segment, values)
@@ -127,7 +131,7 @@ class HookEngine(Engine):
 
     @contextmanager
     def _hooked(
-        self, segments: Segments, add: Callable[[str, int, Tensor], None]
+        self, segments: EvaluationSegments, add: Callable[[str, int, Tensor], None]
     ) -> Iterator[list[Tensor]]:
         """Hooks in place; yields the outputs from which gradients have to be asked.
 
@@ -137,7 +141,7 @@ class HookEngine(Engine):
         leaves: list[Tensor] = []
         n = sum(segments.lengths)
 
-        def hook(tap: Tap) -> Any:
+        def hook(tap: LayerGradient) -> Any:
             def forward(_: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor | None:
                 x: Tensor = next(iter((*args, *kwargs.values())))
                 if len(output) % n:
@@ -158,16 +162,16 @@ class HookEngine(Engine):
 
             return forward
 
-        def backward(tap: Tap, kept: Kept, g: Tensor) -> None:
+        def backward(tap: LayerGradient, kept: TopScoreSplit, g: Tensor) -> None:
             with torch.no_grad():
                 for found in tap.contract(kept, g, segments):
                     add(*found)
 
-        def table(table: Table, leaf: Tensor) -> None:
+        def table(table: ParameterTable, leaf: Tensor) -> None:
             leaves.append(leaf)
             leaf.register_hook(lambda g: add(table.name, 0, total(table, g)))
 
-        def total(table: Table, g: Tensor) -> Tensor:
+        def total(table: ParameterTable, g: Tensor) -> Tensor:
             return self.keep(table.name, segments.sum(g.float().flatten(1)))
 
         handles = [
@@ -184,7 +188,7 @@ class HookEngine(Engine):
 
 def _tapped(
     engine: HookEngine,
-) -> tuple[dict[nn.Module, Tap], tuple[Table, ...], tuple[Layer, ...]]:
+) -> tuple[dict[nn.Module, LayerGradient], tuple[ParameterTable, ...], tuple[Layer, ...]]:
     """A tap for each module that has one, the tables, and the layers of what is left."""
     module = engine.denoiser.module
     named = dict(module.named_parameters())
@@ -203,7 +207,7 @@ def _tapped(
             taps[part] = kind(part, wanted, engine.sides)
             tapped |= set(wanted.values())
             continue
-        found = [Table(part, name) for own, name in wanted.items() if is_table(part, own)]
+        found = [ParameterTable(part, name) for own, name in wanted.items() if is_table(part, own)]
         tables += found
         tapped |= {table.name for table in found}
     rest = []

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import PrincipalSides, Weight
+from creditline.gradients.sides import PrincipalProjection, WeightShape
 
 LARGE = 0.7
 """Of the largest entry of a direction: entries from which on one may decide its sign."""
 
 
 @dataclass(frozen=True, eq=False)
-class Learnt:
+class ProjectionState:
     """What was learnt from the gradients of one model.
 
     Attributes:
@@ -43,7 +43,9 @@ def looked_at(n: int, count: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
 
 
-def learn(layers: Sequence[Layer], rank: int, gradients: Iterable[Sequence[Tensor]]) -> Learnt:
+def learn(
+    layers: Sequence[Layer], rank: int, gradients: Iterable[Sequence[Tensor]]
+) -> ProjectionState:
     """Principal directions and variances.
 
     Args:
@@ -51,18 +53,18 @@ def learn(layers: Sequence[Layer], rank: int, gradients: Iterable[Sequence[Tenso
         rank: most directions of a side.
         gradients: of one image after another, whole and flat, one of shape `(d_l,)` per layer.
     """
-    sums = [_Sums(layer, PrincipalSides.kept((layer,), rank)) for layer in layers]
+    sums = [_LayerMoments(layer, PrincipalProjection.kept((layer,), rank)) for layer in layers]
     for gradient in gradients:
         for one, flat in zip(sums, gradient, strict=True):
             one.add(flat.float().cpu())
     directions = {key: basis for one in sums for key, basis in one.directions().items()}
-    return Learnt(directions, np.array([one.variance() for one in sums]))
+    return ProjectionState(directions, np.array([one.variance() for one in sums]))
 
 
-class _Sums:
+class _LayerMoments:
     """First and second moments of one layer's gradient, second ones in float64."""
 
-    def __init__(self, layer: Layer, weights: Mapping[str, Weight]) -> None:
+    def __init__(self, layer: Layer, weights: Mapping[str, WeightShape]) -> None:
         self.weights = [weights[name] for name in layer.parameters]
         self.sizes = [math.prod(shape) for shape in layer.shapes]
         self.total = torch.zeros(layer.size, dtype=torch.float64)
@@ -114,7 +116,7 @@ def _signs(basis: np.ndarray) -> np.ndarray:
     return np.sign(np.take_along_axis(basis, first[None], axis=0))
 
 
-def _cut(weight: Weight) -> list[tuple[str, int]]:
+def _cut(weight: WeightShape) -> list[tuple[str, int]]:
     """The sides that are not kept whole, and their sizes."""
     if len(weight.shape) == 1:
         return []
@@ -122,6 +124,6 @@ def _cut(weight: Weight) -> list[tuple[str, int]]:
     return [(side, size) for side, size in sizes.items() if kept[side] < size]
 
 
-def _kept(weight: Weight) -> dict[str, int]:
+def _kept(weight: WeightShape) -> dict[str, int]:
     """Directions that are kept of rows, and of columns at each place."""
     return {"left": weight.left, "right": weight.right // weight.shape[2]}

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from creditline.errors import SettingsError
 from creditline.gradients.engine import Engine
-from creditline.gradients.probe import Probe
+from creditline.gradients.probe import NoisedBatch
 from creditline.units import size
 
 MOST_ON_CPU, MOST_ELSEWHERE = 128, 4096
@@ -27,7 +27,7 @@ MARGIN = 1.25
 """For the work space of kernels, which is not seen."""
 
 
-def fitting(engine: Engine, probe: Probe, bound: float) -> int:
+def fitting(engine: Engine, probe: NoisedBatch, bound: float) -> int:
     """The largest pass that stays within a bound, at most as many evaluations as are of use.
 
     The peaks of two small passes are extended in a straight line, and so are those of the way
@@ -58,7 +58,7 @@ def fitting(engine: Engine, probe: Probe, bound: float) -> int:
     return min(most, int((bound - rest) / each))
 
 
-def needs(engine: Engine, probe: Probe) -> tuple[float, float]:
+def needs(engine: Engine, probe: NoisedBatch) -> tuple[float, float]:
     """Bytes of a pass besides the weights: whatever its size, and for each evaluation in it.
 
     With the margin. On tensors of shapes alone (fake ones) they are those of real ones on a CPU.
@@ -69,26 +69,26 @@ def needs(engine: Engine, probe: Probe) -> tuple[float, float]:
     return MARGIN * max(0.0, *(start for start, _ in lines)), each
 
 
-Run = Callable[[Engine, Probe], object]
+TrainingRun = Callable[[Engine, NoisedBatch], object]
 
 
-def _forward(engine: Engine, probe: Probe) -> object:
+def _forward(engine: Engine, probe: NoisedBatch) -> object:
     with torch.enable_grad():
         return engine.values(probe)
 
 
-def _whole(engine: Engine, probe: Probe) -> object:
+def _whole(engine: Engine, probe: NoisedBatch) -> object:
     return engine.means([(probe, torch.arange(len(probe.t)))])
 
 
-def _line(engine: Engine, probe: Probe, run: Run) -> tuple[float, float]:
+def _line(engine: Engine, probe: NoisedBatch, run: TrainingRun) -> tuple[float, float]:
     """Most bytes that a pass holds at once, weights apart: of none, and of each evaluation."""
     (a, b), (small, large) = TRIED, [_peak(engine, probe, n, run) for n in TRIED]
     slope = (large - small) / (b - a)
     return small - a * slope, slope
 
 
-def _peak(engine: Engine, probe: Probe, n: int, run: Run) -> int:
+def _peak(engine: Engine, probe: NoisedBatch, n: int, run: TrainingRun) -> int:
     before = engine.microbatch
     pass_ = probe[torch.zeros(n, dtype=torch.int64)]
     engine.microbatch = n

@@ -30,7 +30,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
-class Probe:
+class NoisedBatch:
     """All evaluations of one image, timestep-major: `u = t * r` of them.
 
     Attributes:
@@ -52,9 +52,9 @@ class Probe:
     draws: int
     weight: Tensor | None = None
 
-    def __getitem__(self, part: Tensor | slice) -> Probe:
+    def __getitem__(self, part: Tensor | slice) -> NoisedBatch:
         """Some evaluations of the image."""
-        return Probe(
+        return NoisedBatch(
             self.image_id,
             self.x0[part],
             self.t[part],
@@ -64,9 +64,9 @@ class Probe:
             None if self.weight is None else self.weight[part],
         )
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Probe:
+    def to(self, device: torch.device, dtype: torch.dtype) -> NoisedBatch:
         """On a device, clean images and noise in another floating type."""
-        return Probe(
+        return NoisedBatch(
             self.image_id,
             self.x0.to(device, dtype),
             self.t.to(device),
@@ -97,10 +97,10 @@ class Probe:
         return places[black], places[~black]
 
 
-def join(probes: Sequence[Probe]) -> Probe:
+def join(probes: Sequence[NoisedBatch]) -> NoisedBatch:
     """The evaluations of several probes as one batch."""
     names = probes[0].condition
-    return Probe(
+    return NoisedBatch(
         ", ".join(probe.image_id for probe in probes),
         torch.cat([probe.x0 for probe in probes]),
         torch.cat([probe.t for probe in probes]),
@@ -111,7 +111,7 @@ def join(probes: Sequence[Probe]) -> Probe:
     )
 
 
-def _joined_weights(probes: Sequence[Probe]) -> Tensor | None:
+def _joined_weights(probes: Sequence[NoisedBatch]) -> Tensor | None:
     """Weights of all evaluations, ones where all of an image counts."""
     if all(probe.weight is None for probe in probes):
         return None
@@ -132,7 +132,7 @@ def expand(
     role: Role,
     trajectories: Sequence[Trajectory | None] | None = None,
     masks: Sequence[Mask | None] | None = None,
-) -> list[Probe]:
+) -> list[NoisedBatch]:
     """One probe for each image of a batch, on the CPU: a pass is moved to its device as a whole.
 
     Args:
@@ -161,7 +161,7 @@ def _expand_one(
     role: Role,
     run: Trajectory | None,
     mask: Mask | None,
-) -> Probe:
+) -> NoisedBatch:
     image_id = batch.ids[i]
     if plan.schedule == "trajectory":
         if run is None:
@@ -183,7 +183,7 @@ def _expand_one(
     if mask is not None:
         places = torch.from_numpy(mask.on((x0.shape[-2], x0.shape[-1])))
         weight = places.expand(len(steps) * plan.draws, 1, -1, -1)
-    return Probe(
+    return NoisedBatch(
         image_id=image_id,
         x0=x0.repeat_interleave(plan.draws, dim=0),
         t=torch.from_numpy(steps).repeat_interleave(plan.draws),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Segments:
+class EvaluationSegments:
     """How the evaluations of a pass belong to the gradients that are wanted.
 
     Attributes:

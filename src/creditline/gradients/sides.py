@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 
 from creditline.fingerprint import key64
-from creditline.gradients.columns import Columns
+from creditline.gradients.columns import PatchSketch
 
 if TYPE_CHECKING:
     from creditline.gradients.parameters import Layer
 
-T = TypeVar("T", Tensor, Columns)
+T = TypeVar("T", Tensor, PatchSketch)
 
 
 @dataclass(frozen=True)
-class Weight:
+class WeightShape:
     """One parameter as a matrix; a vector has no sides and is kept whole.
 
     Attributes:
@@ -49,7 +49,7 @@ class Weight:
         return self.left * self.right
 
 
-class Sides:
+class TwoSidedProjection:
     """Directions of both sides of every weight of some layers.
 
     Each side is a random subspace, the columns of `L` orthonormal but for the factor
@@ -79,10 +79,10 @@ class Sides:
         self._placed: dict[tuple[str, str, torch.device], Any] = {}
 
     @classmethod
-    def kept(cls, layers: Sequence[Layer], rank: int) -> dict[str, Weight]:
+    def kept(cls, layers: Sequence[Layer], rank: int) -> dict[str, WeightShape]:
         """How much of each weight is kept, by parameter name."""
         return {
-            name: Weight(name, (math.prod(shape),), math.prod(shape), 1)
+            name: WeightShape(name, (math.prod(shape),), math.prod(shape), 1)
             if len(shape) < 2
             else cls._weight(name, (shape[0], shape[1], math.prod(shape[2:])), rank)
             for layer in layers
@@ -90,15 +90,15 @@ class Sides:
         }
 
     @classmethod
-    def _weight(cls, name: str, shape: tuple[int, int, int], rank: int) -> Weight:
+    def _weight(cls, name: str, shape: tuple[int, int, int], rank: int) -> WeightShape:
         rows, columns, places = shape
         if places == 1:
             kept = (size if size <= 2 * rank else rank for size in (rows, columns))
-            return Weight(name, shape, *kept)
+            return WeightShape(name, shape, *kept)
         few = max(1, rank // 2)
         right = few if columns > rank else columns * max(1, few // columns)
         right = columns * places if columns * places <= rank else right
-        return Weight(name, shape, rows if rows <= 4 * rank else rank, right)
+        return WeightShape(name, shape, rows if rows <= 4 * rank else rank, right)
 
     def left(self, name: str, device: torch.device) -> Tensor | None:
         """`L` of a weight, float32 of shape `(rows, left)`; None: the side is whole."""
@@ -114,7 +114,7 @@ class Sides:
             return None
         return self._once(name, "right", device, lambda: self._basis(weight, "right"))
 
-    def columns(self, name: str, device: torch.device) -> Columns | None:
+    def columns(self, name: str, device: torch.device) -> PatchSketch | None:
         """What is kept of a convolution's patches; None: all of it."""
         weight = self.weights[name]
         if weight.right == math.prod(weight.shape[1:]):
@@ -167,11 +167,11 @@ class Sides:
         found: T = self._placed[key]
         return found
 
-    def _generator(self, weight: Weight, side: str) -> np.random.Generator:
+    def _generator(self, weight: WeightShape, side: str) -> np.random.Generator:
         key = key64("two-sided", self.seed, weight.name, side)
         return np.random.Generator(np.random.Philox(key=key))
 
-    def _basis(self, weight: Weight, side: str) -> Tensor:
+    def _basis(self, weight: WeightShape, side: str) -> Tensor:
         """Directions of one side, float32 of shape `(size, kept)`."""
         size, kept = {
             "left": (weight.shape[0], weight.left),
@@ -182,15 +182,15 @@ class Sides:
         basis *= np.sign(np.diagonal(upper)) * math.sqrt(size / kept)
         return torch.from_numpy(basis.astype(np.float32))
 
-    def _columns(self, weight: Weight) -> Columns:
+    def _columns(self, weight: WeightShape) -> PatchSketch:
         _, channels, places = weight.shape
         if places == 1:
-            return Columns.everywhere(self._basis(weight, "right"), 1)
+            return PatchSketch.everywhere(self._basis(weight, "right"), 1)
         generator = self._generator(weight, "right")
-        return Columns.draw(generator, channels, weight.right, places, self.rank)
+        return PatchSketch.draw(generator, channels, weight.right, places, self.rank)
 
 
-class PrincipalSides(Sides):
+class PrincipalProjection(TwoSidedProjection):
     """The directions of either side along which gradients of images differ most.
 
     Orthonormal and not scaled: what they leave out is left out of inner products, too. A side keeps
@@ -209,23 +209,23 @@ class PrincipalSides(Sides):
         self._directions = directions
 
     @classmethod
-    def _weight(cls, name: str, shape: tuple[int, int, int], rank: int) -> Weight:
+    def _weight(cls, name: str, shape: tuple[int, int, int], rank: int) -> WeightShape:
         rows, columns, places = shape
-        return Weight(name, shape, min(rows, rank), places * min(columns, -(-rank // places)))
+        return WeightShape(name, shape, min(rows, rank), places * min(columns, -(-rank // places)))
 
-    def _basis(self, weight: Weight, side: str) -> Tensor:
+    def _basis(self, weight: WeightShape, side: str) -> Tensor:
         return torch.from_numpy(self._directions[f"{weight.name}/{side}"])
 
-    def _columns(self, weight: Weight) -> Columns:
-        return Columns.everywhere(self._basis(weight, "right"), weight.shape[2])
+    def _columns(self, weight: WeightShape) -> PatchSketch:
+        return PatchSketch.everywhere(self._basis(weight, "right"), weight.shape[2])
 
 
-def kept_sizes(layers: Sequence[Layer], sides: Sides | None) -> list[int]:
+def kept_sizes(layers: Sequence[Layer], sides: TwoSidedProjection | None) -> list[int]:
     """Numbers that are kept of each layer's gradient; without sides all of them."""
     return [sum(size for _, size in kept_parts(layer, sides)) for layer in layers]
 
 
-def kept_parts(layer: Layer, sides: Sides | None) -> Iterator[tuple[str, int]]:
+def kept_parts(layer: Layer, sides: TwoSidedProjection | None) -> Iterator[tuple[str, int]]:
     """Parameters of a layer in order, and how many numbers are kept of each one's gradient."""
     for name, shape in zip(layer.parameters, layer.shapes, strict=True):
         yield name, math.prod(shape) if sides is None else sides.weights[name].size

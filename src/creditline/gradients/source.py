@@ -15,21 +15,21 @@ from torch import Tensor
 from creditline.allocator import freed_memory_kept
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
-from creditline.diffusion.encoded import Encoded
+from creditline.diffusion.encoded import EncodingCache
 from creditline.diffusion.families import LatentDenoiser
 from creditline.errors import ModelError
 from creditline.executor import one_thread
 from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.engine import Engine, Parts
+from creditline.gradients.engine import Engine, Reduction
 from creditline.gradients.hooks import HookEngine
-from creditline.gradients.learnt import Learnt, learn, looked_at
+from creditline.gradients.learnt import ProjectionState, learn, looked_at
 from creditline.gradients.memory import fitting
 from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan, Role
-from creditline.gradients.probe import Probe, Trajectory, expand
+from creditline.gradients.probe import NoisedBatch, Trajectory, expand
 from creditline.gradients.projection import Projector, build, dimension
-from creditline.gradients.projection.base import Streaming
-from creditline.gradients.sides import Sides, kept_sizes
+from creditline.gradients.projection.base import StreamingProjector
+from creditline.gradients.sides import TwoSidedProjection, kept_sizes
 from creditline.gradients.spec import FeatureSpec
 from creditline.kernels import exact_kernels
 from creditline.progress import Progress
@@ -90,9 +90,9 @@ class GradientSource:
         self.dim = dimension(spec.projection, self.layers)
         self.models = len(self.denoisers)
         self.halves = spec.has_halves
-        self.parts: Parts = "halves" if self.halves else "whole"
+        self.parts: Reduction = "halves" if self.halves else "whole"
         self.learns = spec.projection.learns
-        self.learnt: tuple[Learnt, ...] = ()
+        self.learnt: tuple[ProjectionState, ...] = ()
         self.engines: tuple[Engine, ...] = ()
         self._fitted: list[Engine] = []
         if not self.learns:
@@ -132,7 +132,7 @@ class GradientSource:
                 learnt.append(learn(self.layers, self.spec.projection.rank, found))
         self.use(learnt)
 
-    def use(self, learnt: Sequence[Learnt]) -> None:
+    def use(self, learnt: Sequence[ProjectionState]) -> None:
         """Take what was learnt before, one for each model; they share the layout."""
         shares = np.stack([one.variances / (one.variances.sum() or 1.0) for one in learnt])
         self.learnt = tuple(replace(one, variances=shares.mean(0)) for one in learnt)
@@ -148,7 +148,7 @@ class GradientSource:
         latent = [x for x in self.denoisers if isinstance(x, LatentDenoiser) and x.encoders()]
         try:
             for denoiser in latent:
-                denoiser.encoded = Encoded(folder, denoiser.encoders())
+                denoiser.encoded = EncodingCache(folder, denoiser.encoders())
             yield
         finally:
             for denoiser in latent:
@@ -160,7 +160,7 @@ class GradientSource:
         indices: Sequence[int],
         role: Role = "train",
         trajectories: Sequence[Trajectory | None] | None = None,
-        parts: Parts = "whole",
+        parts: Reduction = "whole",
     ) -> np.ndarray:
         """Features of some images.
 
@@ -202,7 +202,7 @@ class GradientSource:
 
     def _streams(self, projector: Projector) -> bool:
         """Whether gradients are projected as they come, instead of waiting for each other."""
-        return isinstance(projector, Streaming) and self.spec.normalise == "none"
+        return isinstance(projector, StreamingProjector) and self.spec.normalize == "none"
 
     def _exact(self) -> AbstractContextManager[None]:
         return exact_kernels(self.denoisers[0].device, self.spec.precision)
@@ -233,16 +233,16 @@ class GradientSource:
     def _evaluations(self) -> int:
         """Of each gradient that has to be taken by itself."""
         plan = self.spec.plan
-        if self.spec.normalise == "timestep":
+        if self.spec.normalize == "timestep":
             return plan.draws
         return plan.evaluations // (1 + self.halves)
 
-    def _made(self, kind: type[E], denoiser: Denoiser, sides: Sides | None) -> E:
+    def _made(self, kind: type[E], denoiser: Denoiser, sides: TwoSidedProjection | None) -> E:
         spec = self.spec
-        settings = spec.objective, spec.normalise, sides, spec.batch_size or 1, spec.precision
+        settings = spec.objective, spec.normalize, sides, spec.batch_size or 1, spec.precision
         return kind(denoiser, self.layers, *settings)
 
-    def fit(self, engine: Engine, probe: Probe) -> None:
+    def fit(self, engine: Engine, probe: NoisedBatch) -> None:
         """Give an engine as large passes as memory allows, once.
 
         Args:
@@ -267,7 +267,9 @@ class GradientSource:
             yield [layer[0, 0] for layer in engine.gradients(probes)]
             bar.advance()
 
-    def _project(self, engine: Engine, probes: Sequence[Probe], parts: Parts) -> np.ndarray:
+    def _project(
+        self, engine: Engine, probes: Sequence[NoisedBatch], parts: Reduction
+    ) -> np.ndarray:
         """Features of shape `(b, units, k)` from one model."""
         features: list[Tensor] = []
         size = self.batch(len(probes[0].t))
@@ -279,9 +281,9 @@ class GradientSource:
             return found
         return _mean_and_error(found, np.array([self._sizes(probe) for probe in probes]))
 
-    def _sizes(self, probe: Probe) -> tuple[int, int]:
+    def _sizes(self, probe: NoisedBatch) -> tuple[int, int]:
         """How many independent parts each half averages."""
-        if self.spec.normalise == "timestep":
+        if self.spec.normalize == "timestep":
             t = len(probe.t) // probe.draws
             return -(-t // 2), t // 2
         first, second = probe.halves()
@@ -295,7 +297,7 @@ def _probes(
     plan: NoisePlan,
     role: Role,
     trajectories: Sequence[Trajectory | None] | None = None,
-) -> list[Probe]:
+) -> list[NoisedBatch]:
     """Some images of a set, with their masks, expanded."""
     batch = denoiser.encode(images, indices)
     masks = None if images.masks is None else [images.masks[i] for i in indices]

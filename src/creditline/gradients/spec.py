@@ -13,7 +13,7 @@ from creditline.gradients.projection import Projection
 from creditline.settings import require, setting
 from creditline.units import bytes_of
 
-NORMALISATIONS = ("none", "timestep")
+NORMALIZATIONS = ("none", "timestep")
 ENGINES = ("auto", "hooks", "autograd")
 
 
@@ -21,7 +21,7 @@ ENGINES = ("auto", "hooks", "autograd")
 class FeatureSpec:
     """Feature `phi(x) = P mean_{t, eps} grad_theta f(x, t, eps)` (D-TRAK, section 2.2).
 
-    With `normalise="timestep"` the gradient of each timestep, averaged over its draws, is divided
+    With `normalize="timestep"` the gradient of each timestep, averaged over its draws, is divided
     by its Euclidean norm before the mean over timesteps (as in ReTrac and DAS): norms differ by
     orders of magnitude between timesteps, and a few would dominate.
 
@@ -37,7 +37,7 @@ class FeatureSpec:
         "parameters to differentiate: trained (adapters, where there are any), adapters, "
         "cross-attention, or comma-separated shell patterns, '!' excludes",
     )
-    normalise: Literal["none", "timestep"] = setting(
+    normalize: Literal["none", "timestep"] = setting(
         "none", "give the gradient of each timestep unit norm before averaging"
     )
     engine: Literal["auto", "hooks", "autograd"] = setting(
@@ -55,8 +55,8 @@ class FeatureSpec:
     )
 
     def __post_init__(self) -> None:
-        if self.normalise not in NORMALISATIONS:
-            raise unknown("normalisation", self.normalise, NORMALISATIONS)
+        if self.normalize not in NORMALIZATIONS:
+            raise unknown("normalization", self.normalize, NORMALIZATIONS)
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         if self.precision not in PRECISIONS:
@@ -72,4 +72,4 @@ class FeatureSpec:
 
     def halvable(self, timesteps: int, draws: int) -> bool:
         """Whether so many evaluations of an image can be parted into two halves."""
-        return timesteps * (1 if self.normalise == "timestep" else draws) >= 2
+        return timesteps * (1 if self.normalize == "timestep" else draws) >= 2

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import Sides, kept_parts, kept_sizes
+from creditline.gradients.sides import TwoSidedProjection, kept_parts, kept_sizes
 
 
-class Sums:
+class GradientAccumulator:
     """What is kept of gradients, each multiplied by a factor of its own.
 
     What comes first to a place is written there and what comes later added, so that no room is
@@ -23,7 +23,9 @@ class Sums:
         factors: one for each gradient, float32 of shape `(n,)`, on the device of the gradients.
     """
 
-    def __init__(self, layers: Sequence[Layer], sides: Sides | None, factors: Tensor) -> None:
+    def __init__(
+        self, layers: Sequence[Layer], sides: TwoSidedProjection | None, factors: Tensor
+    ) -> None:
         self._factors = factors[:, None]
         sizes, n = kept_sizes(layers, sides), len(factors)
         self._layers = [torch.empty(n, size, device=factors.device) for size in sizes]
@@ -54,7 +56,7 @@ class Sums:
 
 
 def _places(
-    layers: Sequence[Layer], sides: Sides | None
+    layers: Sequence[Layer], sides: TwoSidedProjection | None
 ) -> Iterator[tuple[str, tuple[int, slice]]]:
     """Where each parameter's numbers lie: layer and part of it."""
     for index, layer in enumerate(layers):

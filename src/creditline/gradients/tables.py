@@ -20,7 +20,7 @@ OWNERS = ("BasicTransformerBlock", "PixArtTransformer2DModel")
 
 
 @dataclass(frozen=True)
-class Table:
+class ParameterTable:
     """A parameter whose gradient is taken by evaluations.
 
     Attributes:
@@ -40,7 +40,7 @@ def is_table(module: nn.Module, own: str) -> bool:
 
 @contextmanager
 def copied(
-    tables: Sequence[Table], n: int, made: Callable[[Table, Tensor], None]
+    tables: Sequence[ParameterTable], n: int, made: Callable[[ParameterTable, Tensor], None]
 ) -> Iterator[None]:
     """Meanwhile a table gives each of `n` evaluations a copy.
 
@@ -52,7 +52,7 @@ def copied(
     before = [table.module._parameters[OWN] for table in tables]
     try:
         for table, parameter in zip(tables, before, strict=True):
-            stand_in: Any = parameter.detach().as_subclass(_Copied)  # type: ignore[union-attr]
+            stand_in: Any = parameter.detach().as_subclass(_RepeatedTable)  # type: ignore[union-attr]
             stand_in.table, stand_in.n, stand_in.made = table, n, made
             table.module._parameters[OWN] = stand_in
         yield
@@ -61,14 +61,14 @@ def copied(
             table.module._parameters[OWN] = parameter
 
 
-class _Copied(Tensor):
+class _RepeatedTable(Tensor):
     """Stands in for a table: `[None]` is a leaf with a row for every evaluation."""
 
     # Results are plain tensors.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-    table: Table
+    table: ParameterTable
     n: int
-    made: Callable[[Table, Tensor], None]
+    made: Callable[[ParameterTable, Tensor], None]
 
     def __getitem__(self, index: Any) -> Tensor:
         if index is not None:

@@ -17,21 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
-from creditline.gradients.columns import Columns, windows
-from creditline.gradients.segments import Segments
-from creditline.gradients.sides import Sides
+from creditline.gradients.columns import PatchSketch, windows
+from creditline.gradients.segments import EvaluationSegments
+from creditline.gradients.sides import TwoSidedProjection
 
-Kept = tuple[Tensor, ...]
+TopScoreSplit = tuple[Tensor, ...]
 """What a tap remembers between the two ways."""
 
-Found = Iterator[tuple[str, int, Tensor]]
+SearchResult = Iterator[tuple[str, int, Tensor]]
 """A parameter's name, a segment, and gradients of that one and those behind it, `(some, size)`."""
 
 MANY = 4096
 """Places of a gradient from which on a convolution of its own is worth a call."""
 
 
-class Tap(ABC):
+class LayerGradient(ABC):
     """One module's parameters.
 
     Args:
@@ -42,7 +42,9 @@ class Tap(ABC):
 
     kinds: ClassVar[tuple[type[nn.Module], ...]]
 
-    def __init__(self, module: Any, names: Mapping[str, str], sides: Sides | None) -> None:
+    def __init__(
+        self, module: Any, names: Mapping[str, str], sides: TwoSidedProjection | None
+    ) -> None:
         self.module, self.names, self.sides = module, dict(names), sides
 
     @property
@@ -55,12 +57,14 @@ class Tap(ABC):
         """Whether the module works as the tap reckons; a subclass may do otherwise."""
         return type(module) in cls.kinds
 
-    def keep(self, x: Tensor, y: Tensor) -> Kept:
+    def keep(self, x: Tensor, y: Tensor) -> TopScoreSplit:
         """What has to be remembered of the module's input and output: the input."""
         return (x,)
 
     @abstractmethod
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
+    def contract(
+        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
+    ) -> SearchResult:
         """Gradients summed over each segment; those of one parameter come in order."""
 
     def _left(self, device: torch.device) -> Tensor | None:
@@ -76,16 +80,18 @@ class Tap(ABC):
         return self.sides.right(self.names["weight"], device)
 
 
-class LinearTap(Tap):
+class LinearGradient(LayerGradient):
     """`y = x W' + b` over any number of places: `dW = sum g x'`."""
 
     kinds = (nn.Linear,)
 
-    def keep(self, x: Tensor, y: Tensor) -> Kept:
+    def keep(self, x: Tensor, y: Tensor) -> TopScoreSplit:
         right = self._right(x.device)
         return (x if right is None else x @ right.to(x.dtype),)
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
+    def contract(
+        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
+    ) -> SearchResult:
         a, g = _places(kept[0]), _places(g)
         if "bias" in self.names:
             yield self.names["bias"], 0, segments.sum(g.float().sum(1))
@@ -95,7 +101,7 @@ class LinearTap(Tap):
             yield self.names["weight"], 0, segments.outer(g.float(), a.float()).flatten(1)
 
 
-class ConvTap(Tap):
+class ConvGradient(LayerGradient):
     """A convolution is a linear map of patches, of which a few columns are kept.
 
     With groups, every group has its own output rows and its own patches, but the same columns.
@@ -108,7 +114,7 @@ class ConvTap(Tap):
         plain = super().fits(module)
         return plain and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
-    def keep(self, x: Tensor, y: Tensor) -> Kept:
+    def keep(self, x: Tensor, y: Tensor) -> TopScoreSplit:
         """The input, or columns of its patches, `(n, groups, m, h, w)`, if they are fewer numbers.
 
         Columns that are taken on the way back are still in the caches when they are contracted.
@@ -116,7 +122,9 @@ class ConvTap(Tap):
         columns = self._columns(x.device)
         return (columns.of_input(x, self.module) if columns is not None and columns.thin else x,)
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
+    def contract(
+        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
+    ) -> SearchResult:
         module, shape = self.module, g.shape[2:]
         g = g.flatten(2)  # (n, rows, places)
         if "bias" in self.names:
@@ -132,7 +140,9 @@ class ConvTap(Tap):
             outer = outer if left is None else outer.sum(1, keepdim=True)
             yield self.names["weight"], first, outer.flatten(1)
 
-    def _outer(self, a: Tensor, g: Tensor, segments: Segments) -> Iterator[tuple[int, Tensor]]:
+    def _outer(
+        self, a: Tensor, g: Tensor, segments: EvaluationSegments
+    ) -> Iterator[tuple[int, Tensor]]:
         """`sum g a'` of every group, with `a` what is kept of the patches.
 
         Args:
@@ -157,12 +167,14 @@ class ConvTap(Tap):
             seen = windows(a.float().unflatten(1, (module.groups, -1)), module)
             yield 0, _outer(g, seen, segments)
 
-    def _columns(self, device: torch.device) -> Columns | None:
+    def _columns(self, device: torch.device) -> PatchSketch | None:
         if self.sides is None or "weight" not in self.names:
             return None
         return self.sides.columns(self.names["weight"], device)
 
-    def _by_convolution(self, g: Tensor, x: Tensor, segments: Segments) -> Iterator[Tensor]:
+    def _by_convolution(
+        self, g: Tensor, x: Tensor, segments: EvaluationSegments
+    ) -> Iterator[Tensor]:
         """The weight gradient of a convolution for each segment, `(1, groups, o, i * places)`."""
         module, lengths, (groups, o) = self.module, segments.lengths, g.shape[1:3]
         settings = module.stride, module.padding, module.dilation, groups
@@ -172,7 +184,7 @@ class ConvTap(Tap):
             yield found.reshape(1, groups, o, -1)
 
 
-class GroupNormTap(Tap):
+class GroupNormGradient(LayerGradient):
     """`y = w x̂ + b` by channel: `dw = sum g x̂` and `db = sum g` over places, in one pass of both.
 
     The mean and scale of the input are those that autograd has kept for its own pass back.
@@ -180,7 +192,7 @@ class GroupNormTap(Tap):
 
     kinds = (nn.GroupNorm,)
 
-    def keep(self, x: Tensor, y: Tensor) -> Kept:
+    def keep(self, x: Tensor, y: Tensor) -> TopScoreSplit:
         node = y.grad_fn
         if type(node).__name__ != "NativeGroupNormBackward0":  # nothing before it is differentiable
             groups, eps = self.module.num_groups, self.module.eps
@@ -189,7 +201,9 @@ class GroupNormTap(Tap):
             return x, mean, scale
         return x, node._saved_result1, node._saved_result2  # type: ignore[union-attr]
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
+    def contract(
+        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
+    ) -> SearchResult:
         x, mean, scale = (part.float().contiguous() for part in kept)
         n, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
         # All images as if they were channels of one, whose gradients come channel by channel.
@@ -203,12 +217,14 @@ class GroupNormTap(Tap):
             yield name, 0, segments.sum(sums[own].view(n, channels))
 
 
-class LayerNormTap(Tap):
-    """`y = w x̂ + b` over the last dimensions, with the normalised input reckoned once more."""
+class LayerNormGradient(LayerGradient):
+    """`y = w x̂ + b` over the last dimensions, with the normalized input reckoned once more."""
 
     kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.LayerNorm,)
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
+    def contract(
+        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
+    ) -> SearchResult:
         found = {}
         if "bias" in self.names:
             found[self.names["bias"]] = segments.sum(self._over_places(g))
@@ -224,7 +240,7 @@ class LayerNormTap(Tap):
         return _places(x.flatten(-len(self._shape))).float().sum(1)
 
     def _hat(self, x: Tensor) -> Tensor:
-        """The normalised input."""
+        """The normalized input."""
         return functional.layer_norm(x, self._shape, None, None, self.module.eps)
 
     @property
@@ -232,7 +248,7 @@ class LayerNormTap(Tap):
         return tuple(self.module.normalized_shape)
 
 
-class RMSNormTap(LayerNormTap):
+class RMSNormGradient(LayerNormGradient):
     """`x̂ = x / sqrt(mean x² + eps)` (Zhang & Sennrich, 2019): torch's, and that of diffusers."""
 
     kinds = (nn.RMSNorm,)
@@ -254,7 +270,7 @@ class RMSNormTap(LayerNormTap):
         return tuple(self.module.weight.shape)
 
 
-class EmbeddingTap(Tap):
+class EmbeddingGradient(LayerGradient):
     """A linear map of a one-hot input: its left side is a look-up of rows."""
 
     kinds = (nn.Embedding,)
@@ -268,7 +284,9 @@ class EmbeddingTap(Tap):
             or module.sparse
         )
 
-    def contract(self, kept: Kept, g: Tensor, segments: Segments) -> Found:
+    def contract(
+        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
+    ) -> SearchResult:
         left, right = self._left(g.device), self._right(g.device)
         (seen,) = kept
         rows = seen.flatten(1) if seen.ndim > 1 else seen[:, None]
@@ -279,13 +297,13 @@ class EmbeddingTap(Tap):
         yield self.names["weight"], 0, segments.outer(one_hot, a.float()).flatten(1)
 
 
-TAPS: tuple[type[Tap], ...] = (
-    *(LinearTap, ConvTap, EmbeddingTap),
-    *(GroupNormTap, LayerNormTap, RMSNormTap),
+TAPS: tuple[type[LayerGradient], ...] = (
+    *(LinearGradient, ConvGradient, EmbeddingGradient),
+    *(GroupNormGradient, LayerNormGradient, RMSNormGradient),
 )
 
 
-def tap_of(module: nn.Module) -> type[Tap] | None:
+def tap_of(module: nn.Module) -> type[LayerGradient] | None:
     """The tap for a module; None: only autograd knows its gradient."""
     return next((tap for tap in TAPS if tap.fits(module)), None)
 
@@ -295,7 +313,7 @@ def _places(x: Tensor) -> Tensor:
     return x.flatten(1, -2) if x.ndim > 2 else x[:, None]
 
 
-def _outer(g: Tensor, a: Tensor, segments: Segments) -> Tensor:
+def _outer(g: Tensor, a: Tensor, segments: EvaluationSegments) -> Tensor:
     """`sum g a'` over places and the evaluations of each segment, in every group.
 
     Args:

@@ -16,7 +16,7 @@ from creditline.allocator import freed_memory_kept
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import CreditlineError
-from creditline.gradients.engine import Parts
+from creditline.gradients.engine import Reduction
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
 from creditline.gradients.source import GradientSource
@@ -34,13 +34,13 @@ MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # picture and facts, about
 
 
-class Source(Protocol):
+class FeatureExtractor(Protocol):
     """Where features come from: gradients, pixels or an encoder."""
 
     dim: int
     models: int
     halves: bool
-    parts: Parts
+    parts: Reduction
 
     def check(self, images: ImageSet) -> None:
         """Raise before long work if the images do not fit."""
@@ -51,7 +51,7 @@ class Source(Protocol):
         indices: Sequence[int],
         role: Role = "train",
         trajectories: Sequence[Trajectory | None] | None = None,
-        parts: Parts = "whole",
+        parts: Reduction = "whole",
     ) -> np.ndarray:
         """Features, float32 of shape `(b, units, C, k)`."""
 
@@ -73,7 +73,7 @@ def usual_rows(models: Sequence[Denoiser]) -> int:
 
 def build(
     folder: Path,
-    source: Source,
+    source: FeatureExtractor,
     images: ImageSet,
     request: Mapping[str, Any],
     facts: Mapping[str, Any],
@@ -124,7 +124,7 @@ def clear(store: Store) -> None:
 
 def extract(
     store: Store,
-    source: Source,
+    source: FeatureExtractor,
     images: ImageSet,
     workers: int,
     shard_rows: int,
@@ -167,14 +167,14 @@ def extract(
     return len(shards)
 
 
-def _keeping(source: Source, folder: Path | None) -> AbstractContextManager[None]:
+def _keeping(source: FeatureExtractor, folder: Path | None) -> AbstractContextManager[None]:
     """Latents and text embeddings kept in a folder meanwhile, by a source that has them."""
     if folder is None or not isinstance(source, GradientSource):
         return nullcontext()
     return source.keeping(folder)
 
 
-def _require_space(folder: Path, source: Source, images: int) -> None:
+def _require_space(folder: Path, source: FeatureExtractor, images: int) -> None:
     numbers = source.models * source.dim * (1 + source.halves)
     needed = int(images * (numbers * 2 + BYTES_PER_IMAGE) * MARGIN)
     free = shutil.disk_usage(folder).free
@@ -185,7 +185,7 @@ def _require_space(folder: Path, source: Source, images: int) -> None:
         )
 
 
-def _extract_shard(shared: tuple[Source, ImageSet, Store, int], shard: Shard) -> None:
+def _extract_shard(shared: tuple[FeatureExtractor, ImageSet, Store, int], shard: Shard) -> None:
     source, images, store, first = shared
     indices = range(shard.start, shard.stop)
     features = source.extract(images, indices, parts=source.parts)

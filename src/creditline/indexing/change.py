@@ -28,20 +28,20 @@ from creditline.data.image_set import ImageSet, duplicates
 from creditline.errors import DataError
 from creditline.features import Features
 from creditline.indexing import spectra
-from creditline.indexing.build import Source, clear, extract
+from creditline.indexing.build import FeatureExtractor, clear, extract
 from creditline.indexing.fitted import HALVES
 from creditline.indexing.sources import images_of
-from creditline.indexing.state import State
+from creditline.indexing.state import IndexState
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest
-from creditline.methods.noise import HalfFeatures, halves
+from creditline.methods.noise import HalfNoiseFeatures, halves
 from creditline.settings import require, to_dict
 
 Update = Callable[[Spectrum, Features, Features, int, bool], Spectrum | None]
-"""From a spectrum, the table before and after, the model and whether it is centred; None: fit."""
+"""From a spectrum, the table before and after, the model and whether it is centered; None: fit."""
 
 
-def add(state: State, source: Source, images: ImageSet, workers: int = 1) -> None:
+def add(state: IndexState, source: FeatureExtractor, images: ImageSet, workers: int = 1) -> None:
     """Append images to an index and update what is fitted to it.
 
     Args:
@@ -68,16 +68,16 @@ def add(state: State, source: Source, images: ImageSet, workers: int = 1) -> Non
     count = extract(store, source, images, workers, rows, store.next_key())
 
     def update(
-        spectrum: Spectrum, _: Features, after: Features, model: int, centre: bool
+        spectrum: Spectrum, _: Features, after: Features, model: int, center: bool
     ) -> Spectrum | None:
-        return added(spectrum, after, model, n, centre, state.memory)
+        return added(spectrum, after, model, n, center, state.memory)
 
     version = store.append(count)
     _change(state, version, update, ("added", images.ids))
     clear(store)
 
 
-def remove(state: State, rows: Sequence[int] | np.ndarray, purge: bool = False) -> None:
+def remove(state: IndexState, rows: Sequence[int] | np.ndarray, purge: bool = False) -> None:
     """Take images out of an index and update what is fitted to it.
 
     Args:
@@ -101,9 +101,9 @@ def remove(state: State, rows: Sequence[int] | np.ndarray, purge: bool = False) 
     )
 
     def update(
-        spectrum: Spectrum, before: Features, _: Features, model: int, centre: bool
+        spectrum: Spectrum, before: Features, _: Features, model: int, center: bool
     ) -> Spectrum | None:
-        return removed(spectrum, before, model, gone, centre, state.memory)
+        return removed(spectrum, before, model, gone, center, state.memory)
 
     ids = state.store.facts()["id"]
     version = state.store.delete(gone, purge)
@@ -171,7 +171,9 @@ def _require_alike(manifest: Manifest, images: ImageSet) -> None:
         )
 
 
-def _change(state: State, version: int, update: Update, what: tuple[str, Sequence[str]]) -> Store:
+def _change(
+    state: IndexState, version: int, update: Update, what: tuple[str, Sequence[str]]
+) -> Store:
     """Write what is fitted to the new version of the table, then the manifest that names it."""
     old, request = state.store, state.manifest.request
     store = Store(old.folder, old.models, old.dim, old.halves, version, old.masked)
@@ -190,7 +192,7 @@ def _change(state: State, version: int, update: Update, what: tuple[str, Sequenc
         "changes": [*state.manifest.facts.get("changes", []), change],
     }
     manifest = replace(state.manifest, request=request, facts=noted)
-    after = State(state.folder, manifest, state.memory)
+    after = IndexState(state.folder, manifest, state.memory)
     _update_spectra(state, after, update)
     manifest.write(state.folder)
     if after.fitted.folder != state.fitted.folder:
@@ -198,16 +200,16 @@ def _change(state: State, version: int, update: Update, what: tuple[str, Sequenc
     return store
 
 
-def _update_spectra(before: State, after: State, update: Update) -> None:
+def _update_spectra(before: IndexState, after: IndexState, update: Update) -> None:
     """Bring every spectrum that is there up to date; the rest is fitted when it is asked for.
 
-    So are spectra of halves that are not centred, since what the halves have in common has moved.
+    So are spectra of halves that are not centered, since what the halves have in common has moved.
     """
     old, new = before.features, after.features
-    for centre in (True, False):
-        found = spectra.load(before.fitted.folder, centre)
+    for center in (True, False):
+        found = spectra.load(before.fitted.folder, center)
         if found is not None:
-            _save_updated(after.fitted.folder, centre, "", found, old, new, update)
+            _save_updated(after.fitted.folder, center, "", found, old, new, update)
     if old.errors is None or new.errors is None:
         return
     whence, frames = halves(old, old.errors), halves(new, new.errors)
@@ -216,20 +218,20 @@ def _update_spectra(before: State, after: State, update: Update) -> None:
         if found is not None:
             shift = was.sign * (was.common - frame.common)
             found = [moved(spectrum, by) for spectrum, by in zip(found, shift, strict=True)]
-            there = HalfFeatures(old, old.errors, frame.common, frame.sign)
+            there = HalfNoiseFeatures(old, old.errors, frame.common, frame.sign)
             _save_updated(after.fitted.folder, True, part, found, there, frame, update)
 
 
 def _save_updated(
     folder: Path,
-    centre: bool,
+    center: bool,
     part: str,
     found: Sequence[Spectrum],
     before: Features,
     after: Features,
     update: Update,
 ) -> None:
-    changed = [update(spectrum, before, after, c, centre) for c, spectrum in enumerate(found)]
+    changed = [update(spectrum, before, after, c, center) for c, spectrum in enumerate(found)]
     kept = [spectrum for spectrum in changed if spectrum is not None]
     if len(kept) == len(changed):
-        spectra.save(folder, centre, part, kept)
+        spectra.save(folder, center, part, kept)

@@ -8,8 +8,8 @@ from typing import Any
 
 from creditline.data.spec import ImageSpec
 from creditline.errors import DataError, SettingsError
-from creditline.gradients.engine import Parts
-from creditline.indexing.build import Source
+from creditline.gradients.engine import Reduction
+from creditline.indexing.build import FeatureExtractor
 from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, gather
 from creditline.indexing.sources import load_source
 from creditline.manifest import Manifest
@@ -37,7 +37,7 @@ class Extractor:
     ) -> None:
         self.folder, self.manifest = folder, manifest
         self._given, self._encoder, self._device = models, encoder, device
-        self._source: tuple[Any, Source] | None = None
+        self._source: tuple[Any, FeatureExtractor] | None = None
 
     def prepare(
         self,
@@ -102,7 +102,7 @@ class Extractor:
             "timesteps kept": method.keeps_timesteps,
         }
 
-    def _parts(self, queries: Queries, method: Method) -> Parts:
+    def _parts(self, queries: Queries, method: Method) -> Reduction:
         if method.keeps_timesteps:
             return "timesteps"
         plan = method.query_plan
@@ -113,7 +113,7 @@ class Extractor:
         halvable = method.features.halvable(steps, plan.draws)  # type: ignore[attr-defined]
         return "halves" if halvable else "whole"
 
-    def source(self, method: Method) -> Source:
+    def source(self, method: Method) -> FeatureExtractor:
         """The source, loaded once for each plan of queries."""
         plan = method.query_plan
         if self._source is None or self._source[0] != plan:

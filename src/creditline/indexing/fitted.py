@@ -19,10 +19,10 @@ from creditline.features import Features, take
 from creditline.files import write_file
 from creditline.indexing import nearest, rows, spectra
 from creditline.indexing.nearest import Nearest
-from creditline.indexing.rows import StoredRows
+from creditline.indexing.rows import FactorCache
 from creditline.indexing.sources import described
 from creditline.methods.base import Method, RidgeMethod
-from creditline.methods.noise import HalfFeatures
+from creditline.methods.noise import HalfNoiseFeatures
 
 FOLDER = "fitted"
 HALVES = ("first-half", "second-half")
@@ -30,7 +30,7 @@ HALVES = ("first-half", "second-half")
 INDIFFERENT = ("score_shape", "query_draws", "per_timestep")
 
 
-class Fitted:
+class FitCache:
     """Spectra, preconditioned features and numbers per image, for every method that asks.
 
     Args:
@@ -42,7 +42,7 @@ class Fitted:
     def __init__(self, folder: Path, features: Features, memory: int = MEMORY) -> None:
         self.folder, self.features, self.memory = folder, features, memory
         self._spectra: dict[tuple[bool, str], list[Spectrum]] = {}
-        self._halves: tuple[HalfFeatures, HalfFeatures] | None = None
+        self._halves: tuple[HalfNoiseFeatures, HalfNoiseFeatures] | None = None
         self._quick: dict[str, Method] = {}
 
     def fit(self, method: Method) -> None:
@@ -87,7 +87,7 @@ class Fitted:
             self._quick[settings] = quick
         return self._quick[settings]
 
-    def rows(self, method: Method, part: str = "") -> StoredRows:
+    def rows(self, method: Method, part: str = "") -> FactorCache:
         """The preconditioned features of a method, or of one fitted on a half of the noise."""
         self.fit(method)
         name = f"rows-{part and part + '-'}{key(method)}"
@@ -114,11 +114,11 @@ class Fitted:
     def _fit_on(self, method: Method, features: Features, part: str = "") -> Method:
         if not isinstance(method, RidgeMethod):
             return method.fit(features)
-        centre = method.ridge.centre
-        if (centre, part) not in self._spectra:
-            found = spectra.fitted(self.folder, features, centre, part, self.memory)
-            self._spectra[centre, part] = found
-        return method.fit(features, self._spectra[centre, part])
+        center = method.ridge.center
+        if (center, part) not in self._spectra:
+            found = spectra.fitted(self.folder, features, center, part, self.memory)
+            self._spectra[center, part] = found
+        return method.fit(features, self._spectra[center, part])
 
     def _kept(self, what: str, method: Method, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """What is computed once for each method and setting, then read."""

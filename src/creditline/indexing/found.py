@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The training images at one end of each query's ranking.
 
     Attributes:
@@ -34,7 +34,7 @@ class Found:
     expected_recall: float | None
     store: Store
 
-    def recall(self, exact: Found) -> float:
+    def recall(self, exact: SearchResult) -> float:
         """Share of an exact search's images that are among these, over all queries.
 
         Raises:

@@ -18,15 +18,15 @@ from creditline.features import Features
 from creditline.indexing import change
 from creditline.indexing.choice import chosen, require_features, require_searchable
 from creditline.indexing.extractor import QUERY_BATCH, Extractor
-from creditline.indexing.found import Found
+from creditline.indexing.found import SearchResult
 from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, without_halves
 from creditline.indexing.rank import Ranker
-from creditline.indexing.scoring import Scoring
+from creditline.indexing.scoring import QueryScoring
 from creditline.indexing.sources import method_of
-from creditline.indexing.state import State
+from creditline.indexing.state import IndexState
 from creditline.methods.base import Method
 from creditline.methods.noise import ScoreNoise
-from creditline.methods.shape import ScoreShape
+from creditline.methods.shape import ScoreTransform
 from creditline.settings import override, require
 from creditline.trace import MethodCard, QueryTrace, Trace
 
@@ -76,7 +76,7 @@ class Index:
 
     def _read(self) -> None:
         """Take over what the folder holds now."""
-        state = State.read(self.path, self.memory)
+        state = IndexState.read(self.path, self.memory)
         self._state, self._fitted = state, state.fitted
         self.manifest, self.store, self.table = state.manifest, state.store, state.features
         self.models, self.dim = self.store.models, self.store.dim
@@ -174,7 +174,7 @@ class Index:
         opponents: bool = False,
         approximate: bool = False,
         region: Any = None,
-    ) -> Found:
+    ) -> SearchResult:
         """Only the training images that pictures owe most to: no totals, no errors.
 
         One pass over the preconditioned features, whatever the number of pictures (up to 16 at a
@@ -203,7 +203,7 @@ class Index:
         found = []
         for block in features:
             found.append(searcher.top(sign * self._scoring().sides(block), top))
-        return Found(
+        return SearchResult(
             np.concatenate([rows for rows, _ in found]),
             sign * np.concatenate([scores for _, scores in found]),
             prepared.images.names,
@@ -258,7 +258,7 @@ class Index:
         self.method = self.method.unfitted()
 
     def scores(self, queries: Any, *, out: str | Path | None = None) -> np.ndarray:
-        """The whole score matrix, on request, in the method's shape (`ScoreShape`).
+        """The whole score matrix, on request, in the method's shape (`ScoreTransform`).
 
         Args:
             queries: as in `trace`.
@@ -293,7 +293,7 @@ class Index:
             queries: as in `trace`.
             prompts: what pictures were made from, where the model reads prompts: one, or one for
                 each; by default their captions, or what `creditline generate` recorded.
-            region: the part of the pictures that counts, one or one for each: a box or a grey
+            region: the part of the pictures that counts, one or one for each: a box or a gray
                 picture; see `creditline.indexing.regions`.
         """
         prepared = self._extractor.prepare(queries, self.method, prompts, region)
@@ -361,9 +361,9 @@ class Index:
         }
 
     @property
-    def shape(self) -> ScoreShape:
+    def shape(self) -> ScoreTransform:
         """Of the scores that count for shares and that `scores` returns."""
-        return getattr(self.method, "score_shape", ScoreShape())
+        return getattr(self.method, "score_shape", ScoreTransform())
 
     def _ready(self, queries: Any) -> tuple[Queries, Iterator[FeatureBlock]]:
         """As `_features`, with everything in place for scoring them."""
@@ -387,8 +387,8 @@ class Index:
             )
         return queries.queries, queries.blocks(QUERY_BATCH)
 
-    def _scoring(self, method: Method | None = None) -> Scoring:
-        return Scoring(method or self.method, self.table, self._fitted, self.shape)
+    def _scoring(self, method: Method | None = None) -> QueryScoring:
+        return QueryScoring(method or self.method, self.table, self._fitted, self.shape)
 
     def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
         run = queries.trajectories[position]

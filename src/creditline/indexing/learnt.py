@@ -14,16 +14,16 @@ from creditline import fingerprint
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, IndexMismatchError
 from creditline.files import write_file
-from creditline.gradients.learnt import Learnt
+from creditline.gradients.learnt import ProjectionState
 from creditline.gradients.source import GradientSource
 
 if TYPE_CHECKING:
-    from creditline.indexing.build import Source
+    from creditline.indexing.build import FeatureExtractor
 
 NAME = "projection.safetensors"
 
 
-def settle(folder: Path, source: Source, images: ImageSet) -> dict[str, Any]:
+def settle(folder: Path, source: FeatureExtractor, images: ImageSet) -> dict[str, Any]:
     """Give a source what its projection depends on: from `folder` when it is there, else learnt.
 
     Args:
@@ -52,7 +52,7 @@ def settle(folder: Path, source: Source, images: ImageSet) -> dict[str, Any]:
     return {"blocks": blocks, "projection": digest}
 
 
-def restore(folder: Path, source: Source, expected: str | None) -> None:
+def restore(folder: Path, source: FeatureExtractor, expected: str | None) -> None:
     """Give the source of queries what the projection of the index learnt.
 
     Args:
@@ -74,7 +74,7 @@ def restore(folder: Path, source: Source, expected: str | None) -> None:
         )
 
 
-def arrays_of(learnt: Sequence[Learnt]) -> dict[str, np.ndarray]:
+def arrays_of(learnt: Sequence[ProjectionState]) -> dict[str, np.ndarray]:
     """What is stored of what was learnt."""
     arrays = {f"{c}/variances": one.variances for c, one in enumerate(learnt)}
     for c, one in enumerate(learnt):
@@ -82,11 +82,11 @@ def arrays_of(learnt: Sequence[Learnt]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _learnt(arrays: dict[str, np.ndarray], models: int) -> list[Learnt]:
+def _learnt(arrays: dict[str, np.ndarray], models: int) -> list[ProjectionState]:
     found = []
     for c in range(models):
         mine = {k.removeprefix(f"{c}/"): a for k, a in arrays.items() if k.startswith(f"{c}/")}
-        found.append(Learnt(mine, mine.pop("variances")))
+        found.append(ProjectionState(mine, mine.pop("variances")))
     return found
 
 

@@ -1,6 +1,6 @@
 """Approximate search: Lance's IVF-PQ index over preconditioned features, largest inner product.
 
-The rows are grouped around centres (IVF) and each is coded in a byte for 16 numbers (PQ). A query
+The rows are grouped around centers (IVF) and each is coded in a byte for 16 numbers (PQ). A query
 looks at the groups nearest to it, takes the candidates whose coded inner product is largest, and
 scores those exactly. It may miss images: what share of the exact top it finds is measured when the
 index is made, on training images taken as queries, and kept.
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from creditline.files import write_file
-from creditline.indexing.rows import PART, StoredRows
+from creditline.indexing.rows import PART, FactorCache
 from creditline.settings import require
 
 FEWEST = 1024
@@ -29,7 +29,7 @@ GROUP = 16
 CODES = 256
 """Values of a byte."""
 LEARNT_FROM, ROUNDS = 64, 20
-"""Rows for each centre and each code, and rounds of k-means, from which they are learnt."""
+"""Rows for each center and each code, and rounds of k-means, from which they are learnt."""
 PROBES = 0.7
 """Share of the groups that a query looks at: gradients hardly form groups, and codes are small."""
 CANDIDATES = 25
@@ -51,7 +51,7 @@ class Nearest:
         recall: share of the exact top 20 that was found for training images as queries.
     """
 
-    def __init__(self, folder: Path, rows: StoredRows) -> None:
+    def __init__(self, folder: Path, rows: FactorCache) -> None:
         import lance
 
         self.rows = rows
@@ -59,11 +59,11 @@ class Nearest:
         self._dataset: Any = lance.dataset(str(folder / "rows.lance"))
 
     def top(self, sides: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `StoredRows.top`, of the images that were looked at."""
+        """As `FactorCache.top`, of the images that were looked at."""
         return self.rows.rescored(sides, _candidates(self._dataset, sides, top), top)
 
 
-def make(folder: Path, rows: StoredRows, sample: Callable[[], np.ndarray]) -> Nearest:
+def make(folder: Path, rows: FactorCache, sample: Callable[[], np.ndarray]) -> Nearest:
     """The approximate search over some rows, from `folder` if it is there.
 
     Args:
@@ -94,7 +94,7 @@ def make(folder: Path, rows: StoredRows, sample: Callable[[], np.ndarray]) -> Ne
     return Nearest(folder, rows)
 
 
-def _indexed(path: Path, rows: StoredRows) -> Any:
+def _indexed(path: Path, rows: FactorCache) -> Any:
     import lance
     from lance.indices import IndicesBuilder, IvfModel
 
@@ -116,11 +116,11 @@ def _indexed(path: Path, rows: StoredRows) -> Any:
 
     reader = pa.RecordBatchReader.from_batches(schema, batches())
     dataset = lance.write_dataset(reader, str(path), mode="create")
-    # Centres and codes are learnt here: `create_index` would learn them from more rows than fit.
+    # Centers and codes are learnt here: `create_index` would learn them from more rows than fit.
     builder, groups, bytes_ = IndicesBuilder(dataset, VECTOR), _groups(rows.n), padded // GROUP
     rate = {"sample_rate": min(LEARNT_FROM, rows.n // groups), "max_iters": ROUNDS}
-    centres = builder.train_ivf(groups, distance_type="dot", **rate)
-    # With inner products rows are coded as they are, not less their centre: one centre, at zero.
+    centers = builder.train_ivf(groups, distance_type="dot", **rate)
+    # With inner products rows are coded as they are, not less their center: one center, at zero.
     origin = IvfModel(_vectors(np.zeros((1, padded), np.float16)), "l2")
     rate["sample_rate"] = min(LEARNT_FROM, rows.n // CODES)
     codes = builder.train_pq(origin, bytes_, **rate)
@@ -130,7 +130,7 @@ def _indexed(path: Path, rows: StoredRows) -> Any:
         metric="dot",
         num_partitions=groups,
         num_sub_vectors=bytes_,
-        ivf_centroids=centres.centroids,
+        ivf_centroids=centers.centroids,
         pq_codebook=codes.codebook,
     )
 
@@ -140,7 +140,7 @@ def _vectors(array: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def _groups(n: int) -> int:
-    """Fewer than usual: finding centres costs their square, and looking at codes very little."""
+    """Fewer than usual: finding centers costs their square, and looking at codes very little."""
     return max(1, math.isqrt(n) // 4)
 
 

@@ -159,14 +159,14 @@ def _numbered(images: ImageSet, classes: Sequence[str] | None) -> ImageSet:
     if names is None:
         return images
     if classes is None:  # names that mean nothing here; a conditional model asks for numbers
-        return _relabelled(images, [None] * len(images), None)
+        return _relabeled(images, [None] * len(images), None)
     strangers = sorted(set(names) - set(classes))
     if strangers:
         raise DataError(
             f"The queries' classes are called {', '.join(strangers)}; those of the training images "
             f"are {', '.join(classes)}. Use these, or class numbers."
         )
-    return _relabelled(
+    return _relabeled(
         images, [x if x is None else classes.index(names[x]) for x in images.labels], classes
     )
 
@@ -230,7 +230,7 @@ def _completed(images: ImageSet, details: Sequence[Mapping[str, Any]]) -> ImageS
         ]
 
     labels, texts = filled(images.labels, "label"), filled(images.texts, "prompt")
-    return _relabelled(images, labels, images.label_names, texts)
+    return _relabeled(images, labels, images.label_names, texts)
 
 
 def _prompted(images: ImageSet, prompts: str | Sequence[str]) -> ImageSet:
@@ -241,10 +241,10 @@ def _prompted(images: ImageSet, prompts: str | Sequence[str]) -> ImageSet:
         raise DataError(
             f"{len(images)} pictures need one prompt, or {len(images)}; got {len(texts)}."
         )
-    return _relabelled(images, images.labels, images.label_names, texts)
+    return _relabeled(images, images.labels, images.label_names, texts)
 
 
-def _relabelled(
+def _relabeled(
     images: ImageSet,
     labels: Sequence[int | None],
     names: Sequence[str] | None,

@@ -11,7 +11,7 @@ from creditline.indexing.queries import Queries
 from creditline.indexing.store import Store
 from creditline.indexing.thumbnail import png
 from creditline.methods.noise import ScoreNoise
-from creditline.methods.shape import ScoreShape
+from creditline.methods.shape import ScoreTransform
 from creditline.totals import tally
 from creditline.trace import FLOOR, Hit, QueryTrace, Region
 
@@ -34,9 +34,9 @@ class Ranker:
         store: Store,
         self_influence: np.ndarray,
         causal: bool = True,
-        shape: ScoreShape | None = None,
+        shape: ScoreTransform | None = None,
     ) -> None:
-        self.shape = shape or ScoreShape()
+        self.shape = shape or ScoreTransform()
         self.store = store
         self.causal = causal
         self.facts = store.facts()
@@ -127,8 +127,8 @@ def _region(queries: Queries, position: int) -> Region | None:
     mask = None if masks is None else masks[position]
     if mask is None:
         return None
-    grey = Image.fromarray(np.rint(mask.weights * 255).astype(np.uint8))
-    return Region(mask.id, mask.share, png(grey, PICTURE))
+    gray = Image.fromarray(np.rint(mask.weights * 255).astype(np.uint8))
+    return Region(mask.id, mask.share, png(gray, PICTURE))
 
 
 def strongest(scores: np.ndarray, top: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Regions of queries: boxes and grey pictures, as masks on the pictures that are traced."""
+"""Regions of queries: boxes and gray pictures, as masks on the pictures that are traced."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from creditline.data.decode import decode
-from creditline.data.files import Pictures, find
+from creditline.data.files import ImageFiles, find
 from creditline.data.image_set import ImageSet
-from creditline.data.mask import Mask, grey_of, require_aspect
+from creditline.data.mask import Mask, gray_of, require_aspect
 from creditline.errors import DataError
 
 KINDS = (
-    "a box (left, top, right, bottom as fractions), or a grey picture: a path, a Pillow image or "
+    "a box (left, top, right, bottom as fractions), or a gray picture: a path, a Pillow image or "
     "an array [H, W]"
 )
 
@@ -28,7 +28,7 @@ def masked(images: ImageSet, region: Any) -> ImageSet:
     Args:
         images: prepared.
         region: one for all or a list of one each. A box is four numbers, left, top, right and
-            bottom, as fractions of width and height; a mask is a grey picture, white where it
+            bottom, as fractions of width and height; a mask is a gray picture, white where it
             counts, of the pictures' aspect: a path, a Pillow image, or an array [H, W] of booleans
             or of numbers from 0. In a list None stands for a whole picture.
 
@@ -61,26 +61,26 @@ def _is_one(region: Any) -> bool:
 def _mask(region: Any, shape: tuple[int, int], name: str) -> Mask:
     if isinstance(region, (str, Path)):
         place = find(region)
-        if not isinstance(place, Pictures):
+        if not isinstance(place, ImageFiles):
             raise DataError(f"The mask {region} is no picture file. A region is {KINDS}.")
         region, name = decode(place.read(str(place.paths[0])), str(region)), f"The mask {region}"
     if isinstance(region, Image.Image):
-        grey = np.asarray(grey_of(region, name)).astype(np.float64)
+        gray = np.asarray(gray_of(region, name)).astype(np.float64)
     elif isinstance(region, Sequence) or getattr(region, "ndim", 0) == 1:
         return Mask.from_box(region, shape)
     else:
-        grey = _grey(region, name)
-    require_aspect((grey.shape[1], grey.shape[0]), shape, name)
-    return Mask.from_grey(grey, shape, name)
+        gray = _gray(region, name)
+    require_aspect((gray.shape[1], gray.shape[0]), shape, name)
+    return Mask.from_gray(gray, shape, name)
 
 
-def _grey(region: Any, name: str) -> np.ndarray:
+def _gray(region: Any, name: str) -> np.ndarray:
     """An array or tensor as numbers from 0."""
     array = np.asarray(region.detach().cpu() if hasattr(region, "detach") else region)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bufi":
         given = f"{type(region).__name__} of shape {array.shape}" if array.ndim else repr(region)
         raise DataError(f"{name} cannot be understood: {given}. A region is {KINDS}.")
-    grey = array.astype(np.float64)
-    if not (np.isfinite(grey).all() and (grey >= 0).all()):
+    gray = array.astype(np.float64)
+    if not (np.isfinite(gray).all() and (gray >= 0).all()):
         raise DataError(f"{name} has values that are negative or not finite. Black is 0.")
-    return grey
+    return gray

@@ -35,7 +35,7 @@ MARGIN = 32
 """Candidates beyond the top, since float32 may order near ties otherwise than double."""
 
 
-class StoredRows:
+class FactorCache:
     """The train sides of `n` images under several models.
 
     Args:
@@ -158,7 +158,7 @@ def _times(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return found.T
 
 
-def make(folder: Path, method: Method, memory: int = MEMORY) -> StoredRows:
+def make(folder: Path, method: Method, memory: int = MEMORY) -> FactorCache:
     """The train sides of a fitted method, from `folder` if they are there.
 
     Args:
@@ -179,7 +179,7 @@ def make(folder: Path, method: Method, memory: int = MEMORY) -> StoredRows:
         except OSError:
             if not folder.is_dir():  # else another process was as fast
                 raise
-    return StoredRows(folder, table.n, table.models, table.dim)
+    return FactorCache(folder, table.n, table.models, table.dim)
 
 
 def _write(part: Path, method: Method, memory: int) -> None:

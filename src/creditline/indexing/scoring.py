@@ -1,7 +1,7 @@
 """From features of queries to scores, their noise and their shape.
 
 The feature of a region is the gradient of an objective whose weights are 1 on average, so that it
-can be centred and compared like that of a whole picture. Its scores are multiplied by the share of
+can be centered and compared like that of a whole picture. Its scores are multiplied by the share of
 the picture that the region is: so the scores of regions that part a picture between them add up to
 the picture's own, wherever objective and method are linear. A cosine knows no lengths, and is left.
 """
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditline.features import Features
-from creditline.indexing.fitted import Fitted
+from creditline.indexing.fitted import FitCache
 from creditline.indexing.queries import FeatureBlock
 from creditline.methods.base import Method
 from creditline.methods.noise import ScoreNoise
-from creditline.methods.shape import ScoreShape
+from creditline.methods.shape import ScoreTransform
 
 
 @dataclass(frozen=True)
-class Scoring:
+class QueryScoring:
     """How blocks of query features are scored.
 
     Attributes:
@@ -33,8 +33,8 @@ class Scoring:
 
     method: Method
     table: Features
-    fitted: Fitted
-    shape: ScoreShape
+    fitted: FitCache
+    shape: ScoreTransform
 
     def plain(self, block: FeatureBlock) -> np.ndarray:
         """Scores of shape `(b, units, n)`."""

@@ -15,7 +15,7 @@ from creditline.diffusion.load import learning_rate, load_model
 from creditline.errors import IndexMismatchError, SettingsError
 from creditline.fingerprint import of_json
 from creditline.gradients.source import GradientSource
-from creditline.indexing.build import Source
+from creditline.indexing.build import FeatureExtractor
 from creditline.indexing.learnt import restore
 from creditline.manifest import Manifest, circumstances
 from creditline.methods.base import Method
@@ -31,7 +31,7 @@ def make_source(
     encoder: Any = None,
     device: str = "cpu",
     dim: int | None = None,
-) -> Source:
+) -> FeatureExtractor:
     """The source of a method's features.
 
     Args:
@@ -59,7 +59,11 @@ def make_source(
 
 
 def request_of(
-    method: Method, source: Source, models: Sequence[Denoiser], images: ImageSet, shard_rows: int
+    method: Method,
+    source: FeatureExtractor,
+    models: Sequence[Denoiser],
+    images: ImageSet,
+    shard_rows: int,
 ) -> dict[str, Any]:
     """Everything that decides an index's contents, as JSON values."""
     used = models if method.source == "gradients" else ()
@@ -115,7 +119,9 @@ def _description(
     return of_json([names, contributors, dict(columns)])
 
 
-def facts_of(source: Source, models: Sequence[Denoiser], images: ImageSet) -> dict[str, Any]:
+def facts_of(
+    source: FeatureExtractor, models: Sequence[Denoiser], images: ImageSet
+) -> dict[str, Any]:
     """What is worth knowing about an index beyond its request."""
     return {
         "model_sources": [m.source for m in models],
@@ -167,7 +173,7 @@ def load_models(manifest: Manifest, sources: Sequence[Any], **settings: Any) -> 
 
 def load_source(
     folder: Path, manifest: Manifest, method: Method, models: Any, encoder: Any, device: str
-) -> Source:
+) -> FeatureExtractor:
     """The source that an index was built with, for its queries.
 
     Args:

@@ -18,14 +18,14 @@ from creditline.progress import Progress
 
 
 def fitted(
-    folder: Path, features: Features, centre: bool, part: str = "", memory: int = MEMORY
+    folder: Path, features: Features, center: bool, part: str = "", memory: int = MEMORY
 ) -> list[Spectrum]:
     """One spectrum per model, from `folder` when it is there, computed and stored otherwise.
 
     Args:
         folder: of what was fitted to these features.
         features: the index's feature table.
-        centre: whether the mean feature is removed.
+        center: whether the mean feature is removed.
         part: which half of the noise they are of, if not the whole.
         memory: bytes that a decomposition may take.
 
@@ -33,25 +33,25 @@ def fitted(
         CreditlineError: if the stored file is damaged.
         SettingsError: if `memory` is too little.
     """
-    found = load(folder, centre, part)
+    found = load(folder, center, part)
     if found is not None:
         return found
     found = []
     with Progress("curvature", features.models, "model") as bar:
         for c in range(features.models):
-            found.append(Spectrum.fit(features, c, centre, memory=memory))
+            found.append(Spectrum.fit(features, c, center, memory=memory))
             bar.advance()
-    save(folder, centre, part, found)
+    save(folder, center, part, found)
     return found
 
 
-def load(folder: Path, centre: bool, part: str = "") -> list[Spectrum] | None:
+def load(folder: Path, center: bool, part: str = "") -> list[Spectrum] | None:
     """One spectrum per model, or None where none are stored.
 
     Raises:
         CreditlineError: if the stored file is damaged.
     """
-    path = _path(folder, centre, part)
+    path = _path(folder, center, part)
     if not path.is_file():
         return None
     try:
@@ -67,14 +67,14 @@ def load(folder: Path, centre: bool, part: str = "") -> list[Spectrum] | None:
     return [Spectrum.from_arrays(models[c]) for c in sorted(models)]
 
 
-def save(folder: Path, centre: bool, part: str, spectra: Sequence[Spectrum]) -> None:
+def save(folder: Path, center: bool, part: str, spectra: Sequence[Spectrum]) -> None:
     """Store one spectrum per model."""
     tensors = {f"{c}.{key}": a for c, s in enumerate(spectra) for key, a in s.arrays().items()}
-    path = _path(folder, centre, part)
+    path = _path(folder, center, part)
     # Two first traces at once find the same.
     write_file(path, lambda aside: save_file(tensors, aside), overwrite=True)
 
 
-def _path(folder: Path, centre: bool, part: str) -> Path:
-    kind = "centred" if centre else "raw"
+def _path(folder: Path, center: bool, part: str) -> Path:
+    kind = "centered" if center else "raw"
     return folder / f"curvature-{kind}{part and '-'}{part}.safetensors"

@@ -10,7 +10,7 @@ from typing import Any
 
 from creditline.curvature.kernel import MEMORY
 from creditline.errors import CreditlineError
-from creditline.indexing.fitted import FOLDER, Fitted
+from creditline.indexing.fitted import FOLDER, FitCache
 from creditline.indexing.sources import described
 from creditline.indexing.store import Store, StoredFeatures
 from creditline.manifest import Manifest
@@ -18,7 +18,7 @@ from creditline.methods.base import Method
 
 
 @dataclass(frozen=True)
-class State:
+class IndexState:
     """The table that a manifest names, and what was fitted to it.
 
     Attributes:
@@ -32,7 +32,7 @@ class State:
     memory: int = MEMORY
 
     @classmethod
-    def read(cls, folder: Path, memory: int) -> State:
+    def read(cls, folder: Path, memory: int) -> IndexState:
         """What `folder` holds now.
 
         Raises:
@@ -73,10 +73,10 @@ class State:
         return StoredFeatures(self.store, request["images"]["n"], rates)
 
     @cached_property
-    def fitted(self) -> Fitted:
+    def fitted(self) -> FitCache:
         """What was fitted to them, in a folder that is named after the images."""
         name = self.manifest.request["images"]["fingerprint"][:12]
-        return Fitted(self.folder / FOLDER / name, self.features, self.memory)
+        return FitCache(self.folder / FOLDER / name, self.features, self.memory)
 
     def settings(self, method: Method) -> Mapping[str, Mapping[str, Any]]:
         """What a reader of scores may want to know, in sections."""

@@ -237,7 +237,7 @@ class Store:
         names = [images.names[i] for i in indices]
         for c in range(self.models):
             for unit, kind in enumerate(KINDS[: 1 + self.halves]):
-                rows, norm = normalise(features[:, unit, c], names)
+                rows, norm = normalize(features[:, unit, c], names)
                 flat = pa.array(rows.reshape(-1))
                 columns[f"{kind}_{c}"] = pa.FixedSizeListArray.from_arrays(flat, self.dim)
                 columns[f"{kind}_norm_{c}"] = norm
@@ -341,7 +341,7 @@ class StoredFeatures:
         return self.store.chunks(model, self.kind)
 
 
-def normalise(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def normalize(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Unit rows in half precision and their norms in double; zero rows stay zero.
 
     Raises:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from creditline.errors import unknown
 from creditline.methods.base import Method
 from creditline.methods.d_trak import DTRAK
-from creditline.methods.gradient import GradientCentred, GradientCosine, GradientDot
+from creditline.methods.gradient import GradientCentered, GradientCosine, GradientDot
 from creditline.methods.journey_trak import JourneyTRAK
 from creditline.methods.relative_if import RelativeIF
-from creditline.methods.renormalised_if import RenormalisedIF
+from creditline.methods.renormalized_if import RenormalizedIF
 from creditline.methods.similarity import (
-    EncoderCentred,
+    EncoderCentered,
     EncoderCosine,
     EncoderDot,
-    PixelCentred,
+    PixelCentered,
     PixelCosine,
     PixelDot,
 )
@@ -25,19 +25,19 @@ METHODS: dict[str, type[Method]] = {
     for method in (
         PixelDot,
         PixelCosine,
-        PixelCentred,
+        PixelCentered,
         EncoderDot,
         EncoderCosine,
-        EncoderCentred,
+        EncoderCentered,
         GradientDot,
         GradientCosine,
-        GradientCentred,
+        GradientCentered,
         TracInCP,
         GAS,
         TRAK,
         DTRAK,
         RelativeIF,
-        RenormalisedIF,
+        RenormalizedIF,
         JourneyTRAK,
     )
 }

@@ -21,8 +21,8 @@ from creditline.errors import SettingsError
 from creditline.features import ArrayFeatures, Features, per_model, take
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
-from creditline.methods.noise import HalfFeatures, ScoreNoise, halves, relative_variance
-from creditline.methods.shape import ScoreShape
+from creditline.methods.noise import HalfNoiseFeatures, ScoreNoise, halves, relative_variance
+from creditline.methods.shape import ScoreTransform
 from creditline.settings import require, setting
 
 SourceKind = Literal["gradients", "pixels", "encoder"]
@@ -30,7 +30,7 @@ QUERY_EVALUATIONS = 80
 SCALE_QUERIES = 64
 
 
-class Rows(Protocol):
+class TrainFactors(Protocol):
     """The train sides of all training images, kept somewhere that is quick to read."""
 
     def scores(self, sides: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ class Method(ABC):
     features_: Features
     halves_: tuple[Self, ...]
     error_scale_: np.ndarray
-    rows_: Rows | None = None
+    rows_: TrainFactors | None = None
 
     def fit(self, train: Features | np.ndarray) -> Self:
         """Learn from training features.
@@ -124,7 +124,7 @@ class Method(ABC):
         self.error_scale_ = self.error_scale()
         return self
 
-    def half_features(self) -> tuple[HalfFeatures, HalfFeatures]:
+    def half_features(self) -> tuple[HalfNoiseFeatures, HalfNoiseFeatures]:
         """The training features by either half of their noise.
 
         Raises:
@@ -274,7 +274,7 @@ class GradientMethod(Method):
     query_draws: int | None = setting(
         None, f"noise draws at each timestep of a query; none: {QUERY_EVALUATIONS} passes or more"
     )
-    score_shape: ScoreShape = field(default_factory=ScoreShape)
+    score_shape: ScoreTransform = field(default_factory=ScoreTransform)
 
     @property
     def query_plan(self) -> NoisePlan:
@@ -291,7 +291,7 @@ class GradientMethod(Method):
         train, query = self.features.plan, self.query_plan
         if (train.schedule, train.timesteps) != (query.schedule, query.timesteps):
             return False
-        apart = self.features.normalise == "timestep"
+        apart = self.features.normalize == "timestep"
         return apart or (train.draws % 2 == 1 and query.draws % 2 == 1)
 
 
@@ -306,7 +306,7 @@ class RidgeMethod(GradientMethod):
         super().fit(train)
         models = range(self.features_.models)
         self.spectra_ = list(
-            spectra or (Spectrum.fit(self.features_, c, self.ridge.centre) for c in models)
+            spectra or (Spectrum.fit(self.features_, c, self.ridge.center) for c in models)
         )
         self.damping_ = [self.ridge.absolute(s.eigenvalues) for s in self.spectra_]
         self.column_scale_ = [self.column_scale(c) for c in models]

@@ -3,9 +3,9 @@ Perspective" (NeurIPS 2019), as the D-TRAK paper's Gradient (dot) and Gradient (
 
     score(q, i) = <phi_q, phi_i>   or its cosine,   phi = P mean_t grad L_simple
 
-Seams: simple objective, no curvature. The centred cosine, our own, takes the mean training gradient
-off both sides, as ridge methods do: what is left is neither theirs nor the D-TRAK paper's, and
-tells how much of a ridge method's gain is due to centring alone.
+Settings: simple objective, no curvature. The centered cosine is our own. It subtracts the mean
+training gradient from both sides, as ridge methods do, and so measures how much of a ridge method's
+gain is due to centering alone.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class GradientCosine(GradientDot):
 
 
 @dataclass
-class GradientCentred(GradientCosine):
+class GradientCentered(GradientCosine):
     """Cosine of loss gradients less their mean."""
 
-    name: ClassVar = "gradient-centred"
-    title: ClassVar = "Gradient (centred cosine)"
-    paper: ClassVar = "gradient-cosine with TRAK's centring"
+    name: ClassVar = "gradient-centered"
+    title: ClassVar = "Gradient (centered cosine)"
+    paper: ClassVar = "gradient-cosine with TRAK's centering"
     formula: ClassVar = "cos(φ_q - φ̄, φ_i - φ̄)"
-    centre: ClassVar = True
+    center: ClassVar = True

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from creditline.curvature.kernel import MEMORY
-from creditline.features import Features, centred, dots, mean, norms
+from creditline.features import Features, centered, dots, mean, norms
 from creditline.methods.base import Method
 
 
@@ -18,16 +18,16 @@ class InnerProduct(Method):
 
     Class attributes:
         cosine: divide by both norms.
-        centre: subtract the mean training feature from both sides first.
+        center: subtract the mean training feature from both sides first.
     """
 
-    centre: ClassVar[bool] = False
+    center: ClassVar[bool] = False
 
     def fit(self, train: Features | np.ndarray) -> Self:
         super().fit(train)
         table = self.features_
         models = range(table.models)
-        self.means_ = [mean(table, c) if self.centre else None for c in models]
+        self.means_ = [mean(table, c) if self.center else None for c in models]
         if self.cosine:
             self.norms_ = [_positive(norms(table, c, self.means_[c])) for c in models]
         return self
@@ -47,7 +47,7 @@ class InnerProduct(Method):
     def train_side(
         self, model: int, memory: int = MEMORY, first: int = 0
     ) -> Iterator[tuple[int, np.ndarray]]:
-        for start, rows in centred(self._fitted(), model, self.means_[model]):
+        for start, rows in centered(self._fitted(), model, self.means_[model]):
             if start + len(rows) > first:
                 part = slice(start, start + len(rows))
                 yield start, rows / (self.norms_[model][part, None] if self.cosine else 1.0)

@@ -27,7 +27,7 @@ import numpy as np
 from creditline.features import Features, mean
 
 
-class HalfFeatures:
+class HalfNoiseFeatures:
     """Features as one half of the noise alone gives them: with their errors added or subtracted.
 
     What all errors have in common is due to the halves' timesteps, not to noise, and left out.
@@ -55,7 +55,7 @@ class HalfFeatures:
             yield start, rows + self.sign * (errors - self.common[model])
 
 
-def halves(features: Features, errors: Features) -> tuple[HalfFeatures, HalfFeatures]:
+def halves(features: Features, errors: Features) -> tuple[HalfNoiseFeatures, HalfNoiseFeatures]:
     """A table as either half of its noise alone gives it.
 
     Args:
@@ -63,7 +63,7 @@ def halves(features: Features, errors: Features) -> tuple[HalfFeatures, HalfFeat
         errors: of its features.
     """
     common = np.stack([mean(errors, c) for c in range(errors.models)])
-    first, second = (HalfFeatures(features, errors, common, sign) for sign in (1, -1))
+    first, second = (HalfNoiseFeatures(features, errors, common, sign) for sign in (1, -1))
     return first, second
 
 

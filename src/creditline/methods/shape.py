@@ -30,7 +30,7 @@ UNITS = ("spread", "error", "absolute")
 
 
 @dataclass(frozen=True)
-class ScoreShape:
+class ScoreTransform:
     """How scores are shaped; no feature depends on it.
 
     Raises:

@@ -4,7 +4,7 @@
 
 Seams: pixels in [-1, 1] (latents for latent models), or an encoder's embedding; no gradient, no
 curvature. A high score says that two pictures look alike, not that one was learnt from the other.
-The centred cosine is our own: pictures share most of their pixels with the mean picture, and what
+The centered cosine is our own: pictures share most of their pixels with the mean picture, and what
 sets two apart from it in the same way is the likeness that retraining notices.
 """
 
@@ -43,14 +43,14 @@ class PixelCosine(PixelDot):
 
 
 @dataclass
-class PixelCentred(PixelCosine):
+class PixelCentered(PixelCosine):
     """Cosine of what sets pictures apart from the mean training picture."""
 
-    name: ClassVar = "pixel-centred"
-    title: ClassVar = "Raw pixel (centred cosine)"
-    paper: ClassVar = "pixel-cosine with TRAK's centring"
+    name: ClassVar = "pixel-centered"
+    title: ClassVar = "Raw pixel (centered cosine)"
+    paper: ClassVar = "pixel-cosine with TRAK's centering"
     formula: ClassVar = "cos(x_q - x̄, x_i - x̄)"
-    centre: ClassVar = True
+    center: ClassVar = True
 
 
 @dataclass
@@ -80,11 +80,11 @@ class EncoderCosine(EncoderDot):
 
 
 @dataclass
-class EncoderCentred(EncoderCosine):
+class EncoderCentered(EncoderCosine):
     """Cosine of what sets embeddings apart from the mean training embedding."""
 
-    name: ClassVar = "encoder-centred"
-    title: ClassVar = "Encoder (centred cosine)"
-    paper: ClassVar = "encoder-cosine with TRAK's centring"
+    name: ClassVar = "encoder-centered"
+    title: ClassVar = "Encoder (centered cosine)"
+    paper: ClassVar = "encoder-cosine with TRAK's centering"
     formula: ClassVar = "cos(e(q) - ē, e(i) - ē)"
-    centre: ClassVar = True
+    center: ClassVar = True

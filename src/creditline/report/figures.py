@@ -88,7 +88,7 @@ def shown_width(width: int, height: int, box: int) -> int:
 
 
 @dataclass(frozen=True)
-class Axis:
+class ChartAxis:
     """One scale for all bars that are to be compared; `low` <= 0 <= `high`.
 
     `zero` is where 0 lies, in percent of the width.
@@ -98,7 +98,7 @@ class Axis:
     high: float
 
     @classmethod
-    def over(cls, values: Iterable[float]) -> Axis:
+    def over(cls, values: Iterable[float]) -> ChartAxis:
         """The shortest axis that holds 0 and every value."""
         values = [0.0, *values]
         low, high = min(values), max(values)
@@ -128,12 +128,12 @@ class Axis:
         return f"{signed(value / 10.0**exponent, 2)}×10{power}"
 
 
-def query_axis(query: QueryTrace) -> Axis:
+def query_axis(query: QueryTrace) -> ChartAxis:
     """The scale of all scores shown for one query."""
-    return Axis.over(hit.score for hit in (*query.proponents, *query.opponents))
+    return ChartAxis.over(hit.score for hit in (*query.proponents, *query.opponents))
 
 
-def whisker(axis: Axis, hit: Hit) -> tuple[float, float]:
+def whisker(axis: ChartAxis, hit: Hit) -> tuple[float, float]:
     """(left, width) in percent of all that is within `FLOOR` standard errors of a score."""
     reach = FLOOR * (hit.error or 0.0)
     return axis.span(hit.score - reach, hit.score + reach)
@@ -165,8 +165,8 @@ class GroupTable:
     """The totals of one column, on common scales."""
 
     rows: tuple[GroupRow, ...]
-    shares: Axis
-    sums: Axis
+    shares: ChartAxis
+    sums: ChartAxis
 
 
 def group_table(
@@ -177,7 +177,7 @@ def group_table(
     Args:
         totals: largest share first; beyond the first dozen they are gathered in one line.
         n_train: training images in all.
-        colors: CSS class of each group; others are grey.
+        colors: CSS class of each group; others are gray.
     """
     if not any(total.name is not None for total in totals):
         return None
@@ -197,8 +197,8 @@ def group_table(
     drawn = [row for row in rows if not row.gathered]
     return GroupTable(
         rows=tuple(rows),
-        shares=Axis.over(part for row in drawn for part in (row.share, row.of_training)),
-        sums=Axis.over(row.score for row in drawn),
+        shares=ChartAxis.over(part for row in drawn for part in (row.share, row.of_training)),
+        sums=ChartAxis.over(row.score for row in drawn),
     )
 
 

@@ -15,7 +15,7 @@ from creditline.report import figures, words
 from creditline.report.region import pictured
 from creditline.trace import Trace
 
-COLORS = 5  # groups that get a colour of their own; style.css has as many
+COLORS = 5  # groups that get a color of their own; style.css has as many
 FIRST_HITS = 10  # shown at once on each side; further ones unfold
 FRAGMENT_QUERIES, FRAGMENT_HITS = 8, 6
 

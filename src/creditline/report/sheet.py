@@ -29,7 +29,7 @@ def sheet(
 
     Args:
         images: PIL images, uint8 arrays [h, w, 3], or encoded files as bytes; sizes may differ,
-            each is centred in a cell of the largest.
+            each is centered in a cell of the largest.
         columns: pictures per row; by default the sheet is as square as it can be.
         scale: whole factor by which pictures are enlarged; every pixel becomes a square.
         labels: one line below each picture, shortened to the cell's width.

@@ -1,7 +1,7 @@
 """The report's sentences: what a score lets us say, in plain words, and what it does not.
 
 Two vocabularies keep apart what training did (methods with `causal=True`, "owes") from what merely
-looks alike ("looks like"). Published agreement figures: linear datamodelling scores of the D-TRAK
+looks alike ("looks like"). Published agreement figures: linear datamodeling scores of the D-TRAK
 paper's tables (Zheng et al., ICLR 2024).
 """
 
@@ -16,7 +16,7 @@ from creditline.trace import Hit, QueryTrace, Trace
 
 
 @dataclass(frozen=True)
-class Words:
+class ReportText:
     """Headings and explanations for one kind of method; pairs are (heading, text)."""
 
     verb: str
@@ -46,7 +46,7 @@ _COMMON = (
     ),
 )
 
-OWES = Words(
+OWES = ReportText(
     verb="Owes most to",
     heading_one="What this picture owes, and to whom",
     heading_many="What {count} pictures owe, and to whom",
@@ -99,14 +99,14 @@ OWES = Words(
             "Above the noise is not above doubt",
             "Scores are computed from random noise. Where the error this leaves is known, a thin "
             "line reaches three standard errors either way, and what could be nothing but noise is "
-            "grey. It says what the same computation would find again, "
+            "gray. It says what the same computation would find again, "
             "not what another training run or another method would.",
         ),
         *_COMMON,
     ),
 )
 
-LOOKS = Words(
+LOOKS = ReportText(
     verb="Looks most like",
     heading_one="What this picture looks like",
     heading_many="What {count} pictures look like",
@@ -146,7 +146,7 @@ LOOKS = Words(
 )
 
 
-def words_for(trace: Trace) -> Words:
+def words_for(trace: Trace) -> ReportText:
     """The vocabulary that the trace's method allows."""
     return OWES if trace.method.causal else LOOKS
 

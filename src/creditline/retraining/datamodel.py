@@ -3,11 +3,11 @@
     loss of a subset ~ b + sum_{i in subset} w_i,   score(q, i) = -w_i
 
 One linear regression per query from masks to losses. The penalty is chosen by cross-validation
-among the subsets it is fitted on: for ridge by generalised leave-one-out, for each query apart;
+among the subsets it is fitted on: for ridge by generalized leave-one-out, for each query apart;
 for lasso by folds.
 
 A ridge penalty only means something beside the spectrum of the masks, so it is given in units of
-the mean squared norm of a centred mask.
+the mean squared norm of a centered mask.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TOLERANCE = 1e-3
 
 @dataclass
 class RidgeDatamodel(RetrainingMethod):
-    """Regression with squared weights penalised."""
+    """Regression with squared weights penalized."""
 
     name: ClassVar = "datamodel"
     title: ClassVar = "Datamodel (ridge)"
@@ -40,7 +40,7 @@ class RidgeDatamodel(RetrainingMethod):
 
     penalties: tuple[float, ...] = setting(
         (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
-        "ridge penalties to choose from, in units of the mean squared norm of a centred mask",
+        "ridge penalties to choose from, in units of the mean squared norm of a centered mask",
     )
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class RidgeDatamodel(RetrainingMethod):
 
 @dataclass
 class LassoDatamodel(RetrainingMethod):
-    """Regression with absolute weights penalised: most images get none."""
+    """Regression with absolute weights penalized: most images get none."""
 
     name: ClassVar = "datamodel-lasso"
     title: ClassVar = "Datamodel (lasso)"
@@ -88,12 +88,12 @@ class LassoDatamodel(RetrainingMethod):
 
         _require_different(masks)
         inputs = np.asfortranarray(masks, dtype=np.float64)
-        centred = inputs - inputs.mean(0)
+        centered = inputs - inputs.mean(0)
         scores = np.empty((losses.shape[1], masks.shape[1]))
         for q, column in enumerate(losses.T):
             spread = column.std()
             target = (column - column.mean()) / spread
-            largest = np.abs(centred.T @ target).max() / len(target)
+            largest = np.abs(centered.T @ target).max() / len(target)
             model = LassoCV(
                 alphas=largest * np.sort(self.ratios)[::-1],
                 cv=min(self.cv_folds, len(target)),

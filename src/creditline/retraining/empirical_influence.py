@@ -37,6 +37,6 @@ class EmpiricalInfluence(RetrainingMethod):
                 f"{int(np.argmax(blind))}, are in none or in all of the {len(masks)} subsets, so "
                 "nothing is known of their influence. Retrain on more subsets."
             )
-        # Centred first: what all models share would only cost digits.
+        # Centered first: what all models share would only cost digits.
         losses = losses - losses.mean(0)
         return losses.T @ (~masks / outside - masks / inside)

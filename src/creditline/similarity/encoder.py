@@ -12,7 +12,7 @@ from PIL import Image
 from creditline.data.image_set import ImageSet
 from creditline.errors import ModelError, SettingsError
 from creditline.executor import one_thread
-from creditline.gradients.engine import Parts
+from creditline.gradients.engine import Reduction
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
 
@@ -36,7 +36,7 @@ class EncoderSource:
 
     models = 1
     halves = False
-    parts: Parts = "whole"
+    parts: Reduction = "whole"
 
     def __init__(self, encoder: Encoder, dim: int | None = None) -> None:
         self.encoder = encoder
@@ -52,7 +52,7 @@ class EncoderSource:
         indices: Sequence[int],
         role: Role = "train",
         trajectories: Sequence[Trajectory | None] | None = None,
-        parts: Parts = "whole",
+        parts: Reduction = "whole",
     ) -> np.ndarray:
         """Features of shape `(b, 1, 1, k)`, float32."""
         return self._embed([images.image(i) for i in indices])[:, None, None, :]

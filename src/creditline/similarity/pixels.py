@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from creditline.data.image_set import ImageSet
-from creditline.gradients.engine import Parts
+from creditline.gradients.engine import Reduction
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
 from creditline.settings import require
@@ -26,7 +26,7 @@ class PixelSource:
 
     models = 1
     halves = False
-    parts: Parts = "whole"
+    parts: Reduction = "whole"
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
@@ -48,7 +48,7 @@ class PixelSource:
         indices: Sequence[int],
         role: Role = "train",
         trajectories: Sequence[Trajectory | None] | None = None,
-        parts: Parts = "whole",
+        parts: Reduction = "whole",
     ) -> np.ndarray:
         """Features of shape `(b, 1, 1, k)`, float32."""
         return images.pixels(indices).numpy().reshape(len(indices), 1, 1, self.dim)

@@ -7,7 +7,7 @@ import torch
 from tests.tiny_pipelines import make
 
 import creditline as cl
-from creditline.diffusion.encoded import Encoded
+from creditline.diffusion.encoded import EncodingCache
 from creditline.diffusion.load import load_model
 from creditline.errors import CreditlineError, IndexMismatchError
 
@@ -65,7 +65,7 @@ def test_latents_of_another_autoencoder_are_refused(load, captioned, tmp_path):
 
 
 def test_what_is_there_is_read_and_what_is_damaged_is_named(tmp_path):
-    kept = Encoded(tmp_path / "kept", {"autoencoder": "x"})
+    kept = EncodingCache(tmp_path / "kept", {"autoencoder": "x"})
     value = kept.tensors("latents", "abc", lambda: {"x0": torch.ones(2)})
     assert torch.equal(kept.tensors("latents", "abc", dict)["x0"], value["x0"])
     next((tmp_path / "kept").rglob("*.safetensors")).write_bytes(b"no")
@@ -74,4 +74,4 @@ def test_what_is_there_is_read_and_what_is_damaged_is_named(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with pytest.raises(CreditlineError, match="something other than encoded pictures"):
-        Encoded(tmp_path / "other", {})
+        EncodingCache(tmp_path / "other", {})

@@ -21,9 +21,9 @@ PLAN = NoisePlan(timesteps=2, include_zero=False)
 def test_a_region_is_the_loss_of_its_latents(load, captioned, name):
     model = load(name)
     _, h, w = model.sample_shape
-    grey = np.zeros((16, 16))
-    grey[:, : 16 // w * (w // 2)] = 255
-    mask = Mask.from_grey(grey, (16, 16), "left")
+    gray = np.zeros((16, 16))
+    gray[:, : 16 // w * (w // 2)] = 255
+    mask = Mask.from_gray(gray, (16, 16), "left")
     batch = model.encode(captioned, [0])
     (probe,) = expand(model, batch, PLAN, "train", masks=[mask])
     assert probe.weight.shape == (2, 1, h, w)

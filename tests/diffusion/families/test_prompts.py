@@ -13,7 +13,7 @@ import creditline as cl
 from creditline.cli import main
 from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.ddim import sample
-from creditline.diffusion.guidance import Guided
+from creditline.diffusion.guidance import GuidedDenoiser
 from creditline.diffusion.sample import generate, read_record
 from creditline.errors import DataError, SettingsError
 from creditline.report import page
@@ -43,29 +43,29 @@ def test_guidance_leads_away_from_the_other_prediction(model):
     x, t = torch.ones(1, 4, 8, 8), torch.tensor([400])
     toward = model.predict(x, t, model.conditions(["a cat"]))
     empty, blue = (model.predict(x, t, model.conditions([text])) for text in ("", "blue"))
-    guided = Guided(model, ["a cat"], 3.0).predict(x, t)
+    guided = GuidedDenoiser(model, ["a cat"], 3.0).predict(x, t)
     torch.testing.assert_close(guided, empty + 3 * (toward - empty))
-    led = Guided(model, ["a cat"], 3.0, "blue").predict(x, t)
+    led = GuidedDenoiser(model, ["a cat"], 3.0, "blue").predict(x, t)
     torch.testing.assert_close(led, blue + 3 * (toward - blue))
-    assert torch.equal(Guided(model, ["a cat"], 1.0).predict(x, t), toward)
-    assert Guided(model, ["a cat"]).guidance == 7.5
+    assert torch.equal(GuidedDenoiser(model, ["a cat"], 1.0).predict(x, t), toward)
+    assert GuidedDenoiser(model, ["a cat"]).guidance == 7.5
 
 
 @torch.no_grad()
 def test_what_a_network_embeds_of_guidance_differs_between_sampling_and_features(load, captioned):
     model = load("flux", embedded_guidance=1.0)
     assert model.encode(captioned, [0]).condition["guidance"].tolist() == [1.0]
-    assert Guided(model, ["a cat"], 5.0).condition["guidance"].tolist() == [5.0]
+    assert GuidedDenoiser(model, ["a cat"], 5.0).condition["guidance"].tolist() == [5.0]
     with pytest.raises(SettingsError, match="negative prompt needs"):
-        Guided(model, ["a cat"], 5.0, "blue")
+        GuidedDenoiser(model, ["a cat"], 5.0, "blue")
 
 
 def test_models_that_cannot_be_guided_say_so(load, tiny_model):
     for unguided in (load("ldm"), tiny_model):
         with pytest.raises(SettingsError, match="no unconditional side"):
-            Guided(unguided, [None], 2.0)
+            GuidedDenoiser(unguided, [None], 2.0)
     with pytest.raises(SettingsError, match="a model that reads prompts"):
-        Guided(load("dit"), [0], 2.0, "blue")
+        GuidedDenoiser(load("dit"), [0], 2.0, "blue")
 
 
 @pytest.mark.parametrize("name", ["sd-v", "dit", "sd3"])

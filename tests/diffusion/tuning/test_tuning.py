@@ -14,7 +14,7 @@ from tests.tiny_pipelines import ENCODING, LATENT
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion import run as run_module
-from creditline.diffusion.encoded import Encoded
+from creditline.diffusion.encoded import EncodingCache
 from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
@@ -95,7 +95,7 @@ def test_every_family(folder, load, captioned, tmp_path, name, config):
 
 def stop_after(patch, step):
     """A run is interrupted after a step."""
-    original = run_module.Run._step
+    original = run_module.TrainingRun._step
 
     def stopping(self):
         loss = original(self)
@@ -103,7 +103,7 @@ def stop_after(patch, step):
             raise KeyboardInterrupt
         return loss
 
-    patch.setattr(run_module.Run, "_step", stopping)
+    patch.setattr(run_module.TrainingRun, "_step", stopping)
 
 
 @pytest.mark.parametrize("config", [SHORT, FULL], ids=["lora", "full"])
@@ -136,7 +136,7 @@ def test_the_gradient_is_that_of_the_loss_by_hand(load, captioned, tmp_path, mon
     config = replace(FULL, steps=1, batch_size=6, clip=1e9, accumulate=3)
     run = train(captioned, tmp_path / "run", config, base=base)
 
-    order = run_module.Run._rows(_Trainee(captioned, config), 0)
+    order = run_module.TrainingRun._rows(_Trainee(captioned, config), 0)
     generator = torch.Generator().manual_seed(run_module.seed_for(config, "noise", 0))
     batch = base.encode(captioned, order)
     noise = torch.randn(batch.x0.shape, generator=generator)
@@ -199,7 +199,10 @@ def test_what_is_held_of_encodings_is_what_is_on_disk(tmp_path):
         made.append(1)
         return {"x": torch.ones(4)}
 
-    held, plain = Encoded(tmp_path, {"a": "b"}, memory=20), Encoded(tmp_path, {"a": "b"})
+    held, plain = (
+        EncodingCache(tmp_path, {"a": "b"}, memory=20),
+        EncodingCache(tmp_path, {"a": "b"}),
+    )
     first = held.tensors("latents", "aa", compute)
     assert held.tensors("latents", "aa", compute) is first
     assert held.tensors("latents", "bb", compute) is not held.tensors("latents", "bb", compute)

@@ -14,12 +14,12 @@ def pictures():
     return np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
 
 
-def mean_colour(pictures):
+def mean_color(pictures):
     return np.stack([np.asarray(p, dtype=np.float64).mean((0, 1)) for p in pictures])
 
 
 def test_equal_pictures_are_at_no_distance(pictures):
-    same = picture_distances(pictures, pictures.copy(), mean_colour)
+    same = picture_distances(pictures, pictures.copy(), mean_color)
     assert not same.l2.any()
     assert not same.mse.any()
     np.testing.assert_allclose(same.ssim, 1)
@@ -35,7 +35,7 @@ def test_black_against_white_is_as_far_as_can_be():
     assert far.cosine is None
 
 
-def test_one_grey_level_in_one_pixel(pictures):
+def test_one_gray_level_in_one_pixel(pictures):
     changed = pictures.copy()
     changed[2, 3, 5, 1] ^= 1
     found = picture_distances(pictures, changed)

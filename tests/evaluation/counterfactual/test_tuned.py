@@ -12,7 +12,7 @@ from creditline.diffusion.load import load_model
 from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
-from creditline.evaluation.counterfactual.draws import Draws, read_targets
+from creditline.evaluation.counterfactual.draws import SamplingPlan, read_targets
 from creditline.evaluation.counterfactual.origin import origin
 from creditline.evaluation.counterfactual.run import Counterfactual, counterfactual
 
@@ -53,7 +53,7 @@ def test_prompts_and_guidance_are_read_and_recorded(tmp_path):
     generate(tmp_path / "base", 2, tmp_path / "pictures", sampling, prompts=["a cat", "a house"])
     images = ImageSet.from_images(np.zeros((2, 16, 16, 3), np.uint8))
     _, draws = read_targets(tmp_path / "pictures", images)
-    assert draws == Draws((0, 1), None, 2, 0.0, ("a cat", "a house"), 2.0, "two cats")
+    assert draws == SamplingPlan((0, 1), None, 2, 0.0, ("a cat", "a house"), 2.0, "two cats")
     assert draws.request()["negative"] == "two cats"
     further = draws.further(3)
     assert further.seeds == (2, 3, 4)
@@ -62,4 +62,4 @@ def test_prompts_and_guidance_are_read_and_recorded(tmp_path):
 
 def test_what_pictures_were_not_led_by_is_in_no_request():
     """Experiments on pixels that were begun before there were prompts go on."""
-    assert set(Draws((0,), None, 2, 0.0).request()) == {"seeds", "labels", "steps", "eta"}
+    assert set(SamplingPlan((0,), None, 2, 0.0).request()) == {"seeds", "labels", "steps", "eta"}

@@ -17,7 +17,7 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import DataError, IndexMismatchError, SettingsError
-from creditline.evaluation.lds.comparison import OVERALL, Contest
+from creditline.evaluation.lds.comparison import OVERALL, LDSConfig
 from creditline.evaluation.lds.contest import compare
 from creditline.evaluation.lds.contributors import contributor_outputs
 from creditline.evaluation.lds.damping import DampingSearch
@@ -29,7 +29,7 @@ from creditline.methods.noise import halves_agree
 from creditline.methods.similarity import PixelCosine
 from creditline.retraining.datamodel import RidgeDatamodel
 
-QUICK = Contest(resamples=50, search=DampingSearch(dampings=(0.01, 1.0), splits=3))
+QUICK = LDSConfig(resamples=50, search=DampingSearch(dampings=(0.01, 1.0), splits=3))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_every_number_is_the_one_by_hand(case):
     names = [entry.name for entry in found.parts[0].entries]
     assert names == [
         *("trak", "gradient-cosine", "datamodel"),
-        *("pixel-cosine", "pixel-centred", "random"),
+        *("pixel-cosine", "pixel-centered", "random"),
     ]
     scores = np.concatenate([index.scores(images) for _, images in folders])
     part, rows = found.part("generated"), slice(3, 5)
@@ -165,7 +165,7 @@ def test_what_does_not_fit(case):
     with pytest.raises(DataError, match="5 of 32 are finished"):
         compare(index, GroundTruth(truth.masks, few), folders, (), QUICK)
     with pytest.raises(SettingsError, match="bootstrap_seed must not be negative; got -1"):
-        Contest(bootstrap_seed=-1)
+        LDSConfig(bootstrap_seed=-1)
     with pytest.raises(SettingsError, match="split_seed must not be negative; got -1"):
         DampingSearch(split_seed=-1)
     with pytest.raises(IndexMismatchError, match="5 queries"):

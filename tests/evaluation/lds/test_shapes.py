@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from creditline.benchmarks.shape_page import shape_table
 from creditline.evaluation.lds.score import judge, lds
 from creditline.evaluation.lds.shapes import COMPARED, PLAIN, shape_scores, shaped_outputs
-from creditline.methods.shape import ScoreShape
+from creditline.methods.shape import ScoreTransform
 
 RNG = np.random.default_rng(0)
 MASKS = RNG.random((40, 30)) < 0.5
@@ -45,7 +45,7 @@ def test_each_shape_scores_as_if_it_were_the_score():
 
 
 def test_the_shape_that_made_the_truth_wins():
-    shape = ScoreShape("rectified")
+    shape = ScoreTransform("rectified")
     found = judged(shaped_outputs(SCORES, None, MASKS, WHOSE), losses(shape.apply(SCORES), 0.1))
     assert max(found, key=lambda name: found[name].lds.mean) == str(shape)
     assert found[str(shape)].gain.interval[0] > 0

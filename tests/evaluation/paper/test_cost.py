@@ -9,7 +9,7 @@ import pytest
 from creditline.diffusion import presets
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.errors import SettingsError
-from creditline.evaluation.paper.cost import Part, Speed, measure, work
+from creditline.evaluation.paper.cost import MachineSpeed, RecipeCost, measure, work
 from creditline.evaluation.paper.recipes import RECIPES, recipe
 
 
@@ -45,8 +45,8 @@ def test_a_smaller_scale_is_less_work(name):
 
 
 def test_hours_are_work_times_speed():
-    speed = Speed(step=2.0, image=0.5, forward=0.25, device="cpu", batch=2)
-    job = Part("x", steps=100, images=1000, forwards=400, gradients=200)
+    speed = MachineSpeed(step=2.0, image=0.5, forward=0.25, device="cpu", batch=2)
+    job = RecipeCost("x", steps=100, images=1000, forwards=400, gradients=200)
     assert speed.hours(job) == pytest.approx((200 + 500 + 100 + 100) / 3600)
 
 

@@ -25,7 +25,7 @@ from creditline.errors import (
     SettingsError,
 )
 from creditline.evaluation.truth import fleet as module
-from creditline.evaluation.truth.fleet import Fleet, retrain
+from creditline.evaluation.truth.fleet import RetrainingConfig, retrain
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan, query_losses
 from creditline.evaluation.truth.query_sets import by_folder
@@ -38,7 +38,7 @@ CONFIG = TrainConfig(
     batch_size=4,
     seed=5,
 )
-FLEET = Fleet(SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=2)
+FLEET = RetrainingConfig(SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=2)
 
 
 @dataclass
@@ -168,7 +168,7 @@ def test_it_grows(fleet, monkeypatch, tmp_path):
 
 
 def test_models_can_be_kept(fleet, queries, tmp_path):
-    settings = Fleet(FLEET.subsets, FLEET.losses, seeds=1, keep_models=True)
+    settings = RetrainingConfig(FLEET.subsets, FLEET.losses, seeds=1, keep_models=True)
     truth = fleet(settings=settings)
     kept = sorted(p.name for p in (tmp_path / "truth" / "models").iterdir())
     assert kept == [f"{j:05d}-0" for j in range(8)]
@@ -302,7 +302,7 @@ def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
     with pytest.raises(ModelError, match="16x16"):
         fleet(config=replace(CONFIG, unet=replace(CONFIG.unet, resolution=16)))
     with pytest.raises(SettingsError, match="seeds must be at least 1; got 0"):
-        Fleet(seeds=0)
+        RetrainingConfig(seeds=0)
     with pytest.raises(SettingsError, match="limit_tasks must be at least 1; got 0"):
         fleet(limit_tasks=0)
     with pytest.raises(SettingsError, match="1000 timesteps has room for 1000; got 1001"):

@@ -1,4 +1,4 @@
-"""The ground truth as an artefact: what it accepts, what it keeps, what it refuses."""
+"""The ground truth as an artifact: what it accepts, what it keeps, what it refuses."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.errors import DataError, ModelError, SettingsError
 from creditline.evaluation.lds.contest import compare
-from creditline.evaluation.truth.fleet import Fleet, retrain
+from creditline.evaluation.truth.fleet import RetrainingConfig, retrain
 from creditline.evaluation.truth.losses import LossPlan, query_losses
 from creditline.evaluation.truth.query_sets import query_sets
 from creditline.evaluation.truth.subsets import SubsetSpec
 
 pytest.importorskip("peft")
 
-FLEET = Fleet(SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=1)
+FLEET = RetrainingConfig(SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=1)
 LORA = TuneConfig(AdapterConfig(lora_rank=2), epochs=2, batch_size=2, learning_rate=1e-2, seed=5)
 FULL = TuneConfig(steps=2, batch_size=2, learning_rate=1e-2)
 
@@ -83,7 +83,7 @@ def test_every_picture_and_query_is_encoded_once(base, tmp_path, monkeypatch):
 
 def test_a_kept_model_is_one_that_loads(base, tmp_path):
     images = pictures(6, 0)
-    settings = Fleet(FLEET.subsets, FLEET.losses, seeds=1, keep_models=True)
+    settings = RetrainingConfig(FLEET.subsets, FLEET.losses, seeds=1, keep_models=True)
     truth = retrain(
         images, {"q": images.subset([0])}, tmp_path / "t", config=LORA, base=base, settings=settings
     )

@@ -9,8 +9,8 @@ import torch
 
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection import Projection, build
-from creditline.gradients.projection.base import Streaming
-from creditline.gradients.sides import Sides
+from creditline.gradients.projection.base import StreamingProjector
+from creditline.gradients.sides import TwoSidedProjection
 
 LAYERS = (
     Layer("a", ("a.weight", "a.bias"), ((20, 35), (20,))),
@@ -24,7 +24,7 @@ def made(layout: str, kind: str = "count-sketch"):
     return build(Projection(kind, 64, 0, layout, rank=8), LAYERS)  # type: ignore[arg-type]
 
 
-def parts(sides: Sides | None) -> dict[str, torch.Tensor]:
+def parts(sides: TwoSidedProjection | None) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     sizes = {
         name: torch.Size(shape).numel() if sides is None else sides.weights[name].size
@@ -76,5 +76,5 @@ def test_a_copy_for_another_process_is_the_same(used):
 
 def test_what_is_projected_as_a_whole_does_not_stream():
     kinds = ("two-sided", "count-sketch", "gaussian", "rademacher")
-    found = [isinstance(made("joint", kind), Streaming) for kind in kinds]
+    found = [isinstance(made("joint", kind), StreamingProjector) for kind in kinds]
     assert found == [True, True, False, False]

@@ -14,7 +14,7 @@ from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.errors import IndexMismatchError, SettingsError
-from creditline.evaluation.counterfactual.result import Estimate, Summary
+from creditline.evaluation.counterfactual.result import MetricEstimate, Summary
 from creditline.evaluation.counterfactual.run import RESULT, SHEET, Counterfactual, counterfactual
 from creditline.settings import override
 
@@ -202,6 +202,6 @@ def _cells(summary: Summary, cosine: bool, controls: bool) -> Iterator[str]:
             yield f"{difference:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def _interval(estimate: Estimate, sign: str = "") -> str:
+def _interval(estimate: MetricEstimate, sign: str = "") -> str:
     low, high = estimate.interval
     return f"{estimate.median:{sign}.2f} ({low:{sign}.2f} to {high:{sign}.2f})"

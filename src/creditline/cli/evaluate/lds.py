@@ -15,7 +15,7 @@ from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.trace import FIXED
 from creditline.errors import SettingsError
-from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.files import write_file
 from creditline.settings import override
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--json", "json_path", metavar="FILE", help="write everything, per query too")
 @click.option("--overwrite", is_flag=True, help="replace the JSON file")
 @models.indexed_options
-@settings_options(Contest(), section="Judging")
+@settings_options(LDSConfig(), section="Judging")
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
     index: str,
@@ -76,7 +76,7 @@ def command(
             f"--json {target} exists and was left as it is. Choose another name or give "
             "--overwrite."
         )
-    contest = override(Contest(), given(Contest()))
+    contest = override(LDSConfig(), given(LDSConfig()))
     from creditline.evaluation.lds.contest import compare
     from creditline.evaluation.truth.query_sets import by_folder
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from creditline.cli.table import WIDTH, table
 from creditline.evaluation.interval import Interval
 from creditline.evaluation.lds.ceiling import Ceiling
-from creditline.evaluation.lds.comparison import Comparison, Entry, Part
+from creditline.evaluation.lds.comparison import Comparison, Entry, QueryGroup
 from creditline.evaluation.lds.score import LDS
 
 LEGEND = (
@@ -30,7 +30,7 @@ def shown(comparison: Comparison) -> str:
     return "\n\n".join([*parts, textwrap.fill(LEGEND, WIDTH)])
 
 
-def shown_part(part: Part, of: str) -> str:
+def shown_part(part: QueryGroup, of: str) -> str:
     """The scores on one set of queries, then how they spread and grow."""
     n = len(part.query_names)
     head = [f"{part.name}: {n:,} {'query' if n == 1 else 'queries'}, {of}", _bound(part.ceiling)]
@@ -70,7 +70,7 @@ def _rows(entry: Entry, ceiling: Ceiling | None, totals: bool) -> Iterator[list[
         yield row
 
 
-def _spread(part: Part) -> str:
+def _spread(part: QueryGroup) -> str:
     """Quantiles over queries, and the score from fewer subsets, at the methods' own settings."""
     scores = [(entry.title, entry.lds) for entry in part.entries]
     percents = scores[0][1].quantiles

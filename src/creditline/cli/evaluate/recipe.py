@@ -14,14 +14,14 @@ from creditline.cli.table import facts, table
 from creditline.cli.training import refuse_parts
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import SettingsError
-from creditline.evaluation.paper.published import REMOVALS, Published, published
+from creditline.evaluation.paper.published import REMOVALS, PublishedResult, published
 from creditline.evaluation.paper.recipe import MINI_SD, Recipe
 from creditline.evaluation.paper.recipes import RECIPES, recipe
 
 if TYPE_CHECKING:
     from creditline.diffusion.denoiser import Denoiser
     from creditline.diffusion.precision import Precision
-    from creditline.evaluation.paper.cost import Part, Speed
+    from creditline.evaluation.paper.cost import MachineSpeed, RecipeCost
 
 COST = "Cost"
 
@@ -161,7 +161,7 @@ def _results(chosen: Recipe) -> Iterator[str]:
         yield table(["method", "l2", "cosine"], cells, right=[1, 2], indent=2)
 
 
-def _lds(row: Published) -> list[str]:
+def _lds(row: PublishedResult) -> list[str]:
     def shown(value: tuple[float, float] | None) -> str:
         return "-" if value is None else f"{value[0]:.2f} ± {value[1]:.2f}"
 
@@ -201,7 +201,7 @@ def _cost(chosen: Recipe, base: Denoiser | None, device: str, steps: int) -> str
     return "\n".join(lines)
 
 
-def _part(part: Part, speed: Speed | None) -> list[str]:
+def _part(part: RecipeCost, speed: MachineSpeed | None) -> list[str]:
     numbers = [
         f"{n:,}" if n else "-" for n in (part.models, part.steps, part.forwards, part.gradients)
     ]

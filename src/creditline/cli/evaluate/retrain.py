@@ -13,7 +13,7 @@ from creditline.cli.options import flag, given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.training import chosen, training_options
 from creditline.errors import SettingsError
-from creditline.evaluation.truth.fleet import Fleet
+from creditline.evaluation.truth.fleet import RetrainingConfig
 from creditline.evaluation.truth.subsets import SubsetSpec
 from creditline.settings import override
 
@@ -33,7 +33,7 @@ from creditline.settings import override
     help="folder of latents and text embeddings to share  [default: in the ground truth]",
 )
 @images.image_options
-@settings_options(Fleet(), section="Fleet")
+@settings_options(RetrainingConfig(), section="Fleet")
 @training_options(leave_out=("checkpoint_every", "sample_every"))
 def command(
     data: str,
@@ -54,7 +54,7 @@ def command(
     more --subsets or --seeds continues too.
     """
     config, base = chosen()
-    settings = override(Fleet(), given(Fleet()))
+    settings = override(RetrainingConfig(), given(RetrainingConfig()))
     if masks is not None:
         _refuse_drawn()
     from creditline.evaluation.truth.files import read_array

@@ -11,7 +11,7 @@ from creditline.cli import images, models
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
-from creditline.evaluation.self_retrieval import Retrieval, SelfRetrieval, self_retrieval
+from creditline.evaluation.self_retrieval import RetrievalResult, SelfRetrieval, self_retrieval
 from creditline.settings import override
 
 
@@ -33,7 +33,7 @@ def command(model: str, data: str, out: str, **_: Any) -> None:
     click.echo(table(header, map(_row, results), right=range(1, 5)))
 
 
-def _row(result: Retrieval) -> list[str]:
+def _row(result: RetrievalResult) -> list[str]:
     low, high = result.interval
     ranks = result.duplicate_ranks
     return [

@@ -19,7 +19,7 @@ class Flux(TextDenoiser):
 
     Latents are noised as they come from the autoencoder and packed, two by two, for the network
     alone. The network is told `sigma`; where it was distilled to take guidance (FLUX.1-dev), it is
-    told `Encoding.embedded_guidance`, and takes no negative prompt.
+    told `EncodingConfig.embedded_guidance`, and takes no negative prompt.
     """
 
     pipelines = ("FluxPipeline",)

@@ -13,8 +13,8 @@ from torch import Tensor
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.codec import Codec
 from creditline.diffusion.denoiser import Batch, NetworkDenoiser
-from creditline.diffusion.encoded import Encoded
-from creditline.diffusion.encoding import Encoding
+from creditline.diffusion.encoded import EncodingCache
+from creditline.diffusion.encoding import EncodingConfig
 from creditline.diffusion.process import DiscreteProcess, Process
 from creditline.errors import ModelError
 from creditline.settings import to_dict
@@ -54,13 +54,13 @@ class LatentDenoiser(NetworkDenoiser, ABC):
         module: Any,
         process: Process,
         pipeline: Any = None,
-        encoding: Encoding | None = None,
+        encoding: EncodingConfig | None = None,
         source: str | None = None,
     ) -> None:
         super().__init__(module, process, source)
         self.pipeline = pipeline
-        self.encoding = encoding or Encoding()
-        self.encoded: Encoded | None = None
+        self.encoding = encoding or EncodingConfig()
+        self.encoded: EncodingCache | None = None
         vae = getattr(pipeline, self.vae_part, None)
         choice = self.encoding
         self.codec = None if vae is None else Codec(vae, choice.vae, choice.vae_seed)
@@ -106,7 +106,7 @@ class LatentDenoiser(NetworkDenoiser, ABC):
         self = cls.__new__(cls)
         NetworkDenoiser.__init__(self, module, process)
         self.pipeline = self.codec = self.encoded = None
-        self.encoding = Encoding()
+        self.encoding = EncodingConfig()
         height, width = sides or self._sides()
         self.sample_shape = self.image_shape = (self._channels(), height, width)
         return self
@@ -147,7 +147,7 @@ class LatentDenoiser(NetworkDenoiser, ABC):
         return x0 if self.codec is None else self.codec.decode(x0)
 
     def encoders(self) -> dict[str, str]:
-        """Fingerprints of everything that encodes, for `Encoded`."""
+        """Fingerprints of everything that encodes, for `EncodingCache`."""
         return {} if self.codec is None else {"autoencoder": self.codec.fingerprint}
 
     def _wanted(self, images: ImageSet, i: int) -> Any:

@@ -54,7 +54,7 @@ class TuneConfig:
     """
 
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
-    steps: int = setting(1000, "optimiser steps")
+    steps: int = setting(1000, "optimizer steps")
     epochs: int = setting(0, "passes over the images, instead of steps; 0: as many steps as given")
     batch_size: int = setting(16, "images per step")
     accumulate: int = setting(1, "parts that a step's images are computed in, to save memory")

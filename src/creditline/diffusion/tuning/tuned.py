@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.encoded import Encoded
+from creditline.diffusion.encoded import EncodingCache
 from creditline.diffusion.families import LatentDenoiser
 from creditline.diffusion.start import seed_for
 from creditline.diffusion.tuning.adapter import add_adapter
@@ -25,7 +25,7 @@ MEMORY = 2**30
 """Bytes of latents and embeddings that are held at most; the others are read again from disk."""
 
 
-class TunedTrainee:
+class TuningTask:
     """A copy of a base in training; autoencoder and text encoders are shared and stay frozen.
 
     Torch's random state is changed, as the adapter's first weights are drawn from it.
@@ -128,7 +128,7 @@ def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: 
     """
     if not isinstance(denoiser, LatentDenoiser) or not denoiser.encoders():
         return
-    denoiser.encoded = Encoded(folder, denoiser.encoders(), MEMORY)
+    denoiser.encoded = EncodingCache(folder, denoiser.encoders(), MEMORY)
     if config.caption_dropout:
         null_condition(denoiser)
     with Progress("encode", sum(map(len, groups)), "picture") as bar:

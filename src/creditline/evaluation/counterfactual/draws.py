@@ -14,7 +14,7 @@ from creditline.settings import require
 
 
 @dataclass(frozen=True)
-class Draws:
+class SamplingPlan:
     """Pictures to draw.
 
     Attributes:
@@ -37,14 +37,14 @@ class Draws:
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def subset(self, positions: Sequence[int]) -> Draws:
+    def subset(self, positions: Sequence[int]) -> SamplingPlan:
         """Some of them."""
         labels = None if self.labels is None else tuple(self.labels[i] for i in positions)
         prompts = None if self.prompts is None else tuple(self.prompts[i] for i in positions)
         seeds = tuple(self.seeds[i] for i in positions)
         return replace(self, seeds=seeds, labels=labels, prompts=prompts)
 
-    def further(self, count: int) -> Draws:
+    def further(self, count: int) -> SamplingPlan:
         """As many more from the seeds that follow, of the same classes or prompts in turn.
 
         Raises:
@@ -67,7 +67,9 @@ class Draws:
         return {k: v for k, v in asdict(self).items() if k not in plain or v != plain[k]}
 
 
-def read_targets(source: Any, images: ImageSet, model: str | None = None) -> tuple[ImageSet, Draws]:
+def read_targets(
+    source: Any, images: ImageSet, model: str | None = None
+) -> tuple[ImageSet, SamplingPlan]:
     """Pictures as they were drawn, and how.
 
     Args:
@@ -108,8 +110,8 @@ def read_targets(source: Any, images: ImageSet, model: str | None = None) -> tup
         )
     ((steps, eta, guidance, negative),) = ways
     seeds = tuple(detail["seed"] for detail in found.details)
-    labelled = all("label" in detail for detail in found.details)
-    labels = tuple(detail["label"] for detail in found.details) if labelled else None
+    labeled = all("label" in detail for detail in found.details)
+    labels = tuple(detail["label"] for detail in found.details) if labeled else None
     prompted = all("prompt" in detail for detail in found.details)
     prompts = tuple(detail["prompt"] for detail in found.details) if prompted else None
-    return found.images, Draws(seeds, labels, steps, eta, prompts, guidance, negative)
+    return found.images, SamplingPlan(seeds, labels, steps, eta, prompts, guidance, negative)

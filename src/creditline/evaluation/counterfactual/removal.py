@@ -29,7 +29,7 @@ BASELINES = (NOTHING, OTHER_SEED, RANDOM, LEAST)
 
 
 @dataclass(frozen=True)
-class Removal:
+class RemovalSet:
     """One retraining.
 
     Attributes:
@@ -77,7 +77,7 @@ def plan(
     training_seed: int,
     removal_seed: int = 0,
     baselines: Collection[str] = BASELINES,
-) -> list[Removal]:
+) -> list[RemovalSet]:
     """Every retraining of a counterfactual, those without removal first.
 
     Args:
@@ -95,7 +95,7 @@ def plan(
     m, n = next(iter(scores.values())).shape
     everyone = tuple(range(m))
     found = [
-        Removal(rule, 0, everyone, (), seed)
+        RemovalSet(rule, 0, everyone, (), seed)
         for rule, seed in ((NOTHING, training_seed), (OTHER_SEED, training_seed + 1))
         if rule in baselines
     ]
@@ -122,7 +122,7 @@ def plan(
                         "training images together. Remove fewer, or take fewer targets."
                     )
                 left_out = tuple(int(row) for row in union)
-                found.append(Removal(rule, k, group, left_out, training_seed))
+                found.append(RemovalSet(rule, k, group, left_out, training_seed))
     return found
 
 

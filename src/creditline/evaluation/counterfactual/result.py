@@ -18,7 +18,7 @@ BEFORE = "before"
 
 
 @dataclass(frozen=True)
-class Change:
+class ImageChange:
     """One picture before and after one removal.
 
     Attributes:
@@ -42,7 +42,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MetricEstimate:
     """A median with its 95 % bootstrap interval over pictures, and the mean."""
 
     median: float
@@ -50,7 +50,7 @@ class Estimate:
     mean: float
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Estimate:
+    def of(cls, values: np.ndarray) -> MetricEstimate:
         return cls(float(np.median(values)), bootstrap(values, np.median), float(values.mean()))
 
 
@@ -59,7 +59,7 @@ class Summary:
     """All pictures of one rule and k.
 
     Attributes:
-        rule, k: as of a `Change`.
+        rule, k: as of a `ImageChange`.
         removed: images left out, the median over retrainings.
         pictures: targets compared.
         metrics: estimate of each metric over the targets.
@@ -73,8 +73,8 @@ class Summary:
     k: int
     removed: float
     pictures: int
-    metrics: dict[str, Estimate]
-    over_random: Estimate | None = None
+    metrics: dict[str, MetricEstimate]
+    over_random: MetricEstimate | None = None
     over_controls: tuple[float, Interval] | None = None
 
 
@@ -88,7 +88,7 @@ class CounterfactualResult:
         names: of the targets.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[ImageChange, ...]
     pictures: dict[tuple[str, int], np.ndarray]
     names: tuple[str, ...]
 
@@ -98,7 +98,7 @@ class CounterfactualResult:
         for rule, k in dict.fromkeys((c.rule, c.k) for c in self.changes):
             mine = self._of(rule, k, target=True)
             metrics = {
-                name: Estimate.of(_values(mine, name))
+                name: MetricEstimate.of(_values(mine, name))
                 for name in METRICS
                 if getattr(mine[0], name) is not None
             }
@@ -112,7 +112,7 @@ class CounterfactualResult:
                     float(np.median([c.removed for c in mine])),
                     len(mine),
                     metrics,
-                    None if more is None else Estimate.of(more),
+                    None if more is None else MetricEstimate.of(more),
                     _over(mine, self._of(rule, k, target=False)),
                 )
             )
@@ -144,11 +144,13 @@ class CounterfactualResult:
         enlarged = max(1, 64 // before.shape[2]) if scale is None else scale
         return sheet(cells, columns=len(columns), scale=enlarged, labels=labels)
 
-    def _of(self, rule: str, k: int, target: bool) -> list[Change]:
+    def _of(self, rule: str, k: int, target: bool) -> list[ImageChange]:
         return [c for c in self.changes if (c.rule, c.k, c.target) == (rule, k, target)]
 
 
-def _over(targets: Sequence[Change], controls: Sequence[Change]) -> tuple[float, Interval] | None:
+def _over(
+    targets: Sequence[ImageChange], controls: Sequence[ImageChange]
+) -> tuple[float, Interval] | None:
     if not controls:
         return None
     a, b = _values(targets, "l2"), _values(controls, "l2")
@@ -159,5 +161,5 @@ def _over(targets: Sequence[Change], controls: Sequence[Change]) -> tuple[float,
     return float(np.median(a) - np.median(b)), percentile(medians[0] - medians[1])
 
 
-def _values(changes: Sequence[Change], name: str) -> np.ndarray:
+def _values(changes: Sequence[ImageChange], name: str) -> np.ndarray:
     return np.array([getattr(change, name) for change in changes], dtype=np.float64)

@@ -22,8 +22,8 @@ from creditline.diffusion.ddim import sample
 from creditline.diffusion.train import ENCODED, train, trained
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import CreditlineError
-from creditline.evaluation.counterfactual.draws import Draws
-from creditline.evaluation.counterfactual.removal import Removal
+from creditline.evaluation.counterfactual.draws import SamplingPlan
+from creditline.evaluation.counterfactual.removal import RemovalSet
 from creditline.files import write_file
 from creditline.progress import Progress
 
@@ -31,7 +31,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Retrained:
+class CounterfactualRetraining:
     """What all retrainings share.
 
     Attributes:
@@ -44,8 +44,8 @@ class Retrained:
     """
 
     images: ImageSet
-    draws: Draws
-    controls: Draws | None
+    draws: SamplingPlan
+    controls: SamplingPlan | None
     config: TrainConfig | TuneConfig
     base: Any
     device: str
@@ -53,7 +53,7 @@ class Retrained:
     folder: Path
     keep_models: bool
 
-    def run(self, removals: Sequence[Removal], workers: int) -> None:
+    def run(self, removals: Sequence[RemovalSet], workers: int) -> None:
         """Do what is not done yet."""
         jobs = {removal.key: removal for removal in removals}
         left = [removal for removal in jobs.values() if not self._result(removal).is_file()]
@@ -61,7 +61,7 @@ class Retrained:
             for _ in executor.run(_retrain, self, left, workers):
                 bar.advance()
 
-    def pictures(self, removal: Removal) -> np.ndarray:
+    def pictures(self, removal: RemovalSet) -> np.ndarray:
         """What a removal's model drew, uint8 `(b, H, W, 3)`: its targets, then the controls.
 
         Raises:
@@ -75,7 +75,7 @@ class Retrained:
                 f"{path} cannot be read ({error}). Delete it and run the same command again."
             ) from error
 
-    def retrain(self, removal: Removal) -> None:
+    def retrain(self, removal: RemovalSet) -> None:
         """Train without a removal's images, draw, and keep the pictures."""
         model = self.folder / "models" / removal.key
         kept = np.setdiff1d(np.arange(len(self.images)), removal.rows)
@@ -100,7 +100,7 @@ class Retrained:
         if not self.keep_models:
             shutil.rmtree(model)
 
-    def _drawn(self, removal: Removal, model: Path) -> np.ndarray:
+    def _drawn(self, removal: RemovalSet, model: Path) -> np.ndarray:
         denoiser = trained(model, self.config, self.base, self.device)
         own = self.draws.subset(removal.targets)
         # Apart, so that a target's pictures do not depend on whether there are controls.
@@ -113,9 +113,9 @@ class Retrained:
         drawn = [sample(denoiser, batch.seeds, **batch.sampling())[0] for batch in batches]
         return np.concatenate(drawn)
 
-    def _result(self, removal: Removal) -> Path:
+    def _result(self, removal: RemovalSet) -> Path:
         return self.folder / "tasks" / f"{removal.key}.npy"
 
 
-def _retrain(retrained: Retrained, removal: Removal) -> None:
+def _retrain(retrained: CounterfactualRetraining, removal: RemovalSet) -> None:
     retrained.retrain(removal)

@@ -29,17 +29,17 @@ from creditline.evaluation.counterfactual.picture_distance import picture_distan
 from creditline.evaluation.counterfactual.removal import (
     BASELINES,
     NOTHING,
-    Removal,
+    RemovalSet,
     check_scores,
     plan,
 )
-from creditline.evaluation.counterfactual.result import BEFORE, Change, CounterfactualResult
+from creditline.evaluation.counterfactual.result import BEFORE, CounterfactualResult, ImageChange
 from creditline.files import write_file
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.settings import require, setting, to_dict
 
 if TYPE_CHECKING:
-    from creditline.evaluation.counterfactual.retrained import Retrained
+    from creditline.evaluation.counterfactual.retrained import CounterfactualRetraining
 
 RESULT, SHEET = "counterfactual.json", "before-and-after.png"
 
@@ -121,7 +121,7 @@ def counterfactual(
     """
     from creditline.diffusion.load import load_model
     from creditline.evaluation.counterfactual.draws import read_targets
-    from creditline.evaluation.counterfactual.retrained import Retrained
+    from creditline.evaluation.counterfactual.retrained import CounterfactualRetraining
 
     require(threads >= 1, "The number of threads must be at least 1", threads, "Use 1 or more.")
     settings, folder, pictures = settings or Counterfactual(), Path(out), load_images(images)
@@ -141,7 +141,7 @@ def counterfactual(
     controls = draws.further(settings.controls) if together else None
     start = None if base is None else load_model(base)
     keep = settings.keep_models
-    retrained = Retrained(
+    retrained = CounterfactualRetraining(
         pictures, draws, controls, config, start, device, threads, folder, keep_models=keep
     )
     request = {
@@ -164,7 +164,10 @@ def counterfactual(
 
 
 def compare(
-    retrained: Retrained, removals: Sequence[Removal], originals: ImageSet, encoder: Any = None
+    retrained: CounterfactualRetraining,
+    removals: Sequence[RemovalSet],
+    originals: ImageSet,
+    encoder: Any = None,
 ) -> CounterfactualResult:
     """Distances of everything that was drawn from what was there before."""
     targets = originals.array()
@@ -172,7 +175,7 @@ def compare(
     m, controls = len(targets), 0 if retrained.controls is None else len(retrained.controls)
     others = targets[:0] if nothing is None else retrained.pictures(nothing)[m : m + controls]
     names = [*originals.names, *(f"control {i:03d}" for i in range(len(others)))]
-    changes: list[Change] = []
+    changes: list[ImageChange] = []
     after: dict[tuple[str, int], np.ndarray] = {(BEFORE, 0): targets}
     for removal in removals:
         own = list(removal.targets)
@@ -186,7 +189,7 @@ def compare(
             if column is not None
         }
         changes += [
-            Change(
+            ImageChange(
                 rule=removal.rule,
                 k=removal.k,
                 removed=len(removal.rows),

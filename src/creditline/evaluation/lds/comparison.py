@@ -14,16 +14,16 @@ from typing import Any
 from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.ceiling import Ceiling
 from creditline.evaluation.lds.damping import DampingScores, DampingSearch
-from creditline.evaluation.lds.kept import Kept
+from creditline.evaluation.lds.kept import TopScoreSplit
 from creditline.evaluation.lds.score import LDS
-from creditline.evaluation.lds.shapes import ShapeScore
+from creditline.evaluation.lds.shapes import TransformScore
 from creditline.settings import require, setting
 
 OVERALL = "all queries"
 
 
 @dataclass(frozen=True)
-class Contest:
+class LDSConfig:
     """How methods are judged."""
 
     resamples: int = setting(RESAMPLES, "bootstrap draws of subsets")
@@ -61,8 +61,8 @@ class Entry:
     lds: LDS
     dampings: DampingScores | None = None
     totals: LDS | None = None
-    shapes: Mapping[str, ShapeScore] = field(default_factory=dict)
-    kept: tuple[Kept, ...] = ()
+    shapes: Mapping[str, TransformScore] = field(default_factory=dict)
+    kept: tuple[TopScoreSplit, ...] = ()
 
     def variants(self) -> list[tuple[str, LDS]]:
         """What was chosen how, and the score: one row each of a table."""
@@ -95,7 +95,7 @@ class Entry:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class QueryGroup:
     """All methods on one set of queries.
 
     Attributes:
@@ -140,10 +140,10 @@ class Comparison:
         facts: what was judged by what: numbers of images, subsets, seeds, digest of the truth.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[QueryGroup, ...]
     facts: Mapping[str, Any]
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> QueryGroup:
         """The part named `name`.
 
         Raises:

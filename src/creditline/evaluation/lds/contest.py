@@ -15,10 +15,10 @@ from creditline.data.spec import ImageSpec
 from creditline.data.template import captioned_alike
 from creditline.errors import unknown
 from creditline.evaluation.lds.ceiling import ceiling
-from creditline.evaluation.lds.comparison import OVERALL, Comparison, Contest, Entry, Part
+from creditline.evaluation.lds.comparison import OVERALL, Comparison, Entry, LDSConfig, QueryGroup
 from creditline.evaluation.lds.damping import judge_dampings
 from creditline.evaluation.lds.score import judge
-from creditline.evaluation.lds.scorer import Scored, Scorer
+from creditline.evaluation.lds.scorer import MethodOutputs, Scorer
 from creditline.evaluation.lds.shapes import shape_scores
 from creditline.indexing.queries import gather
 from creditline.methods.base import Method
@@ -36,7 +36,7 @@ def compare(
     truth: GroundTruth,
     queries: Sequence[tuple[str, Any]],
     names: Sequence[str | Method] = (),
-    contest: Contest | None = None,
+    contest: LDSConfig | None = None,
     extracted: dict[str, list[Any]] | None = None,
 ) -> Comparison:
     """Judge methods by a ground truth.
@@ -56,7 +56,7 @@ def compare(
         DataError, IndexMismatchError: if truth, index and queries do not fit together.
         SettingsError: on an unknown method, or leave-one-out, of which nothing can be held out.
     """
-    contest = contest or Contest()
+    contest = contest or LDSConfig()
     _require_known(names)
     facts = index.store.facts()
     truth.check_index(facts["id"])
@@ -85,15 +85,15 @@ def compare(
                 entries.append(_judged(item, truth.losses, rows, contest, query_names[rows]))
                 bar.advance()
             part_ceiling = None if bound is None else bound.part(rows)
-            parts.append(Part(name, tuple(query_names[rows]), part_ceiling, tuple(entries)))
+            parts.append(QueryGroup(name, tuple(query_names[rows]), part_ceiling, tuple(entries)))
     return Comparison(tuple(parts), _facts(index, truth, contest))
 
 
 def _judged(
-    item: Scored,
+    item: MethodOutputs,
     losses: np.ndarray,
     rows: slice,
-    contest: Contest,
+    contest: LDSConfig,
     query_names: Sequence[str],
 ) -> Entry:
     """The entry of one method on some of the queries."""
@@ -165,7 +165,7 @@ def _bounds(folders: Sequence[tuple[str, Any, ImageSet]]) -> list[tuple[str, sli
     return bounds if len(bounds) == 1 else [*bounds, (OVERALL, slice(0, start))]
 
 
-def _facts(index: Index, truth: GroundTruth, contest: Contest) -> dict[str, Any]:
+def _facts(index: Index, truth: GroundTruth, contest: LDSConfig) -> dict[str, Any]:
     subsets, seeds, _ = truth.losses.shape
     return {
         "index": str(index.path),

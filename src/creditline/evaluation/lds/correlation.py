@@ -21,7 +21,7 @@ def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Returns:
         float64 of shape `(...)`, in [-1, 1].
     """
-    x, y = _centred_ranks(a), _centred_ranks(b)
+    x, y = _centered_ranks(a), _centered_ranks(b)
     return _ratio((x * y).sum(-1), (x * x).sum(-1), (y * y).sum(-1))
 
 
@@ -51,7 +51,7 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
     return result
 
 
-def _centred_ranks(values: np.ndarray) -> np.ndarray:
+def _centered_ranks(values: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata  # a second to import, which `--help` need not wait for
 
     ranks = rankdata(_settled(values), axis=-1)

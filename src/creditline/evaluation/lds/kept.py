@@ -32,7 +32,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class TopScoreSplit:
     """One split, judged.
 
     Attributes:
@@ -107,7 +107,7 @@ def split_outputs(outputs: Callable[[Shaped], np.ndarray]) -> Splits:
 
 def kept_scores(
     outputs: Splits, judged: Callable[[np.ndarray], LDS], halves: Sequence[Splits] = ()
-) -> tuple[Kept, ...]:
+) -> tuple[TopScoreSplit, ...]:
     """Every split, judged.
 
     Args:
@@ -125,5 +125,5 @@ def kept_scores(
             agreement = [
                 halves_agree(x, y) if any_ else None for x, y, any_ in zip(a, b, told, strict=True)
             ]
-        found.append(Kept(share, top, rest, *agreement))
+        found.append(TopScoreSplit(share, top, rest, *agreement))
     return tuple(found)

@@ -14,13 +14,13 @@ from PIL import Image
 
 from creditline import methods, retraining
 from creditline.data.image_set import ImageSet
-from creditline.evaluation.lds.comparison import Contest
+from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.contributors import contributor_outputs, told_apart
 from creditline.evaluation.lds.damping import outputs_by_damping
 from creditline.evaluation.lds.held_out import held_out
-from creditline.evaluation.lds.kept import Kept, Shaped, kept_scores, split_outputs
+from creditline.evaluation.lds.kept import Shaped, TopScoreSplit, kept_scores, split_outputs
 from creditline.evaluation.lds.score import LDS, judge, predicted
-from creditline.evaluation.lds.shapes import ShapedOutputs, shaped_outputs
+from creditline.evaluation.lds.shapes import TransformedOutputs, shaped_outputs
 from creditline.indexing.store import Store
 from creditline.indexing.thumbnail import compact
 from creditline.methods.base import GradientMethod, Method, RidgeMethod
@@ -31,12 +31,12 @@ from creditline.settings import to_dict
 if TYPE_CHECKING:
     from creditline.indexing.index import Index
 
-PIXELS = ("pixel-cosine", "pixel-centred", "pixel-dot")
+PIXELS = ("pixel-cosine", "pixel-centered", "pixel-dot")
 BASELINES = PIXELS[:2]
 
 
 @dataclass(frozen=True)
-class Scored:
+class MethodOutputs:
     """One method's predictions for all queries.
 
     Attributes:
@@ -55,8 +55,8 @@ class Scored:
     default: float | None = None
     held_out: LDS | None = None
     totals: np.ndarray | None = None
-    shapes: Mapping[str, ShapedOutputs] = field(default_factory=dict)
-    kept: tuple[Kept, ...] = ()
+    shapes: Mapping[str, TransformedOutputs] = field(default_factory=dict)
+    kept: tuple[TopScoreSplit, ...] = ()
 
 
 class Scorer:
@@ -79,7 +79,7 @@ class Scorer:
         contributors: Sequence[str | None],
         folders: Sequence[tuple[str, Any, ImageSet]],
         store: Store,
-        contest: Contest,
+        contest: LDSConfig,
         extracted: dict[str, list[Any]] | None = None,
     ) -> None:
         self.index, self.masks, self.contributors = index, masks, contributors
@@ -87,14 +87,14 @@ class Scorer:
         self.totalled = told_apart(masks, contributors)
         self._features = {} if extracted is None else extracted
 
-    def all(self, names: Sequence[str | Method], losses: np.ndarray) -> list[Scored]:
+    def all(self, names: Sequence[str | Method], losses: np.ndarray) -> list[MethodOutputs]:
         """Every method asked for, then the baselines that were not."""
         asked = {name if isinstance(name, str) else name.name for name in names}
         scored = [self.one(name, losses) for name in names]
         scored += [self.pixels(name) for name in BASELINES if name not in asked]
         return [*scored, self.random()]
 
-    def one(self, name: str | Method, losses: np.ndarray) -> Scored:
+    def one(self, name: str | Method, losses: np.ndarray) -> MethodOutputs:
         """A method by name or instance."""
         if isinstance(name, str) and name in retraining.RETRAINING:
             return self.retrained(retraining.get(name), losses)
@@ -102,7 +102,7 @@ class Scorer:
             return self.pixels(str(name))
         return self.indexed(name, losses)
 
-    def indexed(self, name: str | Method, losses: np.ndarray) -> Scored:
+    def indexed(self, name: str | Method, losses: np.ndarray) -> MethodOutputs:
         """A method on the index's features, at every damping if it has one."""
         index = self.index.using(name)
         method = index.method
@@ -126,17 +126,19 @@ class Scorer:
 
         outputs = outputs_by_damping(scores_at, self.masks, ridge.damping, self.contest.search)
         totals = self._totals(own)
-        return Scored(method.name, method.title, outputs, ridge.damping, totals=totals, **views)
+        return MethodOutputs(
+            method.name, method.title, outputs, ridge.damping, totals=totals, **views
+        )
 
-    def retrained(self, cls: type[RetrainingMethod], losses: np.ndarray) -> Scored:
+    def retrained(self, cls: type[RetrainingMethod], losses: np.ndarray) -> MethodOutputs:
         """A method that learns from the ground truth itself, on the subsets left out of its fit."""
         seed = self.contest.bootstrap_seed
         fits = held_out(cls, self.masks, losses, seed=seed)
         judged = partial(fits.judged, resamples=self.contest.resamples, seed=seed)
         kept = kept_scores(split_outputs(fits.outputs), judged) if self.contest.kept else ()
-        return Scored(cls.name, cls.title, held_out=judged(fits.outputs()), kept=kept)
+        return MethodOutputs(cls.name, cls.title, held_out=judged(fits.outputs()), kept=kept)
 
-    def pixels(self, name: str) -> Scored:
+    def pixels(self, name: str) -> MethodOutputs:
         """Likeness of pixels, from the thumbnails that the index keeps and those of the queries."""
         kept = self.store.pictures(range(self.index.n))
         shown = [
@@ -146,7 +148,7 @@ class Scorer:
         method = methods.get(name)().fit(pixels[: len(kept)])
         return self._plain(method.name, method.title, method.attribute(pixels[len(kept) :]))
 
-    def random(self) -> Scored:
+    def random(self) -> MethodOutputs:
         """Independent normal scores."""
         m = sum(len(images) for _, _, images in self.folders)
         rng = np.random.default_rng(self.contest.bootstrap_seed)
@@ -181,9 +183,9 @@ class Scorer:
             )
         return views
 
-    def _plain(self, name: str, title: str, scores: np.ndarray) -> Scored:
+    def _plain(self, name: str, title: str, scores: np.ndarray) -> MethodOutputs:
         outputs = {None: predicted(scores, self.masks)}
-        return Scored(name, title, outputs, totals=self._totals(scores))
+        return MethodOutputs(name, title, outputs, totals=self._totals(scores))
 
     def _outputs(self, scores: np.ndarray) -> Callable[[Shaped], np.ndarray]:
         """What scores predict after something was done to them."""

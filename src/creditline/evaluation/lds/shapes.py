@@ -15,20 +15,20 @@ import numpy as np
 
 from creditline.evaluation.lds.contributors import contributor_outputs
 from creditline.evaluation.lds.score import LDS, Difference, difference, predicted
-from creditline.methods.shape import ScoreShape
+from creditline.methods.shape import ScoreTransform
 
-PLAIN = ScoreShape()
+PLAIN = ScoreTransform()
 COMPARED = (
-    ScoreShape("rectified"),
-    ScoreShape("power", exponent=1.5),
-    ScoreShape("power", exponent=2.0),
-    ScoreShape("threshold", threshold=1.0, threshold_unit="spread"),
-    ScoreShape("threshold", threshold=2.0, threshold_unit="error"),
+    ScoreTransform("rectified"),
+    ScoreTransform("power", exponent=1.5),
+    ScoreTransform("power", exponent=2.0),
+    ScoreTransform("threshold", threshold=1.0, threshold_unit="spread"),
+    ScoreTransform("threshold", threshold=2.0, threshold_unit="error"),
 )
 
 
 @dataclass(frozen=True, eq=False)
-class ShapedOutputs:
+class TransformedOutputs:
     """Outputs that one shape predicts, `(m, M)`: from images, and from contributors' totals."""
 
     images: np.ndarray
@@ -36,7 +36,7 @@ class ShapedOutputs:
 
 
 @dataclass(frozen=True, eq=False)
-class ShapeScore:
+class TransformScore:
     """How one shape does.
 
     Attributes:
@@ -64,7 +64,7 @@ def shaped_outputs(
     error: np.ndarray | None,
     masks: np.ndarray,
     contributors: Sequence[str | None] | None,
-) -> dict[str, ShapedOutputs]:
+) -> dict[str, TransformedOutputs]:
     """What the plain score and every shape of it predict; those at the noise floor where known.
 
     Args:
@@ -79,18 +79,18 @@ def shaped_outputs(
             continue
         shaped = shape.apply(scores, error)
         totals = None if contributors is None else contributor_outputs(shaped, masks, contributors)
-        found[str(shape)] = ShapedOutputs(predicted(shaped, masks), totals)
+        found[str(shape)] = TransformedOutputs(predicted(shaped, masks), totals)
     return found
 
 
-def shape_scores(judged: Mapping[str, tuple[LDS, LDS | None]]) -> dict[str, ShapeScore]:
+def shape_scores(judged: Mapping[str, tuple[LDS, LDS | None]]) -> dict[str, TransformScore]:
     """Every shape's score and its gain over the plain one, which must be among those judged."""
     plain, plain_totals = judged[str(PLAIN)]
     found = {}
     for name, (lds, totals) in judged.items():
         both = totals is not None and plain_totals is not None
         totals_gain = difference(totals, plain_totals) if both else None  # type: ignore[arg-type]
-        found[name] = ShapeScore(lds, difference(lds, plain), totals, totals_gain)
+        found[name] = TransformScore(lds, difference(lds, plain), totals, totals_gain)
     return found
 
 

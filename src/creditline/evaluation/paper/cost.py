@@ -16,7 +16,7 @@ from creditline.diffusion.precision import SCALE, autocast
 from creditline.diffusion.start import starting_network
 from creditline.diffusion.tuning.check import check_tuning
 from creditline.diffusion.tuning.config import TuneConfig
-from creditline.diffusion.tuning.tuned import TunedTrainee
+from creditline.diffusion.tuning.tuned import TuningTask
 from creditline.evaluation.paper.recipe import Recipe
 from creditline.settings import require
 
@@ -30,13 +30,13 @@ CPU_BATCH = 2
 
 
 @dataclass(frozen=True)
-class Part:
+class RecipeCost:
     """Some of a recipe's work.
 
     Attributes:
         name: in words.
         models: trained.
-        steps: optimiser steps, of all of them together.
+        steps: optimizer steps, of all of them together.
         images: that these steps go through, of all of them together.
         forwards: evaluations of the network.
         gradients: gradients of one image at one noise level.
@@ -51,11 +51,11 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Speed:
+class MachineSpeed:
     """Seconds of one unit of each kind of work.
 
     Attributes:
-        step: an optimiser's update.
+        step: an optimizer's update.
         image: one image through forward and backward pass.
         forward: one evaluation without gradient.
         device: where it was measured.
@@ -68,13 +68,13 @@ class Speed:
     device: str
     batch: int
 
-    def hours(self, part: Part) -> float:
+    def hours(self, part: RecipeCost) -> float:
         """Hours of a part, one piece of work after the other."""
         training = part.steps * self.step + part.images * self.image
         return (training + part.gradients * self.image + part.forwards * self.forward) / 3600
 
 
-def work(recipe: Recipe) -> list[Part]:
+def work(recipe: Recipe) -> list[RecipeCost]:
     """Everything the paper computed for an experiment, in order."""
     queries = recipe.validation + recipe.generated
     passes = 2 if recipe.guidance else 1  # guidance evaluates with and without the prompt
@@ -84,28 +84,30 @@ def work(recipe: Recipe) -> list[Part]:
     sampling = recipe.sampling_steps * passes
     parts = [
         _training(recipe, "the model", 1, recipe.train_images),
-        Part("generated queries", forwards=recipe.generated * sampling),
+        RecipeCost("generated queries", forwards=recipe.generated * sampling),
         _training(recipe, "ground truth: models", fleet, half),
-        Part("ground truth: losses", forwards=fleet * losses),
-        Part("features", gradients=features * (recipe.checkpoints - 1 + OBJECTIVES)),
+        RecipeCost("ground truth: losses", forwards=fleet * losses),
+        RecipeCost("features", gradients=features * (recipe.checkpoints - 1 + OBJECTIVES)),
     ]
     if recipe.datamodel_subsets:
         subsets = recipe.datamodel_subsets
         parts.append(_training(recipe, "datamodels: models", subsets, half))
-        parts.append(Part("datamodels: losses", forwards=subsets * losses))
+        parts.append(RecipeCost("datamodels: losses", forwards=subsets * losses))
     if recipe.ensemble:  # its models are among the datamodels'
-        parts.append(Part("ensembles: features", gradients=features * recipe.ensemble * OBJECTIVES))
+        parts.append(
+            RecipeCost("ensembles: features", gradients=features * recipe.ensemble * OBJECTIVES)
+        )
     if recipe.targets:
         models = REMOVAL_METHODS * recipe.targets
         for k in recipe.removals_trained:
             left = recipe.train_images - k
             parts.append(_training(recipe, f"counterfactual, {k} removed", models, left))
-            parts.append(Part("counterfactual: pictures", forwards=models * sampling))
+            parts.append(RecipeCost("counterfactual: pictures", forwards=models * sampling))
     return parts
 
 
-def _training(recipe: Recipe, name: str, models: int, images: int) -> Part:
-    return Part(name, models, models * recipe.steps(images), models * recipe.epochs * images)
+def _training(recipe: Recipe, name: str, models: int, images: int) -> RecipeCost:
+    return RecipeCost(name, models, models * recipe.steps(images), models * recipe.epochs * images)
 
 
 def measure(
@@ -114,7 +116,7 @@ def measure(
     device: str = "cpu",
     steps: int = 3,
     batch: int | None = None,
-) -> Speed:
+) -> MachineSpeed:
     """Train a recipe's network for a few steps and take the time.
 
     Args:
@@ -169,7 +171,7 @@ def measure(
                 started = time.perf_counter()
                 each()
                 spent[each] += time.perf_counter() - started if step else 0.0
-    return Speed(
+    return MachineSpeed(
         step=spent[update] / steps,
         image=spent[passes] / steps / size,
         forward=spent[forward] / steps / size,
@@ -190,6 +192,6 @@ def _network(
     texts = None if recipe.prompts is None else recipe.prompts[:1]
     images = ImageSet.from_images(nothing, texts=texts)
     check_tuning(base, images, config, device)
-    trainee = TunedTrainee(base, images, config, device)
+    trainee = TuningTask(base, images, config, device)
     trainee.set_mode()
     return trainee.denoiser

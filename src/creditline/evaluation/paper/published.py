@@ -26,7 +26,7 @@ NOTES = {
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedResult:
     """LDS of one method in one experiment, in percent.
 
     Attributes:
@@ -85,7 +85,7 @@ REMOVALS: dict[str, tuple[PublishedRemoval, ...]] = {
 
 
 @cache
-def published(recipe: str | None = None) -> tuple[Published, ...]:
+def published(recipe: str | None = None) -> tuple[PublishedResult, ...]:
     """The authors' LDS, of one experiment or all, in their order.
 
     Raises:
@@ -99,14 +99,14 @@ def published(recipe: str | None = None) -> tuple[Published, ...]:
     return tuple(row for row in rows if recipe in (None, row.recipe))
 
 
-def _row(values: dict[str, str]) -> Published:
+def _row(values: dict[str, str]) -> PublishedResult:
     def number(name: str) -> int | None:
         return int(values[name]) if values[name] else None
 
     def measured(name: str) -> tuple[float, float] | None:
         return (float(values[name]), float(values[f"{name}_std"])) if values[name] else None
 
-    return Published(
+    return PublishedResult(
         values["recipe"],
         values["method"],
         number("timesteps"),

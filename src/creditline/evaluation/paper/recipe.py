@@ -108,7 +108,7 @@ class Recipe:
         return fill(self.prompt, {"label": self.classes}, self.classes)
 
     def steps(self, images: int) -> int:
-        """Optimiser steps of a training on so many images."""
+        """Optimizer steps of a training on so many images."""
         return self.epochs * math.ceil(images / self.batch_size)
 
     def config(self, images: int | None = None, seed: int = 0) -> TrainConfig | TuneConfig:

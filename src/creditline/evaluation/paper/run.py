@@ -19,7 +19,7 @@ from creditline.errors import IndexMismatchError
 from creditline.evaluation.paper.images import RecipeImages
 from creditline.evaluation.paper.recipe import Recipe
 from creditline.evaluation.paper.splits import counterfactual_queries
-from creditline.evaluation.truth.fleet import Fleet, retrain
+from creditline.evaluation.truth.fleet import RetrainingConfig, retrain
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.files import ASIDE, write_file
@@ -126,7 +126,7 @@ def run(
         folders.ground_truth,
         config=recipe.config(recipe.subset_images),
         base=start,
-        settings=Fleet(
+        settings=RetrainingConfig(
             losses=LossPlan(recipe.loss_timesteps, recipe.loss_draws), seeds=recipe.seeds
         ),
         masks=images.masks,

@@ -26,7 +26,7 @@ from creditline.evaluation.truth.ground_truth import GroundTruth, about_images, 
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.query_sets import Named, query_sets
 from creditline.evaluation.truth.recipe import recipe_of
-from creditline.evaluation.truth.retraining import Retraining
+from creditline.evaluation.truth.retraining import SubsetTrainer
 from creditline.evaluation.truth.subsets import SubsetSpec, draw
 from creditline.evaluation.truth.task import (
     ENCODED,
@@ -49,7 +49,7 @@ KEPT = "models_kept"
 
 
 @dataclass(frozen=True)
-class Fleet:
+class RetrainingConfig:
     """Settings of a ground truth.
 
     Raises:
@@ -72,7 +72,7 @@ def retrain(
     *,
     config: TrainConfig | TuneConfig | Trainer,
     base: Any = None,
-    settings: Fleet | None = None,
+    settings: RetrainingConfig | None = None,
     masks: Any = None,
     workers: int = 1,
     device: str = "cpu",
@@ -94,7 +94,7 @@ def retrain(
         config: how each model is trained, with seed `config.seed + s`; checkpoints and samples
             are not made. Its steps are those of one subset. Or a trainer of your own: a function
             of a subset's images, a seed and a folder that returns anything `load_model` takes. It
-            is recognised by its name and source.
+            is recognized by its name and source.
         base: a trained model that each training starts from instead of fresh weights, or tunes.
         settings: subsets, seeds and losses.
         masks: 0 and 1, or bool, of shape `(M, n)`: subsets to use instead of drawn ones.
@@ -116,7 +116,7 @@ def retrain(
         SettingsError: if settings contradict each other, or losses are to be measured at more
             timesteps than the process has.
     """
-    settings = settings or Fleet()
+    settings = settings or RetrainingConfig()
     require(
         limit_tasks is None or limit_tasks >= 1,
         "limit_tasks must be at least 1",
@@ -130,7 +130,7 @@ def retrain(
     n, spec = len(pictures), settings.subsets if masks is None else None
     chosen = draw(settings.subsets, pictures) if masks is None else trainable_masks(masks, n)
     recipe = recipe_of(pictures, named, trainer, spec, chosen, settings.losses)
-    if isinstance(trainer, Retraining):  # the process of another's models is not known yet
+    if isinstance(trainer, SubsetTrainer):  # the process of another's models is not known yet
         settings.losses.noise().grid(trainer.n_timesteps, "query", "")
 
     shape = (len(chosen), settings.seeds, sum(len(group) for _, group in named))
@@ -152,7 +152,7 @@ def retrain(
     manifest.write(folder)
     truth.write_files(folder)
     groups = tuple(group for _, group in named)
-    if isinstance(trainer, Retraining):
+    if isinstance(trainer, SubsetTrainer):
         trainer.encode((pictures, *groups), folder / ENCODED if encoded is None else Path(encoded))
     job = Job(pictures, groups, chosen, trainer, settings.losses, folder, device, keep)
     truth = replace(truth, losses=_train_all(job, truth, workers, limit_tasks))
@@ -211,7 +211,7 @@ def _trainer(
             "Leave base out, or train by settings.",
         )
         return config
-    return Retraining.of(config, base, device, (images, *(group for _, group in queries)))
+    return SubsetTrainer.of(config, base, device, (images, *(group for _, group in queries)))
 
 
 def _require_order(before: list[str], now: list[str], folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Ground truth: how models trained on subsets of the images judge each query.
 
-It takes days to make and is small, so it is an artefact of its own: a folder of two arrays, two
+It takes days to make and is small, so it is an artifact of its own: a folder of two arrays, two
 tables and a manifest, against which any method's scores are judged in seconds.
 """
 

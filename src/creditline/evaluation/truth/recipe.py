@@ -13,7 +13,7 @@ from creditline import fingerprint
 from creditline.data.image_set import ImageSet
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.query_sets import Named
-from creditline.evaluation.truth.retraining import Retraining
+from creditline.evaluation.truth.retraining import SubsetTrainer
 from creditline.evaluation.truth.subsets import SubsetSpec, strata
 from creditline.evaluation.truth.task import Trainer
 from creditline.settings import to_dict
@@ -62,7 +62,7 @@ def _subsets(spec: SubsetSpec | None, masks: np.ndarray, images: ImageSet) -> di
 
 
 def _training(trainer: Trainer) -> dict[str, Any]:
-    if isinstance(trainer, Retraining):
+    if isinstance(trainer, SubsetTrainer):
         about: dict[str, Any] = {"config": to_dict(trainer.config)}
         if trainer.base is not None:
             about["base"] = {"fingerprint": trainer.base.fingerprint}

@@ -17,7 +17,7 @@ TIMESTEPS = 1000
 
 
 @dataclass(frozen=True)
-class Retraining:
+class SubsetTrainer:
     """Trains by settings: seed `s` with seed `config.seed + s`.
 
     Attributes:
@@ -37,7 +37,7 @@ class Retraining:
         base: Any,
         device: str,
         groups: Sequence[ImageSet],
-    ) -> Retraining:
+    ) -> SubsetTrainer:
         """One whose settings, base and pictures fit together.
 
         Args:

@@ -19,7 +19,7 @@ from creditline.settings import require
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from creditline.gradients.learnt import Learnt
+    from creditline.gradients.learnt import ProjectionState
     from creditline.gradients.parameters import Layer
 
 __all__ = ["Block", "Projection", "Projector", "build", "dimension"]
@@ -34,7 +34,9 @@ class Identity(Projector):
         return torch.cat(list(pieces), dim=1)
 
 
-def build(settings: Projection, layers: Sequence[Layer], learnt: Learnt | None = None) -> Projector:
+def build(
+    settings: Projection, layers: Sequence[Layer], learnt: ProjectionState | None = None
+) -> Projector:
     """The projector that `settings` describe, laid out over `layers`.
 
     Args:
@@ -47,7 +49,7 @@ def build(settings: Projection, layers: Sequence[Layer], learnt: Learnt | None =
     """
     from creditline.gradients.projection.count_sketch import CountSketch
     from creditline.gradients.projection.dense import Gaussian, Rademacher
-    from creditline.gradients.sides import PrincipalSides, Sides
+    from creditline.gradients.sides import PrincipalProjection, TwoSidedProjection
 
     kinds: dict[str, type[Projector]] = {
         "two-sided": CountSketch,
@@ -67,9 +69,9 @@ def build(settings: Projection, layers: Sequence[Layer], learnt: Learnt | None =
     )
     blocks = lay_out(settings, layers, None if learnt is None else learnt.variances)
     seed = settings.projection_seed
-    sides: Sides | None = None
+    sides: TwoSidedProjection | None = None
     if settings.projection == "principal" and learnt is not None:
-        sides = PrincipalSides(layers, settings.rank, learnt.directions)
+        sides = PrincipalProjection(layers, settings.rank, learnt.directions)
     elif settings.sided:
-        sides = Sides(layers, settings.rank, seed)
+        sides = TwoSidedProjection(layers, settings.rank, seed)
     return kinds[settings.projection](blocks, seed, sides)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from creditline.gradients.parameters import Layer
-    from creditline.gradients.sides import Sides
+    from creditline.gradients.sides import TwoSidedProjection
 
 PROJECTIONS = ("two-sided", "principal", "count-sketch", "gaussian", "rademacher", "none")
 SIDED = ("two-sided", "principal")
@@ -35,8 +35,8 @@ class Projection:
     """How a gradient of `d` elements becomes a feature of `k`.
 
     `two-sided` first sees each weight's gradient from some `rank` directions of either side, of a
-    convolution from columns (`Sides`), then sketches what is left: it never needs the weight
-    gradients themselves. `principal` does so from directions that are learnt from some of the
+    convolution from columns (`TwoSidedProjection`), then sketches what is left: it never needs the
+    weight gradients themselves. `principal` does so from directions that are learned from
     training images.
 
     With the layout `layers`, `budget` says what a layer's dimensions are in proportion to: the
@@ -108,11 +108,11 @@ class Block:
         return self.rows == self.size
 
 
-class Gathering(Protocol):
+class GradientSink(Protocol):
     """Where gradients are added up, parameter by parameter."""
 
     def add(self, name: str, first: int, values: Tensor) -> None:
-        """Add to one parameter's part of neighbouring gradients, which come in order.
+        """Add to one parameter's part of neighboring gradients, which come in order.
 
         Args:
             name: of the parameter.
@@ -121,7 +121,7 @@ class Gathering(Protocol):
         """
 
 
-class Gathered(Gathering, Protocol):
+class FeatureSink(GradientSink, Protocol):
     """A gathering whose gradients are projected as they come."""
 
     def features(self) -> Tensor:
@@ -140,7 +140,9 @@ class Projector(ABC):
 
     batch: int = 1
 
-    def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
+    def __init__(
+        self, blocks: Sequence[Block], seed: int, sides: TwoSidedProjection | None = None
+    ) -> None:
         self.blocks = tuple(blocks)
         self.dim = sum(block.rows for block in blocks)
         self.seed = seed
@@ -171,11 +173,11 @@ class Projector(ABC):
         """Project one block, given in pieces that make up `(b, size)`, to `(b, rows)`."""
 
 
-class Streaming(Projector):
+class StreamingProjector(Projector):
     """A projection that takes gradients parameter by parameter, so that none is ever whole."""
 
     @abstractmethod
-    def gathering(self, layers: Sequence[Layer], factors: Tensor) -> Gathered:
+    def gathering(self, layers: Sequence[Layer], factors: Tensor) -> FeatureSink:
         """Room for features of gradients that come parameter by parameter.
 
         Args:
@@ -251,11 +253,11 @@ def lay_out(
 
 def projected_sizes(settings: Projection, layers: Sequence[Layer]) -> list[int]:
     """Numbers of each layer's gradient that are projected."""
-    from creditline.gradients.sides import PrincipalSides, Sides
+    from creditline.gradients.sides import PrincipalProjection, TwoSidedProjection
 
     if not settings.sided:
         return [layer.size for layer in layers]
-    kind = PrincipalSides if settings.projection == "principal" else Sides
+    kind = PrincipalProjection if settings.projection == "principal" else TwoSidedProjection
     weights = kind.kept(layers, settings.rank)
     return [sum(weights[name].size for name in layer.parameters) for layer in layers]
 

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from creditline.fingerprint import key64
 from creditline.gradients.parameters import Layer
-from creditline.gradients.projection.base import Block, Streaming
-from creditline.gradients.sides import Sides, kept_parts
+from creditline.gradients.projection.base import Block, StreamingProjector
+from creditline.gradients.sides import TwoSidedProjection, kept_parts
 
 MANY = 4
 """Runs of a piece from which on they are added up apart, and then to their sums."""
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
-    """Inputs of a piece that land in neighbouring places, run by run.
+class SketchRuns:
+    """Inputs of a piece that land in neighboring places, run by run.
 
     Attributes:
         sizes: inputs of each.
@@ -40,8 +40,8 @@ class Runs:
     targets: tuple[Tensor, ...]
 
 
-class CountSketch(Streaming):
-    """Signs, then sums (Charikar et al. 2002), with neighbours in neighbouring buckets.
+class CountSketch(StreamingProjector):
+    """Signs, then sums (Charikar et al. 2002), with neighbors in neighboring buckets.
 
     Each input lands with a random sign in exactly one of the block's rows. As many inputs as there
     are rows, a run, land in one row each, beginning at a random row and going around. Two inputs
@@ -54,19 +54,21 @@ class CountSketch(Streaming):
     after: so a run is one addition.
     """
 
-    def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
+    def __init__(
+        self, blocks: Sequence[Block], seed: int, sides: TwoSidedProjection | None = None
+    ) -> None:
         super().__init__(blocks, seed, sides)
         self._shifts: dict[str, np.ndarray] = {}
         self._signs: dict[tuple[str, torch.device], Tensor] = {}
         self._scratch: dict[tuple[int, torch.device], Tensor] = {}
-        self._known: dict[tuple[str, int, int, torch.device], Runs] = {}
+        self._known: dict[tuple[str, int, int, torch.device], SketchRuns] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what is drawn and kept: views in a copy would not be of its sums."""
         return {**self.__dict__, "_shifts": {}, "_signs": {}, "_scratch": {}, "_known": {}}
 
-    def gathering(self, layers: Sequence[Layer], factors: Tensor) -> Sketched:
-        return Sketched(self, layers, factors)
+    def gathering(self, layers: Sequence[Layer], factors: Tensor) -> SketchAccumulator:
+        return SketchAccumulator(self, layers, factors)
 
     def project_block(self, block: Block, pieces: Sequence[Tensor]) -> Tensor:
         sums, start = self.sums(block, len(pieces[0]), pieces[0].device), 0
@@ -107,7 +109,7 @@ class CountSketch(Streaming):
         """The sums of each row, `(b, rows)`."""
         return sums if block.exact else sums[:, : block.rows] + sums[:, block.rows :]
 
-    def _runs(self, block: Block, start: int, size: int, device: torch.device) -> Runs:
+    def _runs(self, block: Block, start: int, size: int, device: torch.device) -> SketchRuns:
         """How a piece of a block's inputs lands in its sums."""
         key = (block.name, start, size, device)
         if key not in self._known:
@@ -122,7 +124,7 @@ class CountSketch(Streaming):
                 (block.rows, device), torch.zeros(2 * block.rows, device=device)
             )
             targets = tuple(map(partial(scratch.narrow, 0), places, sizes))
-            self._known[key] = Runs(sizes, places, signs, scratch, targets)
+            self._known[key] = SketchRuns(sizes, places, signs, scratch, targets)
         return self._known[key]
 
     def _draw(self, block: Block, device: torch.device) -> None:
@@ -136,7 +138,7 @@ class CountSketch(Streaming):
         self._signs[block.name, device] = torch.from_numpy(signs).to(device)
 
 
-class Sketched:
+class SketchAccumulator:
     """Sketches of gradients that come parameter by parameter, so that no gradient is ever whole.
 
     Args:

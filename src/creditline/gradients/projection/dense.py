@@ -11,7 +11,7 @@ from torch import Tensor
 
 from creditline.fingerprint import key64
 from creditline.gradients.projection.base import Block, Projector
-from creditline.gradients.sides import Sides
+from creditline.gradients.sides import TwoSidedProjection
 
 CACHE_BYTES = 1 << 30
 CHUNK_ELEMENTS = 1 << 22
@@ -27,7 +27,9 @@ class Dense(Projector):
     kind: str
     batch = 16
 
-    def __init__(self, blocks: Sequence[Block], seed: int, sides: Sides | None = None) -> None:
+    def __init__(
+        self, blocks: Sequence[Block], seed: int, sides: TwoSidedProjection | None = None
+    ) -> None:
         super().__init__(blocks, seed, sides)
         elements = sum(b.rows * b.size for b in blocks if not b.exact)
         self._keep = 4 * elements <= CACHE_BYTES

@@ -1,9 +1,9 @@
-"""Renormalised influence: Hammoudeh and Lowd (2022), on TRAK's features.
+"""Renormalized influence: Hammoudeh and Lowd (2022), on TRAK's features.
 
     score(q, i) = TRAK(q, i) / |phi_i|
 
-Seams: as TRAK, with each column divided by the norm of the image's own feature (centred when the
-ridge centres).
+Seams: as TRAK, with each column divided by the norm of the image's own feature (centered when the
+ridge centers).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from creditline.methods.base import RidgeMethod
 
 
 @dataclass
-class RenormalisedIF(RidgeMethod):
+class RenormalizedIF(RidgeMethod):
     """TRAK relative to the norm of the training image's gradient."""
 
-    name: ClassVar = "renormalised-if"
-    title: ClassVar = "Renormalised IF"
+    name: ClassVar = "renormalized-if"
+    title: ClassVar = "Renormalized IF"
     paper: ClassVar = "Hammoudeh and Lowd, CCS 2022"
     formula: ClassVar = "TRAK(q, i) / ‖φ_i‖"
     needs: ClassVar = "a model; shares TRAK's index"
