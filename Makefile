@@ -2,7 +2,9 @@
 #
 #   make demo    train a small model on real icons, trace 16 generated ones, write a report
 #   make openmoji   tune an adapter on six contributors' emoji, trace, retrain, LDS (needs npm)
-#   make test    lint, types and tests
+#   make check   lint, types, import contract and the quick tests, in 90 seconds
+#   make test    the same with the tests that train models, in 8 minutes
+#   make test-all  every test, the longest included
 #   make bench   what extraction costs, next to a training step
 #   make profile where the time of an index goes, stage by stage
 #   make bench-peers   the same work by other libraries, in environments of their own
@@ -16,8 +18,9 @@ PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: help demo openmoji test bench profile bench-peers models-table bench-scale format clean
+.PHONY: help demo openmoji static check test test-all bench profile bench-peers models-table bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -51,11 +54,20 @@ openmoji: $(VENV)/.installed  ## emoji, an adapter, its ground truth (less than 
 	$(BIN)/pip install --quiet -e '.[text,lora]' resvg-py
 	$(BIN)/python examples/openmoji/run.py --out runs/openmoji
 
-test: $(VENV)/.dev  ## lint, types and tests
+static: $(VENV)/.dev  ## lint, format, types and the import contract
 	$(BIN)/ruff check src tests tools examples
 	$(BIN)/ruff format --check src tests tools examples
+	$(BIN)/lint-imports
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2 --dist worksteal
+
+check: static  ## static checks and the tests that neither train nor start processes (90 seconds)
+	$(PYTEST) -m 'not trains and not long'
+
+test: static  ## static checks and tests (8 minutes on 2 cores)
+	$(PYTEST) -m 'not long'
+
+test-all: static  ## static checks and every test
+	$(PYTEST)
 
 bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (30 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench

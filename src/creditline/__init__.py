@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from creditline.version import __version__
+
 if TYPE_CHECKING:
     from creditline.api import index, open_index
     from creditline.data.image_set import ImageSet
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from creditline.indexing.index import Index
     from creditline.methods import METHODS
     from creditline.trace import Trace
-
-__version__ = "0.1.0"
 
 # Imported on first use, so that the command line answers at once.
 _EXPORTS = {
@@ -50,6 +50,7 @@ __all__ = [
     "Index",
     "Trace",
     "TrainConfig",
+    "__version__",
     "generate",
     "index",
     "load_images",

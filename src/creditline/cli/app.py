@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from creditline import __version__
 from creditline.cli.lazy import LazyGroup
 from creditline.errors import CreditlineError
+from creditline.version import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("creditline.cli.train", "Train a small diffusion model on images."),

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from creditline import __version__
 from creditline.curvature.kernel import MEMORY
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
@@ -29,6 +28,7 @@ from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreTransform
 from creditline.settings import override, require
 from creditline.trace import MethodCard, QueryTrace, Trace
+from creditline.version import __version__
 
 
 class Index:
