@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Literal
 
 import pytest
 
@@ -11,7 +12,15 @@ from creditline import methods
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.presets import PRESETS
 from creditline.errors import SettingsError
-from creditline.settings import flatten, from_dict, override, require, setting, to_dict
+from creditline.settings import (
+    flatten,
+    from_dict,
+    override,
+    require,
+    setting,
+    to_dict,
+    validate_choices,
+)
 
 
 @dataclass(frozen=True)
@@ -112,3 +121,36 @@ def test_a_requirement_says_what_was_given():
     require(True, "never", 0, "shown")
     with pytest.raises(SettingsError, match=r"^k must be positive; got -1\. Try 1\.$"):
         require(False, "k must be positive", -1, "Try 1.")
+
+
+@dataclass(frozen=True)
+class Choices:
+    mode: Literal["mean", "sum"] = setting("mean", "a mode", affects="scores")
+    sort_by: Literal["name", "size"] | None = None
+    level: int = 3
+
+    def __post_init__(self) -> None:
+        validate_choices(self)
+
+
+@pytest.mark.parametrize("values", [{}, {"mode": "sum"}, {"sort_by": "size", "level": 4}])
+def test_choices_of_a_literal_field_are_accepted(values):
+    Choices(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mode": "meen"}, "Unknown mode 'meen'. Did you mean 'mean'"),
+        ({"mode": None}, "Unknown mode None. Known: mean, sum"),
+        ({"sort_by": "nmae"}, "Unknown sort by 'nmae'. Did you mean 'name'"),
+    ],
+)
+def test_other_values_of_a_literal_field_are_refused(values, message):
+    with pytest.raises(SettingsError, match=message):
+        Choices(**values)
+
+
+def test_a_setting_says_what_it_affects():
+    stages = {f.name: f.metadata.get("affects") for f in fields(Choices)}
+    assert stages == {"mode": "scores", "sort_by": None, "level": None}

@@ -6,16 +6,67 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, Literal, TypeVar
 
 from creditline.errors import SettingsError, unknown
 
 T = TypeVar("T")
 
+Stage = Literal["features", "factors", "scores"]
+"""A stage of attribution, in order: each is computed from the one before it and cached."""
 
-def setting(default: Any, help: str) -> Any:
-    """A dataclass field with a one-line explanation that `--help` and the docs show."""
-    return dataclasses.field(default=default, metadata={"help": help})
+
+def setting(default: Any, help: str, *, affects: Stage | None = None) -> Any:
+    """A dataclass field with a one-line explanation that `--help` and the docs show.
+
+    Args:
+        default: value of the field.
+        help: one line.
+        affects: first stage that changes with the value. `"features"`: the index has to be built
+            again. `"factors"`: features stay valid; cached factors are computed again.
+            `"scores"`: cached factors stay valid too. None: the setting is not about attribution.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "affects": affects})
+
+
+def validate_choices(settings: object) -> None:
+    """Check every field typed as a `Literal` (or an optional one) against its choices.
+
+    Call it first in `__post_init__`; the type is then the only list of the choices.
+
+    Raises:
+        SettingsError: naming the nearest choice.
+    """
+    cls: Any = type(settings)  # mypy takes a class with instances' __hash__ for unhashable
+    for name, choices in _choices(cls).items():
+        value = getattr(settings, name)
+        if value not in choices:
+            known = [choice for choice in choices if choice is not None]
+            raise unknown(name.replace("_", " "), value, known)
+
+
+@cache
+def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
+    """The choices of each `Literal` field; None is one of them where the field is optional."""
+    choices = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        members = _members(hint)
+        if members:
+            choices[name] = members
+    return choices
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The values of a `Literal`; with None where it is optional; empty for other types."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return inner
+    if origin in (typing.Union, types.UnionType):
+        rest = [h for h in inner if h is not type(None)]
+        if len(rest) == 1 and typing.get_origin(rest[0]) is Literal:
+            return (*typing.get_args(rest[0]), None)
+    return ()
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def parquet(rows: list[dict]) -> bytes:
     import pyarrow.parquet
 
     stream = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.ParameterTable.from_pylist(rows), stream)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), stream)
     return stream.getvalue()
 
 
