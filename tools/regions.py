@@ -19,7 +19,7 @@ import numpy as np
 import creditline as cl
 from creditline.benchmarks import benchmark, shipped
 from creditline.data.image_set import ImageSet
-from creditline.evaluation.interval import wilson
+from creditline.evaluation.interval import wilson_interval
 from creditline.fingerprint import key64
 
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
@@ -42,7 +42,7 @@ def ranks(scores: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def line(traced: str, of: str, found: np.ndarray) -> str:
     """One row of the table."""
-    low, high = wilson(int((found <= 3).sum()), len(found))
+    low, high = wilson_interval(int((found <= 3).sum()), len(found))
     first, three, n = (found <= 1).sum(), (found <= 3).sum(), len(found)
     share = f"{three} ({low:.0%} to {high:.0%})"
     return f"| {traced} | {of} | {first} of {n} | {share} | {np.median(found):g} |"

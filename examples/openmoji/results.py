@@ -61,7 +61,7 @@ def _lds(folder: Path, scheme: str) -> str:
     ceilings = [judged[queries]["ceiling"] for queries, _ in columns]
     last = {
         "seed to seed": [_percent(ceiling, "seed_to_seed") for ceiling in ceilings],
-        "another fleet": [f"{100 * ceiling['fleet_to_fleet']:.1f}" for ceiling in ceilings],
+        "another fleet": [f"{100 * ceiling['mean_to_mean']:.1f}" for ceiling in ceilings],
     }
     return table(["", *header], [[title, *cells] for title, cells in (rows | below | last).items()])
 

@@ -12,8 +12,8 @@ from creditline.benchmarks import BENCHMARKS
 from creditline.benchmarks import build as building
 from creditline.benchmarks.shipped import pack
 from creditline.diffusion.config import TrainConfig, UNetConfig
-from creditline.evaluation.truth.fleet import RetrainingConfig
 from creditline.evaluation.truth.losses import LossPlan
+from creditline.evaluation.truth.retraining import RetrainingConfig
 from creditline.evaluation.truth.subsets import SubsetSpec
 
 CONFIG = TrainConfig(unet=UNetConfig(8, (8,), groups=4), steps=8, batch_size=4, learning_rate=0.02)

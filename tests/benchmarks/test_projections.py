@@ -13,8 +13,8 @@ from creditline.benchmarks.projections_run import compare_projections
 from creditline.cli.benchmark import command
 from creditline.data.load import load_images
 from creditline.errors import SettingsError
+from creditline.evaluation.lds.compare import compare
 from creditline.evaluation.lds.comparison import LDSConfig
-from creditline.evaluation.lds.contest import compare
 from creditline.gradients.projection import Projection
 
 SETTINGS = ProjectionStudy(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from creditline.errors import SettingsError
-from creditline.evaluation.agreement import Agreement, agreement
+from creditline.evaluation.agreement import AgreementConfig, agreement
 
 
 def test_larger_projections_agree_better_and_paths_agree(tiny_model, tiny_images):
-    settings = Agreement(train=9, queries=3, timesteps=2, dims=(128, 4096))
+    settings = AgreementConfig(train=9, queries=3, timesteps=2, dims=(128, 4096))
     rows = agreement(tiny_model, tiny_images, settings)
     for title in ("TRAK", "D-TRAK"):
         mine = [row for row in rows if row.method == title]
@@ -20,4 +20,4 @@ def test_larger_projections_agree_better_and_paths_agree(tiny_model, tiny_images
             assert large.value > 0.7
         assert all(r.value < 1e-6 for r in mine if "against" in r.what)
     with pytest.raises(SettingsError, match="drawn from"):
-        agreement(tiny_model, tiny_images, Agreement())
+        agreement(tiny_model, tiny_images, AgreementConfig())

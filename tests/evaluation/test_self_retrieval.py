@@ -8,9 +8,9 @@ import pytest
 from creditline.data.image_set import ImageSet
 from creditline.data.spec import ImageSpec
 from creditline.errors import SettingsError
-from creditline.evaluation.agreement import Agreement
-from creditline.evaluation.interval import wilson
-from creditline.evaluation.self_retrieval import SelfRetrieval, _judge, plant, self_retrieval
+from creditline.evaluation.agreement import AgreementConfig
+from creditline.evaluation.interval import wilson_interval
+from creditline.evaluation.self_retrieval import SelfRetrievalConfig, _judge, plant, self_retrieval
 
 
 def test_near_duplicates_are_near_and_not_equal(tiny_images):
@@ -35,9 +35,9 @@ def test_prepared_pictures_are_not_prepared_again():
 def test_negative_settings_are_refused():
     for name in ("noise", "seed"):
         with pytest.raises(SettingsError, match=f"{name} must not be negative; got -1"):
-            SelfRetrieval(**{name: -1})
+            SelfRetrievalConfig(**{name: -1})
     with pytest.raises(SettingsError, match="seed must not be negative; got -1"):
-        Agreement(seed=-1)
+        AgreementConfig(seed=-1)
 
 
 def test_ranks():
@@ -50,20 +50,20 @@ def test_ranks():
 
 
 def test_runs_on_a_model(tiny_model, tiny_images, tmp_path):
-    settings = SelfRetrieval(queries=4, planted=2, timesteps=2, dim=128)
+    settings = SelfRetrievalConfig(queries=4, planted=2, timesteps=2, dim=128)
     results = self_retrieval(tiny_model, tiny_images, tmp_path, settings)
     assert results[0].method == "TRAK"
     assert results[-1].method == "D-TRAK"
     assert all(r.queries == 4 and len(r.duplicate_ranks) == 2 for r in results)
     with pytest.raises(SettingsError, match="12 training images"):
-        self_retrieval(tiny_model, tiny_images, tmp_path, SelfRetrieval())
+        self_retrieval(tiny_model, tiny_images, tmp_path, SelfRetrievalConfig())
 
 
 def test_wilson_interval():
-    low, high = wilson(200, 200)
+    low, high = wilson_interval(200, 200)
     assert high == pytest.approx(1.0)
     assert 0.98 < low < 0.982  # z^2 / (n + z^2) below one
-    low, high = wilson(50, 100)
+    low, high = wilson_interval(50, 100)
     assert low == pytest.approx(1 - high)
     with pytest.raises(SettingsError):
-        wilson(3, 2)
+        wilson_interval(3, 2)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.presets import preset
 from creditline.errors import unknown
-from creditline.evaluation.truth.fleet import RetrainingConfig
+from creditline.evaluation.truth.retraining import RetrainingConfig
 from creditline.evaluation.truth.subsets import SubsetSpec
 
 ALL = 1_000_000

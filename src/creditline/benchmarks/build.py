@@ -14,8 +14,8 @@ from creditline.data.load import load_images
 from creditline.diffusion.sample import GenerateConfig, generate
 from creditline.diffusion.train import train
 from creditline.errors import DataError
-from creditline.evaluation.truth.fleet import retrain
 from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.evaluation.truth.retraining import retrain
 from creditline.manifest import NAME as MANIFEST
 
 VALIDATION, GENERATED = "validation", "generated"

@@ -92,7 +92,7 @@ def _ceiling(ceiling: dict[str, Any] | None) -> str:
     low, high = ceiling["interval_over_subsets"]
     return (
         f"; ceiling: seed to seed {_percent(ceiling['seed_to_seed'])} % ({_percent(low)} to "
-        f"{_percent(high)}), fleet to fleet {_percent(ceiling['fleet_to_fleet'])} %"
+        f"{_percent(high)}), fleet to fleet {_percent(ceiling['mean_to_mean'])} %"
     )
 
 

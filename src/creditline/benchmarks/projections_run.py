@@ -24,7 +24,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.evaluation.lds.comparison import LDSConfig
-from creditline.evaluation.lds.score import judge, predicted
+from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.whole import extract, project
 from creditline.executor import one_thread
@@ -139,8 +139,8 @@ class _IdentityProjector:
         lds, start = {}, 0
         for folder, names in self.names.items():
             rows = slice(start, start + len(names))
-            judged = judge(
-                predicted(self.method.score_shape.apply(scores[rows]), truth.masks),
+            judged = score_outputs(
+                predict_outputs(self.method.score_shape.apply(scores[rows]), truth.masks),
                 truth.losses[:, :, rows],
                 query_names=names,
                 resamples=contest.resamples,

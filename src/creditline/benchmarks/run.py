@@ -19,9 +19,9 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.diffusion.sample import GenerateConfig, generate
+from creditline.evaluation.lds.compare import compare
 from creditline.evaluation.lds.comparison import LDSConfig
-from creditline.evaluation.lds.contest import compare
-from creditline.evaluation.lds.held_out import blind
+from creditline.evaluation.lds.folds import has_constant_images
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.files import write_file
 from creditline.fingerprint import of_json
@@ -165,7 +165,7 @@ def _learnt(truth: GroundTruth, contest: LDSConfig, say: Callable[[str], None]) 
         few = f"{2 * MIN_SUBSETS} finished subsets to learn from; there are {len(done)}"
         say(f"{', '.join(LEARNT)} need {few}")
         return ()
-    if not blind(done, contest.bootstrap_seed):
+    if not has_constant_images(done, contest.bootstrap_seed):
         return LEARNT
     say(
         f"{EMPIRICAL} is left out: some image is in all or none of the subsets to learn from; "

@@ -30,7 +30,7 @@ NAMES = ("trak", "d-trak")
 
 
 @dataclass(frozen=True)
-class Agreement:
+class AgreementConfig:
     """Settings of the comparison."""
 
     train: int = setting(300, "training images, drawn at random")
@@ -64,13 +64,15 @@ class AgreementRow:
     value: float
 
 
-def agreement(model: Any, images: Any, settings: Agreement | None = None) -> list[AgreementRow]:
+def agreement(
+    model: Any, images: Any, settings: AgreementConfig | None = None
+) -> list[AgreementRow]:
     """Run all comparisons for TRAK and D-TRAK at their default damping.
 
     Args:
         model: what `load_model` takes.
         images: its training images; what `load_images` takes.
-        settings: see `Agreement`.
+        settings: see `AgreementConfig`.
 
     Returns:
         Rows to print. Relative differences are `max |a - b| / max |b|` over all scores of a query,
@@ -79,7 +81,7 @@ def agreement(model: Any, images: Any, settings: Agreement | None = None) -> lis
     Raises:
         SettingsError: if there are too few images.
     """
-    settings = settings or Agreement()
+    settings = settings or AgreementConfig()
     denoiser, pictures = load_model(model), load_images(images)
     n, m = settings.train, settings.queries
     require(
@@ -107,7 +109,7 @@ def _projected(
     source: GradientSource,
     train: np.ndarray,
     query: np.ndarray,
-    settings: Agreement,
+    settings: AgreementConfig,
 ) -> list[AgreementRow]:
     exact = method.fit(train).attribute(query)
     rows = []

@@ -16,7 +16,7 @@ LEVEL = 0.95
 Interval = tuple[float, float]
 
 
-def wilson(successes: int, trials: int) -> Interval:
+def wilson_interval(successes: int, trials: int) -> Interval:
     """95 % interval of a proportion (Wilson, 1927), sensible near 0 and 1 where others are not.
 
     Raises:
@@ -49,25 +49,25 @@ def counts(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     return np.bincount(flat.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
 
 
-def percentile(distribution: np.ndarray, level: float = LEVEL) -> Interval:
+def percentile_interval(distribution: np.ndarray, level: float = LEVEL) -> Interval:
     """The middle `level` of a bootstrap distribution (Efron's percentile interval)."""
     tail = 50 * (1 - level)
     low, high = np.percentile(distribution, [tail, 100 - tail])
     return float(low), float(high)
 
 
-def pivotal(distribution: np.ndarray, point: float, level: float = LEVEL) -> Interval:
+def basic_interval(distribution: np.ndarray, point: float, level: float = LEVEL) -> Interval:
     """The bootstrap distribution's middle `level`, turned over about the point (basic bootstrap).
 
     For what a small sample and resampling distort alike. Rank correlations of few subsets are too
     low, and those of resamples lower again, because a subset drawn twice is a tie: percentile
     intervals lie below the truth, the more so the higher it is.
     """
-    low, high = percentile(distribution, level)
+    low, high = percentile_interval(distribution, level)
     return 2 * point - high, 2 * point - low
 
 
-def bootstrap(
+def bootstrap_interval(
     values: np.ndarray,
     statistic: Callable[..., np.ndarray] = np.mean,
     resamples: int = RESAMPLES,
@@ -87,4 +87,6 @@ def bootstrap(
         SettingsError: on no observation or no resample.
     """
     values = np.asarray(values, dtype=np.float64)
-    return percentile(statistic(values[resample(len(values), resamples, seed)], axis=1), level)
+    return percentile_interval(
+        statistic(values[resample(len(values), resamples, seed)], axis=1), level
+    )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from creditline.evaluation.interval import Interval, wilson
+from creditline.evaluation.interval import Interval, wilson_interval
 from creditline.gradients.plan import NoisePlan
 from creditline.indexing.index import Index
 from creditline.indexing.queries import QueryFeatures
@@ -58,7 +58,7 @@ class Reliability:
     @property
     def interval(self) -> Interval | None:
         """Wilson's 95 % interval of the rate, as if scores were independent."""
-        return wilson(self.agreeing, self.compared) if self.compared else None
+        return wilson_interval(self.agreeing, self.compared) if self.compared else None
 
 
 def reliability(

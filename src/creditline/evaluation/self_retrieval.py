@@ -20,14 +20,14 @@ from creditline.api import index as build_index
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
-from creditline.evaluation.interval import wilson
+from creditline.evaluation.interval import wilson_interval
 from creditline.settings import override, require, setting
 
 ON_ONE_INDEX = ("trak", "gradient-dot", "gradient-cosine", "relative-if", "renormalized-if")
 
 
 @dataclass(frozen=True)
-class SelfRetrieval:
+class SelfRetrievalConfig:
     """Settings of the check."""
 
     queries: int = setting(200, "training images used as queries, drawn at random")
@@ -82,7 +82,7 @@ def self_retrieval(
     model: Any,
     images: Any,
     out: str | Path,
-    settings: SelfRetrieval | None = None,
+    settings: SelfRetrievalConfig | None = None,
     workers: int = 1,
 ) -> list[RetrievalResult]:
     """Run the check for TRAK and the methods that share its index, and for D-TRAK.
@@ -91,7 +91,7 @@ def self_retrieval(
         model: what `load_model` takes.
         images: its training images; what `load_images` takes.
         out: folder for the two indexes; an interrupted run continues.
-        settings: see `SelfRetrieval`.
+        settings: see `SelfRetrievalConfig`.
         workers: processes.
 
     Returns:
@@ -100,7 +100,7 @@ def self_retrieval(
     Raises:
         SettingsError: if more queries are asked for than there are images.
     """
-    settings = settings or SelfRetrieval()
+    settings = settings or SelfRetrievalConfig()
     denoiser, pictures = load_model(model), load_images(images)
     require(
         settings.queries <= len(pictures),
@@ -161,5 +161,5 @@ def _judge(
         mine = scores[int(np.searchsorted(rows, row))].copy()
         mine[row] = -np.inf
         ranks.append(int((mine > mine[n + j]).sum()) + 1)
-    interval = wilson(first, len(rows))
+    interval = wilson_interval(first, len(rows))
     return RetrievalResult(methods.get(name).title, first, len(rows), interval, tuple(ranks))

@@ -8,13 +8,13 @@ from numpy.testing import assert_allclose
 from scipy.stats import spearmanr
 
 from creditline.errors import DataError
-from creditline.evaluation.lds.ceiling import ceiling, stepped
+from creditline.evaluation.lds.ceiling import ceiling, spearman_brown
 from creditline.evaluation.lds.score import lds
 
 
 def test_equal_seeds_agree_wholly(world):
     found = ceiling(world(noise=0.0, S=3).losses)
-    assert_allclose([found.seed_to_seed, found.fleet_to_fleet], 1.0)
+    assert_allclose([found.seed_to_seed, found.mean_to_mean], 1.0)
     assert found.interval == (1.0, 1.0)
 
 
@@ -35,18 +35,18 @@ def test_stepping_up_foretells_a_second_fleet(world):
     agreement = np.mean(
         [spearmanr(a, b).statistic for a, b in zip(first.mean(1).T, second.mean(1).T, strict=True)]
     )
-    assert found.fleet_to_fleet == pytest.approx(agreement, abs=0.02)
+    assert found.mean_to_mean == pytest.approx(agreement, abs=0.02)
     # A predictor without noise of its own reaches the square root.
     perfect = lds(w.effects, w.masks, first, resamples=2).mean
-    assert perfect == pytest.approx(np.sqrt(found.fleet_to_fleet), abs=0.02)
-    assert found.share(found.fleet_to_fleet / 2) == pytest.approx(0.5)
+    assert perfect == pytest.approx(np.sqrt(found.mean_to_mean), abs=0.02)
+    assert found.share(found.mean_to_mean / 2) == pytest.approx(0.5)
 
 
 def test_stepping():
-    assert stepped(0.5, 1) == 0.5
-    assert stepped(0.5, 2) == pytest.approx(2 / 3)
-    assert stepped(stepped(0.3, 2), 3) == pytest.approx(stepped(0.3, 6))
-    assert stepped(-0.1, 4) == -0.1
+    assert spearman_brown(0.5, 1) == 0.5
+    assert spearman_brown(0.5, 2) == pytest.approx(2 / 3)
+    assert spearman_brown(spearman_brown(0.3, 2), 3) == pytest.approx(spearman_brown(0.3, 6))
+    assert spearman_brown(-0.1, 4) == -0.1
 
 
 def test_seeds_that_do_not_agree_have_no_share(world):

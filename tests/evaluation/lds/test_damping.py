@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 
 from creditline.curvature.ridge import Ridge
 from creditline.errors import NumericsError, SettingsError
-from creditline.evaluation.lds.damping import DampingSearch, judge_dampings, outputs_by_damping
-from creditline.evaluation.lds.score import judge, lds
+from creditline.evaluation.lds.damping import DampingSearch, predict_per_damping, score_dampings
+from creditline.evaluation.lds.score import lds, score_outputs
 
 QUICK = {"resamples": 100}
 
@@ -28,9 +28,9 @@ def ridge_scores(world):
 
 def test_the_three_scores(world):
     w = world(m=20, noise=0.5)
-    outputs = outputs_by_damping(ridge_scores(w), w.masks, 0.05)
+    outputs = predict_per_damping(ridge_scores(w), w.masks, 0.05)
     assert list(outputs) == sorted({*DampingSearch().dampings, 0.05})
-    found = judge_dampings(outputs, w.losses, 0.05, **QUICK)
+    found = score_dampings(outputs, w.losses, 0.05, **QUICK)
     assert found.oracle_damping == 1.0
     assert found.default.mean == lds(ridge_scores(w)(0.05), w.masks, w.losses, **QUICK).mean
     assert found.default.mean < found.oracle.mean == max(found.curve.values())
@@ -48,7 +48,7 @@ def test_chance_flatters_hindsight_but_not_cross_validation(world):
         w = world(m=8, n=10, seed=seed)
         rng = np.random.default_rng(seed)
         outputs = {float(d + 1): rng.normal(size=(8, 64)) for d in range(30)}
-        found = judge_dampings(outputs, w.losses, 1.0, DampingSearch(splits=5), resamples=2)
+        found = score_dampings(outputs, w.losses, 1.0, DampingSearch(splits=5), resamples=2)
         held.append(found.cross_validated.mean)
         best.append(found.oracle.mean)
     assert np.mean(best) > 0.06
@@ -57,8 +57,8 @@ def test_chance_flatters_hindsight_but_not_cross_validation(world):
 
 def test_hindsight_prefers_the_default_among_equals(world):
     w = world(m=4)
-    outputs = outputs_by_damping(lambda _: w.effects, w.masks, 0.1)
-    found = judge_dampings(outputs, w.losses, 0.1, **QUICK)
+    outputs = predict_per_damping(lambda _: w.effects, w.masks, 0.1)
+    found = score_dampings(outputs, w.losses, 0.1, **QUICK)
     assert found.oracle_damping == 0.1
     assert_allclose(found.cross_validated.per_query, 1.0)
     assert found.cross_validated.interval == (1.0, 1.0)
@@ -72,25 +72,25 @@ def test_dampings_that_float64_cannot_solve_are_left_out(world):
         Ridge(damping, "absolute").absolute(eigenvalues)
         return w.effects
 
-    outputs = outputs_by_damping(scores_at, w.masks, 3.0)
+    outputs = predict_per_damping(scores_at, w.masks, 3.0)
     assert list(outputs) == [0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
     with pytest.raises(NumericsError):
-        outputs_by_damping(scores_at, w.masks, 0.01)
+        predict_per_damping(scores_at, w.masks, 0.01)
 
 
 def test_too_few_to_halve(world):
     for w in (world(m=4, M=15), world(m=1)):
-        outputs = outputs_by_damping(lambda _, w=w: w.effects, w.masks, 0.1)
-        found = judge_dampings(outputs, w.losses, 0.1, **QUICK)
+        outputs = predict_per_damping(lambda _, w=w: w.effects, w.masks, 0.1)
+        found = score_dampings(outputs, w.losses, 0.1, **QUICK)
         assert found.cross_validated is None
         assert found.to_dict()["cross_validated"] is None
 
 
 def test_the_interval_is_that_of_the_damping_chosen(world):
     w = world(m=20, noise=0.5)
-    outputs = outputs_by_damping(ridge_scores(w), w.masks, 0.1)
-    found = judge_dampings(outputs, w.losses, 0.1, **QUICK)
-    alone = judge(outputs[1.0], w.losses, **QUICK)
+    outputs = predict_per_damping(ridge_scores(w), w.masks, 0.1)
+    found = score_dampings(outputs, w.losses, 0.1, **QUICK)
+    alone = score_outputs(outputs[1.0], w.losses, **QUICK)
     shift = found.cross_validated.mean - alone.mean
     assert_allclose(found.cross_validated.interval, np.array(alone.interval) + shift)
 

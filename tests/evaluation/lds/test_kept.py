@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from creditline.benchmarks.kept_page import kept_table
 from creditline.evaluation.lds.kept import SHARES, kept_scores, split, split_outputs
-from creditline.evaluation.lds.score import judge, lds, predicted
+from creditline.evaluation.lds.score import lds, predict_outputs, score_outputs
 
 RNG = np.random.default_rng(0)
 M, N, QUERIES = 60, 40, 6
@@ -23,9 +23,10 @@ def losses_of(scores: np.ndarray) -> np.ndarray:
 
 def judged(scores, losses, halves=()):
     outputs = [
-        split_outputs(lambda shaped, s=s: predicted(shaped(s), MASKS)) for s in (scores, *halves)
+        split_outputs(lambda shaped, s=s: predict_outputs(shaped(s), MASKS))
+        for s in (scores, *halves)
     ]
-    return kept_scores(outputs[0], lambda o: judge(o, losses, resamples=20), outputs[1:])
+    return kept_scores(outputs[0], lambda o: score_outputs(o, losses, resamples=20), outputs[1:])
 
 
 @pytest.mark.parametrize("share", SHARES)

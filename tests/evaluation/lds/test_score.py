@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose
 from scipy.stats import spearmanr
 
 from creditline.errors import DataError
-from creditline.evaluation.lds.contributors import contributor_outputs, told_apart
+from creditline.evaluation.lds.contributors import has_varying_shares, predict_from_totals
 from creditline.evaluation.lds.correlation import spearman
-from creditline.evaluation.lds.score import difference, judge, lds, predicted
+from creditline.evaluation.lds.score import lds, lds_difference, predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 
 
@@ -64,11 +64,11 @@ def test_one_seed_may_come_without_its_axis(world):
 def test_the_interval_covers_what_all_subsets_find(world, noise):
     """Also where LDS is high and queries are many, so that small-sample bias exceeds the spread."""
     w = world(m=20, M=64 * 30, noise=noise, S=1)
-    outputs = predicted(w.effects, w.masks)
+    outputs = predict_outputs(w.effects, w.masks)
     truth, held = spearman(outputs, -w.losses[:, 0].T).mean(), []
     for start in range(0, 64 * 30, 64):
         rows = slice(start, start + 64)
-        low, high = judge(outputs[:, rows], w.losses[rows], resamples=200).interval
+        low, high = score_outputs(outputs[:, rows], w.losses[rows], resamples=200).interval
         held.append(low <= truth <= high)
     assert np.mean(held) > 0.8
 
@@ -113,25 +113,25 @@ def test_a_paired_difference_is_sharper_than_two_intervals(world):
     rng = np.random.default_rng(5)
     a = lds(w.effects, w.masks, w.losses)
     b = lds(w.effects + 0.5 * rng.normal(size=w.effects.shape), w.masks, w.losses)
-    gain = difference(a, b)
+    gain = lds_difference(a, b)
     assert gain.mean == pytest.approx(a.mean - b.mean)
     assert gain.interval[0] > 0
     paired = gain.interval[1] - gain.interval[0]
     assert paired < a.interval[1] - a.interval[0]
-    same = difference(a, a)
+    same = lds_difference(a, a)
     assert (same.mean, same.interval, same.query_interval) == (0.0, (0.0, 0.0), (0.0, 0.0))
     with pytest.raises(DataError, match="seed 1"):
-        difference(a, lds(w.effects, w.masks, w.losses, seed=1))
+        lds_difference(a, lds(w.effects, w.masks, w.losses, seed=1))
 
 
 def test_folds_are_ranked_apart(world):
     """An offset between folds, as between two fits, must not count."""
     w = world(noise=0.0)
-    outputs = predicted(w.effects, w.masks)
+    outputs = predict_outputs(w.effects, w.masks)
     folds = [np.arange(0, 64, 2), np.arange(1, 64, 2)]
     outputs[:, folds[1]] += 1000.0
-    assert judge(outputs, w.losses).mean < 0.9
-    found = judge(outputs, w.losses, folds=folds)
+    assert score_outputs(outputs, w.losses).mean < 0.9
+    found = score_outputs(outputs, w.losses, folds=folds)
     assert_allclose(found.per_query, 1.0)
     assert found.convergence == {}
 
@@ -147,7 +147,9 @@ def test_totals_of_contributors(world):
     for g in range(5):
         members = group == g
         scores[:, members] += effect[g] - scores[:, members].mean(1, keepdims=True)
-    assert_allclose(judge(contributor_outputs(scores, w.masks, people), losses).per_query, 1.0)
+    assert_allclose(
+        score_outputs(predict_from_totals(scores, w.masks, people), losses).per_query, 1.0
+    )
     assert lds(scores, w.masks, losses).mean < 0.5
 
 
@@ -155,16 +157,16 @@ def test_leaving_contributors_out_makes_totals_plain_lds(world):
     group = np.repeat(np.arange(10), 3)
     masks = group != np.arange(10)[:, None]
     scores, losses = np.random.default_rng(0).normal(size=(4, 30)), world(m=4, M=10).losses
-    a = judge(contributor_outputs(scores, masks, [str(g) for g in group]), losses)
+    a = score_outputs(predict_from_totals(scores, masks, [str(g) for g in group]), losses)
     assert_allclose(a.per_query, lds(scores, masks, losses).per_query)
 
 
 def test_totals_need_shares_that_differ(world):
     w = world()
-    assert not told_apart(w.masks, ["one"] * 30)
+    assert not has_varying_shares(w.masks, ["one"] * 30)
     masks = np.tile([[1, 0, 1, 0], [0, 1, 0, 1]], (4, 1))
-    assert not told_apart(masks, list("aabb"))
-    assert told_apart(masks, list("abab"))
+    assert not has_varying_shares(masks, list("aabb"))
+    assert has_varying_shares(masks, list("abab"))
 
 
 def test_a_prediction_that_is_the_same_for_all_subsets_scores_nothing(world):

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.benchmarks.shape_page import shape_table
-from creditline.evaluation.lds.score import judge, lds
+from creditline.evaluation.lds.score import lds, score_outputs
 from creditline.evaluation.lds.shapes import COMPARED, PLAIN, shape_scores, shaped_outputs
 from creditline.methods.shape import ScoreTransform
 
@@ -24,7 +24,7 @@ def losses(truth: np.ndarray, noise: float) -> np.ndarray:
 
 def judged(outputs, measured):
     found = {
-        name: tuple(None if x is None else judge(x, measured, resamples=50) for x in pair)
+        name: tuple(None if x is None else score_outputs(x, measured, resamples=50) for x in pair)
         for name, pair in ((n, (o.images, o.totals)) for n, o in outputs.items())
     }
     return shape_scores(found)

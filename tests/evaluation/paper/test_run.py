@@ -14,7 +14,7 @@ from creditline.diffusion import presets
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.diffusion.load import checkpoints
 from creditline.errors import DataError, IndexMismatchError, ModelError
-from creditline.evaluation.counterfactual.origin import origin
+from creditline.evaluation.counterfactual.training_config import read_training_config
 from creditline.evaluation.paper.images import choose, load
 from creditline.evaluation.paper.recipes import recipe
 from creditline.evaluation.paper.run import RecipeFolders, run
@@ -132,12 +132,12 @@ def test_everything_in_one_folder(data, tmp_path):
     shutil.rmtree(folders.ground_truth)
     assert run(TINY, images, out, threads=1).digest() == truth.digest()
 
-    config, base = origin(folders.model, load_images(folders.images))
+    config, base = read_training_config(folders.model, load_images(folders.images))
     assert (config.seed, config.steps, base) == (42, 6, None)
     with pytest.raises(DataError, match="was trained on 12 images"):
-        origin(folders.model, images.validation)
+        read_training_config(folders.model, images.validation)
     with pytest.raises(ModelError, match="fresh weights"):
-        origin(folders.model, load_images(folders.images), base=folders.model)
+        read_training_config(folders.model, load_images(folders.images), base=folders.model)
 
     other = replace(TINY, train_images=10)
     with pytest.raises(IndexMismatchError, match="another --out"):
@@ -151,8 +151,8 @@ def test_the_base_of_a_run_is_found_again(data, tmp_path, tiny_model):
     config = TINY.config()
     base = train(images, tmp_path / "base", replace(config, steps=1, checkpoint_every=0))
     tuned = train(images, tmp_path / "tuned", replace(config, steps=1), base=str(base))
-    found, start = origin(tuned, images)
-    assert start.fingerprint == origin(tuned, images, base=base)[1].fingerprint
+    found, start = read_training_config(tuned, images)
+    assert start.fingerprint == read_training_config(tuned, images, base=base)[1].fingerprint
     assert found.steps == 1
     with pytest.raises(ModelError, match="whose weights are others"):
-        origin(tuned, images, base=tiny_model)
+        read_training_config(tuned, images, base=tiny_model)

@@ -14,9 +14,9 @@ from creditline.data.load import load_images
 from creditline.diffusion.load import checkpoints, load_model
 from creditline.diffusion.sample import read_record
 from creditline.errors import ModelError, SettingsError
-from creditline.evaluation.counterfactual.draws import read_targets
-from creditline.evaluation.counterfactual.origin import origin
-from creditline.evaluation.lds.contest import compare
+from creditline.evaluation.counterfactual.sampling_plan import read_targets
+from creditline.evaluation.counterfactual.training_config import read_training_config
+from creditline.evaluation.lds.compare import compare
 from creditline.evaluation.paper.cost import measure
 from creditline.evaluation.paper.images import load
 from creditline.evaluation.paper.recipes import recipe
@@ -86,7 +86,7 @@ def test_from_the_base_to_the_lds(base, data, tmp_path):
     assert [d["prompt"] for d in drawn] == [*PROMPTS.values()] * 2
     assert {(d["guidance"], d["steps"], d["model"]) for d in drawn} == {(7.5, 2, model.fingerprint)}
     stored = load_images(folders.images)
-    config, start = origin(folders.model, stored)
+    config, start = read_training_config(folders.model, stored)
     assert (config.adapter.lora_rank, config.caption_dropout, config.seed) == (128, 0.1, 42)
     assert start.fingerprint == load_model(base).fingerprint
     targets = [folders.targets.parent / name for name in folders.targets.read_text().split()]

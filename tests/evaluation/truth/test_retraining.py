@@ -1,126 +1,330 @@
-"""A fleet of tunings: the losses are those of single ones, and nothing is encoded twice."""
+"""The fleet: every number is that of one training, however and how often it was interrupted."""
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 import numpy as np
 import pytest
-from tests.tiny_pipelines import make
+import torch
 
-from creditline import api
 from creditline.data.image_set import ImageSet
-from creditline.data.load import load_images
-from creditline.diffusion.codec import Codec
-from creditline.diffusion.config import GenerateConfig
+from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.diffusion.load import load_model
-from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
-from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
-from creditline.errors import DataError, ModelError, SettingsError
-from creditline.evaluation.lds.contest import compare
-from creditline.evaluation.truth.fleet import RetrainingConfig, retrain
+from creditline.errors import (
+    CreditlineError,
+    DataError,
+    IndexMismatchError,
+    ModelError,
+    NumericsError,
+    SettingsError,
+)
+from creditline.evaluation.truth import retraining as module
+from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan, query_losses
-from creditline.evaluation.truth.query_sets import query_sets
-from creditline.evaluation.truth.subsets import SubsetSpec
+from creditline.evaluation.truth.query_sets import name_folders
+from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
+from creditline.evaluation.truth.subsets import SubsetSpec, draw
 
-pytest.importorskip("peft")
-
-FLEET = RetrainingConfig(SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=1)
-LORA = TuneConfig(AdapterConfig(lora_rank=2), epochs=2, batch_size=2, learning_rate=1e-2, seed=5)
-FULL = TuneConfig(steps=2, batch_size=2, learning_rate=1e-2)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base") / "sd"
-    make("sd").save_pretrained(folder)
-    return folder
+FILES = ("masks.npy", "losses.npy", "images.csv", "queries.csv")
+CONFIG = TrainConfig(
+    unet=UNetConfig(resolution=8, channels=(4,), groups=4, head_dim=4),
+    steps=2,
+    batch_size=4,
+    seed=5,
+)
+FLEET = RetrainingConfig(SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=2)
 
 
-def pictures(n, seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
-    return ImageSet.from_images(pixels, texts=[("a cat", "a house")[i % 2] for i in range(n)])
+@dataclass
+class Painter:
+    """A trainer that takes no time: the network's output is shifted by the subset's mean."""
+
+    gain: float = 1.0
+    secret: object = object()
+
+    def __call__(self, images: ImageSet, seed: int, folder: Path) -> object:
+        shift = self.gain * float(images.pixels().mean()) + seed
+        with torch.no_grad():
+            self.model.module.conv_out.bias.fill_(shift)
+        return self.model
 
 
-@pytest.mark.parametrize("config", [LORA, FULL], ids=["lora", "full"])
-def test_losses_are_those_of_single_tunings(base, tmp_path, config):
-    images, queries = pictures(6, 0), pictures(2, 1)
-    truth = retrain(
-        images, {"q": queries}, tmp_path / "truth", config=config, base=base, settings=FLEET
-    )
-    rows = np.flatnonzero(truth.masks[3])
-    single = train(images.subset(rows), tmp_path / "single", config, base=base, threads=1)
-    assert len((single / "log.jsonl").read_text("utf-8").splitlines()) == (4, 2)[config == FULL]
-    expected = query_losses(load_model(single), queries, FLEET.losses)
-    np.testing.assert_array_equal(truth.losses[3, 0], expected)
-    assert len(np.unique(truth.losses[:, 0, 0])) == len(np.unique(truth.masks, axis=0)) > 5
-    assert {p.name for p in (tmp_path / "truth").iterdir()} == {
-        *("manifest.json", "masks.npy", "losses.npy", "images.csv", "queries.csv")
+@pytest.fixture(autouse=True)
+def _model(tiny_model, monkeypatch):
+    monkeypatch.setattr(Painter, "model", tiny_model, raising=False)
+
+
+@pytest.fixture
+def queries():
+    pixels = np.random.default_rng(9).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    return {
+        "validation": ImageSet.from_images(pixels[:3]),
+        "generated": ImageSet.from_images(pixels[3:]),
     }
 
 
-def test_in_two_goes_by_two_processes(base, tmp_path):
-    images, queries = pictures(6, 0), pictures(2, 1)
-    given = {"config": LORA, "base": base, "settings": FLEET}
-    whole = retrain(images, {"q": queries}, tmp_path / "a", **given)
-    retrain(images, {"q": queries}, tmp_path / "b", **given, limit_tasks=2)
-    parts = retrain(images, {"q": queries}, tmp_path / "b", **given, workers=2)
-    np.testing.assert_array_equal(whole.losses, parts.losses)
+@pytest.fixture
+def fleet(tiny_images, queries, tmp_path):
+    """A function: retrain with the tiny settings into a folder of this name."""
+
+    def run(name="truth", config=CONFIG, settings=FLEET, **options):
+        out = tmp_path / name
+        return retrain(tiny_images, queries, out, config=config, settings=settings, **options)
+
+    return run
 
 
-def test_every_picture_and_query_is_encoded_once(base, tmp_path, monkeypatch):
-    seen = []
-    original = Codec.encode
-
-    def encode(self, pixels, key, device):
-        seen.append(key)
-        return original(self, pixels, key, device)
-
-    monkeypatch.setattr(Codec, "encode", encode)
-    images, queries = pictures(6, 0), pictures(2, 1)
-    retrain(images, {"q": queries}, tmp_path / "truth", config=LORA, base=base, settings=FLEET)
-    assert sorted(seen) == sorted([*images.ids, *queries.ids])
+def same_files(a, b):
+    return all((a / name).read_bytes() == (b / name).read_bytes() for name in FILES)
 
 
-def test_a_kept_model_is_one_that_loads(base, tmp_path):
-    images = pictures(6, 0)
-    settings = RetrainingConfig(FLEET.subsets, FLEET.losses, seeds=1, keep_models=True)
-    truth = retrain(
-        images, {"q": images.subset([0])}, tmp_path / "t", config=LORA, base=base, settings=settings
+def test_a_loss_is_that_of_a_training_by_hand(fleet, tiny_images, queries, tmp_path):
+    truth = fleet()
+    assert truth.masks.shape == (8, 12)
+    assert truth.losses.shape == (8, 2, 5)
+    assert truth.query_folders == ("validation",) * 3 + ("generated",) * 2
+    assert truth.contributors == tiny_images.contributors
+    assert (truth.masks == draw(FLEET.subsets, tiny_images)).all()
+    part = tiny_images.subset(np.flatnonzero(truth.masks[6]))
+    run = train(part, tmp_path / "run", replace(CONFIG, seed=CONFIG.seed + 1))
+    expected = [query_losses(load_model(run), group, FLEET.losses) for group in queries.values()]
+    assert (truth.losses[6, 1] == np.concatenate(expected)).all()
+    assert len(np.unique(truth.losses[:, :, 0])) == 16
+    files = {p.name for p in (tmp_path / "truth").iterdir()}
+    assert files == {"manifest.json", *FILES}
+    assert GroundTruth.read(tmp_path / "truth").digest() == truth.digest()
+
+
+def test_a_finished_task_is_never_run_again(fleet, monkeypatch, tmp_path):
+    painter = Painter()
+    whole = fleet("whole", painter)
+    assert fleet("part", painter, limit_tasks=5).finished.sum() == 5
+    read = GroundTruth.read(tmp_path / "part")
+    assert read.finished.sum() == 5
+    assert len(read.complete_subsets().masks) == 2, "both seeds of a subset come before the next"
+    (tmp_path / "part" / "losses.npy").unlink()  # the tasks' own files are enough
+    trained = []
+    original = Painter.__call__
+    monkeypatch.setattr(
+        Painter, "__call__", lambda self, i, s, f: trained.append(f.name) or original(self, i, s, f)
     )
-    kept = load_model(tmp_path / "t" / "models" / "00002-0")
-    again = query_losses(kept, images.subset([0]), settings.losses)
-    np.testing.assert_array_equal(again, truth.losses[2, 0])
+    part = fleet("part", painter)
+    assert trained == [f"{j:05d}-{s}" for j in range(8) for s in range(2)][5:]
+    assert part.digest() == whole.digest()
+    assert fleet("part", painter).digest() == whole.digest()
+    assert len(trained) == 11
+    assert same_files(tmp_path / "whole", tmp_path / "part")
 
 
-def test_what_does_not_fit_is_refused_first(base, tmp_path):
-    images, bare = pictures(6, 0), ImageSet.from_images(pictures(2, 1).array())
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that uses torch")
+def test_killed_again_and_again(fleet, tmp_path):
+    """SIGKILL at ten random moments: within a training, a measurement, a write."""
+    whole = fleet("whole")
+    rng, kills = np.random.default_rng(0), 0
+    context = multiprocessing.get_context("fork")
+    while True:
+        process = context.Process(target=fleet, args=("killed",))
+        process.start()
+        process.join(rng.uniform(0.01, 0.15) if kills < 10 else None)
+        if process.exitcode is not None:
+            break
+        process.kill()
+        process.join()
+        kills += 1
+    assert process.exitcode == 0
+    assert kills == 10
+    assert GroundTruth.read(tmp_path / "killed").digest() == whole.digest()
+    assert same_files(tmp_path / "whole", tmp_path / "killed")
+    assert {p.name for p in (tmp_path / "killed").iterdir()} == {"manifest.json", *FILES}
+
+
+def test_the_number_of_workers_changes_nothing(fleet, tmp_path):
+    few = {"settings": replace(FLEET, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
+    fleet("one", **few)
+    fleet("two", **few, workers=2)
+    assert same_files(tmp_path / "one", tmp_path / "two")
+
+
+def test_it_grows(fleet, monkeypatch, tmp_path):
+    painter = Painter()
+    more = replace(FLEET, subsets=replace(FLEET.subsets, subsets=11), seeds=3)
+    fleet("grown", painter)
+    tasks, original = [], module.run_task
+    monkeypatch.setattr(module, "run_task", lambda j, t: tasks.append(t) or original(j, t))
+    grown = fleet("grown", painter, more, limit_tasks=4)
+    assert (~grown.finished).sum() == 33 - 16 - 4
+    grown = fleet("grown", painter, more)
+    assert len(tasks) == 33 - 16
+    assert grown.digest() == fleet("fresh", painter, more).digest()
+    assert same_files(tmp_path / "grown", tmp_path / "fresh")
+    with pytest.raises(IndexMismatchError, match="11 subsets with 3 seeds each, and 8 with 2"):
+        fleet("grown", painter)
+
+
+def test_models_can_be_kept(fleet, queries, tmp_path):
+    settings = RetrainingConfig(FLEET.subsets, FLEET.losses, seeds=1, keep_models=True)
+    truth = fleet(settings=settings)
+    kept = sorted(p.name for p in (tmp_path / "truth" / "models").iterdir())
+    assert kept == [f"{j:05d}-0" for j in range(8)]
+    model = load_model(tmp_path / "truth" / "models" / "00003-0")
+    assert (
+        query_losses(model, queries["validation"], FLEET.losses) == truth.losses[3, 0, :3]
+    ).all()
+
+
+def test_models_kept_once_survive_growth_without_keeping(fleet, tmp_path):
+    def writing(images, seed, folder):
+        folder.mkdir(parents=True)
+        (folder / "model.txt").write_text("mine", "utf-8")
+        return Painter()(images, seed, folder)
+
+    few = replace(FLEET, seeds=1)
+    fleet(config=writing, settings=replace(few, keep_models=True))
+    fleet(config=writing, settings=replace(few, subsets=SubsetSpec(subsets=10)))
+    assert len(list((tmp_path / "truth" / "models").iterdir())) == 8
+    assert not (tmp_path / "truth" / "tasks").exists()
+
+
+def test_models_kept_by_an_interrupted_call_survive_one_without_keeping(fleet, tmp_path):
+    def writing(images, seed, folder):
+        folder.mkdir(parents=True)
+        (folder / "model.txt").write_text("mine", "utf-8")
+        return Painter()(images, seed, folder)
+
+    few = replace(FLEET, seeds=1)
+    fleet(config=writing, settings=replace(few, keep_models=True), limit_tasks=3)
+    fleet(config=writing, settings=few)
+    kept = sorted(p.name for p in (tmp_path / "truth" / "models").iterdir())
+    assert kept == [f"{j:05d}-0" for j in range(3)]
+
+
+@pytest.mark.parametrize("limit", [3, None])
+def test_queries_in_another_order_are_refused(fleet, tiny_images, queries, tmp_path, limit):
+    fleet(config=Painter(), limit_tasks=limit)
+    before = (tmp_path / "truth" / "queries.csv").read_bytes()
+    turned = dict(reversed(queries.items()))
+    with pytest.raises(IndexMismatchError, match=r"validation, generated; .* generated, val"):
+        retrain(tiny_images, turned, tmp_path / "truth", config=Painter(), settings=FLEET)
+    assert (tmp_path / "truth" / "queries.csv").read_bytes() == before
+
+
+def test_subsets_can_be_given(fleet, tmp_path):
+    painter, masks = Painter(), np.eye(12, dtype=int)[:3]
+    truth = fleet(config=painter, masks=masks)
+    assert (truth.masks == masks).all()
+    assert truth.recipe["subsets"]["scheme"] == "given"
+    with pytest.raises(IndexMismatchError, match=r"subsets\.masks"):
+        fleet(config=painter, masks=1 - masks)
+    with pytest.raises(DataError, match=r"each of 12 training images; got shape .3, 11"):
+        fleet("other", painter, masks=masks[:, :11])
+    people = replace(FLEET, subsets=SubsetSpec(scheme="leave-one-contributor-out"))
+    assert fleet("people", painter, people).masks.shape == (3, 12)
+
+
+def test_a_base_is_tuned(fleet, tiny_images, tmp_path):
+    base = train(tiny_images, tmp_path / "base", CONFIG)
+    still = replace(CONFIG, learning_rate=1e-30)
+    truth = fleet(config=still, base=base, limit_tasks=3)
+    assert (truth.losses[0] == truth.losses[0, 0]).all(), "nothing learned, so nothing differs"
+    with pytest.raises(IndexMismatchError, match=r"training\.base"):
+        fleet(config=still)
+    with pytest.raises(ModelError, match=r"prediction: 'epsilon' in the base"):
+        fleet("other", config=replace(still, prediction="sample"), base=base)
+
+
+def test_what_decides_the_numbers_is_in_the_recipe_and_nothing_else(
+    fleet, tiny_images, queries, tmp_path
+):
+    fleet(limit_tasks=1)
+    recipe = json.loads((tmp_path / "truth" / "manifest.json").read_text("utf-8"))["request"]
+    assert recipe["training"]["config"]["steps"] == 2
+    fleet(config=replace(CONFIG, checkpoint_every=1), limit_tasks=1)
+    for changes in (
+        {"config": replace(CONFIG, learning_rate=1e-4)},
+        {"settings": replace(FLEET, losses=LossPlan(3, 1))},
+        {"settings": replace(FLEET, subsets=SubsetSpec(subsets=8, alpha=0.25))},
+        {"settings": replace(FLEET, subsets=SubsetSpec(subsets=8, stratify="contributor"))},
+    ):
+        with pytest.raises(IndexMismatchError, match="made from something else"):
+            fleet(**changes)
+    with pytest.raises(IndexMismatchError, match="queries"):
+        retrain(
+            tiny_images,
+            {"validation": queries["validation"]},
+            tmp_path / "truth",
+            config=CONFIG,
+            settings=FLEET,
+        )
+    other = replace(CONFIG, seed=6)
+    assert fleet(config=other, overwrite=True, limit_tasks=1).finished.sum() == 1
+
+
+def test_a_trainer_is_known_by_its_source_and_settings(fleet):
+    recipe = fleet(config=Painter(2.0)).recipe["training"]
+    assert recipe["trainer"].endswith("Painter")
+    assert recipe["settings"] == {"gain": 2.0, "secret": "object"}
+    assert len(recipe["source"]) == 32
+    with pytest.raises(IndexMismatchError, match=r"settings\.gain: 2\.0 on disk, 3\.0 asked for"):
+        fleet(config=Painter(3.0))
+
+
+def test_a_failed_training_says_which(fleet):
+    with pytest.raises(NumericsError, match=r"Subset 0, seed 0: The loss of query 00000\.png"):
+        fleet(config=Painter(float("nan")))
+
+
+def test_a_full_disk_loses_nothing(fleet, monkeypatch):
+    original, writes = module.write_array, []
+
+    def full(path, array):
+        writes.append(path)
+        if len(writes) == 3:
+            raise OSError(28, "No space left on device")
+        original(path, array)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_array", full)
+        with pytest.raises(CreditlineError, match="3 of 16 models are finished and safe"):
+            fleet(config=Painter())
+    assert fleet(config=Painter()).finished.all()
+
+
+def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
+    fleet, tiny_images, queries, tmp_path
+):
     out = tmp_path / "truth"
-    targets = TuneConfig(AdapterConfig(2, lora_targets=("to_z",)))
-    for error, match, queries, config, start in [
-        (DataError, "2 of 2 pictures have none", bare, LORA, base),
-        (ModelError, "called 'to_z'", images, targets, base),
-        (SettingsError, "there is none", images, LORA, None),
-    ]:
-        with pytest.raises(error, match=match):
-            retrain(images, {"q": queries}, out, config=config, base=start, settings=FLEET)
+    with pytest.raises(ModelError, match="16x16"):
+        fleet(config=replace(CONFIG, unet=replace(CONFIG.unet, resolution=16)))
+    with pytest.raises(SettingsError, match="seeds must be at least 1; got 0"):
+        RetrainingConfig(seeds=0)
+    with pytest.raises(SettingsError, match="limit_tasks must be at least 1; got 0"):
+        fleet(limit_tasks=0)
+    with pytest.raises(SettingsError, match="1000 timesteps has room for 1000; got 1001"):
+        fleet(settings=replace(FLEET, losses=LossPlan(1001, 1)))
+    with pytest.raises(SettingsError, match="workers must be at least 1; got 0"):
+        fleet(workers=0)
+    with pytest.raises(SettingsError, match="starts from what it likes"):
+        fleet(config=lambda images, seed, folder: None, base=out)
+    with pytest.raises(DataError, match="no queries"):
+        retrain(tiny_images, {}, out, config=CONFIG)
+    same = [("a", queries["validation"]), ("a", queries["generated"])]
+    with pytest.raises(DataError, match="Two sets of queries are called 'a'"):
+        retrain(tiny_images, same, out, config=CONFIG)
+    small = ImageSet.from_images(np.zeros((1, 4, 4, 3), np.uint8))
+    with pytest.raises(DataError, match=r"4, 4"):
+        retrain(tiny_images, {"a": small}, out, config=CONFIG)
     assert not out.exists()
 
 
-def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):
-    pixels = pictures(8, 3).array()
-    for part, rows in {"train": range(6), "validation": range(6, 8)}.items():
-        styles = {"style": [("cat", "house")[i % 2] for i in rows]}
-        ImageSet.from_images(pixels[rows], columns=styles).save(tmp_path / part)
-    sampling = GenerateConfig(steps=2)
-    generate(base, 2, tmp_path / "generated", sampling, prompts=["two cats", "a cat"])
-    images = load_images(tmp_path / "train", prompt_template="a {style}")
-    named = [(name, tmp_path / name) for name in ("validation", "generated")]
-    sets = dict(query_sets(named, images))
-    assert sets["validation"].texts == ("a cat", "a house")
-    assert sets["generated"].texts == ("two cats", "a cat")
-
-    truth = retrain(images, named, tmp_path / "truth", config=LORA, base=base, settings=FLEET)
-    index = api.index(base, images, out=tmp_path / "index", dim=8, timesteps=2)
-    for name, folder in named:
-        assert index.extract(folder).queries.images.fingerprint == sets[name].fingerprint
-    assert len(compare(index, truth, named).parts) == 3  # each folder, and both together
+def test_folders_that_share_their_last_name_are_called_by_their_path():
+    assert name_folders(["x/val", "y/gen/", "z/val"]) == [
+        ("x/val", "x/val"),
+        ("gen", "y/gen/"),
+        ("z/val", "z/val"),
+    ]

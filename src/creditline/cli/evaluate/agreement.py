@@ -10,7 +10,7 @@ from creditline.cli import images, models
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
-from creditline.evaluation.agreement import Agreement, agreement
+from creditline.evaluation.agreement import AgreementConfig, agreement
 from creditline.settings import override
 
 
@@ -19,10 +19,10 @@ from creditline.settings import override
 @click.argument("data")
 @models.parts_options
 @images.image_options
-@settings_options(Agreement(), section="Check")
+@settings_options(AgreementConfig(), section="Check")
 def command(model: str, data: str, **_: Any) -> None:
     """How close do projected scores come to exact ones?"""
-    settings = override(Agreement(), given(Agreement()))
+    settings = override(AgreementConfig(), given(AgreementConfig()))
     rows = agreement(models.load(model), images.load(data), settings)
     cells = [[row.method, row.what, f"{row.value:.4g}"] for row in rows]
     click.echo(table(["method", "comparison", "value"], cells, right=[2]))

@@ -14,8 +14,13 @@ from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.errors import IndexMismatchError, SettingsError
+from creditline.evaluation.counterfactual.experiment import (
+    RESULT,
+    SHEET,
+    CounterfactualConfig,
+    counterfactual,
+)
 from creditline.evaluation.counterfactual.result import MetricEstimate, Summary
-from creditline.evaluation.counterfactual.run import RESULT, SHEET, Counterfactual, counterfactual
 from creditline.settings import override
 
 if TYPE_CHECKING:
@@ -57,7 +62,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="replace the results of another experiment")
 @models.device_option
 @images.image_options
-@settings_options(Counterfactual(), section="Removal")
+@settings_options(CounterfactualConfig(), section="Removal")
 def command(
     run: str,
     data: str,
@@ -79,14 +84,14 @@ def command(
     per target, method and number of images; with --together, one for all targets. Interrupt it at
     any time; the same command continues.
     """
-    settings = override(Counterfactual(), given(Counterfactual()))
+    settings = override(CounterfactualConfig(), given(CounterfactualConfig()))
     from creditline import api
     from creditline.diffusion.load import load_model
-    from creditline.evaluation.counterfactual.origin import origin
+    from creditline.evaluation.counterfactual.training_config import read_training_config
     from creditline.similarity.encoder import load_encoder
 
     pictures = images.load(data)
-    config, start = origin(run, pictures, base)
+    config, start = read_training_config(run, pictures, base)
     chosen = [path for place in targets for path in _listed(place)]
     model = load_model(run).fingerprint
     opened = [_opened(api.open_index(path, device=device), pictures, model) for path in indexes]

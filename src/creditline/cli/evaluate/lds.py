@@ -77,11 +77,11 @@ def command(
             "--overwrite."
         )
     contest = override(LDSConfig(), given(LDSConfig()))
-    from creditline.evaluation.lds.contest import compare
-    from creditline.evaluation.truth.query_sets import by_folder
+    from creditline.evaluation.lds.compare import compare
+    from creditline.evaluation.truth.query_sets import name_folders
 
     opened = models.opened(index, paths)
-    found = compare(opened, truth, by_folder(queries), _chosen(opened, names), contest)
+    found = compare(opened, truth, name_folders(queries), _chosen(opened, names), contest)
     click.echo(shown(found))
     if target is not None:
         text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)

@@ -49,7 +49,7 @@ def _bound(ceiling: Ceiling | None) -> str:
     return (
         f"ceiling: seed to seed {_percent(ceiling.seed_to_seed)} "
         f"({_interval(ceiling.interval)}), means of {ceiling.seeds} seeds "
-        f"{_percent(ceiling.fleet_to_fleet)}"
+        f"{_percent(ceiling.mean_to_mean)}"
     )
 
 

@@ -13,7 +13,7 @@ from creditline.cli.options import flag, given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.training import chosen, training_options
 from creditline.errors import SettingsError
-from creditline.evaluation.truth.fleet import RetrainingConfig
+from creditline.evaluation.truth.retraining import RetrainingConfig
 from creditline.evaluation.truth.subsets import SubsetSpec
 from creditline.settings import override
 
@@ -58,12 +58,12 @@ def command(
     if masks is not None:
         _refuse_drawn()
     from creditline.evaluation.truth.files import read_array
-    from creditline.evaluation.truth.fleet import retrain
-    from creditline.evaluation.truth.query_sets import by_folder
+    from creditline.evaluation.truth.query_sets import name_folders
+    from creditline.evaluation.truth.retraining import retrain
 
     truth = retrain(
         images.load(data),
-        by_folder(queries),
+        name_folders(queries),
         Path(out),
         config=config,
         base=base,

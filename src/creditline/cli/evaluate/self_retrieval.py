@@ -11,7 +11,11 @@ from creditline.cli import images, models
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
-from creditline.evaluation.self_retrieval import RetrievalResult, SelfRetrieval, self_retrieval
+from creditline.evaluation.self_retrieval import (
+    RetrievalResult,
+    SelfRetrievalConfig,
+    self_retrieval,
+)
 from creditline.settings import override
 
 
@@ -22,10 +26,10 @@ from creditline.settings import override
 @models.workers_option
 @models.parts_options
 @images.image_options
-@settings_options(SelfRetrieval(), section="Check")
+@settings_options(SelfRetrievalConfig(), section="Check")
 def command(model: str, data: str, out: str, **_: Any) -> None:
     """Do training images of DATA, as queries, come back as their own top proponent?"""
-    settings = override(SelfRetrieval(), given(SelfRetrieval()))
+    settings = override(SelfRetrievalConfig(), given(SelfRetrievalConfig()))
     results = self_retrieval(
         models.load(model), images.load(data), out, settings, workers=models.workers()
     )

@@ -10,7 +10,12 @@ import numpy as np
 from PIL import Image
 
 from creditline.evaluation.counterfactual.removal import RANDOM
-from creditline.evaluation.interval import Interval, bootstrap, percentile, resample
+from creditline.evaluation.interval import (
+    Interval,
+    bootstrap_interval,
+    percentile_interval,
+    resample,
+)
 from creditline.report.sheet import sheet
 
 METRICS = ("l2", "mse", "ssim", "cosine")
@@ -51,7 +56,9 @@ class MetricEstimate:
 
     @classmethod
     def of(cls, values: np.ndarray) -> MetricEstimate:
-        return cls(float(np.median(values)), bootstrap(values, np.median), float(values.mean()))
+        return cls(
+            float(np.median(values)), bootstrap_interval(values, np.median), float(values.mean())
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,7 @@ def _over(
         np.median(values[resample(len(values), seed=seed)], axis=1)
         for seed, values in enumerate((a, b))
     ]
-    return float(np.median(a) - np.median(b)), percentile(medians[0] - medians[1])
+    return float(np.median(a) - np.median(b)), percentile_interval(medians[0] - medians[1])
 
 
 def _values(changes: Sequence[ImageChange], name: str) -> np.ndarray:

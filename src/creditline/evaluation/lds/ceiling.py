@@ -7,7 +7,7 @@ asked:
     fleet to fleet  S r / (1 + (S - 1) r), the same between averages of S seeds (Spearman, 1910;
                     Brown, 1910)
 
-Methods are judged against the average over S seeds, so `fleet_to_fleet` is the ceiling that their
+Methods are judged against the average over S seeds, so `mean_to_mean` is the ceiling that their
 share is given of: what a second fleet of the same size would score. A predictor without any noise
 of its own could score up to its square root.
 """
@@ -22,7 +22,13 @@ from typing import Any, Self
 import numpy as np
 
 from creditline.errors import DataError
-from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, pivotal
+from creditline.evaluation.interval import (
+    RESAMPLES,
+    Interval,
+    basic_interval,
+    bootstrap_interval,
+    counts,
+)
 from creditline.evaluation.lds.correlation import resampled_spearman, spearman
 from creditline.retraining.arrays import subset_losses
 
@@ -49,24 +55,24 @@ class Ceiling:
         return float(self.per_query.mean())
 
     @property
-    def fleet_to_fleet(self) -> float:
+    def mean_to_mean(self) -> float:
         """Stepped up to averages of S seeds, from the mean over queries."""
-        return stepped(self.seed_to_seed, self.seeds)
+        return spearman_brown(self.seed_to_seed, self.seeds)
 
     @property
     def interval(self) -> Interval:
         """95 % interval of `seed_to_seed` over all possible subsets."""
-        low, high = pivotal(self.resampled.mean(1), self.seed_to_seed)
+        low, high = basic_interval(self.resampled.mean(1), self.seed_to_seed)
         return max(-1.0, low), min(1.0, high)
 
     @property
     def query_interval(self) -> Interval:
         """95 % interval of `seed_to_seed` over other queries."""
-        return bootstrap(self.per_query, seed=self.seed)
+        return bootstrap_interval(self.per_query, seed=self.seed)
 
     def share(self, value: float) -> float | None:
-        """An LDS as a share of `fleet_to_fleet`; None where seeds do not agree at all."""
-        return value / self.fleet_to_fleet if self.seed_to_seed > 0 else None
+        """An LDS as a share of `mean_to_mean`; None where seeds do not agree at all."""
+        return value / self.mean_to_mean if self.seed_to_seed > 0 else None
 
     def part(self, rows: Sequence[int] | slice) -> Self:
         """The ceiling of some of the queries."""
@@ -78,7 +84,7 @@ class Ceiling:
         return {
             "seeds": self.seeds,
             "seed_to_seed": self.seed_to_seed,
-            "fleet_to_fleet": self.fleet_to_fleet,
+            "mean_to_mean": self.mean_to_mean,
             "interval_over_subsets": list(self.interval),
             "interval_over_queries": list(self.query_interval),
             "per_query": self.per_query.tolist(),
@@ -119,7 +125,7 @@ def ceiling(
     )
 
 
-def stepped(correlation: float, times: int) -> float:
+def spearman_brown(correlation: float, times: int) -> float:
     """Spearman-Brown: the agreement of averages of `times` from that of single ones.
 
     Negative agreement is chance around zero and stays as it is.

@@ -12,22 +12,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from creditline.evaluation.lds.score import predicted
+from creditline.evaluation.lds.score import predict_outputs
 from creditline.retraining.arrays import subset_masks
 
 ROUNDING = 1e-12
 
 
-def contributor_outputs(
+def predict_from_totals(
     scores: np.ndarray, masks: np.ndarray, contributors: Sequence[str | None]
 ) -> np.ndarray:
     """Output of each subset as predicted from totals, float64 of shape `(m, M)`."""
     belongs = _membership(contributors)
     means = np.asarray(scores, dtype=np.float64) @ belongs / belongs.sum(0)
-    return predicted(means @ belongs.T, masks)
+    return predict_outputs(means @ belongs.T, masks)
 
 
-def told_apart(masks: np.ndarray, contributors: Sequence[str | None]) -> bool:
+def has_varying_shares(masks: np.ndarray, contributors: Sequence[str | None]) -> bool:
     """Whether some contributor has a larger share in one subset than in another.
 
     Raises:

@@ -25,8 +25,8 @@ import numpy as np
 from creditline.errors import NumericsError
 from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.correlation import spearman
-from creditline.evaluation.lds.held_out import deal
-from creditline.evaluation.lds.score import LDS, judge, predicted
+from creditline.evaluation.lds.folds import split_evenly
+from creditline.evaluation.lds.score import LDS, predict_outputs, score_outputs
 from creditline.retraining.arrays import MIN_SUBSETS, subset_losses
 from creditline.settings import require, setting
 
@@ -92,7 +92,7 @@ class DampingScores:
         }
 
 
-def outputs_by_damping(
+def predict_per_damping(
     scores_at: Callable[[float], np.ndarray],
     masks: np.ndarray,
     default: float,
@@ -111,19 +111,19 @@ def outputs_by_damping(
         Damping to predicted outputs, shape `(m, M)`.
 
     Raises:
-        DataError: as `predicted`.
+        DataError: as `predict_outputs`.
     """
-    outputs = {default: predicted(scores_at(default), masks)}
+    outputs = {default: predict_outputs(scores_at(default), masks)}
     for damping in (search or DampingSearch()).dampings:
         if damping not in outputs:
             try:
-                outputs[damping] = predicted(scores_at(damping), masks)
+                outputs[damping] = predict_outputs(scores_at(damping), masks)
             except NumericsError:
                 continue
     return dict(sorted(outputs.items()))
 
 
-def judge_dampings(
+def score_dampings(
     outputs: Mapping[float, np.ndarray],
     losses: np.ndarray,
     default: float,
@@ -136,7 +136,7 @@ def judge_dampings(
     """The three scores of a method.
 
     Args:
-        outputs: as `outputs_by_damping` returns.
+        outputs: as `predict_per_damping` returns.
         losses: shape `(M, m)` or `(M, S, m)`.
         default: the method's own damping, one of the outputs'.
         search: how to cross-validate.
@@ -151,7 +151,7 @@ def judge_dampings(
 
     def score(damping: float) -> LDS:
         if damping not in judged:
-            judged[damping] = judge(
+            judged[damping] = score_outputs(
                 outputs[damping], losses, query_names=query_names, resamples=resamples, seed=seed
             )
         return judged[damping]
@@ -187,9 +187,9 @@ def _cross_validate(
     values = np.empty((2 * search.splits, m))
     for split in range(search.splits):
         seed = search.split_seed + split
-        halves = deal(subsets, 2, seed)
+        halves = split_evenly(subsets, 2, seed)
         scores = [spearman(outputs[..., half], target[:, half]) for half in halves]
-        queries = deal(m, 2, seed)
+        queries = split_evenly(m, 2, seed)
         for side, other in ((0, 1), (1, 0)):
             row = 2 * split + side
             for choosing, judged in (queries, queries[::-1]):

@@ -17,7 +17,13 @@ from typing import Any, Self
 import numpy as np
 
 from creditline.errors import DataError
-from creditline.evaluation.interval import RESAMPLES, Interval, bootstrap, counts, pivotal
+from creditline.evaluation.interval import (
+    RESAMPLES,
+    Interval,
+    basic_interval,
+    bootstrap_interval,
+    counts,
+)
 from creditline.evaluation.lds.correlation import resampled_spearman, spearman
 from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
 
@@ -56,13 +62,13 @@ class LDS:
     @property
     def interval(self) -> Interval:
         """95 % interval of the mean over all possible subsets, queries held: basic bootstrap."""
-        low, high = pivotal(self.resampled.mean(1), self.mean)
+        low, high = basic_interval(self.resampled.mean(1), self.mean)
         return max(-1.0, low), min(1.0, high)
 
     @property
     def query_interval(self) -> Interval:
         """95 % interval of the mean over other queries, subsets held."""
-        return bootstrap(self.per_query, seed=self.seed)
+        return bootstrap_interval(self.per_query, seed=self.seed)
 
     @property
     def paper(self) -> tuple[float, float]:
@@ -142,11 +148,11 @@ def lds(
         DataError: if shapes do not match, a score or loss is not finite, a query's loss is the
             same under all subsets, or there are fewer than 8 subsets.
     """
-    outputs = predicted(scores, masks)
-    return judge(outputs, losses, query_names=query_names, resamples=resamples, seed=seed)
+    outputs = predict_outputs(scores, masks)
+    return score_outputs(outputs, losses, query_names=query_names, resamples=resamples, seed=seed)
 
 
-def predicted(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def predict_outputs(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Predicted output of each subset, float64 of shape `(m, M)`: the sum of its images' scores.
 
     Raises:
@@ -158,7 +164,7 @@ def predicted(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return scores @ subset_masks(masks, scores.shape[1]).T.astype(np.float64)
 
 
-def judge(
+def score_outputs(
     outputs: np.ndarray,
     losses: np.ndarray,
     *,
@@ -225,7 +231,7 @@ def _grouped(outputs: np.ndarray, target: np.ndarray, size: int) -> np.ndarray:
     return spearman(a, b).mean(1)
 
 
-def difference(a: LDS, b: LDS) -> Difference:
+def lds_difference(a: LDS, b: LDS) -> Difference:
     """How much better `a` is than `b`, with intervals of the difference itself.
 
     The two are judged on the same resampled subsets, so what both find hard cancels.
@@ -241,6 +247,6 @@ def difference(a: LDS, b: LDS) -> Difference:
     gain = a.per_query - b.per_query
     return Difference(
         mean=float(gain.mean()),
-        interval=pivotal((a.resampled - b.resampled).mean(1), float(gain.mean())),
-        query_interval=bootstrap(gain, seed=a.seed),
+        interval=basic_interval((a.resampled - b.resampled).mean(1), float(gain.mean())),
+        query_interval=bootstrap_interval(gain, seed=a.seed),
     )

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from creditline.evaluation.lds.contributors import contributor_outputs
-from creditline.evaluation.lds.score import LDS, Difference, difference, predicted
+from creditline.evaluation.lds.contributors import predict_from_totals
+from creditline.evaluation.lds.score import LDS, Difference, lds_difference, predict_outputs
 from creditline.methods.shape import ScoreTransform
 
 PLAIN = ScoreTransform()
@@ -78,8 +78,8 @@ def shaped_outputs(
         if shape.needs_error and error is None:
             continue
         shaped = shape.apply(scores, error)
-        totals = None if contributors is None else contributor_outputs(shaped, masks, contributors)
-        found[str(shape)] = TransformedOutputs(predicted(shaped, masks), totals)
+        totals = None if contributors is None else predict_from_totals(shaped, masks, contributors)
+        found[str(shape)] = TransformedOutputs(predict_outputs(shaped, masks), totals)
     return found
 
 
@@ -89,8 +89,8 @@ def shape_scores(judged: Mapping[str, tuple[LDS, LDS | None]]) -> dict[str, Tran
     found = {}
     for name, (lds, totals) in judged.items():
         both = totals is not None and plain_totals is not None
-        totals_gain = difference(totals, plain_totals) if both else None  # type: ignore[arg-type]
-        found[name] = TransformScore(lds, difference(lds, plain), totals, totals_gain)
+        totals_gain = lds_difference(totals, plain_totals) if both else None  # type: ignore[arg-type]
+        found[name] = TransformScore(lds, lds_difference(lds, plain), totals, totals_gain)
     return found
 
 

@@ -19,9 +19,9 @@ from creditline.errors import IndexMismatchError
 from creditline.evaluation.paper.images import RecipeImages
 from creditline.evaluation.paper.recipe import Recipe
 from creditline.evaluation.paper.splits import counterfactual_queries
-from creditline.evaluation.truth.fleet import RetrainingConfig, retrain
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan
+from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
 from creditline.files import ASIDE, write_file
 
 SEED = 42

@@ -15,13 +15,13 @@ import numpy as np
 
 from creditline import fingerprint
 from creditline.errors import DataError
+from creditline.evaluation.truth.check_ids import check_ids
 from creditline.evaluation.truth.files import (
     read_array,
     read_tables,
     write_array,
     write_tables,
 )
-from creditline.evaluation.truth.same import require_same
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.retraining.arrays import MIN_SUBSETS, loss_array, subset_losses, trainable_masks
 
@@ -98,9 +98,9 @@ class GroundTruth:
             DataError: if the arrays are of other shapes or types, do not fit each other, the
                 images or the queries, have fewer than 8 subsets, or do not tell subsets apart.
         """
-        known = {} if images is None else about_images(images)
+        known = {} if images is None else describe_images(images)
         if queries:
-            known |= about_queries(queries)
+            known |= describe_queries(queries)
         made = cls(np.asarray(masks), np.asarray(losses), **known)
         made.check_ranking()
         return made
@@ -228,7 +228,7 @@ class GroundTruth:
         Raises:
             IndexMismatchError: if they are not the images of the masks' columns.
         """
-        require_same("images", "index", ids, self.image_ids, self.image_names, self.masks.shape[1])
+        check_ids("images", "index", ids, self.image_ids, self.image_names, self.masks.shape[1])
 
     def check_queries(self, ids: Sequence[str]) -> None:
         """Refuse queries other than those whose losses were measured.
@@ -240,10 +240,10 @@ class GroundTruth:
             IndexMismatchError: if they are others, or in another order.
         """
         n = self.losses.shape[2]
-        require_same("queries", "list of queries", ids, self.query_ids, self.query_names, n)
+        check_ids("queries", "list of queries", ids, self.query_ids, self.query_names, n)
 
 
-def about_images(images: ImageSet) -> dict[str, Any]:
+def describe_images(images: ImageSet) -> dict[str, Any]:
     """Ids, names, contributors and labels of images, as `GroundTruth` has them."""
     return {
         "image_ids": images.ids,
@@ -253,7 +253,7 @@ def about_images(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def about_queries(queries: Sequence[tuple[str, ImageSet]]) -> dict[str, Any]:
+def describe_queries(queries: Sequence[tuple[str, ImageSet]]) -> dict[str, Any]:
     """Ids, names and folders of queries, as `GroundTruth` has them."""
     return {
         "query_ids": tuple(key for _, images in queries for key in images.ids),

@@ -42,7 +42,7 @@ def query_sets(queries: Mapping[str, Any] | Iterable[tuple[str, Any]], images: I
     return tuple((name, _load(source, images)) for name, source in pairs)
 
 
-def by_folder(folders: Iterable[str]) -> list[tuple[str, str]]:
+def name_folders(folders: Iterable[str]) -> list[tuple[str, str]]:
     """Folders with a name each: the last part of the path, or all of it where two share that."""
     listed = list(folders)
     names = [Path(folder).name or folder for folder in listed]

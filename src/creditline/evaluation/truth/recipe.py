@@ -13,13 +13,13 @@ from creditline import fingerprint
 from creditline.data.image_set import ImageSet
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.query_sets import Named
-from creditline.evaluation.truth.retraining import SubsetTrainer
-from creditline.evaluation.truth.subsets import SubsetSpec, strata
+from creditline.evaluation.truth.subset_trainer import SubsetTrainer
+from creditline.evaluation.truth.subsets import SubsetSpec, group_values
 from creditline.evaluation.truth.task import Trainer
 from creditline.settings import to_dict
 
 
-def recipe_of(
+def make_recipe(
     images: ImageSet,
     queries: Named,
     trainer: Trainer,
@@ -58,7 +58,7 @@ def _subsets(spec: SubsetSpec | None, masks: np.ndarray, images: ImageSet) -> di
         return {"scheme": spec.scheme, "masks": fingerprint.of_arrays([("masks", masks)])}
     growing = {key: value for key, value in to_dict(spec).items() if key != "subsets"}
     # The fingerprint of the images does not know their contributors.
-    return {**growing, "strata": fingerprint.of_json(list(strata(spec, images)))}
+    return {**growing, "strata": fingerprint.of_json(list(group_values(spec, images)))}
 
 
 def _training(trainer: Trainer) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def draw(spec: SubsetSpec, images: ImageSet) -> np.ndarray:
         people = sorted({name for name in images.contributors if name is not None})
         _require_two(len(people), "contributors", images)
         return np.array([[who != left_out for who in images.contributors] for left_out in people])
-    groups = _groups(strata(spec, images))
+    groups = _groups(group_values(spec, images))
     even = _even(groups, spec.alpha)
     total = sum(even)
     if not 0 < total < n:
@@ -118,7 +118,7 @@ def draw(spec: SubsetSpec, images: ImageSet) -> np.ndarray:
     return masks
 
 
-def strata(spec: SubsetSpec, images: ImageSet) -> Sequence[Hashable]:
+def group_values(spec: SubsetSpec, images: ImageSet) -> Sequence[Hashable]:
     """What groups each image by, n values; all equal without stratification.
 
     Raises:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from creditline.errors import SettingsError
-from creditline.evaluation.lds.held_out import deal, held_out_lds
-from creditline.evaluation.lds.score import difference, lds
+from creditline.evaluation.lds.folds import held_out_lds, split_evenly
+from creditline.evaluation.lds.score import lds, lds_difference
 from creditline.retraining import get
 from creditline.retraining.base import RetrainingMethod
 from creditline.retraining.datamodel import RidgeDatamodel
@@ -48,7 +48,7 @@ def test_every_subset_is_predicted_by_a_fit_without_it(world):
 def test_is_paired_with_plain_lds(world):
     w = world(M=64, noise=1.0)
     truth = lds(w.effects, w.masks, w.losses)
-    gain = difference(truth, held_out_lds(get("empirical-influence"), w.masks, w.losses))
+    gain = lds_difference(truth, held_out_lds(get("empirical-influence"), w.masks, w.losses))
     assert gain.interval[0] > 0
 
 
@@ -61,6 +61,6 @@ def test_too_few_subsets_for_folds(world):
 
 
 def test_deals():
-    parts = deal(37, 4, seed=1)
+    parts = split_evenly(37, 4, seed=1)
     assert sorted(map(len, parts)) == [9, 9, 9, 10]
     assert sorted(np.concatenate(parts)) == list(range(37))

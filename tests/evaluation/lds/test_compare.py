@@ -17,13 +17,13 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import DataError, IndexMismatchError, SettingsError
+from creditline.evaluation.lds.compare import compare
 from creditline.evaluation.lds.comparison import OVERALL, LDSConfig
-from creditline.evaluation.lds.contest import compare
-from creditline.evaluation.lds.contributors import contributor_outputs
+from creditline.evaluation.lds.contributors import predict_from_totals
 from creditline.evaluation.lds.damping import DampingSearch
-from creditline.evaluation.lds.held_out import held_out_lds
+from creditline.evaluation.lds.folds import held_out_lds
 from creditline.evaluation.lds.kept import split
-from creditline.evaluation.lds.score import judge, lds, predicted
+from creditline.evaluation.lds.score import lds, predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.methods.noise import halves_agree
 from creditline.methods.similarity import PixelCosine
@@ -77,8 +77,8 @@ def test_every_number_is_the_one_by_hand(case):
     options = {"resamples": 50}
     trak = part.entry("trak")
     assert_allclose(trak.lds.per_query, lds(scores[rows], truth.masks, losses, **options).per_query)
-    totals = judge(
-        contributor_outputs(scores[rows], truth.masks, images.contributors), losses, **options
+    totals = score_outputs(
+        predict_from_totals(scores[rows], truth.masks, images.contributors), losses, **options
     )
     assert_allclose(trak.totals.per_query, totals.per_query)
     small = index.using(ridge=Ridge(0.01))
@@ -124,7 +124,7 @@ def test_shapes_and_splits_are_judged_where_asked_for(case):
         )
         if kept.rest is not None:
             halves = [split(scores + sign * noise.sample, kept.share)[1] for sign in (1, -1)]
-            agree = halves_agree(*(predicted(half, truth.masks) for half in halves))
+            agree = halves_agree(*(predict_outputs(half, truth.masks) for half in halves))
             assert_allclose(kept.rest_reliability, agree)
     assert_allclose(datamodel.kept[-1].top.per_query, datamodel.lds.per_query)
     assert datamodel.kept[0].top_reliability is None

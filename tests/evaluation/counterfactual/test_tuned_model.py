@@ -12,9 +12,9 @@ from creditline.diffusion.load import load_model
 from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
-from creditline.evaluation.counterfactual.draws import SamplingPlan, read_targets
-from creditline.evaluation.counterfactual.origin import origin
-from creditline.evaluation.counterfactual.run import Counterfactual, counterfactual
+from creditline.evaluation.counterfactual.experiment import CounterfactualConfig, counterfactual
+from creditline.evaluation.counterfactual.sampling_plan import SamplingPlan, read_targets
+from creditline.evaluation.counterfactual.training_config import read_training_config
 
 pytest.importorskip("peft")
 
@@ -29,7 +29,7 @@ def test_nothing_removed_changes_nothing_and_something_does(tmp_path):
     sampling = GenerateConfig(steps=3, guidance=2.0, negative_prompt="two cats")
     generate(run, 2, tmp_path / "pictures", sampling, prompts=["a cat", "a house"])
 
-    found, start = origin(run, images)
+    found, start = read_training_config(run, images)
     assert found == config
     assert start.fingerprint == base.fingerprint
     result = counterfactual(
@@ -40,7 +40,7 @@ def test_nothing_removed_changes_nothing_and_something_does(tmp_path):
         config=found,
         model=load_model(run).fingerprint,
         base=start,
-        settings=Counterfactual(removals=(2,)),
+        settings=CounterfactualConfig(removals=(2,)),
     )
     moved = {summary.rule: summary.metrics["l2"].median for summary in result.summaries()}
     assert moved["nothing"] == 0

@@ -25,7 +25,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.tuning.config import TuneConfig
-from creditline.evaluation.counterfactual.picture_distance import picture_distances
+from creditline.evaluation.counterfactual.image_distance import measure_distances
 from creditline.evaluation.counterfactual.removal import (
     BASELINES,
     NOTHING,
@@ -39,13 +39,13 @@ from creditline.manifest import Manifest, circumstances, claim
 from creditline.settings import require, setting, to_dict
 
 if TYPE_CHECKING:
-    from creditline.evaluation.counterfactual.retrained import CounterfactualRetraining
+    from creditline.evaluation.counterfactual.retraining import CounterfactualRetraining
 
 RESULT, SHEET = "counterfactual.json", "before-and-after.png"
 
 
 @dataclass(frozen=True)
-class Counterfactual:
+class CounterfactualConfig:
     """Settings of the experiment.
 
     Raises:
@@ -86,7 +86,7 @@ def counterfactual(
     config: TrainConfig | TuneConfig,
     model: str | None = None,
     base: Any = None,
-    settings: Counterfactual | None = None,
+    settings: CounterfactualConfig | None = None,
     encoder: Any = None,
     workers: int = 1,
     device: str = "cpu",
@@ -108,7 +108,7 @@ def counterfactual(
         model: fingerprint of the trained model, which must have drawn the targets; None: not
             checked.
         base: model from which its training started, or that it tuned, if any.
-        settings: see `Counterfactual`.
+        settings: see `CounterfactualConfig`.
         encoder: takes a list of pictures, returns `(b, k)`; adds the cosine of its embeddings.
         workers: processes.
         device: where to train.
@@ -120,11 +120,11 @@ def counterfactual(
         CreditlineError: before long work, if anything does not fit (see `creditline.errors`).
     """
     from creditline.diffusion.load import load_model
-    from creditline.evaluation.counterfactual.draws import read_targets
-    from creditline.evaluation.counterfactual.retrained import CounterfactualRetraining
+    from creditline.evaluation.counterfactual.retraining import CounterfactualRetraining
+    from creditline.evaluation.counterfactual.sampling_plan import read_targets
 
     require(threads >= 1, "The number of threads must be at least 1", threads, "Use 1 or more.")
-    settings, folder, pictures = settings or Counterfactual(), Path(out), load_images(images)
+    settings, folder, pictures = settings or CounterfactualConfig(), Path(out), load_images(images)
     originals, draws = read_targets(targets, pictures, model)
     matrices = check_scores(scores, len(draws), len(pictures))
     together = settings.together and settings.controls > 0
@@ -180,7 +180,7 @@ def compare(
     for removal in removals:
         own = list(removal.targets)
         drawn = retrained.pictures(removal)
-        distances = picture_distances(np.concatenate([targets[own], others]), drawn, encoder)
+        distances = measure_distances(np.concatenate([targets[own], others]), drawn, encoder)
         after.setdefault((removal.rule, removal.k), np.zeros_like(targets))[own] = drawn[: len(own)]
         positions = [*own, *range(m, m + len(others))]
         values = {

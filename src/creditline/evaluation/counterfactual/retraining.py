@@ -22,8 +22,8 @@ from creditline.diffusion.ddim import sample
 from creditline.diffusion.train import ENCODED, train, trained
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import CreditlineError
-from creditline.evaluation.counterfactual.draws import SamplingPlan
 from creditline.evaluation.counterfactual.removal import RemovalSet
+from creditline.evaluation.counterfactual.sampling_plan import SamplingPlan
 from creditline.files import write_file
 from creditline.progress import Progress
 

@@ -20,7 +20,7 @@ SMALLEST = 3
 
 
 @dataclass(frozen=True)
-class PictureDistances:
+class ImageDistances:
     """Distances of b pairs of pictures, each float64 of shape `(b,)`.
 
     Attributes:
@@ -36,7 +36,7 @@ class PictureDistances:
     cosine: np.ndarray | None = None
 
 
-def picture_distances(before: Any, after: Any, encoder: Any = None) -> PictureDistances:
+def measure_distances(before: Any, after: Any, encoder: Any = None) -> ImageDistances:
     """Compare pictures pairwise.
 
     Args:
@@ -54,7 +54,7 @@ def picture_distances(before: Any, after: Any, encoder: Any = None) -> PictureDi
         )
     change = (a.astype(np.float64) - b.astype(np.float64)).reshape(len(a), -1) / 127.5
     square = (change**2).sum(1)
-    return PictureDistances(
+    return ImageDistances(
         l2=np.sqrt(square),
         mse=square / change.shape[1],
         ssim=ssim(a, b),

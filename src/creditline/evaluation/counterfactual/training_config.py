@@ -16,7 +16,7 @@ from creditline.manifest import Manifest
 from creditline.settings import from_dict
 
 
-def origin(
+def read_training_config(
     run: str | Path, images: ImageSet, base: Any = None
 ) -> tuple[TrainConfig | TuneConfig, Any]:
     """Settings of a run, and the model that it started from.

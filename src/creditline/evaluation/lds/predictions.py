@@ -15,11 +15,11 @@ from PIL import Image
 from creditline import methods, retraining
 from creditline.data.image_set import ImageSet
 from creditline.evaluation.lds.comparison import LDSConfig
-from creditline.evaluation.lds.contributors import contributor_outputs, told_apart
-from creditline.evaluation.lds.damping import outputs_by_damping
-from creditline.evaluation.lds.held_out import held_out
+from creditline.evaluation.lds.contributors import has_varying_shares, predict_from_totals
+from creditline.evaluation.lds.damping import predict_per_damping
+from creditline.evaluation.lds.folds import fit_folds
 from creditline.evaluation.lds.kept import Shaped, TopScoreSplit, kept_scores, split_outputs
-from creditline.evaluation.lds.score import LDS, judge, predicted
+from creditline.evaluation.lds.score import LDS, predict_outputs, score_outputs
 from creditline.evaluation.lds.shapes import TransformedOutputs, shaped_outputs
 from creditline.indexing.store import Store
 from creditline.indexing.thumbnail import compact
@@ -84,7 +84,7 @@ class Scorer:
     ) -> None:
         self.index, self.masks, self.contributors = index, masks, contributors
         self.folders, self.store, self.contest = folders, store, contest
-        self.totalled = told_apart(masks, contributors)
+        self.totalled = has_varying_shares(masks, contributors)
         self._features = {} if extracted is None else extracted
 
     def all(self, names: Sequence[str | Method], losses: np.ndarray) -> list[MethodOutputs]:
@@ -124,7 +124,7 @@ class Scorer:
                 return own
             return scores(index.using(ridge=dataclasses.replace(ridge, damping=damping)))
 
-        outputs = outputs_by_damping(scores_at, self.masks, ridge.damping, self.contest.search)
+        outputs = predict_per_damping(scores_at, self.masks, ridge.damping, self.contest.search)
         totals = self._totals(own)
         return MethodOutputs(
             method.name, method.title, outputs, ridge.damping, totals=totals, **views
@@ -133,7 +133,7 @@ class Scorer:
     def retrained(self, cls: type[RetrainingMethod], losses: np.ndarray) -> MethodOutputs:
         """A method that learns from the ground truth itself, on the subsets left out of its fit."""
         seed = self.contest.bootstrap_seed
-        fits = held_out(cls, self.masks, losses, seed=seed)
+        fits = fit_folds(cls, self.masks, losses, seed=seed)
         judged = partial(fits.judged, resamples=self.contest.resamples, seed=seed)
         kept = kept_scores(split_outputs(fits.outputs), judged) if self.contest.kept else ()
         return MethodOutputs(cls.name, cls.title, held_out=judged(fits.outputs()), kept=kept)
@@ -178,23 +178,23 @@ class Scorer:
             halves = [] if noise is None else [plain + noise.sample, plain - noise.sample]
             views["kept"] = kept_scores(
                 split_outputs(self._outputs(plain)),
-                lambda outputs: judge(outputs, losses, **options),
+                lambda outputs: score_outputs(outputs, losses, **options),
                 [split_outputs(self._outputs(h)) for h in halves],
             )
         return views
 
     def _plain(self, name: str, title: str, scores: np.ndarray) -> MethodOutputs:
-        outputs = {None: predicted(scores, self.masks)}
+        outputs = {None: predict_outputs(scores, self.masks)}
         return MethodOutputs(name, title, outputs, totals=self._totals(scores))
 
     def _outputs(self, scores: np.ndarray) -> Callable[[Shaped], np.ndarray]:
         """What scores predict after something was done to them."""
-        return lambda shaped: predicted(shaped(scores), self.masks)
+        return lambda shaped: predict_outputs(shaped(scores), self.masks)
 
     def _totals(self, scores: np.ndarray) -> np.ndarray | None:
         if not self.totalled:
             return None
-        return contributor_outputs(scores, self.masks, self.contributors)
+        return predict_from_totals(scores, self.masks, self.contributors)
 
     def _extracted(self, index: Index) -> list[Any]:
         plan = index.method.query_plan

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from creditline.errors import IndexMismatchError
 
 
-def require_same(
+def check_ids(
     what: str, whole: str, ids: Sequence[str], known: Sequence[str], names: Sequence[str], n: int
 ) -> None:
     """Refuse ids that are not the known ones in order; of unknown ones only the number counts.

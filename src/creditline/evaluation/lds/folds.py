@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditline.evaluation.interval import RESAMPLES
-from creditline.evaluation.lds.score import LDS, judge, predicted
+from creditline.evaluation.lds.score import LDS, predict_outputs, score_outputs
 from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
 from creditline.retraining.base import RetrainingMethod
 from creditline.settings import require
@@ -22,7 +22,7 @@ FOLDS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOutFits:
     """A retraining method, fitted once for each fold on all others.
 
     Attributes:
@@ -46,15 +46,15 @@ class HeldOut:
         found = np.empty((len(self.scores[0]), len(self.masks)))
         for fold, scores in zip(self.folds, self.scores, strict=True):
             chosen = scores if shaped is None else shaped(scores)
-            found[:, fold] = predicted(chosen, self.masks[fold])
+            found[:, fold] = predict_outputs(chosen, self.masks[fold])
         return found
 
     def judged(self, outputs: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> LDS:
         """The score of what `outputs` returned; every fold is ranked by itself."""
-        return judge(outputs, self.losses, folds=self.folds, resamples=resamples, seed=seed)
+        return score_outputs(outputs, self.losses, folds=self.folds, resamples=resamples, seed=seed)
 
 
-def held_out(
+def fit_folds(
     method: Callable[[], RetrainingMethod],
     masks: np.ndarray,
     losses: np.ndarray,
@@ -62,7 +62,7 @@ def held_out(
     folds: int | None = None,
     query_names: Sequence[str] | None = None,
     seed: int = 0,
-) -> HeldOut:
+) -> HeldOutFits:
     """Fit a retraining method without the subsets that it will be judged by.
 
     Args:
@@ -79,7 +79,7 @@ def held_out(
     """
     masks = subset_masks(masks)
     losses = subset_losses(losses, len(masks), query_names)
-    folds = usual_folds(len(masks)) if folds is None else folds
+    folds = default_folds(len(masks)) if folds is None else folds
     require(
         folds >= 2 and len(masks) // folds >= MIN_SUBSETS,
         f"Folds are at least 2, with {MIN_SUBSETS} or more of {len(masks)} subsets in each",
@@ -87,11 +87,11 @@ def held_out(
         f"Use fewer folds, or a ground truth of at least {2 * MIN_SUBSETS} subsets.",
     )
     groups, scores = [], []
-    for group in deal(len(masks), folds, seed):
+    for group in split_evenly(len(masks), folds, seed):
         rest = np.setdiff1d(np.arange(len(masks)), group)
         groups.append(group)
         scores.append(method().fit(masks[rest], losses[rest]).attribute())
-    return HeldOut(masks, losses, tuple(groups), tuple(scores))
+    return HeldOutFits(masks, losses, tuple(groups), tuple(scores))
 
 
 def held_out_lds(
@@ -114,16 +114,16 @@ def held_out_lds(
     Raises:
         SettingsError, DataError: as `held_out`.
     """
-    fits = held_out(method, masks, losses, folds=folds, query_names=query_names, seed=seed)
+    fits = fit_folds(method, masks, losses, folds=folds, query_names=query_names, seed=seed)
     return fits.judged(fits.outputs(), resamples=resamples, seed=seed)
 
 
-def usual_folds(subsets: int) -> int:
+def default_folds(subsets: int) -> int:
     """4, or as many as leave 8 subsets in each."""
     return min(FOLDS, subsets // MIN_SUBSETS)
 
 
-def blind(masks: np.ndarray, seed: int = 0) -> bool:
+def has_constant_images(masks: np.ndarray, seed: int = 0) -> bool:
     """Whether some image is in all or in none of the subsets that a fold of `held_out_lds` fits.
 
     Empirical influence cannot learn there: one side of its difference is empty.
@@ -132,14 +132,14 @@ def blind(masks: np.ndarray, seed: int = 0) -> bool:
         masks: bool of shape `(M, n)`, of at least 16 subsets.
         seed: as given to `held_out_lds`.
     """
-    for group in deal(len(masks), usual_folds(len(masks)), seed):
+    for group in split_evenly(len(masks), default_folds(len(masks)), seed):
         fitted = np.delete(masks, group, axis=0)
         if (fitted.all(0) | ~fitted.any(0)).any():
             return True
     return False
 
 
-def deal(n: int, parts: int, seed: int = 0) -> list[np.ndarray]:
+def split_evenly(n: int, parts: int, seed: int = 0) -> list[np.ndarray]:
     """Positions 0 to n - 1 in random groups whose sizes differ by one at most, each ascending."""
     order = np.random.default_rng((seed, n, parts)).permutation(n)
     return [np.sort(order[i::parts]) for i in range(parts)]

@@ -17,15 +17,20 @@ from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
 from creditline.evaluation.counterfactual import retrained as retrained_module
+from creditline.evaluation.counterfactual.experiment import (
+    RESULT,
+    SHEET,
+    CounterfactualConfig,
+    counterfactual,
+)
 from creditline.evaluation.counterfactual.removal import LEAST, NOTHING, OTHER_SEED, RANDOM
 from creditline.evaluation.counterfactual.result import BEFORE
-from creditline.evaluation.counterfactual.run import RESULT, SHEET, Counterfactual, counterfactual
 
 N, M = 10, 2
 UNET = UNetConfig(resolution=8, channels=(4,), groups=4, head_dim=4)
 CONFIG = TrainConfig(unet=UNET, steps=3, batch_size=4, seed=5, learning_rate=0.02)
 SCORES = {"d-trak": np.random.default_rng(3).standard_normal((M, N))}
-EACH = Counterfactual(removals=(3,))
+EACH = CounterfactualConfig(removals=(3,))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +157,7 @@ def test_more_methods_and_sizes_cost_only_their_own(done, images, targets, train
 
 
 def test_together_compares_with_controls(images, targets, trained, tmp_path):
-    settings = Counterfactual((3,), together=True, controls=3, baselines=(RANDOM,))
+    settings = CounterfactualConfig((3,), together=True, controls=3, baselines=(RANDOM,))
 
     def encoder(pictures):
         return np.stack([np.asarray(p, dtype=np.float64).mean((0, 1)) for p in pictures])
@@ -201,4 +206,4 @@ def test_a_damaged_result_is_named(done, images, targets, tmp_path):
 )
 def test_impossible_settings_are_refused(changes):
     with pytest.raises(SettingsError):
-        Counterfactual(**changes)
+        CounterfactualConfig(**changes)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from creditline.errors import DataError, ModelError
-from creditline.evaluation.counterfactual.picture_distance import picture_distances
+from creditline.evaluation.counterfactual.image_distance import measure_distances
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def mean_color(pictures):
 
 
 def test_equal_pictures_are_at_no_distance(pictures):
-    same = picture_distances(pictures, pictures.copy(), mean_color)
+    same = measure_distances(pictures, pictures.copy(), mean_color)
     assert not same.l2.any()
     assert not same.mse.any()
     np.testing.assert_allclose(same.ssim, 1)
@@ -28,7 +28,7 @@ def test_equal_pictures_are_at_no_distance(pictures):
 
 def test_black_against_white_is_as_far_as_can_be():
     black = np.zeros((1, 8, 8, 3), dtype=np.uint8)
-    far = picture_distances(black, black + 255)
+    far = measure_distances(black, black + 255)
     np.testing.assert_allclose(far.l2, 2 * np.sqrt(8 * 8 * 3))
     np.testing.assert_allclose(far.mse, 4)
     assert far.ssim[0] < 0.01
@@ -38,17 +38,17 @@ def test_black_against_white_is_as_far_as_can_be():
 def test_one_gray_level_in_one_pixel(pictures):
     changed = pictures.copy()
     changed[2, 3, 5, 1] ^= 1
-    found = picture_distances(pictures, changed)
+    found = measure_distances(pictures, changed)
     np.testing.assert_allclose(found.l2, [0, 0, 1 / 127.5, 0])
     np.testing.assert_allclose(found.mse, found.l2**2 / (16 * 16 * 3))
 
 
 def test_distances_are_symmetric_and_pairwise(pictures):
     other = pictures[::-1].copy()
-    there, back = picture_distances(pictures, other), picture_distances(other, pictures)
+    there, back = measure_distances(pictures, other), measure_distances(other, pictures)
     for name in ("l2", "mse", "ssim"):
         np.testing.assert_allclose(getattr(there, name), getattr(back, name))
-    alone = picture_distances(pictures[1:2], other[1:2])
+    alone = measure_distances(pictures[1:2], other[1:2])
     np.testing.assert_allclose(alone.l2, there.l2[1:2])
     np.testing.assert_allclose(alone.ssim, there.ssim[1:2])
 
@@ -58,15 +58,15 @@ def test_the_encoders_cosine_is_that_of_its_vectors(pictures):
         return np.array([[1.0, 0.0]] + [[1.0, 1.0]] * (len(images) - 1))
 
     pair = pictures[:2]
-    found = picture_distances(pair, pair[::-1].copy(), encoder)
+    found = measure_distances(pair, pair[::-1].copy(), encoder)
     np.testing.assert_allclose(found.cosine, 1)  # the encoder sees places, not pictures
-    null = picture_distances(pair, pair, lambda images: np.zeros((len(images), 3)))
+    null = measure_distances(pair, pair, lambda images: np.zeros((len(images), 3)))
     np.testing.assert_array_equal(null.cosine, 0)
 
 
 def test_the_smallest_pictures_have_a_window(pictures):
     small = pictures[:, :4, :5]
-    np.testing.assert_allclose(picture_distances(small, small).ssim, 1)
+    np.testing.assert_allclose(measure_distances(small, small).ssim, 1)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_the_smallest_pictures_have_a_window(pictures):
 )
 def test_what_cannot_be_compared_is_refused(before, after, message):
     with pytest.raises(DataError, match=message):
-        picture_distances(before, after)
+        measure_distances(before, after)
 
 
 def test_an_encoder_that_flattens_nothing_is_refused(pictures):
     with pytest.raises(ModelError, match="one vector per picture"):
-        picture_distances(pictures, pictures, lambda images: np.zeros(3))
+        measure_distances(pictures, pictures, lambda images: np.zeros(3))

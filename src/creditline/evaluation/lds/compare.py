@@ -16,9 +16,9 @@ from creditline.data.template import captioned_alike
 from creditline.errors import unknown
 from creditline.evaluation.lds.ceiling import ceiling
 from creditline.evaluation.lds.comparison import OVERALL, Comparison, Entry, LDSConfig, QueryGroup
-from creditline.evaluation.lds.damping import judge_dampings
-from creditline.evaluation.lds.score import judge
-from creditline.evaluation.lds.scorer import MethodOutputs, Scorer
+from creditline.evaluation.lds.damping import score_dampings
+from creditline.evaluation.lds.predictions import MethodOutputs, Scorer
+from creditline.evaluation.lds.score import score_outputs
 from creditline.evaluation.lds.shapes import shape_scores
 from creditline.indexing.queries import gather
 from creditline.methods.base import Method
@@ -106,22 +106,22 @@ def _judged(
         "seed": contest.bootstrap_seed,
     }
     losses = losses[:, :, rows]
-    totals = None if item.totals is None else judge(item.totals[rows], losses, **options)
+    totals = None if item.totals is None else score_outputs(item.totals[rows], losses, **options)
     shapes = {}
     if item.shapes:
         judged = {
             name: tuple(
-                None if outputs is None else judge(outputs[rows], losses, **options)
+                None if outputs is None else score_outputs(outputs[rows], losses, **options)
                 for outputs in (shaped.images, shaped.totals)
             )
             for name, shaped in item.shapes.items()
         }
         shapes = shape_scores(judged)  # type: ignore[arg-type]
     if item.default is None:
-        lds = judge(item.outputs[None][rows], losses, **options)
+        lds = score_outputs(item.outputs[None][rows], losses, **options)
         return Entry(item.name, item.title, lds, totals=totals, shapes=shapes, kept=kept)
     outputs = {damping: values[rows] for damping, values in item.outputs.items()}
-    dampings = judge_dampings(outputs, losses, item.default, contest.search, **options)
+    dampings = score_dampings(outputs, losses, item.default, contest.search, **options)
     return Entry(item.name, item.title, dampings.default, dampings, totals, shapes, kept)
 
 
