@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from creditline.errors import SettingsError
 from creditline.methods.noise import ScoreNoise
-from creditline.methods.shape import SHAPES, ScoreTransform
+from creditline.methods.shape import ScoreTransform, ShapeName
 from creditline.totals import tally
 
 RNG = np.random.default_rng(0)
@@ -21,7 +23,7 @@ def noise(query=0.1, train=0.1, seed=1):
     return ScoreNoise(*parts, np.ones(400))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", get_args(ShapeName))
 def test_shares_add_up_and_are_never_negative(shape):
     totals = tally(SCORES, GROUPS, [], ScoreTransform(shape), noise())
     assert sum(total.share for total in totals) == pytest.approx(1)

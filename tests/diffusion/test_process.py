@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from diffusers import (
@@ -11,7 +13,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
 )
 
-from creditline.diffusion.process import PREDICTIONS, DiscreteProcess
+from creditline.diffusion.config import DiscretePrediction
+from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError, NumericsError
 
 SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace")
@@ -24,7 +27,7 @@ def tensors(dtype=torch.float64):
     return tuple(torch.randn(shape, generator=generator, dtype=dtype) for _ in range(2))
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", get_args(DiscretePrediction))
 @pytest.mark.parametrize("zero_snr", [False, True])
 def test_a_perfect_output_gives_back_noise_and_image(prediction, zero_snr):
     scheduler = DDPMScheduler(prediction_type=prediction, rescale_betas_zero_snr=zero_snr)

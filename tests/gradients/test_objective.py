@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
 from creditline.errors import SettingsError
-from creditline.gradients.objective import OBJECTIVES, Objective
+from creditline.gradients.objective import Objective, ObjectiveName
 
 
 @pytest.fixture
@@ -94,5 +95,5 @@ def test_bad_settings(settings, word):
 
 
 def test_every_registered_objective_runs(case):
-    for name in OBJECTIVES:
+    for name in get_args(ObjectiveName):
         assert value(case, name).shape == (4,)

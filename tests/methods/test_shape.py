@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
-from creditline.methods.shape import SHAPES, ScoreTransform
+from creditline.methods.shape import ScoreTransform, ShapeName
 
 SCORES = np.random.default_rng(0).standard_normal((3, 50))
 ERROR = np.random.default_rng(1).uniform(0.1, 1.0, (3, 50))
@@ -24,7 +26,7 @@ def test_shapes_are_their_formulas():
     assert_allclose(at_one, np.maximum(SCORES - 1, 0))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", get_args(ShapeName))
 @pytest.mark.parametrize("unit", ["spread", "error"])
 def test_a_query_s_scale_does_not_matter_to_shares(shape, unit):
     found = ScoreTransform(shape, threshold_unit=unit)
@@ -33,7 +35,7 @@ def test_a_query_s_scale_does_not_matter_to_shares(shape, unit):
     assert_allclose(one / one.sum(1)[:, None], other / other.sum(1)[:, None])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", get_args(ShapeName))
 def test_proponents_keep_their_order(shape):
     shaped = ScoreTransform(shape).apply(SCORES)
     order = np.argsort(SCORES, axis=1)

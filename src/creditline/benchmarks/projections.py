@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 from creditline.errors import unknown
 from creditline.gradients.projection import Projection
-from creditline.gradients.projection.base import BUDGETS
+from creditline.gradients.projection.base import Budget
 from creditline.settings import override, setting, to_dict
 
-LAYOUTS = ("joint", *BUDGETS)
+LAYOUTS = ("joint", *get_args(Budget))
 WHOLE = Projection("none")
 
 

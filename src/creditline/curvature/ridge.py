@@ -15,10 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from creditline.errors import NumericsError, unknown
-from creditline.settings import require, setting
+from creditline.errors import NumericsError
+from creditline.settings import require, setting, validate_choices
 
-REFERENCES = ("mean", "median", "absolute")
 SAFETY = 100.0
 
 
@@ -43,8 +42,7 @@ class Ridge:
             self.damping,
             "Try 3.",
         )
-        if self.relative_to not in REFERENCES:
-            raise unknown("damping reference", self.relative_to, REFERENCES)
+        validate_choices(self)
 
     def absolute(self, eigenvalues: np.ndarray) -> float:
         """The damping in the kernel's own units.

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from creditline.errors import unknown
-from creditline.settings import require, setting
+from creditline.settings import require, setting, validate_choices
 
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
+BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
+DiscretePrediction = Literal["epsilon", "v_prediction", "sample"]
 
 
 @dataclass(frozen=True)
@@ -115,12 +114,8 @@ class TrainConfig:
     """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
-    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = setting(
-        "linear", "noise schedule"
-    )
-    prediction: Literal["epsilon", "v_prediction", "sample"] = setting(
-        "epsilon", "what the network predicts"
-    )
+    beta_schedule: BetaSchedule = setting("linear", "noise schedule")
+    prediction: DiscretePrediction = setting("epsilon", "what the network predicts")
     steps: int = setting(1000, "optimizer steps")
     batch_size: int = setting(64, "images per step")
     learning_rate: float = setting(1e-3, "peak learning rate")
@@ -137,10 +132,7 @@ class TrainConfig:
     sample_every: int = setting(0, "steps between grids of samples; 0 makes none")
 
     def __post_init__(self) -> None:
-        if self.beta_schedule not in BETA_SCHEDULES:
-            raise unknown("beta schedule", self.beta_schedule, BETA_SCHEDULES)
-        if self.prediction not in PREDICTIONS:
-            raise unknown("prediction type", self.prediction, PREDICTIONS)
+        validate_choices(self)
         check_numbers(self)
 
 

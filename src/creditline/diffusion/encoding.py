@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from creditline.errors import unknown
-from creditline.settings import require, setting
-
-MODES = ("mode", "sample")
-LONG = ("refuse", "cut")
+from creditline.settings import require, setting, validate_choices
 
 
 @dataclass(frozen=True)
@@ -40,10 +36,7 @@ class EncodingConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.vae not in MODES:
-            raise unknown("VAE mode", self.vae, MODES)
-        if self.long_prompts not in LONG:
-            raise unknown("treatment of long prompts", self.long_prompts, LONG)
+        validate_choices(self)
         require(self.vae_seed >= 0, "vae_seed must not be negative", self.vae_seed, "Try 0.")
         for name in ("side", "prompt_tokens"):
             value = getattr(self, name)

@@ -15,7 +15,6 @@ from creditline.errors import SettingsError
 if TYPE_CHECKING:
     import torch
 
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 SCALE = {"fp32": 1.0, "tf32": 1.0, "bf16": 1.0, "fp16": 4096.0}
 """What the objective is multiplied by on the way back, so that small gradients do not underflow

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from creditline import fingerprint
+from creditline.diffusion.config import BetaSchedule, DiscretePrediction
 from creditline.errors import ModelError, NumericsError
 
-Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
-SAMPLED = ("linear", "scaled_linear", "squaredcos_cap_v2")
-"""Names of beta schedules that every diffusers sampler knows."""
+Prediction = DiscretePrediction | Literal["flow"]
 
 
 class Process(Protocol):
@@ -84,9 +82,10 @@ class DiscreteProcess:
         prediction: Prediction = "epsilon",
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        if prediction not in PREDICTIONS:
+        known = get_args(DiscretePrediction)
+        if prediction not in known:
             raise ModelError(
-                f"Prediction type {prediction!r} is not known. Known: {', '.join(PREDICTIONS)}."
+                f"Prediction type {prediction!r} is not known. Known: {', '.join(known)}."
             )
         betas = np.asarray(betas, dtype=np.float64)
         if betas.ndim != 1 or not ((betas >= 0) & (betas <= 1)).all():
@@ -125,7 +124,8 @@ class DiscreteProcess:
         # float32 tables of diffusers are the model's truth; only arithmetic on them is in float64.
         betas = scheduler.betas.double().cpu().numpy()
         config = dict(scheduler.config)
-        if config.get("beta_schedule") not in SAMPLED and config.get("trained_betas") is None:
+        known = config.get("beta_schedule") in get_args(BetaSchedule)
+        if not known and config.get("trained_betas") is None:
             # Samplers refuse names they do not know, but take any list of betas.
             given = {"trained_betas": betas.tolist(), "rescale_betas_zero_snr": False}
             defaults = [k for k in config.get("_use_default_values", []) if k not in given]

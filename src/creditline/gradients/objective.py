@@ -10,17 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from creditline.errors import unknown
-from creditline.settings import require, setting
+from creditline.settings import require, setting, validate_choices
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from creditline.diffusion.process import Process
 
-OBJECTIVES = ("simple", "elbo", "square-norm", "average", "p-norm", "interpolation")
-REDUCTIONS = ("mean", "sum")
-SPACES = ("output", "epsilon")
+ObjectiveName = Literal["simple", "elbo", "square-norm", "average", "p-norm", "interpolation"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,7 @@ class Objective:
         SettingsError: on an unknown name, `p < 1` or a non-finite `eta`.
     """
 
-    objective: Literal["simple", "elbo", "square-norm", "average", "p-norm", "interpolation"] = (
-        setting("simple", "function of the output whose gradient is taken")
-    )
+    objective: ObjectiveName = setting("simple", "function of the output whose gradient is taken")
     p: float = setting(2.0, "order of the p-norm objective, 1 to inf")
     eta: float = setting(0.5, "interpolation objective: 0 is square-norm, 1 is simple")
     reduction: Literal["mean", "sum"] = setting("mean", "over the elements of the output")
@@ -58,12 +53,7 @@ class Objective:
     )
 
     def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise unknown("objective", self.objective, OBJECTIVES)
-        if self.reduction not in REDUCTIONS:
-            raise unknown("reduction", self.reduction, REDUCTIONS)
-        if self.space not in SPACES:
-            raise unknown("objective space", self.space, SPACES)
+        validate_choices(self)
         require(self.p >= 1, "p must lie between 1 and infinity", self.p, "Use 1, 2 or inf.")
         require(math.isfinite(self.eta), "eta must be finite", self.eta, "Use 0 to 1.")
 

@@ -12,12 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from creditline.errors import SettingsError, unknown
+from creditline.errors import SettingsError
 from creditline.fingerprint import key64
-from creditline.settings import require, setting
+from creditline.settings import require, setting, validate_choices
 
 Role = Literal["train", "query"]
-SCHEDULES = ("uniform", "cumulative", "random", "trajectory")
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ class NoisePlan:
     )
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise unknown("timestep schedule", self.schedule, SCHEDULES)
+        validate_choices(self)
         require(self.timesteps >= 1, "timesteps must be at least 1", self.timesteps, "Try 10.")
         require(self.draws >= 1, "draws must be at least 1", self.draws, "Try 1.")
         require(self.noise_seed >= 0, "noise_seed must not be negative", self.noise_seed, "Try 0.")

@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from creditline.diffusion.precision import PRECISIONS
-from creditline.errors import unknown
+from creditline.diffusion.precision import Precision
 from creditline.gradients.objective import Objective
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.projection import Projection
-from creditline.settings import require, setting
+from creditline.settings import require, setting, validate_choices
 from creditline.units import bytes_of
-
-NORMALIZATIONS = ("none", "timestep")
-ENGINES = ("auto", "hooks", "autograd")
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class FeatureSpec:
     engine: Literal["auto", "hooks", "autograd"] = setting(
         "auto", "how gradients are taken; changes their cost and their last digits only"
     )
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = setting(
+    precision: Precision = setting(
         "fp32", "of the network's arithmetic; tf32 on GPUs, bf16 and fp16 by autocast"
     )
     batch_size: int | None = setting(
@@ -55,12 +51,7 @@ class FeatureSpec:
     )
 
     def __post_init__(self) -> None:
-        if self.normalize not in NORMALIZATIONS:
-            raise unknown("normalization", self.normalize, NORMALIZATIONS)
-        if self.engine not in ENGINES:
-            raise unknown("engine", self.engine, ENGINES)
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
+        validate_choices(self)
         size = 1 if self.batch_size is None else self.batch_size
         require(size >= 1, "batch_size must be at least 1", self.batch_size, "Try 16.")
         bytes_of(self.pass_memory)

@@ -22,11 +22,10 @@ from typing import Literal
 
 import numpy as np
 
-from creditline.errors import SettingsError, unknown
-from creditline.settings import require, setting
+from creditline.errors import SettingsError
+from creditline.settings import require, setting, validate_choices
 
-SHAPES = ("plain", "rectified", "power", "threshold")
-UNITS = ("spread", "error", "absolute")
+ShapeName = Literal["plain", "rectified", "power", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class ScoreTransform:
             that is negative.
     """
 
-    shape: Literal["plain", "rectified", "power", "threshold"] = setting(
+    shape: ShapeName = setting(
         "plain", "what becomes of a score: plain, rectified, power or threshold"
     )
     exponent: float = setting(1.5, "of the power shape")
@@ -48,10 +47,7 @@ class ScoreTransform:
     )
 
     def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise unknown("score shape", self.shape, SHAPES)
-        if self.threshold_unit not in UNITS:
-            raise unknown("threshold unit", self.threshold_unit, UNITS)
+        validate_choices(self)
         for name, low in (("exponent", False), ("threshold", True)):
             value = getattr(self, name)
             require(

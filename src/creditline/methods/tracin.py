@@ -14,11 +14,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from creditline.errors import SettingsError, unknown
+from creditline.errors import SettingsError
 from creditline.methods.gradient import GradientDot
-from creditline.settings import setting
-
-WEIGHTS = ("equal", "learning-rate")
+from creditline.settings import setting, validate_choices
 
 
 @dataclass
@@ -41,8 +39,7 @@ class TracInCP(GradientDot):
     )
 
     def __post_init__(self) -> None:
-        if self.checkpoint_weights not in WEIGHTS:
-            raise unknown("checkpoint weighting", self.checkpoint_weights, WEIGHTS)
+        validate_choices(self)
 
     def model_weights(self) -> np.ndarray:
         if self.checkpoint_weights == "equal":

@@ -98,7 +98,7 @@ def test_images_are_left_out_in_turn():
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(SettingsError, match="Did you mean 'label'"):
         SubsetSpec(stratify="labels")
-    with pytest.raises(SettingsError, match="Unknown subset scheme 'jackknife'"):
+    with pytest.raises(SettingsError, match="Unknown scheme 'jackknife'"):
         SubsetSpec(scheme="jackknife")
     with pytest.raises(SettingsError, match="subsets must be at least 8; got 7"):
         SubsetSpec(subsets=7)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from creditline.diffusion.config import check_numbers
-from creditline.diffusion.precision import PRECISIONS
-from creditline.errors import unknown
-from creditline.settings import require, setting
+from creditline.diffusion.precision import Precision
+from creditline.settings import require, setting, validate_choices
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class TuneConfig:
     )
     attention_dropout: float = setting(0.0, "dropout of what attention returns")
     flip: bool = setting(False, "mirror half of the images")
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = setting(
+    precision: Precision = setting(
         "fp32", "of the network's arithmetic; weights that are trained stay as they are"
     )
     gradient_checkpointing: bool = setting(
@@ -93,8 +91,7 @@ class TuneConfig:
         for name in ("caption_dropout", "attention_dropout"):
             value = getattr(self, name)
             require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Try 0.1.")
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
+        validate_choices(self)
 
     def of(self, n: int) -> TuneConfig:
         """With the steps that its epochs are on `n` images."""

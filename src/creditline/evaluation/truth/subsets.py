@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from creditline.errors import DataError, unknown
+from creditline.errors import DataError
 from creditline.fingerprint import key64
-from creditline.settings import require, setting
+from creditline.settings import require, setting, validate_choices
 
 if TYPE_CHECKING:
     from creditline.data.image_set import ImageSet
-
-SCHEMES = ("random", "contributor-shares", "leave-one-contributor-out", "leave-one-out")
-STRATA = ("none", "label", "contributor")
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,7 @@ class SubsetSpec:
     subset_seed: int = setting(0, "seed of the random subsets")
 
     def __post_init__(self) -> None:
-        if self.scheme not in SCHEMES:
-            raise unknown("subset scheme", self.scheme, SCHEMES)
-        if self.stratify not in STRATA:
-            raise unknown("stratification", self.stratify, STRATA)
+        validate_choices(self)
         require(
             self.stratify == "none" or self.scheme == "random",
             "Only random subsets are stratified",

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from creditline.errors import unknown
-from creditline.settings import require, setting
+from creditline.settings import require, setting, validate_choices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 
 PROJECTIONS = ("two-sided", "principal", "count-sketch", "gaussian", "rademacher", "none")
 SIDED = ("two-sided", "principal")
-LAYOUTS = ("layers", "joint")
-BUDGETS = ("sqrt", "size", "variance")
+Budget = Literal["sqrt", "size", "variance"]
 
 
 @dataclass(frozen=True)
@@ -55,19 +53,14 @@ class Projection:
         "joint",
         "project all layers at once, or each by itself (less exact, keeps per-layer scores)",
     )
-    budget: Literal["sqrt", "size", "variance"] = setting(
+    budget: Budget = setting(
         "sqrt", "what the dimensions of a layer are in proportion to, where each is by itself"
     )
     rank: int = setting(64, "two-sided projections: directions of each side of a layer's weight")
     learn_from: int = setting(64, "training images that directions or variances are learnt from")
 
     def __post_init__(self) -> None:
-        if self.projection not in PROJECTIONS:
-            raise unknown("projection", self.projection, PROJECTIONS)
-        if self.layout not in LAYOUTS:
-            raise unknown("projection layout", self.layout, LAYOUTS)
-        if self.budget not in BUDGETS:
-            raise unknown("budget of a layer", self.budget, BUDGETS)
+        validate_choices(self)
         require(self.dim >= 1, "dim must be at least 1", self.dim, "Try 4096.")
         require(self.rank >= 1, "rank must be at least 1", self.rank, "Try 64.")
         few = "Directions and variances are learnt from at least 2 training images"
