@@ -8,7 +8,7 @@ import pytest
 
 from creditline import demo
 from creditline.diffusion.config import TrainConfig, UNetConfig
-from creditline.diffusion.run import TrainingRun
+from creditline.diffusion.training_run import TrainingRun
 from creditline.errors import CreditlineError
 from creditline.totals import Total
 from creditline.trace import QueryTrace

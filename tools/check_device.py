@@ -23,7 +23,7 @@ from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import GenerateConfig, TrainConfig, UNetConfig
-from creditline.diffusion.sample import generate
+from creditline.diffusion.generation import generate
 from creditline.diffusion.train import train
 from creditline.gradients.source import GradientSource
 from creditline.settings import override

@@ -19,7 +19,7 @@ import creditline as cl
 from creditline.diffusion.adapters import adapter_parameters
 from creditline.diffusion.config import GenerateConfig, TrainConfig
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
-from creditline.diffusion.sample import generate
+from creditline.diffusion.generation import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.doctor import diagnose

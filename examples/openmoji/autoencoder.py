@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL
 from torch.nn.functional import mse_loss
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.state import NAME as STATE
-from creditline.diffusion.state import TrainState
+from creditline.diffusion.training_state import NAME as STATE
+from creditline.diffusion.training_state import TrainState
 from creditline.executor import one_thread
 from creditline.fingerprint import key64
 from creditline.progress import Progress

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from creditline.benchmarks.markdown import table
+from creditline.data.contact_sheet import contact_sheet
 from creditline.data.load import load_images
 from creditline.files import write_file
-from creditline.report.sheet import sheet
 from creditline.trace import Trace
 
 INDEXES = ("d-trak", "trak")
@@ -104,4 +104,4 @@ def _sheet(folder: Path) -> Any:
             for i in order[start : start + COLUMNS]:
                 pictures.append(images.image(i))
                 labels.append(str(asked.texts[i]).rpartition(": ")[2])
-    return sheet(pictures, COLUMNS, 2, labels)
+    return contact_sheet(pictures, COLUMNS, 2, labels)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from creditline.data.image_set import ImageSet
     from creditline.data.load import load_images
     from creditline.diffusion.config import TrainConfig
+    from creditline.diffusion.generation import generate
     from creditline.diffusion.load import load_model
-    from creditline.diffusion.sample import generate
     from creditline.diffusion.train import train
     from creditline.errors import CreditlineError
     from creditline.indexing.index import Index
@@ -35,7 +35,7 @@ _EXPORTS = {
     "METHODS": "creditline.methods",
     "Trace": "creditline.trace",
     "TrainConfig": "creditline.diffusion.config",
-    "generate": "creditline.diffusion.sample",
+    "generate": "creditline.diffusion.generation",
     "index": "creditline.api",
     "load_images": "creditline.data.load",
     "load_model": "creditline.diffusion.load",

@@ -18,8 +18,8 @@ from creditline.api import index as build_index
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.generation import generate
 from creditline.diffusion.presets import preset
-from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.files import write_file
 from creditline.indexing.index import Index

@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
-from creditline.diffusion import run as run_module
-from creditline.diffusion import state as state_module
 from creditline.diffusion import train as train_module
+from creditline.diffusion import training_run as run_module
+from creditline.diffusion import training_state as state_module
 from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.train import train
-from creditline.diffusion.trainee import PixelTrainingTask
+from creditline.diffusion.training_task import PixelTrainingTask
 from creditline.errors import (
     CreditlineError,
     DataError,
@@ -228,7 +228,7 @@ import os, signal, sys
 import numpy as np
 from diffusers import DDPMPipeline
 from creditline.data.image_set import ImageSet
-from creditline.diffusion import log, run, state, train as t
+from creditline.diffusion import train as t, training_log, training_run, training_state
 from creditline.diffusion.config import TrainConfig
 from creditline.settings import from_dict
 
@@ -236,12 +236,12 @@ import json
 config = from_dict(TrainConfig, json.loads(sys.argv[1]))
 pixels = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 images = ImageSet.from_images(pixels, labels=[i % 3 for i in range(12)])
-run.SAVE_SECONDS, run.SAVE_SHARE = -1.0, 0.0
+training_run.SAVE_SECONDS, training_run.SAVE_SHARE = -1.0, 0.0
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
-def half_a_state(tensors, path, metadata, original=state.save_file):
+def half_a_state(tensors, path, metadata, original=training_state.save_file):
     original(tensors, path, metadata)
     if metadata["step"] == "5":
         with open(path, "r+b") as file:
@@ -252,7 +252,7 @@ def half_a_model(self, folder, original=DDPMPipeline.save_pretrained):
     self.unet.save_pretrained(folder / "unet")
     kill()
 
-def half_a_line(self, step, loss, rate, original=log.TrainLog.append):
+def half_a_line(self, step, loss, rate, original=training_log.TrainLog.append):
     original(self, step, loss, rate)
     if step == 2:
         with open(self.path, "r+b") as file:
@@ -264,9 +264,9 @@ def no_end(folder):
 
 # Each child is killed elsewhere; the next one continues from what it left.
 for owner, name, function in [
-    (log.TrainLog, "append", half_a_line),
+    (training_log.TrainLog, "append", half_a_line),
     (DDPMPipeline, "save_pretrained", half_a_model),
-    (state, "save_file", half_a_state),
+    (training_state, "save_file", half_a_state),
 ]:
     child = os.fork()
     if child == 0:
@@ -341,7 +341,7 @@ def test_out_exists(tiny_images, labeled_images, plain_config, tmp_path, monkeyp
     run = train(tiny_images, tmp_path / "run", short)
     before = weights(run / "model")
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "Run", None)
+        patch.setattr(train_module, "TrainingRun", None)
         assert train(tiny_images, run, short) == run  # complete: nothing to do
     with pytest.raises(IndexMismatchError, match=r"steps: 2 on disk, 3 asked for"):
         train(tiny_images, run, replace(short, steps=3))

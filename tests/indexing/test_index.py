@@ -14,7 +14,7 @@ from tests.device import of_cpus
 
 import creditline as cl
 from creditline.curvature.ridge import Ridge
-from creditline.diffusion.sample import GenerateConfig
+from creditline.diffusion.generation import GenerateConfig
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
 from creditline.gradients.source import GradientSource
 from creditline.methods import METHODS, get

@@ -11,7 +11,7 @@ from creditline.benchmarks.benchmark import Benchmark
 from creditline.data.draw import draw
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
-from creditline.diffusion.sample import GenerateConfig, generate
+from creditline.diffusion.generation import GenerateConfig, generate
 from creditline.diffusion.train import train
 from creditline.errors import DataError
 from creditline.evaluation.truth.ground_truth import GroundTruth

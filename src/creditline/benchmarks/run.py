@@ -17,8 +17,8 @@ from creditline.benchmarks.build import GENERATED, STEPS, VALIDATION, full_model
 from creditline.benchmarks.shipped import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.diffusion.generation import GenerateConfig, generate
 from creditline.diffusion.load import load_model
-from creditline.diffusion.sample import GenerateConfig, generate
 from creditline.evaluation.lds.compare import compare
 from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.folds import has_constant_images

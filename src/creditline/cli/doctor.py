@@ -11,7 +11,7 @@ from creditline.cli import images, models
 from creditline.cli.index import configured
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
-from creditline.diffusion.encoding import EncodingConfig
+from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.errors import SettingsError
 from creditline.methods.base import Method
 

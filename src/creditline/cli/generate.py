@@ -41,7 +41,7 @@ def command(
 
     MODEL is a run of `creditline train`, one of its checkpoints, or a diffusers model folder.
     """
-    from creditline.diffusion.sample import generate
+    from creditline.diffusion.generation import generate
 
     config = override(GenerateConfig(), given(GenerateConfig()))
     folder = generate(

@@ -9,7 +9,7 @@ import click
 
 from creditline.cli.options import given, settings_options
 from creditline.curvature.kernel import MEMORY
-from creditline.diffusion.encoding import EncodingConfig
+from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.errors import SettingsError
 from creditline.settings import override
 

@@ -10,7 +10,7 @@ import click
 from creditline.cli import models
 from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.encoding import EncodingConfig
+from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.diffusion.presets import PRESETS
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.presets import TUNING_PRESETS

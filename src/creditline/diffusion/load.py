@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from creditline.diffusion.adapters import PEFT_CONFIG, check_adapters, load_adapters
+from creditline.diffusion.components import read_json
 from creditline.diffusion.denoiser import Denoiser, NetworkDenoiser, UNetDenoiser
-from creditline.diffusion.encoding import EncodingConfig
-from creditline.diffusion.found import from_folder, from_object
-from creditline.diffusion.parts import read_json
-from creditline.diffusion.pipeline import RECORD
+from creditline.diffusion.encoding_config import EncodingConfig
+from creditline.diffusion.model_parts import from_folder, from_object
 from creditline.diffusion.process import DiscreteProcess
+from creditline.diffusion.saving import RECORD
 from creditline.diffusion.tuning.files import (
     base_source,
     is_adapter,

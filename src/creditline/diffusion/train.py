@@ -13,15 +13,15 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import Denoiser, check_labels, find_device
+from creditline.diffusion.initialization import load_base, starting_network
 from creditline.diffusion.load import load_model
-from creditline.diffusion.run import TrainingRun
-from creditline.diffusion.start import load_base, starting_network
-from creditline.diffusion.state import NAME as STATE
-from creditline.diffusion.trainee import PixelTrainingTask
+from creditline.diffusion.training_run import TrainingRun
+from creditline.diffusion.training_state import NAME as STATE
+from creditline.diffusion.training_task import PixelTrainingTask
 from creditline.diffusion.tuning.check import check_tuning
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.files import load_tuned
-from creditline.diffusion.tuning.tuned import TuningTask
+from creditline.diffusion.tuning.task import TuningTask
 from creditline.errors import CreditlineError, ModelError, SettingsError
 from creditline.kernels import exact_kernels
 from creditline.manifest import Manifest, circumstances, claim

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from creditline.diffusion.components import read_json
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.families import (
     DiT,
@@ -25,8 +26,7 @@ from creditline.diffusion.families import (
     family_of_network,
     family_of_pipeline,
 )
-from creditline.diffusion.found import PIXELS, SUPPORTED
-from creditline.diffusion.parts import read_json
+from creditline.diffusion.model_parts import PIXELS, SUPPORTED
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError, SettingsError
 from creditline.gradients.probe import NoisedBatch

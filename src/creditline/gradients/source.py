@@ -15,7 +15,7 @@ from torch import Tensor
 from creditline.allocator import freed_memory_kept
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
-from creditline.diffusion.encoded import EncodingCache
+from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.families import LatentDenoiser
 from creditline.errors import ModelError
 from creditline.executor import one_thread

@@ -13,7 +13,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.data.spec import ImageSpec
 from creditline.data.template import captioned_alike
-from creditline.diffusion.sample import GenerationRecord, read_record, trajectory
+from creditline.diffusion.generation import GenerationRecord, read_record, trajectory
 from creditline.errors import DataError, SettingsError
 from creditline.gradients.probe import Trajectory
 from creditline.indexing.regions import masked

@@ -1,8 +1,7 @@
-"""What a person looks at: the report of a trace as one HTML page, and contact sheets."""
+"""What a person looks at: the report of a trace as one HTML page."""
 
 from __future__ import annotations
 
 from creditline.report.page import fragment, render, write
-from creditline.report.sheet import sheet
 
-__all__ = ["fragment", "render", "sheet", "write"]
+__all__ = ["fragment", "render", "write"]

@@ -13,8 +13,8 @@ import creditline as cl
 from creditline.cli import main
 from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.ddim import sample
+from creditline.diffusion.generation import generate, read_record
 from creditline.diffusion.guidance import GuidedDenoiser
-from creditline.diffusion.sample import generate, read_record
 from creditline.errors import DataError, SettingsError
 from creditline.report import page
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import GenerateConfig, TrainConfig, UNetConfig
+from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
-from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
 from creditline.evaluation.counterfactual import retrained as retrained_module

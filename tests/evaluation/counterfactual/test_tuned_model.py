@@ -8,8 +8,8 @@ from tests.tiny_pipelines import make
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import GenerateConfig
+from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
-from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.evaluation.counterfactual.experiment import CounterfactualConfig, counterfactual

@@ -11,8 +11,8 @@ from tests.tiny_pipelines import make
 from creditline import api
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.diffusion.generation import read_record
 from creditline.diffusion.load import checkpoints, load_model
-from creditline.diffusion.sample import read_record
 from creditline.errors import ModelError, SettingsError
 from creditline.evaluation.counterfactual.sampling_plan import read_targets
 from creditline.evaluation.counterfactual.training_config import read_training_config

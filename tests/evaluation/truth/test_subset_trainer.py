@@ -11,8 +11,8 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.codec import Codec
 from creditline.diffusion.config import GenerateConfig
+from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
-from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.errors import DataError, ModelError, SettingsError

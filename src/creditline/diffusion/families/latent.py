@@ -13,8 +13,8 @@ from torch import Tensor
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.codec import Codec
 from creditline.diffusion.denoiser import Batch, NetworkDenoiser
-from creditline.diffusion.encoded import EncodingCache
-from creditline.diffusion.encoding import EncodingConfig
+from creditline.diffusion.encoding_cache import EncodingCache
+from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.diffusion.process import DiscreteProcess, Process
 from creditline.errors import ModelError
 from creditline.settings import to_dict

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 
 from creditline import fingerprint
 from creditline.diffusion.adapters import PEFT_CONFIG, PEFT_PREFIX, PEFT_WEIGHTS, load_adapters
+from creditline.diffusion.components import load_network, quiet, read_json
 from creditline.diffusion.denoiser import Denoiser
-from creditline.diffusion.parts import load_network, quiet, read_json
-from creditline.diffusion.pipeline import RECORD, recorded
 from creditline.diffusion.process import scheduler_from
+from creditline.diffusion.saving import RECORD, recorded
 from creditline.diffusion.tuning.adapter import NAME
 from creditline.diffusion.weights import fingerprint_of
 from creditline.errors import ModelError

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from creditline.data.contact_sheet import contact_sheet
 from creditline.evaluation.counterfactual.removal import RANDOM
 from creditline.evaluation.interval import (
     Interval,
@@ -16,7 +17,6 @@ from creditline.evaluation.interval import (
     percentile_interval,
     resample,
 )
-from creditline.report.sheet import sheet
 
 METRICS = ("l2", "mse", "ssim", "cosine")
 BEFORE = "before"
@@ -149,7 +149,7 @@ class CounterfactualResult:
         cells = [self.pictures[key][row] for row in rows for key in columns]
         labels = [rule for _ in rows for rule, _ in columns]
         enlarged = max(1, 64 // before.shape[2]) if scale is None else scale
-        return sheet(cells, columns=len(columns), scale=enlarged, labels=labels)
+        return contact_sheet(cells, columns=len(columns), scale=enlarged, labels=labels)
 
     def _of(self, rule: str, k: int, target: bool) -> list[ImageChange]:
         return [c for c in self.changes if (c.rule, c.k, c.target) == (rule, k, target)]

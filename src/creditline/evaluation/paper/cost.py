@@ -12,11 +12,11 @@ import torch
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import find_device
+from creditline.diffusion.initialization import starting_network
 from creditline.diffusion.precision import SCALE, autocast
-from creditline.diffusion.start import starting_network
 from creditline.diffusion.tuning.check import check_tuning
 from creditline.diffusion.tuning.config import TuneConfig
-from creditline.diffusion.tuning.tuned import TuningTask
+from creditline.diffusion.tuning.task import TuningTask
 from creditline.evaluation.paper.recipe import Recipe
 from creditline.settings import require
 

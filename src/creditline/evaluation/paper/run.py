@@ -12,8 +12,8 @@ from typing import Any
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import GenerateConfig
+from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
-from creditline.diffusion.sample import generate
 from creditline.diffusion.train import check_start, train, trained
 from creditline.errors import IndexMismatchError
 from creditline.evaluation.paper.images import RecipeImages

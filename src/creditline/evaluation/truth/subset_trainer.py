@@ -66,7 +66,7 @@ class SubsetTrainer:
     def encode(self, groups: Sequence[ImageSet], folder: Path) -> None:
         """Encode pictures and captions once for all tunings and their queries, in a folder."""
         if isinstance(self.config, TuneConfig):
-            from creditline.diffusion.tuning.tuned import encode_all
+            from creditline.diffusion.tuning.task import encode_all
 
             encode_all(self.base, groups, folder, self.config)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
+from creditline.diffusion.components import listed_parts, load_network, load_pipeline, read_json
 from creditline.diffusion.families import (
     PIPELINES,
     LatentDenoiser,
     family_of_network,
     family_of_pipeline,
 )
-from creditline.diffusion.parts import listed_parts, load_network, load_pipeline, read_json
 from creditline.errors import ModelError
 
 PIXELS = "UNet2DModel"

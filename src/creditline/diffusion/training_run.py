@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
+from creditline.data.contact_sheet import contact_sheet
 from creditline.diffusion.config import RunSettings
 from creditline.diffusion.ddim import sample
-from creditline.diffusion.log import TrainLog
+from creditline.diffusion.initialization import seed_for
+from creditline.diffusion.learning_rate import learning_rate_at
 from creditline.diffusion.precision import SCALE, autocast
-from creditline.diffusion.schedule import learning_rate_at
-from creditline.diffusion.start import seed_for
-from creditline.diffusion.state import TrainState
-from creditline.diffusion.trainee import TrainingTask
+from creditline.diffusion.training_log import TrainLog
+from creditline.diffusion.training_state import TrainState
+from creditline.diffusion.training_task import TrainingTask
 from creditline.errors import CreditlineError, NumericsError
 from creditline.files import write_file
 from creditline.fingerprint import key64
 from creditline.progress import Progress
-from creditline.report.sheet import sheet
 
 SAVE_SECONDS = 30.0
 SAVE_SHARE = 20.0  # large states take seconds to write: at most a twentieth of the time
@@ -179,5 +179,5 @@ class TrainingRun:
         with self.state.averaged():
             pictures, _ = sample(denoiser, range(GRID), steps=25, **self.trainee.shown(GRID))
         scale = max(1, 128 // denoiser.image_shape[1])
-        grid = sheet(list(pictures), columns=4, scale=scale)
+        grid = contact_sheet(list(pictures), columns=4, scale=scale)
         write_file(path, lambda draft: grid.save(draft))

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from creditline.diffusion.load import load_model
-from creditline.diffusion.run import TrainingRun
 from creditline.diffusion.train import train
+from creditline.diffusion.training_run import TrainingRun
 from creditline.errors import IndexMismatchError, ModelError
 
 

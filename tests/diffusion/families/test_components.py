@@ -12,8 +12,8 @@ from diffusers import DDPMScheduler, DiTTransformer2DModel
 from tests.tiny_pipelines import make, vae
 
 from creditline.data.image_set import ImageSet
+from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
-from creditline.diffusion.sample import generate
 from creditline.errors import DataError, ModelError, SettingsError
 from creditline.evaluation.truth.losses import LossPlan, query_losses
 

@@ -7,7 +7,7 @@ import torch
 from tests.tiny_pipelines import make
 
 import creditline as cl
-from creditline.diffusion.encoded import EncodingCache
+from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.load import load_model
 from creditline.errors import CreditlineError, IndexMismatchError
 

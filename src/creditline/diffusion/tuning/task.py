@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.encoded import EncodingCache
+from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.families import LatentDenoiser
-from creditline.diffusion.start import seed_for
+from creditline.diffusion.initialization import seed_for
 from creditline.diffusion.tuning.adapter import add_adapter
 from creditline.diffusion.tuning.check import attention_dropouts, null_condition
 from creditline.diffusion.tuning.config import TuneConfig

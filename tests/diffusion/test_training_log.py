@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from creditline.diffusion.log import TrainLog
+from creditline.diffusion.training_log import TrainLog
 
 
 def steps(log):

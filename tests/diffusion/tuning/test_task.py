@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from tests.tiny_pipelines import ENCODING, LATENT
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion import run as run_module
-from creditline.diffusion.encoded import EncodingCache
+from creditline.diffusion import training_run as run_module
+from creditline.diffusion.encoding_cache import EncodingCache
+from creditline.diffusion.generation import generate
 from creditline.diffusion.load import checkpoints, learning_rate, load_model
-from creditline.diffusion.sample import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.errors import (

@@ -7,7 +7,7 @@ import torch
 from diffusers.optimization import get_cosine_schedule_with_warmup
 
 from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.schedule import learning_rate_at
+from creditline.diffusion.learning_rate import learning_rate_at
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])

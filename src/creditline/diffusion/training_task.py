@@ -12,8 +12,8 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
-from creditline.diffusion.pipeline import save_pipeline
 from creditline.diffusion.precision import Precision
+from creditline.diffusion.saving import save_pipeline
 
 
 class TrainingTask(Protocol):

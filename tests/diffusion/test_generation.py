@@ -12,10 +12,10 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from creditline.data.load import load_images
-from creditline.diffusion import sample as sample_module
+from creditline.diffusion import generation as sample_module
 from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.generation import GenerateConfig, generate, read_record, trajectory
 from creditline.diffusion.process import DiscreteProcess
-from creditline.diffusion.sample import GenerateConfig, generate, read_record, trajectory
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
 
 QUICK = GenerateConfig(steps=3)

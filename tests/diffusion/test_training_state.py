@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from creditline.diffusion.state import NAME, TrainState
+from creditline.diffusion.training_state import NAME, TrainState
 from creditline.errors import CreditlineError
 
 
@@ -113,7 +113,7 @@ def test_a_state_of_another_network_is_refused(tmp_path):
 
 
 def test_a_failed_save_keeps_the_last_one(tmp_path, monkeypatch):
-    from creditline.diffusion import state as module
+    from creditline.diffusion import training_state as module
 
     state = make()
     step(state, 0)
