@@ -12,7 +12,7 @@ from creditline.errors import SettingsError
 from creditline.evaluation.interval import (
     basic_interval,
     bootstrap_interval,
-    counts,
+    count_draws,
     percentile_interval,
     resample,
 )
@@ -46,7 +46,7 @@ def test_coverage():
 
 
 def test_counts_count_the_draws():
-    drawn, counted = resample(7, 20, 5), counts(7, 20, 5)
+    drawn, counted = resample(7, 20, 5), count_draws(7, 20, 5)
     for positions, row in zip(drawn, counted, strict=True):
         assert_allclose(np.bincount(positions, minlength=7), row)
     assert (counted.sum(1) == 7).all()

@@ -1,4 +1,4 @@
-"""Intervals: of a proportion, and of anything that can be computed again on a resample."""
+"""Confidence intervals of proportions and of bootstrapped statistics."""
 
 from __future__ import annotations
 
@@ -17,12 +17,19 @@ Interval = tuple[float, float]
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """95 % interval of a proportion (Wilson, 1927), sensible near 0 and 1 where others are not.
+    """Compute the 95 % score interval of a proportion (Wilson, 1927).
+
+    It stays inside [0, 1] and has the stated coverage near both ends.
 
     Raises:
         SettingsError: if there are no trials, or more successes than trials.
     """
-    require(0 <= successes <= trials > 0, "successes of trials", (successes, trials), "")
+    require(
+        0 <= successes <= trials > 0,
+        "A proportion needs 0 <= successes <= trials and at least 1 trial",
+        (successes, trials),
+        "Pass counts of the same observations.",
+    )
     rate, z2 = successes / trials, Z95**2 / trials
     middle = (rate + z2 / 2) / (1 + z2)
     half = Z95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials)) / (1 + z2)
@@ -30,9 +37,9 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def resample(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """Positions drawn with replacement, int64 of shape `(resamples, n)`.
+    """Draw positions with replacement, int64 of shape `(resamples, n)`.
 
-    Equal arguments give equal draws, so two quantities that are resampled apart are paired.
+    Equal arguments give equal draws, so statistics that are resampled separately are paired.
 
     Raises:
         SettingsError: if there is nothing to draw from, or no resample.
@@ -42,26 +49,27 @@ def resample(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     return np.random.default_rng((seed, n)).integers(0, n, (resamples, n))
 
 
-def counts(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each of n observations is in each draw of `resample`; float64, `(resamples, n)`."""
-    drawn = resample(n, resamples, seed)
-    flat = drawn + n * np.arange(len(drawn))[:, None]
-    return np.bincount(flat.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+def count_draws(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Count how often `resample` draws each observation, float64 of shape `(resamples, n)`."""
+    positions = resample(n, resamples, seed)
+    flat = positions + n * np.arange(len(positions))[:, None]
+    counts = np.bincount(flat.ravel(), minlength=positions.size)
+    return counts.reshape(positions.shape).astype(np.float64)
 
 
 def percentile_interval(distribution: np.ndarray, level: float = LEVEL) -> Interval:
-    """The middle `level` of a bootstrap distribution (Efron's percentile interval)."""
+    """Compute the percentile interval of a bootstrap distribution (Efron, 1979)."""
     tail = 50 * (1 - level)
     low, high = np.percentile(distribution, [tail, 100 - tail])
     return float(low), float(high)
 
 
 def basic_interval(distribution: np.ndarray, point: float, level: float = LEVEL) -> Interval:
-    """The bootstrap distribution's middle `level`, turned over about the point (basic bootstrap).
+    """Compute the basic bootstrap interval: the percentile interval reflected about the point.
 
-    For what a small sample and resampling distort alike. Rank correlations of few subsets are too
-    low, and those of resamples lower again, because a subset drawn twice is a tie: percentile
-    intervals lie below the truth, the more so the higher it is.
+    It corrects a bias that the sample and its resamples share. Rank correlations over few subsets
+    are too low. Those of resamples are lower again, because a subset that is drawn twice is a tie.
+    A percentile interval would therefore lie below the true value.
     """
     low, high = percentile_interval(distribution, level)
     return 2 * point - high, 2 * point - low
@@ -74,17 +82,17 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Interval:
-    """Percentile interval of a statistic of independent observations.
+    """Compute the percentile bootstrap interval of a statistic of independent observations.
 
     Args:
         values: shape `(n,)`.
-        statistic: `np.mean`, `np.median` or anything else that takes `axis=1`.
-        resamples: draws.
+        statistic: `np.mean`, `np.median` or another function that takes `axis=1`.
+        resamples: number of draws.
         seed: of the draws; equal seeds pair the draws of samples of equal size.
-        level: share of the distribution inside.
+        level: share of the distribution inside the interval.
 
     Raises:
-        SettingsError: on no observation or no resample.
+        SettingsError: if there is no observation or no resample.
     """
     values = np.asarray(values, dtype=np.float64)
     return percentile_interval(

@@ -62,4 +62,4 @@ def test_one_seed_has_no_ceiling(world):
 
 def test_a_part(world):
     losses = world(noise=1.0).losses
-    assert ceiling(losses).part([1, 2]).to_dict() == ceiling(losses[:, :, 1:3]).to_dict()
+    assert ceiling(losses).select([1, 2]).to_dict() == ceiling(losses[:, :, 1:3]).to_dict()

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import spearmanr
 
-from creditline.evaluation.interval import counts, resample
+from creditline.evaluation.interval import count_draws, resample
 from creditline.evaluation.lds.correlation import resampled_spearman, spearman
 
 
@@ -32,7 +32,7 @@ def test_resamples_equal_ranking_each_resample(ties):
     expected = [
         [spearmanr(x[draw], y[draw]).statistic for x, y in zip(a, b, strict=True)] for draw in drawn
     ]
-    assert_allclose(resampled_spearman(a, b, counts(20, 30)), expected)
+    assert_allclose(resampled_spearman(a, b, count_draws(20, 30)), expected)
 
 
 def test_some_columns_of_a_draw():
@@ -40,7 +40,7 @@ def test_some_columns_of_a_draw():
     a, b = rows(ties=False)
     fold = np.arange(3, 14)
     drawn = resample(20, 10, 1)
-    result = resampled_spearman(a[:, fold], b[:, fold], counts(20, 10, 1)[:, fold])
+    result = resampled_spearman(a[:, fold], b[:, fold], count_draws(20, 10, 1)[:, fold])
     for i, draw in enumerate(drawn):
         inside = draw[np.isin(draw, fold)]
         expected = [spearmanr(x[inside], y[inside]).statistic for x, y in zip(a, b, strict=True)]
@@ -51,7 +51,7 @@ def test_constants_predict_nothing_and_rounding_is_not_ranked():
     a = np.array([[3.0] * 10, list(0.1 + 1e-17 * np.arange(10)), [1.0] * 9 + [1 + 1e-15]])
     b = np.tile(np.arange(10.0), (3, 1))
     assert_allclose(spearman(a, b), 0.0)
-    assert_allclose(resampled_spearman(a, b, counts(10, 5)), 0.0)
+    assert_allclose(resampled_spearman(a, b, count_draws(10, 5)), 0.0)
 
 
 def test_monotone_transformations_change_nothing():

@@ -36,7 +36,7 @@ def test_the_three_scores(world):
     assert found.default.mean < found.oracle.mean == max(found.curve.values())
     assert found.curve[0.05] == pytest.approx(found.default.mean)
     # One damping is best everywhere, so that held-out choices find it too.
-    assert found.chosen == {1.0: 1.0}
+    assert found.choice_shares == {1.0: 1.0}
     assert found.cross_validated.mean == pytest.approx(found.oracle.mean, abs=0.02)
     assert json.loads(json.dumps(found.to_dict()))["oracle"]["damping"] == 1.0
 

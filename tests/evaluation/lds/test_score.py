@@ -84,7 +84,7 @@ def test_chance_is_zero(world):
 def test_the_papers_form_lies_below_the_point(world):
     w = world(m=40, noise=1.0)
     found = lds(w.effects, w.masks, w.losses)
-    mean, std = found.paper
+    mean, std = found.bootstrap_mean_and_std
     assert 0 < found.mean - mean < 0.02
     assert 0 < std < 0.1
 
@@ -103,7 +103,7 @@ def test_a_part_is_the_score_of_those_queries(world):
     w = world(noise=1.0)
     whole = lds(w.effects, w.masks, w.losses)
     alone = lds(w.effects[2:4], w.masks, w.losses[:, :, 2:4])
-    for part in (whole.part(slice(2, 4)), whole.part([2, 3])):
+    for part in (whole.select(slice(2, 4)), whole.select([2, 3])):
         assert part.to_dict() == alone.to_dict()
     assert json.loads(json.dumps(alone.to_dict()))["lds"] == alone.mean
 

@@ -83,7 +83,7 @@ def _spread(part: QueryGroup) -> str:
             _percent(float(lds.convergence[size].mean())) if size in lds.convergence else "-"
             for size in sizes
         ]
-        mean, std = lds.paper
+        mean, std = lds.bootstrap_mean_and_std
         bootstrap = f"{_percent(mean)} ± {_percent(std)}"
         return [title, *map(_percent, lds.quantiles.values()), *grown, bootstrap]
 

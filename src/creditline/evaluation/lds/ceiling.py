@@ -1,15 +1,15 @@
-"""The ceiling: how well one retraining predicts another with a different seed.
+"""The ceiling of LDS: how well retrained models with one seed predict those with another.
 
-Losses differ between seeds for reasons that no attribution can know. Two numbers bound what can be
-asked:
+Losses differ between training seeds for reasons that no attribution can know. Two numbers bound
+the LDS that is possible:
 
-    seed to seed    r, the LDS that the losses of one seed have against those of another
-    fleet to fleet  S r / (1 + (S - 1) r), the same between averages of S seeds (Spearman, 1910;
-                    Brown, 1910)
+    seed to seed  r, the LDS of the losses of one seed against those of another
+    mean to mean  S r / (1 + (S - 1) r), the same between means over S seeds (Spearman, 1910;
+                  Brown, 1910)
 
-Methods are judged against the average over S seeds, so `mean_to_mean` is the ceiling that their
-share is given of: what a second fleet of the same size would score. A predictor without any noise
-of its own could score up to its square root.
+Methods are evaluated against the mean over S seeds. Their share is therefore given relative to
+`mean_to_mean`, the score of a second set of retrained models of the same size. A predictor without
+noise can reach the square root of this value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from creditline.evaluation.interval import (
     Interval,
     basic_interval,
     bootstrap_interval,
-    counts,
+    count_draws,
 )
 from creditline.evaluation.lds.correlation import resampled_spearman, spearman
 from creditline.retraining.arrays import subset_losses
@@ -35,13 +35,13 @@ from creditline.retraining.arrays import subset_losses
 
 @dataclass(frozen=True, eq=False)
 class Ceiling:
-    """Agreement of seeds.
+    """Agreement between training seeds.
 
     Attributes:
-        per_query: seed to seed, mean over pairs of seeds, shape `(m,)`.
-        resampled: the same on resamples of the subsets, shape `(R, m)`.
-        seeds: S.
-        seed: of the resamples.
+        per_query: seed-to-seed correlation, mean over pairs of seeds, shape `(m,)`.
+        resampled: the same on bootstrap resamples of the subsets, shape `(R, m)`.
+        seeds: number of training seeds, S.
+        seed: seed of the resamples.
     """
 
     per_query: np.ndarray
@@ -51,36 +51,36 @@ class Ceiling:
 
     @property
     def seed_to_seed(self) -> float:
-        """Mean over queries."""
+        """The mean seed-to-seed correlation over queries."""
         return float(self.per_query.mean())
 
     @property
     def mean_to_mean(self) -> float:
-        """Stepped up to averages of S seeds, from the mean over queries."""
+        """The correlation between means over S seeds, by the Spearman-Brown formula."""
         return spearman_brown(self.seed_to_seed, self.seeds)
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of `seed_to_seed` over all possible subsets."""
+        """The 95 % interval of `seed_to_seed` over subsets, with fixed queries."""
         low, high = basic_interval(self.resampled.mean(1), self.seed_to_seed)
         return max(-1.0, low), min(1.0, high)
 
     @property
     def query_interval(self) -> Interval:
-        """95 % interval of `seed_to_seed` over other queries."""
+        """The 95 % interval of `seed_to_seed` over queries, with fixed subsets."""
         return bootstrap_interval(self.per_query, seed=self.seed)
 
     def share(self, value: float) -> float | None:
-        """An LDS as a share of `mean_to_mean`; None where seeds do not agree at all."""
+        """Return an LDS as a share of `mean_to_mean`; None where seeds do not agree."""
         return value / self.mean_to_mean if self.seed_to_seed > 0 else None
 
-    def part(self, rows: Sequence[int] | slice) -> Self:
-        """The ceiling of some of the queries."""
-        keep = rows if isinstance(rows, slice) else list(rows)
-        return type(self)(self.per_query[keep], self.resampled[:, keep], self.seeds, self.seed)
+    def select(self, queries: Sequence[int] | slice) -> Self:
+        """Return the ceiling of some of the queries."""
+        rows = queries if isinstance(queries, slice) else list(queries)
+        return type(self)(self.per_query[rows], self.resampled[:, rows], self.seeds, self.seed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the resamples, JSON-ready."""
+        """Return everything but the resamples as JSON-ready values."""
         return {
             "seeds": self.seeds,
             "seed_to_seed": self.seed_to_seed,
@@ -98,23 +98,24 @@ def ceiling(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Ceiling:
-    """How well seeds agree.
+    """Compute how well training seeds agree.
 
     Args:
-        losses: shape `(M, S, m)` with S of at least 2.
-        query_names: of the queries, for errors.
-        resamples, seed: of the bootstrap over subsets.
+        losses: shape `(M, S, m)` with at least 2 seeds.
+        query_names: names of the queries, for error messages.
+        resamples: number of bootstrap resamples of the subsets.
+        seed: seed of the resamples.
 
     Raises:
-        DataError: if there is one seed only, or as `subset_losses`.
+        DataError: if there is only one seed, or for the reasons of `subset_losses`.
     """
     values = subset_losses(losses, query_names=query_names)
     if values.shape[1] < 2:
         raise DataError(
-            "A ceiling compares trainings with different seeds; the losses are of 1 seed. Retrain "
-            "every subset with at least 2."
+            "A ceiling compares models trained with different seeds; the losses have 1 seed. "
+            "Retrain every subset with at least 2 seeds."
         )
-    draws = counts(len(values), resamples, seed)
+    draws = count_draws(len(values), resamples, seed)
     by_seed = values.transpose(1, 2, 0)
     pairs = list(combinations(by_seed, 2))
     return Ceiling(
@@ -126,9 +127,9 @@ def ceiling(
 
 
 def spearman_brown(correlation: float, times: int) -> float:
-    """Spearman-Brown: the agreement of averages of `times` from that of single ones.
+    """Compute the correlation between means of `times` measurements from that of single ones.
 
-    Negative agreement is chance around zero and stays as it is.
+    A negative correlation is chance around zero and is returned unchanged.
     """
     if correlation <= 0:
         return correlation

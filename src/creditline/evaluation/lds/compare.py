@@ -84,7 +84,7 @@ def compare(
             for item in scored:
                 entries.append(_judged(item, truth.losses, rows, contest, query_names[rows]))
                 bar.advance()
-            part_ceiling = None if bound is None else bound.part(rows)
+            part_ceiling = None if bound is None else bound.select(rows)
             parts.append(QueryGroup(name, tuple(query_names[rows]), part_ceiling, tuple(entries)))
     return Comparison(tuple(parts), _facts(index, truth, contest))
 
@@ -99,7 +99,7 @@ def _judged(
     """The entry of one method on some of the queries."""
     kept = tuple(split.part(rows) for split in item.kept)
     if item.held_out is not None:
-        return Entry(item.name, item.title, item.held_out.part(rows), kept=kept)
+        return Entry(item.name, item.title, item.held_out.select(rows), kept=kept)
     options: Any = {
         "query_names": query_names,
         "resamples": contest.resamples,

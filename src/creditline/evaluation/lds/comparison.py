@@ -71,7 +71,7 @@ class Entry:
             return [("", self.lds)]
         rows = [(f"default {d.default_damping:g}", d.default)]
         if d.cross_validated is not None:
-            often = max(d.chosen, key=lambda damping: d.chosen[damping])
+            often = max(d.choice_shares, key=lambda damping: d.choice_shares[damping])
             rows.append((f"cross-validated {often:g}", d.cross_validated))
         return [*rows, (f"oracle {d.oracle_damping:g}", d.oracle)]
 

@@ -1,9 +1,9 @@
-"""LDS of totals per contributor: is a method right about who matters, not only about what?
+"""LDS of totals per contributor.
 
-A subset is predicted from totals alone: each contributor's sum of scores, times the share of their
-images that is in the subset. Where subsets leave out whole contributors this is the sum of the
-totals of those who stay, hence plain LDS; where they draw images, differences between images of
-one contributor no longer count. Images without a contributor count together.
+The output of a subset is predicted from totals alone: the sum of scores of each contributor, times
+the share of the contributor's images that is in the subset. Where subsets leave out all images of
+a contributor, this equals plain LDS. Where subsets draw single images, differences between images
+of one contributor do not count. Images without a contributor form one group.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ ROUNDING = 1e-12
 def predict_from_totals(
     scores: np.ndarray, masks: np.ndarray, contributors: Sequence[str | None]
 ) -> np.ndarray:
-    """Output of each subset as predicted from totals, float64 of shape `(m, M)`."""
-    belongs = _membership(contributors)
-    means = np.asarray(scores, dtype=np.float64) @ belongs / belongs.sum(0)
-    return predict_outputs(means @ belongs.T, masks)
+    """Predict the output of each subset from totals per contributor, float64 of shape `(m, M)`."""
+    membership = _membership(contributors)
+    means = np.asarray(scores, dtype=np.float64) @ membership / membership.sum(0)
+    return predict_outputs(means @ membership.T, masks)
 
 
 def has_varying_shares(masks: np.ndarray, contributors: Sequence[str | None]) -> bool:
-    """Whether some contributor has a larger share in one subset than in another.
+    """Whether a contributor's share of images differs between subsets.
 
     Raises:
-        DataError: if the masks are not of the contributors' images.
+        DataError: if the masks do not have one column for each of the contributors' images.
     """
-    belongs = _membership(contributors)
-    if belongs.shape[1] < 2:
+    membership = _membership(contributors)
+    if membership.shape[1] < 2:
         return False
-    shares = subset_masks(masks, len(contributors)) @ belongs / belongs.sum(0)
+    shares = subset_masks(masks, len(contributors)) @ membership / membership.sum(0)
     return bool(np.ptp(shares, axis=0).max() > ROUNDING)
 
 
 def _membership(contributors: Sequence[str | None]) -> np.ndarray:
-    """Which contributor each image is of, float64 of shape `(n, contributors)`."""
+    """One-hot matrix of the contributor of each image, float64 of shape `(n, contributors)`."""
     names, group = np.unique([c or "" for c in contributors], return_inverse=True)
     return np.eye(len(names))[group]

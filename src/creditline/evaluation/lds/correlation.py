@@ -1,7 +1,7 @@
-"""Spearman's rank correlation of many pairs of rows at once, and of thousands of resamples.
+"""Spearman rank correlation of many pairs of rows, and of bootstrap resamples.
 
-Ties get average ranks. A constant row has no ranking: its correlation with anything counts as 0,
-for a predictor that says the same of every subset has predicted nothing.
+Ties get average ranks. The correlation of a constant row with any other row is defined as 0: a
+predictor that gives all subsets the same output predicts nothing.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 DIGITS = 12
-"""Values that agree to so many digits of the row's largest are ties: sums differ by rounding."""
+"""Values that agree to this number of digits of the row's largest value are ties.
+
+Sums of the same scores in another order differ by rounding."""
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Rank correlation of each row of `a` with the same row of `b`.
+    """Compute the rank correlation of each row of `a` with the same row of `b`.
 
     Args:
-        a, b: shape `(..., M)`; broadcast against each other.
+        a, b: shape `(..., M)`; they are broadcast against each other.
 
     Returns:
         float64 of shape `(...)`, in [-1, 1].
@@ -26,10 +28,10 @@ def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Rank correlation of each pair of rows on every resample of the columns.
+    """Compute the rank correlation of each pair of rows on every resample of the columns.
 
-    A resample holds column j `counts[r, j]` times, so its ties get average ranks like any others.
-    A row is sorted once: its ranks in each resample follow from a running sum of the counts.
+    Resample `r` contains column `j` `counts[r, j]` times. Copies of a column are ties and get
+    average ranks. Each row is sorted once; its ranks follow from a running sum of the counts.
 
     Args:
         a, b: shape `(m, M)`.
@@ -41,7 +43,7 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
     times = np.ascontiguousarray(counts.T)
     middle = (counts.sum(1) + 1) / 2  # the mean rank, whatever the ties
     result = np.empty((len(counts), len(a)))
-    for q, rows in enumerate(zip(_settled(a), _settled(b), strict=True)):
+    for q, rows in enumerate(zip(_round_ties(a), _round_ties(b), strict=True)):
         x, y = (_resampled_ranks(row, times) - middle for row in rows)
         weighted = x * times
         xx = np.einsum("jr,jr->r", weighted, x)
@@ -54,16 +56,16 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
 def _centered_ranks(values: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata  # a second to import, which `--help` need not wait for
 
-    ranks = rankdata(_settled(values), axis=-1)
+    ranks = rankdata(_round_ties(values), axis=-1)
     return ranks - (values.shape[-1] + 1) / 2
 
 
 def _resampled_ranks(row: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Average ranks of the columns of one row, `(M, R)`, when column j is there `times[j]` times.
+    """Compute average ranks of one row, `(M, R)`, with column j repeated `times[j]` times.
 
-    All draws of one value share the mean of their ranks: the number of draws below it, plus half
-    of one more than its own. A loop over values, because numpy's running sums along the first
-    axis are many times slower.
+    All draws of one value share their mean rank: the number of draws below the value, plus half of
+    one more than the number of its own. The loop over values is faster than numpy's cumulative
+    sums along the first axis.
     """
     ranks = np.empty_like(times)
     below = np.zeros(times.shape[1])
@@ -75,8 +77,8 @@ def _resampled_ranks(row: np.ndarray, times: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _settled(values: np.ndarray) -> np.ndarray:
-    """Rows in units of their largest value, without the digits that are rounding error."""
+def _round_ties(values: np.ndarray) -> np.ndarray:
+    """Scale each row to a largest value of 1 and drop digits that are rounding error."""
     values = np.asarray(values, dtype=np.float64)
     largest = np.abs(values).max(-1, keepdims=True)
     return np.round(values / np.where(largest > 0, largest, 1.0), DIGITS)

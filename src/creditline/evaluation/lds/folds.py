@@ -1,8 +1,8 @@
-"""Judging methods that learn from retrained models: never on the subsets they learnt from.
+"""Cross-validated LDS of methods that learn from retrained models.
 
-Subsets are dealt into folds. A method is fitted on all folds but one and predicts the outputs of
-that one; each fold is ranked by itself, because predictions from different fits have different
-offsets, and the correlations are averaged.
+The subsets are split into folds. A method is fitted on all folds but one and predicts the outputs
+of the remaining fold. Each fold is ranked separately, because predictions of different fits have
+different offsets; the correlations are averaged.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ FOLDS = 4
 
 @dataclass(frozen=True, eq=False)
 class HeldOutFits:
-    """A retraining method, fitted once for each fold on all others.
+    """A subset method that was fitted once for each fold, on all other folds.
 
     Attributes:
-        masks: all subsets, shape `(M, n)`.
-        losses: of all subsets, shape `(M, S, m)`.
+        masks: masks of all subsets, shape `(M, n)`.
+        losses: losses of all subsets, shape `(M, S, m)`.
         folds: positions of the subsets that each fit has not seen.
-        scores: of each fit, `(m, n)`.
+        scores: scores of each fit, shape `(m, n)`.
     """
 
     masks: np.ndarray
@@ -37,20 +37,20 @@ class HeldOutFits:
     folds: tuple[np.ndarray, ...]
     scores: tuple[np.ndarray, ...]
 
-    def outputs(self, shaped: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
-        """What is predicted of each subset by the fit that has not seen it, `(m, M)`.
+    def outputs(self, transform: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+        """Predict each subset by the fit that has not seen it, float64 of shape `(m, M)`.
 
         Args:
-            shaped: what becomes of scores before they are summed; as they are by default.
+            transform: applied to each fit's scores before they are summed; none by default.
         """
-        found = np.empty((len(self.scores[0]), len(self.masks)))
+        outputs = np.empty((len(self.scores[0]), len(self.masks)))
         for fold, scores in zip(self.folds, self.scores, strict=True):
-            chosen = scores if shaped is None else shaped(scores)
-            found[:, fold] = predict_outputs(chosen, self.masks[fold])
-        return found
+            values = scores if transform is None else transform(scores)
+            outputs[:, fold] = predict_outputs(values, self.masks[fold])
+        return outputs
 
-    def judged(self, outputs: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> LDS:
-        """The score of what `outputs` returned; every fold is ranked by itself."""
+    def lds(self, outputs: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> LDS:
+        """Compute the LDS of what `outputs` returned; every fold is ranked separately."""
         return score_outputs(outputs, self.losses, folds=self.folds, resamples=resamples, seed=seed)
 
 
@@ -63,26 +63,26 @@ def fit_folds(
     query_names: Sequence[str] | None = None,
     seed: int = 0,
 ) -> HeldOutFits:
-    """Fit a retraining method without the subsets that it will be judged by.
+    """Fit a subset method once for each fold, on all other folds.
 
     Args:
-        method: makes an unfitted method: its class, or a function with settings of its own.
+        method: function that returns an unfitted method, such as its class.
         masks: shape `(M, n)`.
         losses: shape `(M, m)` or `(M, S, m)`.
-        folds: how many; 4, or as many as leave 8 subsets in each.
-        query_names: of the queries, for errors.
-        seed: of the deal.
+        folds: number of folds; by default 4, or fewer if a fold would have under 8 subsets.
+        query_names: names of the queries, for error messages.
+        seed: seed of the folds.
 
     Raises:
-        SettingsError: if the folds would hold fewer than 8 subsets each.
-        DataError: as `lds` and as the method's `fit`.
+        SettingsError: if a fold would have fewer than 8 subsets.
+        DataError: for the reasons of `lds` and of the method's `fit`.
     """
     masks = subset_masks(masks)
     losses = subset_losses(losses, len(masks), query_names)
     folds = default_folds(len(masks)) if folds is None else folds
     require(
         folds >= 2 and len(masks) // folds >= MIN_SUBSETS,
-        f"Folds are at least 2, with {MIN_SUBSETS} or more of {len(masks)} subsets in each",
+        f"Use at least 2 folds with {MIN_SUBSETS} or more of {len(masks)} subsets in each",
         folds,
         f"Use fewer folds, or a ground truth of at least {2 * MIN_SUBSETS} subsets.",
     )
@@ -104,33 +104,33 @@ def held_out_lds(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> LDS:
-    """LDS of a retraining method on subsets that it has not seen.
+    """Compute the LDS of a subset method on held-out subsets.
 
     Args:
-        method, masks, losses, folds, query_names: as `held_out`.
-        resamples: bootstrap draws.
-        seed: of the draws and of the deal.
+        method, masks, losses, folds, query_names: see `fit_folds`.
+        resamples: number of bootstrap resamples of the subsets.
+        seed: seed of the resamples and of the folds.
 
     Raises:
-        SettingsError, DataError: as `held_out`.
+        SettingsError, DataError: for the reasons of `fit_folds`.
     """
     fits = fit_folds(method, masks, losses, folds=folds, query_names=query_names, seed=seed)
-    return fits.judged(fits.outputs(), resamples=resamples, seed=seed)
+    return fits.lds(fits.outputs(), resamples=resamples, seed=seed)
 
 
 def default_folds(subsets: int) -> int:
-    """4, or as many as leave 8 subsets in each."""
+    """Return the default number of folds: 4, or fewer if a fold would have under 8 subsets."""
     return min(FOLDS, subsets // MIN_SUBSETS)
 
 
 def has_constant_images(masks: np.ndarray, seed: int = 0) -> bool:
-    """Whether some image is in all or in none of the subsets that a fold of `held_out_lds` fits.
+    """Whether an image is in all or in none of the subsets that `fit_folds` fits on.
 
-    Empirical influence cannot learn there: one side of its difference is empty.
+    Empirical influence is undefined there: one of its two means is empty.
 
     Args:
-        masks: bool of shape `(M, n)`, of at least 16 subsets.
-        seed: as given to `held_out_lds`.
+        masks: bool of shape `(M, n)` with at least 16 subsets.
+        seed: seed of the folds.
     """
     for group in split_evenly(len(masks), default_folds(len(masks)), seed):
         fitted = np.delete(masks, group, axis=0)
@@ -139,7 +139,7 @@ def has_constant_images(masks: np.ndarray, seed: int = 0) -> bool:
     return False
 
 
-def split_evenly(n: int, parts: int, seed: int = 0) -> list[np.ndarray]:
-    """Positions 0 to n - 1 in random groups whose sizes differ by one at most, each ascending."""
-    order = np.random.default_rng((seed, n, parts)).permutation(n)
-    return [np.sort(order[i::parts]) for i in range(parts)]
+def split_evenly(n: int, groups: int, seed: int = 0) -> list[np.ndarray]:
+    """Split positions 0 to n - 1 into random groups of equal size or one more, each ascending."""
+    order = np.random.default_rng((seed, n, groups)).permutation(n)
+    return [np.sort(order[i::groups]) for i in range(groups)]

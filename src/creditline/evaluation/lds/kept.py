@@ -55,8 +55,8 @@ class TopScoreSplit:
         top, rest = self.top_reliability, self.rest_reliability
         return replace(
             self,
-            top=None if self.top is None else self.top.part(rows),
-            rest=None if self.rest is None else self.rest.part(rows),
+            top=None if self.top is None else self.top.select(rows),
+            rest=None if self.rest is None else self.rest.select(rows),
             top_reliability=None if top is None else top[rows],
             rest_reliability=None if rest is None else rest[rows],
         )

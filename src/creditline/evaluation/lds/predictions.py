@@ -134,7 +134,7 @@ class Scorer:
         """A method that learns from the ground truth itself, on the subsets left out of its fit."""
         seed = self.contest.bootstrap_seed
         fits = fit_folds(cls, self.masks, losses, seed=seed)
-        judged = partial(fits.judged, resamples=self.contest.resamples, seed=seed)
+        judged = partial(fits.lds, resamples=self.contest.resamples, seed=seed)
         kept = kept_scores(split_outputs(fits.outputs), judged) if self.contest.kept else ()
         return MethodOutputs(cls.name, cls.title, held_out=judged(fits.outputs()), kept=kept)
 

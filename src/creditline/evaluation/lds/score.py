@@ -1,9 +1,9 @@
-"""LDS: do a method's scores predict what happens when the model is retrained on a subset?
+"""LDS: the linear datamodeling score of an attribution method (Park et al., ICML 2023).
 
-Linear datamodeling score (Park et al., ICML 2023). The predicted output of a subset is the sum of
-the scores of its images; the score of a query is Spearman's correlation over subsets between
-predicted outputs and the negative loss that retraining found, averaged over training seeds. More
-is better: 1 ranks all subsets rightly, 0 is chance.
+The predicted output of a subset is the sum of the scores of its images. The LDS of a query is the
+Spearman correlation over subsets between predicted outputs and negative losses of retrained
+models, where losses are averaged over training seeds. An LDS of 1 ranks all subsets correctly; an
+LDS of 0 is chance.
 
     LDS(q) = rank correlation over j of  sum_{i in S_j} score(q, i)  and  -loss_j(q)
 """
@@ -22,7 +22,7 @@ from creditline.evaluation.interval import (
     Interval,
     basic_interval,
     bootstrap_interval,
-    counts,
+    count_draws,
 )
 from creditline.evaluation.lds.correlation import resampled_spearman, spearman
 from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
@@ -32,15 +32,15 @@ QUANTILES = (10, 25, 50, 75, 90)
 
 @dataclass(frozen=True, eq=False)
 class LDS:
-    """The score of one method on one ground truth.
+    """The LDS of one method on one ground truth.
 
     Attributes:
-        per_query: of each query, float64 of shape `(m,)`.
-        resampled: the same on each bootstrap resample of the subsets, shape `(R, m)`.
-        subsets: M.
-        seed: of the resamples; equal seeds draw the same subsets, which pairs two methods.
-        convergence: of each query from fewer subsets: number of subsets to the mean over disjoint
-            groups of so many, shape `(m,)`.
+        per_query: LDS of each query, float64 of shape `(m,)`.
+        resampled: LDS of each query on each bootstrap resample of the subsets, shape `(R, m)`.
+        subsets: number of subsets, M.
+        seed: seed of the resamples; equal seeds draw the same subsets, which pairs two methods.
+        convergence: LDS of each query from fewer subsets, by the number of subsets: the mean over
+            disjoint groups of this size, shape `(m,)`.
     """
 
     per_query: np.ndarray
@@ -51,55 +51,55 @@ class LDS:
 
     @property
     def queries(self) -> int:
-        """How many queries."""
+        """The number of queries."""
         return len(self.per_query)
 
     @property
     def mean(self) -> float:
-        """The point estimate: mean over queries."""
+        """The mean LDS over queries, the point estimate."""
         return float(self.per_query.mean())
 
     @property
     def interval(self) -> Interval:
-        """95 % interval of the mean over all possible subsets, queries held: basic bootstrap."""
+        """The 95 % basic bootstrap interval of the mean over subsets, with fixed queries."""
         low, high = basic_interval(self.resampled.mean(1), self.mean)
         return max(-1.0, low), min(1.0, high)
 
     @property
     def query_interval(self) -> Interval:
-        """95 % interval of the mean over other queries, subsets held."""
+        """The 95 % bootstrap interval of the mean over queries, with fixed subsets."""
         return bootstrap_interval(self.per_query, seed=self.seed)
 
     @property
-    def paper(self) -> tuple[float, float]:
-        """Mean and standard deviation of the bootstrap over subsets, as D-TRAK's tables print.
+    def bootstrap_mean_and_std(self) -> tuple[float, float]:
+        """Mean and standard deviation over resampled subsets, as in the tables of D-TRAK.
 
-        Lower than the point estimate, because a subset drawn twice is a tie.
+        The mean is below the point estimate, because a subset that is drawn twice is a tie.
         """
         means = self.resampled.mean(1)
         return float(means.mean()), float(means.std())
 
     @property
     def quantiles(self) -> dict[int, float]:
-        """How the score is spread over queries: percent to value."""
+        """Quantiles of the LDS over queries, by percentage."""
         values = np.percentile(self.per_query, QUANTILES)
         return dict(zip(QUANTILES, values.tolist(), strict=True))
 
-    def part(self, rows: Sequence[int] | slice) -> Self:
-        """The score on some of the queries."""
-        keep = rows if isinstance(rows, slice) else list(rows)
-        fewer = {size: values[keep] for size, values in self.convergence.items()}
+    def select(self, queries: Sequence[int] | slice) -> Self:
+        """Return the LDS on some of the queries."""
+        rows = queries if isinstance(queries, slice) else list(queries)
+        convergence = {size: values[rows] for size, values in self.convergence.items()}
         return type(self)(
-            self.per_query[keep], self.resampled[:, keep], self.subsets, self.seed, fewer
+            self.per_query[rows], self.resampled[:, rows], self.subsets, self.seed, convergence
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the resamples, JSON-ready."""
+        """Return everything but the resamples as JSON-ready values."""
         return {
             "lds": self.mean,
             "interval_over_subsets": list(self.interval),
             "interval_over_queries": list(self.query_interval),
-            "bootstrap_mean_and_std": list(self.paper),
+            "bootstrap_mean_and_std": list(self.bootstrap_mean_and_std),
             "quantiles": {str(k): v for k, v in self.quantiles.items()},
             "convergence": {str(k): float(v.mean()) for k, v in self.convergence.items()},
             "per_query": self.per_query.tolist(),
@@ -108,12 +108,12 @@ class LDS:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much one method is better than another.
+    """The difference between the LDS of two methods.
 
     Attributes:
-        mean: of the per-query differences.
-        interval: 95 % over all subsets, both methods judged on the same draws.
-        query_interval: 95 % over other queries.
+        mean: mean of the per-query differences.
+        interval: 95 % interval over subsets, with both methods on the same resamples.
+        query_interval: 95 % interval over queries.
     """
 
     mean: float
@@ -130,19 +130,21 @@ def lds(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> LDS:
-    """Judge a score matrix by a ground truth of retrained models.
+    """Compute the LDS of a score matrix.
 
     Args:
-        scores: shape `(m, n)`, positive where training on the image lowers the query's loss.
-        masks: shape `(M, n)`, true where the image was in the subset.
-        losses: shape `(M, m)` or `(M, S, m)`; seeds are averaged.
-        query_names: of the queries, for errors.
-        resamples: bootstrap draws.
-        seed: of the draws.
+        scores: scores of n training images for m queries, shape `(m, n)`; positive where training
+            on the image lowers the loss of the query.
+        masks: membership of images in M subsets, shape `(M, n)`.
+        losses: losses of the queries, shape `(M, m)` or `(M, S, m)` with S training seeds, which
+            are averaged.
+        query_names: names of the queries, for error messages.
+        resamples: number of bootstrap resamples of the subsets.
+        seed: seed of the resamples.
 
     Returns:
-        The score of every query, and what follows from it. A query for which all subsets are
-        predicted alike scores 0.
+        The LDS of every query with intervals. It is 0 for a query whose predicted outputs are the
+        same for all subsets.
 
     Raises:
         DataError: if shapes do not match, a score or loss is not finite, a query's loss is the
@@ -153,10 +155,17 @@ def lds(
 
 
 def predict_outputs(scores: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Predicted output of each subset, float64 of shape `(m, M)`: the sum of its images' scores.
+    """Predict the output of each subset as the sum of the scores of its images.
+
+    Args:
+        scores: shape `(m, n)`.
+        masks: shape `(M, n)`.
+
+    Returns:
+        float64 of shape `(m, M)`.
 
     Raises:
-        DataError: if the scores have another number of images than the masks.
+        DataError: if scores and masks have different numbers of images.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2:
@@ -173,18 +182,19 @@ def score_outputs(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> LDS:
-    """LDS of predicted outputs, for methods that predict without being linear in the images.
+    """Compute the LDS of predicted outputs, which need not be sums of scores.
 
     Args:
-        outputs: predicted output of every subset, shape `(m, M)`; more is a lower loss.
+        outputs: predicted output of every subset, shape `(m, M)`; a larger output is a lower loss.
         losses: shape `(M, m)` or `(M, S, m)`.
-        query_names: of the queries, for errors.
-        folds: groups of subsets that are ranked apart, their correlations averaged; for
-            predictions by models that were fitted without them, whose offsets differ.
-        resamples, seed: of the bootstrap.
+        query_names: names of the queries, for error messages.
+        folds: groups of subsets that are ranked separately; their correlations are averaged. Used
+            for predictions of several fits, whose offsets differ.
+        resamples: number of bootstrap resamples of the subsets.
+        seed: seed of the resamples.
 
     Raises:
-        DataError: as `lds`.
+        DataError: for the reasons of `lds`.
     """
     outputs = np.asarray(outputs, dtype=np.float64)
     target = subset_losses(losses, outputs.shape[-1], query_names).mean(1)
@@ -193,14 +203,14 @@ def score_outputs(
             f"There are scores of {len(outputs)} queries and losses of {target.shape[1]}. Give "
             "the same queries to both, in the same order."
         )
-    bad = ~np.isfinite(outputs).all(1)
-    if bad.any():
+    broken = ~np.isfinite(outputs).all(1)
+    if broken.any():
         raise DataError(
-            f"The scores of {int(bad.sum())} of {len(bad)} queries are not finite, first query "
-            f"{int(np.argmax(bad))}. Mend the features that they come from."
+            f"The scores of {int(broken.sum())} of {len(broken)} queries are not finite, first "
+            f"query {int(np.argmax(broken))}. Check the features that they are computed from."
         )
     subsets = len(target)
-    draws = counts(subsets, resamples, seed)
+    draws = count_draws(subsets, resamples, seed)
     groups = [np.arange(subsets)] if folds is None else [np.asarray(fold) for fold in folds]
     pairs = [(outputs[:, group], -target.T[:, group]) for group in groups]
     return LDS(
@@ -219,29 +229,30 @@ def score_outputs(
 
 
 def _convergence(outputs: np.ndarray, target: np.ndarray) -> dict[int, np.ndarray]:
-    """LDS from an eighth, a quarter, half and all of the subsets, averaged over disjoint groups."""
+    """Compute the LDS from an eighth, a quarter, half and all of the subsets."""
     subsets = outputs.shape[1]
-    sizes = (subsets // parts for parts in (8, 4, 2, 1))
-    return {size: _grouped(outputs, target, size) for size in sizes if size >= MIN_SUBSETS}
+    sizes = (subsets // divisor for divisor in (8, 4, 2, 1))
+    return {size: _group_mean(outputs, target, size) for size in sizes if size >= MIN_SUBSETS}
 
 
-def _grouped(outputs: np.ndarray, target: np.ndarray, size: int) -> np.ndarray:
+def _group_mean(outputs: np.ndarray, target: np.ndarray, size: int) -> np.ndarray:
+    """Average the correlation over disjoint groups of `size` subsets, shape `(m,)`."""
     groups = outputs.shape[1] // size
     a, b = (x[:, : groups * size].reshape(len(x), groups, size) for x in (outputs, target))
     return spearman(a, b).mean(1)
 
 
 def lds_difference(a: LDS, b: LDS) -> Difference:
-    """How much better `a` is than `b`, with intervals of the difference itself.
+    """Compute by how much the LDS of `a` exceeds that of `b`, with paired intervals.
 
-    The two are judged on the same resampled subsets, so what both find hard cancels.
+    Both are evaluated on the same resampled subsets, so variation that they share cancels.
 
     Raises:
-        DataError: if they were judged on other subsets, queries or draws.
+        DataError: if they have different subsets, queries or resamples.
     """
     if (a.subsets, a.seed, a.resampled.shape) != (b.subsets, b.seed, b.resampled.shape):
         raise DataError(
-            f"Two scores are compared on the same draws; got {a.subsets} subsets, {a.queries} "
+            f"Two LDS are compared on the same resamples; got {a.subsets} subsets, {a.queries} "
             f"queries, seed {a.seed} and {b.subsets} subsets, {b.queries} queries, seed {b.seed}."
         )
     gain = a.per_query - b.per_query
