@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.device import DEVICE
 
-from creditline.kernels import exact_kernels
+from creditline.runtime.determinism import exact_kernels
 
 # Threads of several test processes on few cores wait for each other far longer than they work.
 torch.set_num_threads(1)

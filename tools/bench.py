@@ -24,7 +24,6 @@ from scipy.stats import spearmanr
 from tools.clock import seconds
 
 from creditline import methods
-from creditline.allocator import freed_memory_kept
 from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
 from creditline.data.image_set import ImageSet
@@ -36,7 +35,8 @@ from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
 from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
-from creditline.kernels import exact_kernels
+from creditline.runtime.allocator import keep_freed_memory
+from creditline.runtime.determinism import exact_kernels
 from creditline.settings import override
 
 NETWORKS = {
@@ -135,7 +135,7 @@ def _round(work: Sequence[Callable[[], object]], device: torch.device) -> list[f
     """Seconds of each; of the first as PyTorch leaves it, of others in the midst of an index."""
     first, *others = work
     plain = seconds(first, device)
-    with freed_memory_kept(), exact_kernels(device):
+    with keep_freed_memory(), exact_kernels(device):
         others[0]()  # what comes first finds no memory yet that is kept
         return [plain, *(seconds(one, device) for one in others)]
 

@@ -29,7 +29,7 @@ from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer, select
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand
-from creditline.kernels import exact_kernels
+from creditline.runtime.determinism import exact_kernels
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from torch.nn.functional import mse_loss
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.training_state import NAME as STATE
 from creditline.diffusion.training_state import TrainState
-from creditline.executor import one_thread
 from creditline.fingerprint import key64
-from creditline.progress import Progress
+from creditline.runtime import Runtime
+from creditline.runtime.threads import single_thread
 
 BATCH = 16
 RATE = 2e-3
@@ -38,7 +38,7 @@ def train_autoencoder(images: ImageSet, out: Path, steps: int, seed: int = 0) ->
     if (out / "config.json").is_file():
         return
     out.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng([]), one_thread():
+    with torch.random.fork_rng([]), single_thread():
         torch.manual_seed(seed)
         vae = autoencoder(images.shape[-1])
         _train(vae, images, out, steps, seed)
@@ -51,7 +51,7 @@ def _train(vae: AutoencoderKL, images: ImageSet, out: Path, steps: int, seed: in
     optimizer = torch.optim.AdamW(vae.parameters(), lr=RATE, weight_decay=0.0, fused=True)
     state = TrainState(vae, optimizer)
     state.load(out)
-    with Progress("autoencoder", steps, "step", done=state.step) as bar:
+    with Runtime().progress("autoencoder", steps, "step", done=state.step) as bar:
         while state.step < steps:
             step = state.step
             generator = np.random.Generator(np.random.Philox(key=key64("vae", seed, step)))

@@ -16,7 +16,7 @@ import numpy as np
 
 from creditline.errors import CreditlineError
 from creditline.fingerprint import key64
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 
 PACKAGE = "openmoji@17.0.0"
 SIDE = 32
@@ -99,7 +99,7 @@ def _draw(package: tarfile.TarFile, emojis: Sequence[Emoji], folder: Path) -> No
     folder.mkdir(parents=True)
     with (
         open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file,
-        Progress(f"draw {folder.name}", len(emojis), "picture") as bar,
+        Runtime().progress(f"draw {folder.name}", len(emojis), "picture") as bar,
     ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["file_name", "contributor", "text"])

@@ -27,7 +27,6 @@ from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.whole import extract, project
-from creditline.executor import one_thread
 from creditline.files import write_file
 from creditline.fingerprint import of_json
 from creditline.gradients.parameters import select
@@ -35,6 +34,7 @@ from creditline.gradients.projection import Projection, dimension
 from creditline.gradients.projection.base import projected_sizes
 from creditline.gradients.source import GradientSource
 from creditline.methods.base import RidgeMethod
+from creditline.runtime.threads import single_thread
 from creditline.settings import override, require, to_dict
 
 METHODS = ("trak", "d-trak")
@@ -133,7 +133,7 @@ class _IdentityProjector:
     ) -> ProjectionRow:
         scores = self.exact
         if projection.projection != "none":
-            with one_thread():
+            with single_thread():
                 scores = self._scores(*project(self.layers, projection, self.train, self.query))
         found = [spearmanr(a, b).statistic for a, b in zip(scores, self.exact, strict=True)]
         lds, start = {}, 0

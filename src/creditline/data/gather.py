@@ -13,7 +13,7 @@ from PIL import Image
 from creditline.data.pixels import MEMORY_LIMIT, PixelArray, PixelReader, identity
 from creditline.data.spec import ImageSpec, prepare
 from creditline.errors import DataError
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 
 QUIET = 2000
 """Up to this many pictures load without a progress bar."""
@@ -65,7 +65,11 @@ def gather(
     ids: list[str] = []
     kept: list[int] = []
     skipped: list[tuple[str, str]] = []
-    with Progress("load pictures", total, "picture") if total > QUIET else nullcontext() as bar:
+    with (
+        Runtime().progress("load pictures", total, "picture")
+        if total > QUIET
+        else nullcontext() as bar
+    ):
         for i, name in enumerate(names):
             if len(kept) == total:
                 break

@@ -21,9 +21,9 @@ from creditline.diffusion.guidance import GuidedDenoiser
 from creditline.diffusion.load import load_model
 from creditline.errors import CreditlineError, DataError
 from creditline.files import write_file
-from creditline.kernels import exact_kernels
 from creditline.manifest import NAME, Manifest, circumstances, claim
-from creditline.progress import Progress
+from creditline.runtime import Runtime
+from creditline.runtime.determinism import exact_kernels
 from creditline.settings import require, to_dict
 
 TRAJECTORIES = "trajectories"
@@ -114,7 +114,7 @@ def generate(
         return folder
     try:
         left = [i for i in range(n) if not (folder / _name(i)).is_file()]
-        bar = Progress("generate", n, "picture", done=n - len(left))
+        bar = Runtime().progress("generate", n, "picture", done=n - len(left))
         with exact_kernels(denoiser.device), bar:
             for start in range(0, len(left), batch_size):
                 rows = left[start : start + batch_size]

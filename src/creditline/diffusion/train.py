@@ -23,8 +23,8 @@ from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.files import load_tuned
 from creditline.diffusion.tuning.task import TuningTask
 from creditline.errors import CreditlineError, ModelError, SettingsError
-from creditline.kernels import exact_kernels
 from creditline.manifest import Manifest, circumstances, claim
+from creditline.runtime.determinism import exact_kernels
 from creditline.settings import require, to_dict
 
 ENCODED = "encoded"
@@ -92,7 +92,7 @@ def train(
         torch.set_num_threads(threads or before)
         try:
             with (
-                exact_kernels(place, getattr(config, "precision", "fp32")),
+                exact_kernels(place, getattr(config, "precision", "fp32") == "tf32"),
                 torch.random.fork_rng([place] if place.type == "cuda" else []),
             ):
                 if isinstance(config, TuneConfig):

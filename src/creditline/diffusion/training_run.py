@@ -23,7 +23,7 @@ from creditline.diffusion.training_task import TrainingTask
 from creditline.errors import CreditlineError, NumericsError
 from creditline.files import write_file
 from creditline.fingerprint import key64
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 
 SAVE_SECONDS = 30.0
 SAVE_SHARE = 20.0  # large states take seconds to write: at most a twentieth of the time
@@ -60,7 +60,7 @@ class TrainingRun:
         self.log.rewind(state.step)
         saved, cost = time.monotonic(), 0.0
         try:
-            with Progress("train", steps, "step", done=state.step) as bar:
+            with Runtime().progress("train", steps, "step", done=state.step) as bar:
                 self._write_due()
                 while state.step < steps:
                     loss = self._step()

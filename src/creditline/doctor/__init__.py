@@ -19,8 +19,8 @@ from creditline.doctor.network import check_calls, check_network
 from creditline.doctor.subject import DiagnosisSubject, random_images, untouched
 from creditline.errors import SettingsError
 from creditline.gradients.source import GradientSource
-from creditline.kernels import exact_kernels
 from creditline.methods.base import Method
+from creditline.runtime.determinism import exact_kernels
 from creditline.settings import override, require
 
 __all__ = ["Cost", "Diagnosis", "Finding", "diagnose"]
@@ -82,7 +82,10 @@ def diagnose(
     fits = given is not None and findings[0].status == "ok"
     chosen = _spread(given, samples) if given and fits else random_images(denoiser, samples)
     findings += check_network(denoiser.module, source.layers)
-    with untouched(denoiser.module), exact_kernels(denoiser.device, source.spec.precision):
+    with (
+        untouched(denoiser.module),
+        exact_kernels(denoiser.device, source.spec.precision == "tf32"),
+    ):
         source.learn(chosen)
         subject = DiagnosisSubject.prepare(denoiser, source, chosen)
         findings += [check_calls(subject), *check_gradients(subject)]

@@ -13,7 +13,6 @@ import numpy as np
 import scipy.linalg
 from joblib import cpu_count
 
-from creditline.allocator import freed_memory_kept
 from creditline.data.image_set import ImageSet
 from creditline.doctor.disk import disk_of, fits
 from creditline.doctor.findings import Cost, Finding
@@ -23,6 +22,7 @@ from creditline.gradients.learnt import looked_at
 from creditline.gradients.source import GradientSource
 from creditline.indexing.build import usual_rows
 from creditline.methods.base import Method, RidgeMethod
+from creditline.runtime.allocator import keep_freed_memory
 from creditline.units import size
 
 PROBE = 768
@@ -165,7 +165,7 @@ def _image_seconds(source: GradientSource, images: ImageSet, rows: int) -> tuple
         starts = range(0, count, size) if size < count else [0]
         return _mean([partial(extract, images, _around(s, size, count)) for s in starts])
 
-    with freed_memory_kept():  # from group to group, as within a shard
+    with keep_freed_memory():  # from group to group, as within a shard
         whole, rest = of(group), of(rows % group) if rows % group else (0.0, 0.0)
     cpu, wall = ((rows // group * w + r) / rows for w, r in zip(whole, rest, strict=True))
     return (cpu, wall), max(0.0, first - cpu)

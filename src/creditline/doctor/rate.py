@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from creditline.executor import one_thread
+from creditline.runtime.threads import single_thread
 
 SECONDS = 0.3
 """For each of the three."""
@@ -37,7 +37,7 @@ class MachineRate:
 
 def measure_rate() -> MachineRate:
     """Of one thread of this machine's CPU, in float32, as CPU time."""
-    with one_thread(), torch.no_grad():
+    with single_thread(), torch.no_grad():
         a, x = torch.rand(1024, 320), torch.rand(1, 128, 32, 32)
         b, layer = torch.rand(320, 1280), nn.Conv2d(128, 128, 3, padding=1)
         activation = torch.rand(2**20)

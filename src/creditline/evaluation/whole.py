@@ -14,7 +14,7 @@ from creditline.gradients.parameters import Layer
 from creditline.gradients.plan import Role
 from creditline.gradients.projection import Projection, build
 from creditline.gradients.source import GradientSource
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 
 ROWS = 16
 
@@ -24,7 +24,7 @@ def extract(
 ) -> np.ndarray:
     """Features of one model, float32 of shape `(b, k)`; whole gradients if the source has them."""
     found = np.empty((len(indices), source.dim), dtype=np.float32)
-    with Progress(label, len(indices), "image") as bar:
+    with Runtime().progress(label, len(indices), "image") as bar:
         for row, i in enumerate(indices):
             found[row] = source.extract(images, [i], role)[0, 0, 0]
             bar.advance()

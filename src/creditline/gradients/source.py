@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from creditline.allocator import freed_memory_kept
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.families import LatentDenoiser
 from creditline.errors import ModelError
-from creditline.executor import one_thread
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.engine import Engine, Reduction
 from creditline.gradients.hooks import HookEngine
@@ -31,8 +29,10 @@ from creditline.gradients.projection import Projector, build, dimension
 from creditline.gradients.projection.base import StreamingProjector
 from creditline.gradients.sides import TwoSidedProjection, kept_sizes
 from creditline.gradients.spec import FeatureSpec
-from creditline.kernels import exact_kernels
-from creditline.progress import Progress
+from creditline.runtime import ProgressTask, Runtime
+from creditline.runtime.allocator import keep_freed_memory
+from creditline.runtime.determinism import exact_kernels
+from creditline.runtime.threads import single_thread
 from creditline.settings import require
 from creditline.units import bytes_of
 
@@ -108,7 +108,7 @@ class GradientSource:
         for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
-        with one_thread(), self._exact():
+        with single_thread(), self._exact():
             for engine in self.engines:
                 one = engine.denoiser.encode(images, [0])
                 self.fit(engine, expand(engine.denoiser, one, ANY, "train")[0])
@@ -124,8 +124,8 @@ class GradientSource:
             return
         chosen = looked_at(len(images), self.spec.projection.learn_from)
         learnt = []
-        bar = Progress("learn", self.models * len(chosen), "gradient")
-        with one_thread(), self._exact(), bar:
+        bar = Runtime().progress("learn", self.models * len(chosen), "gradient")
+        with single_thread(), self._exact(), bar:
             for denoiser in self.denoisers:
                 engine = self._made(AutogradEngine, denoiser, None)
                 found = self._one_by_one(engine, images, chosen, bar)
@@ -184,7 +184,7 @@ class GradientSource:
         )
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
-        with one_thread(), self._exact(), freed_memory_kept():
+        with single_thread(), self._exact(), keep_freed_memory():
             for engine in self.engines:
                 probes = _probes(engine.denoiser, images, indices, plan, role, trajectories)
                 self.fit(engine, probes[0])
@@ -205,7 +205,7 @@ class GradientSource:
         return isinstance(projector, StreamingProjector) and self.spec.normalize == "none"
 
     def _exact(self) -> AbstractContextManager[None]:
-        return exact_kernels(self.denoisers[0].device, self.spec.precision)
+        return exact_kernels(self.denoisers[0].device, self.spec.precision == "tf32")
 
     def _equip(self, projectors: Sequence[Projector]) -> None:
         """Engines of all models. Projectors differ in their sides alone, which engines apply."""
@@ -258,7 +258,7 @@ class GradientSource:
             self._fitted.append(engine)
 
     def _one_by_one(
-        self, engine: Engine, images: ImageSet, chosen: np.ndarray, bar: Progress
+        self, engine: Engine, images: ImageSet, chosen: np.ndarray, bar: ProgressTask
     ) -> Iterator[list[Tensor]]:
         """The gradient of one training image after another, flat by layer."""
         for i in chosen:

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from creditline import executor
-from creditline.allocator import freed_memory_kept
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import CreditlineError
@@ -23,7 +21,8 @@ from creditline.gradients.source import GradientSource
 from creditline.indexing.learnt import settle
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest, claim
-from creditline.progress import Progress
+from creditline.runtime import Runtime
+from creditline.runtime.allocator import keep_freed_memory
 from creditline.settings import require
 
 ENCODED = "encoded"
@@ -154,10 +153,10 @@ def extract(
     _require_space(store.folder, source, len(images) - done)
     keeping = _keeping(source, encoded or store.folder / ENCODED)
     try:
-        bar = Progress("index", len(images), "image", done=done)
-        with keeping, freed_memory_kept(), bar:  # from shard to shard
+        bar = Runtime().progress("index", len(images), "image", done=done)
+        with keeping, keep_freed_memory(), bar:  # from shard to shard
             shared = (source, images, store, first)
-            for shard, _ in executor.run(_extract_shard, shared, todo, workers):
+            for shard, _ in Runtime(workers=workers).map(_extract_shard, shared, todo):
                 bar.advance(shard.stop - shard.start)
     except OSError as error:
         raise CreditlineError(

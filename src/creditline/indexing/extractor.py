@@ -14,7 +14,7 @@ from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, ga
 from creditline.indexing.sources import load_source
 from creditline.manifest import Manifest
 from creditline.methods.base import Method
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 from creditline.settings import from_dict, to_dict
 
 QUERY_BATCH = 16
@@ -81,7 +81,7 @@ class Extractor:
     def extract(self, queries: Queries, method: Method) -> Iterator[FeatureBlock]:
         """Features, a few queries at a time."""
         source, m, parts = self.source(method), len(queries.images), self._parts(queries, method)
-        with Progress("trace", m, "picture") as bar:
+        with Runtime().progress("trace", m, "picture") as bar:
             for start in range(0, m, QUERY_BATCH):
                 positions = range(start, min(start + QUERY_BATCH, m))
                 runs = [queries.trajectories[i] for i in positions]

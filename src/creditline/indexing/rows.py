@@ -24,7 +24,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.errors import CreditlineError
 from creditline.indexing.rank import strongest
 from creditline.methods.base import Method
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 from creditline.units import size
 
 BLOCK_BYTES = 2**25
@@ -194,7 +194,7 @@ def _write(part: Path, method: Method, memory: int) -> None:
                 "free. Make room, or do without them (keep=False, --no-keep): every trace then "
                 "works with the features themselves."
             )
-        with Progress("precondition", models * n, "image", done=done) as bar:
+        with Runtime().progress("precondition", models * n, "image", done=done) as bar:
             for c in range(done // n, models):
                 for start, rows in method.train_side(c, memory, max(0, done - c * n)):
                     at = c * n + start

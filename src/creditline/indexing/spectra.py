@@ -14,7 +14,7 @@ from creditline.curvature.spectrum import Spectrum
 from creditline.errors import CreditlineError
 from creditline.features import Features
 from creditline.files import write_file
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 
 
 def fitted(
@@ -37,7 +37,7 @@ def fitted(
     if found is not None:
         return found
     found = []
-    with Progress("curvature", features.models, "model") as bar:
+    with Runtime().progress("curvature", features.models, "model") as bar:
         for c in range(features.models):
             found.append(Spectrum.fit(features, c, center, memory=memory))
             bar.advance()

@@ -11,10 +11,10 @@ from PIL import Image
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import ModelError, SettingsError
-from creditline.executor import one_thread
 from creditline.gradients.engine import Reduction
 from creditline.gradients.plan import Role
 from creditline.gradients.probe import Trajectory
+from creditline.runtime.threads import single_thread
 
 Encoder = Callable[[list[Image.Image]], Any]
 
@@ -58,7 +58,7 @@ class EncoderSource:
         return self._embed([images.image(i) for i in indices])[:, None, None, :]
 
     def _embed(self, pictures: list[Image.Image]) -> np.ndarray:
-        with one_thread():
+        with single_thread():
             output = self.encoder(pictures)
         if isinstance(output, torch.Tensor):
             output = output.detach().float().cpu().numpy()

@@ -19,7 +19,7 @@ from creditline.diffusion.tuning.adapter import add_adapter
 from creditline.diffusion.tuning.check import attention_dropouts, null_condition
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.files import describe_base, save_adapter, save_whole
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 
 MEMORY = 2**30
 """Bytes of latents and embeddings that are held at most; the others are read again from disk."""
@@ -131,7 +131,7 @@ def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: 
     denoiser.encoded = EncodingCache(folder, denoiser.encoders(), MEMORY)
     if config.caption_dropout:
         null_condition(denoiser)
-    with Progress("encode", sum(map(len, groups)), "picture") as bar:
+    with Runtime().progress("encode", sum(map(len, groups)), "picture") as bar:
         for images in groups:
             for i in range(len(images)):
                 denoiser.encode(images, [i])

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from creditline import executor
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.ddim import sample
@@ -25,7 +24,7 @@ from creditline.errors import CreditlineError
 from creditline.evaluation.counterfactual.removal import RemovalSet
 from creditline.evaluation.counterfactual.sampling_plan import SamplingPlan
 from creditline.files import write_file
-from creditline.progress import Progress
+from creditline.runtime import Runtime
 
 BATCH = 64
 
@@ -57,8 +56,10 @@ class CounterfactualRetraining:
         """Do what is not done yet."""
         jobs = {removal.key: removal for removal in removals}
         left = [removal for removal in jobs.values() if not self._result(removal).is_file()]
-        with Progress("counterfactual", len(jobs), "model", done=len(jobs) - len(left)) as bar:
-            for _ in executor.run(_retrain, self, left, workers):
+        with Runtime().progress(
+            "counterfactual", len(jobs), "model", done=len(jobs) - len(left)
+        ) as bar:
+            for _ in Runtime(workers=workers).map(_retrain, self, left):
                 bar.advance()
 
     def pictures(self, removal: RemovalSet) -> np.ndarray:

@@ -22,8 +22,8 @@ from creditline.evaluation.lds.score import score_outputs
 from creditline.evaluation.lds.shapes import shape_scores
 from creditline.indexing.queries import gather
 from creditline.methods.base import Method
-from creditline.progress import Progress
 from creditline.retraining.leave_one_out import LeaveOneOut
+from creditline.runtime import Runtime
 from creditline.settings import from_dict, require, to_dict
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def compare(
             seed=contest.bootstrap_seed,
         )
     parts = []
-    with Progress("judge", len(bounds) * len(scored), "method") as bar:
+    with Runtime().progress("judge", len(bounds) * len(scored), "method") as bar:
         for name, rows in bounds:
             entries = []
             for item in scored:

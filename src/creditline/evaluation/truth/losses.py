@@ -11,7 +11,7 @@ import numpy as np
 
 from creditline.errors import NumericsError
 from creditline.gradients.plan import NoisePlan
-from creditline.kernels import exact_kernels
+from creditline.runtime.determinism import exact_kernels
 from creditline.settings import require, setting
 
 if TYPE_CHECKING:

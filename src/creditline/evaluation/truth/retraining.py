@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from creditline import executor
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
@@ -39,8 +38,8 @@ from creditline.evaluation.truth.task import (
     task_of,
 )
 from creditline.manifest import Manifest, circumstances, claim
-from creditline.progress import Progress
 from creditline.retraining.arrays import trainable_masks
+from creditline.runtime import Runtime
 from creditline.settings import require, setting
 
 LOSSES = "losses.npy"
@@ -168,8 +167,8 @@ def _train_all(job: Job, truth: GroundTruth, workers: int, limit: int | None) ->
     todo: list[Task] = [(int(j), int(s)) for j, s in np.argwhere(~finished)][:limit]
     done = int(finished.sum())
     try:
-        with Progress("retrain", done + len(todo), "model", done=done) as bar:
-            for task, values in executor.run(run_task, job, todo, workers):
+        with Runtime().progress("retrain", done + len(todo), "model", done=done) as bar:
+            for task, values in Runtime(workers=workers).map(run_task, job, todo):
                 losses[task] = values
                 write_array(job.folder / LOSSES, losses)
                 bar.advance(1)

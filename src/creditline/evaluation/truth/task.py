@@ -16,7 +16,7 @@ from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError
 from creditline.evaluation.truth.files import write_array
 from creditline.evaluation.truth.losses import LossPlan, query_losses
-from creditline.executor import one_thread
+from creditline.runtime.threads import single_thread
 
 Task = tuple[int, int]
 """Subset and seed."""
@@ -76,7 +76,7 @@ def run_task(job: Job, task: Task) -> np.ndarray:
     folder = job.folder / MODELS / name_of(task)
     images = job.images.subset(np.flatnonzero(job.masks[subset]))
     try:
-        with one_thread(), _quiet():
+        with single_thread(), _quiet():
             model = load_model(job.trainer(images, seed, folder), device=job.device)
             losses = np.concatenate([query_losses(model, q, job.plan) for q in job.queries])
     except CreditlineError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from creditline.kernels import exact_kernels
+from creditline.runtime.determinism import exact_kernels
 
 
 def settings():
@@ -39,7 +39,7 @@ def test_a_gpu_is_held_to_float32_and_one_order():
 
 
 def test_tf32_is_allowed_where_it_is_asked_for():
-    with exact_kernels(torch.device("cuda"), "tf32"):
+    with exact_kernels(torch.device("cuda"), allow_tf32=True):
         assert settings() == {**EXACT, "convolutions in tf32": True, "matmul": "high"}
 
 

@@ -1,8 +1,8 @@
-"""The C library's allocator, told to keep what a pass frees for the next one.
+"""Settings of the C library's allocator, so that one pass reuses the memory of the last.
 
-glibc gives memory back to the system whenever much of it is free, which is at the end of every pass
-through a network: the next one has it mapped and cleared again, page by page. With thin layers that
-is as much as a tenth of the time.
+glibc returns memory to the system whenever much of it is free, at the end of every pass through a
+network. The next pass maps and clears it again, page by page. With thin layers that takes up to a
+tenth of the time.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 32 << 20
-"""Blocks above it always go back; glibc knows no larger bound."""
+"""Larger blocks always return to the system; glibc has no larger bound."""
 NEVER = 2**31 - 1
-_within: list[None] = []
+_contexts: list[None] = []
 SETTINGS = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"
 
 
 @contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """Meanwhile freed memory stays with the process; afterwards what is free goes back.
+def keep_freed_memory() -> Iterator[None]:
+    """Keep freed memory with the process; at the end, return what is free to the system.
 
-    It leaves the bounds that glibc arrives at by itself when a large block is freed. Within another
-    one, and without glibc, or where the environment has settings of its own, nothing changes.
+    Afterwards the bounds are those that glibc itself sets when a large block is freed. Nothing
+    changes inside another such context, without glibc, or where the environment sets the allocator.
     """
     libc = _glibc()
     if libc is None or any(name in os.environ for name in SETTINGS):
         yield
         return
-    _within.append(None)
-    if len(_within) == 1:
+    _contexts.append(None)
+    if len(_contexts) == 1:
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST)
         libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     try:
         yield
     finally:
-        _within.pop()
-        if not _within:
+        _contexts.pop()
+        if not _contexts:
             libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST)
             libc.malloc_trim(0)
 

@@ -1,8 +1,8 @@
-"""A GPU's kernels, held to what the CPU's do by themselves: float32 sums, the same bits again.
+"""GPU kernels that compute in float32 and add in one order, as CPU kernels do anyway.
 
-PyTorch lets convolutions round their factors to ten binary digits on recent GPUs (TF32), and picks
-kernels that add in changing order. The first costs a gradient three digits, the second makes a
-training that was interrupted end elsewhere.
+On recent GPUs PyTorch lets convolutions round their factors to ten binary digits (TF32), and picks
+kernels that add in changing order. The first costs a gradient three digits. The second makes an
+interrupted training end with other weights.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from creditline.diffusion.precision import Precision
-
 
 @contextmanager
-def exact_kernels(device: torch.device, precision: Precision = "fp32") -> Iterator[None]:
-    """Meanwhile a GPU multiplies float32 as such and adds in one order; a CPU does anyway.
+def exact_kernels(device: torch.device, allow_tf32: bool = False) -> Iterator[None]:
+    """Let a GPU multiply float32 exactly and add in one order; restore its settings afterwards.
 
-    What the process had set comes back afterwards. A kernel that has no such form runs as it is and
-    PyTorch warns of it, unless the process has PyTorch refuse it.
+    A kernel without a deterministic form runs as it is, with a warning of PyTorch's, unless the
+    process makes PyTorch refuse it. On a CPU nothing changes.
 
     Args:
         device: where the work is done.
-        precision: "tf32" lets it round factors; half precision is no matter of these settings.
+        allow_tf32: let it round factors to TF32.
     """
     if device.type != "cuda":
         yield
@@ -35,7 +33,6 @@ def exact_kernels(device: torch.device, precision: Precision = "fp32") -> Iterat
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
-    rounds = precision == "tf32"
     deterministic = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic
@@ -43,10 +40,10 @@ def exact_kernels(device: torch.device, precision: Precision = "fp32") -> Iterat
     matmul = torch.get_float32_matmul_precision()
     torch.use_deterministic_algorithms(True, warn_only=warns or not deterministic)
     memory.fill_uninitialized_memory = False  # nothing here reads such memory
-    torch.set_float32_matmul_precision("high" if rounds else "highest")
+    torch.set_float32_matmul_precision("high" if allow_tf32 else "highest")
     try:
         with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=rounds
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32
         ):
             yield
     finally:

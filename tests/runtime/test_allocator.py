@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from creditline import allocator
+from creditline.runtime import allocator
 
 PROGRAM = """
 import ctypes
 from pathlib import Path
-from creditline.allocator import freed_memory_kept
+from creditline.runtime.allocator import keep_freed_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
@@ -30,8 +30,8 @@ def use():
         libc.free(block)
 
 start = resident()
-with freed_memory_kept():
-    with freed_memory_kept():
+with keep_freed_memory():
+    with keep_freed_memory():
         use()
     inside = resident() - start
 print(inside, resident() - start)
@@ -49,7 +49,7 @@ def _grown(**environment: str) -> list[int]:
 
 
 @NEEDS_GLIBC
-def test_what_is_freed_is_kept_for_as_long():
+def test_freed_memory_stays_with_the_process_for_as_long():
     inside, after = _grown()
     assert inside > 300
     assert after < 40
@@ -62,5 +62,5 @@ def test_settings_of_the_environment_stand():
 
 
 def test_an_error_passes_through():
-    with pytest.raises(ZeroDivisionError), allocator.freed_memory_kept():
+    with pytest.raises(ZeroDivisionError), allocator.keep_freed_memory():
         _ = 1 / 0
