@@ -5,6 +5,7 @@
 #   make check   lint, types, import contract and the quick tests, in 90 seconds
 #   make test    the same with the tests that train models, in 8 minutes
 #   make test-all  every test, the longest included
+#   make docs    build the documentation site into site/
 #   make bench   what extraction costs, next to a training step
 #   make profile where the time of an index goes, stage by stage
 #   make bench-peers   the same work by other libraries, in environments of their own
@@ -20,7 +21,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: help demo openmoji static check test test-all bench profile bench-peers models-table bench-scale format clean
+.PHONY: help demo openmoji static check test test-all docs bench profile bench-peers models-table bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -69,6 +70,9 @@ test: static  ## static checks and tests (8 minutes on 2 cores)
 test-all: static  ## static checks and every test
 	$(PYTEST)
 
+docs: $(VENV)/.dev  ## the documentation site, in site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (30 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench
 
@@ -78,7 +82,7 @@ profile: $(VENV)/.demo  ## where the time of an index goes (CIFAR2=FOLDER: of ci
 bench-peers: $(VENV)/.installed  ## the same work by traker and dattri (a few minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench_peers
 
-models-table: $(VENV)/.dev  ## every class of models on small instances, as in docs/models.md
+models-table: $(VENV)/.dev  ## every class of models on small instances, as in docs/results/models.md
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python -m tools.models_table
 
 bench-scale: $(VENV)/.demo  ## solver, search and a million rows: time and memory (30 GB of disk in runs/)
@@ -89,4 +93,4 @@ format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff format src tests tools examples
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .venv-traker .venv-dattri .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-traker .venv-dattri .pytest_cache .mypy_cache .ruff_cache site

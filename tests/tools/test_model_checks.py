@@ -1,4 +1,4 @@
-"""Every class of models does what the table in docs/models.md says."""
+"""Every class of models does what the table in docs/results/models.md says."""
 
 from __future__ import annotations
 

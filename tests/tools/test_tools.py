@@ -19,7 +19,8 @@ def test_it_is_a_module(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["Makefile", "README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+    "name",
+    ["Makefile", "README.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))],
 )
 def test_commands(name):
     text = (ROOT / name).read_text("utf-8")
