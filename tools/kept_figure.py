@@ -1,6 +1,6 @@
 """Draw what the largest scores foretell and what the rest, from results of `creditline benchmark`.
 
-    python tools/kept_figure.py runs/benchmark-icons runs/benchmark-cifar2-small --out docs/assets/kept.png
+    python tools/kept_figure.py ICONS_FOLDER CIFAR2_FOLDER --out docs/assets/kept.png
 
 The folders are those of `creditline benchmark NAME --kept`. Upper row: LDS of the part above the
 split (solid) and of the rest (dashed). Lower row: would fresh noise predict the same of the rest?
