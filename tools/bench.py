@@ -31,9 +31,9 @@ from creditline.diffusion.config import UNetConfig
 from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.load import load_model
 from creditline.diffusion.process import DiscreteProcess
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 from creditline.runtime.allocator import keep_freed_memory
 from creditline.runtime.determinism import exact_kernels
@@ -111,8 +111,8 @@ def _measure(
     for projection, engine, precision in (ENGINES[name] for name in args.engines):
         settings = {"timesteps": t, "projection": projection, "engine": engine}
         spec = override(FeatureSpec(), {**settings, "precision": precision, "dim": args.dim})
-        source = GradientSource([denoiser], spec)
-        work.append(lambda s=source: s.extract(images, range(n), parts="halves"))  # type: ignore[misc]
+        source = GradientExtractor([denoiser], spec)
+        work.append(lambda s=source: s.extract(images, range(n), reduction="halves"))  # type: ignore[misc]
     work.append(work[0])
     for name in _others(args):
         other = copy(denoiser)
@@ -151,7 +151,7 @@ def _scores(device: str) -> None:
         scores, spent = [], []
         for precision in ("fp32", "bf16"):
             method = override(methods.get(name)(), {"timesteps": 10, "precision": precision})
-            source = GradientSource([model], method.features, method.query_plan)
+            source = GradientExtractor([model], method.features, method.query_plan)
             source.check(train)
             rows = source.extract(train, range(TRAIN))
             again = partial(source.extract, train, range(TRAIN))

@@ -29,9 +29,9 @@ from tools.bench import NETWORKS, plain_step
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand, join
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 from creditline.settings import override
 
@@ -60,10 +60,10 @@ def main() -> None:
     images = ImageSet.from_images(pixels)
     theirs, count = images.subset(range(args.images)), args.images * args.timesteps
     spec = override(FeatureSpec(), {"timesteps": args.timesteps, "dim": args.dim})
-    source = GradientSource([denoiser], spec)
-    mine = source.extract(theirs, range(args.images), parts="timesteps").reshape(count, -1)
+    source = GradientExtractor([denoiser], spec)
+    mine = source.extract(theirs, range(args.images), reduction="timesteps").reshape(count, -1)
     plain = plain_step(denoiser, images, args.timesteps)
-    ours = partial(source.extract, images, range(len(images)), parts="timesteps")
+    ours = partial(source.extract, images, range(len(images)), reduction="timesteps")
     full = len(images) * args.timesteps
     work: dict[str, Callable[[], float]] = {
         "forward + backward": lambda: _seconds(plain) / full,

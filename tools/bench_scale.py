@@ -32,7 +32,7 @@ from tools.synthetic import ImageFiles, Synthetic
 import creditline as cl
 from creditline.curvature.spectrum import Spectrum
 from creditline.data.image_set import ImageSet
-from creditline.features import ArrayFeatures
+from creditline.features.table import ArrayFeatures
 from creditline.indexing import change
 from creditline.indexing.build import build
 from creditline.indexing.index import Index
@@ -293,7 +293,7 @@ def _index(folder: Path, n: int, source: Synthetic, denoiser: Any = None) -> Ind
             "kind": "gradients",
             "models": 1,
             "dim": source.dim,
-            "halves": source.halves,
+            "halves": source.has_halves,
             "shard_rows": SHARD,
         },
     }

@@ -25,7 +25,7 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import GenerateConfig, TrainConfig, UNetConfig
 from creditline.diffusion.generation import generate
 from creditline.diffusion.train import train
-from creditline.gradients.source import GradientSource
+from creditline.features.gradients import GradientExtractor
 from creditline.settings import override
 
 FEATURES: tuple[dict[str, Any], ...] = (
@@ -82,9 +82,9 @@ def _found(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of images, and scores of queries by TRAK."""
     method = override(methods.get("trak")(), settings)
-    source = GradientSource([cl.load_model(path, device=device)], method.features)
+    source = GradientExtractor([cl.load_model(path, device=device)], method.features)
     source.check(images)
-    rows = source.extract(images, range(len(images)), parts="halves")
+    rows = source.extract(images, range(len(images)), reduction="halves")
     asked = source.extract(queries, range(len(queries)), "query")
     return rows, method.fit(rows[:, 0, 0]).attribute(asked[:, 0, 0])
 

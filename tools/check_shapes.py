@@ -17,8 +17,8 @@ from tests.tiny_pipelines import MODERATE, pictures
 from tools.model_checks import CASES, Case
 
 from creditline.doctor.estimate import estimate
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.plan import NoisePlan
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 MAKERS = ("sd", "sdxl", "dit", "sd3")
@@ -29,12 +29,12 @@ def found(case: Case, folder: Path) -> float:
     """CPU seconds per evaluation, the median of some rounds after a first one."""
     model = case.load(folder, True, MODERATE, RANK)
     images = pictures(IMAGES, model.image_shape[1])
-    source = GradientSource([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
+    source = GradientExtractor([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
     seconds = []
-    with source.keeping(folder / "encoded"):
+    with source.caching(folder / "encoded"):
         for _ in range(1 + ROUNDS):
             start = time.process_time()
-            source.extract(images, range(IMAGES), parts="halves")
+            source.extract(images, range(IMAGES), reduction="halves")
             seconds.append(time.process_time() - start)
     return statistics.median(seconds[1:]) / (IMAGES * T)
 

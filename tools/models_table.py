@@ -22,9 +22,9 @@ from tools.bench import plain_step
 from tools.clock import seconds
 from tools.model_checks import CASES, Case, examine
 
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.parameters import differentiable
 from creditline.gradients.plan import NoisePlan
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 T = 10
@@ -50,11 +50,11 @@ def cost(
     """
     model = case.load(folder, lora, MODERATE, RANK, device)
     images = pictures(n, model.image_shape[1])
-    source = GradientSource([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
+    source = GradientExtractor([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
     trained = differentiable(model.module, source.layers)
-    with source.keeping(folder / "encoded"), trained as layers:
+    with source.caching(folder / "encoded"), trained as layers:
         plain = plain_step(model, images, T, [p for layer in layers for p in layer])
-        features = partial(source.extract, images, range(n), parts="halves")
+        features = partial(source.extract, images, range(n), reduction="halves")
         found: tuple[list[float], list[float]] = ([], [])
         for i in range(rounds + 1):
             for work, kept in zip((plain, features), found, strict=True):

@@ -24,7 +24,8 @@ import torch
 import creditline
 from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
-from creditline.gradients import hooks, source, taps
+from creditline.features import gradients
+from creditline.gradients import hooks, taps
 from creditline.gradients.columns import PatchSketch
 from creditline.gradients.engine import Engine
 from creditline.gradients.projection.count_sketch import SketchAccumulator
@@ -35,8 +36,8 @@ ONCE = "once per index: load, size passes, compare with autograd, draw direction
 CONTRACTED = "output gradients contracted"
 WITH_WEIGHTS = (taps.LinearGradient, taps.ConvGradient, taps.EmbeddingGradient)
 STAGES: list[tuple[Any, str, str]] = [
-    (source.GradientSource, "extract", "encode, put together"),
-    (source, "expand", "draw noise"),
+    (gradients.GradientExtractor, "extract", "encode, put together"),
+    (gradients, "expand", "draw noise"),
     (Engine, "values", MODEL[0]),
     (torch.autograd, "grad", MODEL[1]),
     *((tap, "keep", "inputs projected") for tap in WITH_WEIGHTS),
@@ -81,7 +82,7 @@ class Clock:
 def watched(clock: Clock) -> Iterator[None]:
     """All stages on the clock."""
     with ExitStack() as stack:
-        for owner, name, stage in [*STAGES, (source.GradientSource, "check", ONCE)]:
+        for owner, name, stage in [*STAGES, (gradients.GradientExtractor, "check", ONCE)]:
             original = getattr(owner, name)
             stack.enter_context(patch.object(owner, name, _on(clock, stage, original)))
         yield

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from creditline.data.image_set import fingerprint
 from creditline.data.spec import ImageSpec
+from creditline.features.extractor import FeatureExtractor
 from creditline.fingerprint import of_bytes
 from creditline.settings import to_dict
 
@@ -34,14 +35,13 @@ class ImageFiles:
         return Image.new("RGB", (4, 4), "gray")
 
 
-class Synthetic:
-    """A source of features that are drawn, keyed by position; the same for any shards."""
+class Synthetic(FeatureExtractor):
+    """Random features keyed by position, the same for any shards."""
 
-    models, parts = 1, "whole"
+    kind: ClassVar = "gradients"
 
     def __init__(self, dim: int, halves: bool = False) -> None:
-        self.dim, self.halves = dim, halves
-        self.parts = "halves" if halves else "whole"
+        self.dim, self.has_halves = dim, halves
         rng = np.random.default_rng(0)
         self.common = rng.standard_normal(dim, np.float32)
         self.centers = rng.standard_normal((1000, dim), np.float32)
@@ -55,10 +55,10 @@ class Synthetic:
         indices: range,
         role: str = "train",
         trajectories: Any = None,
-        parts: str = "whole",
+        reduction: str = "mean",
     ) -> np.ndarray:
         found = self.rows(images.start + indices.start, len(indices))
-        if not self.halves:
+        if not self.has_halves:
             return found[:, None, None]
         errors = self.rows(images.start + indices.start, len(indices), 1) - self.common
         return np.stack([found, 0.1 * errors], axis=1)[:, :, None]

@@ -10,7 +10,7 @@ from creditline.curvature.kernel import MEMORY, gram
 from creditline.curvature.ridge import Ridge
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import NumericsError, SettingsError
-from creditline.features import ArrayFeatures
+from creditline.features.table import ArrayFeatures
 
 
 def case(n: int, k: int, common: float = 0.0):

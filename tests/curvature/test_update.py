@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from creditline.curvature.spectrum import Spectrum
 from creditline.curvature.update import added, moved, removed
 from creditline.errors import SettingsError
-from creditline.features import ArrayFeatures
+from creditline.features.table import ArrayFeatures
 
 CASES = [(300, 20), (40, 90), (1500, 30)]
 

@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 import creditline as cl
 from creditline.doctor.estimate import OperationCounter, estimate
 from creditline.errors import SettingsError
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.memory import needs
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand
 from creditline.gradients.projection import Projection
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 SETTINGS = {"timesteps": 4, "dim": 64}
@@ -31,10 +31,10 @@ def test_operations_and_memory_are_those_of_real_weights(tmp_path, picture, rank
     model = cl.load_model(pipeline, lora=lora)
     plan = NoisePlan(timesteps=4)
     spec = FeatureSpec(plan=plan, projection=Projection(dim=64))
-    source = GradientSource([model], spec)
+    source = GradientExtractor([model], spec)
     probe = expand(model, model.encode(picture(model), [0]), plan, "train")[0]
     engine = source.engines[0]
-    source.fit(engine, probe)
+    source.size_passes(engine, probe)
     said = estimate(
         tmp_path / "sd",
         lora_rank=rank,

@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from creditline.errors import DataError, NumericsError, SettingsError
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.objective import Objective
@@ -16,7 +17,6 @@ from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import Trajectory, expand
 from creditline.gradients.projection import Projection
 from creditline.gradients.sides import TwoSidedProjection
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 PLAN = NoisePlan(timesteps=4, draws=2)
@@ -42,8 +42,8 @@ def engine(request):
     return make
 
 
-def gradient(engine, probe, parts="whole"):
-    return [layer[0].cpu() for layer in engine.gradients([probe], parts)]
+def gradient(engine, probe, reduction="mean"):
+    return [layer[0].cpu() for layer in engine.gradients([probe], reduction)]
 
 
 def by_hand(model, probe, objective: Objective, part=slice(None)) -> torch.Tensor:
@@ -106,7 +106,7 @@ def test_other_images_in_the_call_do_not_change_a_feature(tiny_model, tiny_image
     """To the last bit where each image has passes of its own, and to rounding where it has not."""
     tolerance = 0 if engine == "autograd" else 1e-5
     spec = FeatureSpec(plan=PLAN, projection=Projection(kind, dim=256), engine=engine)  # type: ignore[arg-type]
-    source = GradientSource([tiny_model], spec)
+    source = GradientExtractor([tiny_model], spec)
     together = source.extract(tiny_images, [0, 1, 2, 3])
     alone = np.concatenate([source.extract(tiny_images, [i]) for i in (0, 1, 2, 3)])
     reverse = source.extract(tiny_images, [3, 2, 1, 0])[::-1]
@@ -117,14 +117,14 @@ def test_other_images_in_the_call_do_not_change_a_feature(tiny_model, tiny_image
 
 def test_gradients_of_timesteps_average_to_the_whole(tiny_model, tiny_images, engine):
     probe = probes(tiny_model, tiny_images)[0]
-    apart = flat(gradient(engine(tiny_model), probe, parts="timesteps"))
+    apart = flat(gradient(engine(tiny_model), probe, reduction="timesteps"))
     assert apart.shape[0] == PLAN.timesteps
     assert_near(apart.mean(0, keepdim=True), flat(gradient(engine(tiny_model), probe)))
 
 
 def test_unit_timesteps(tiny_model, tiny_images, engine):
     probe = probes(tiny_model, tiny_images)[0]
-    units = flat(gradient(engine(tiny_model, normalize="timestep"), probe, parts="timesteps"))
+    units = flat(gradient(engine(tiny_model, normalize="timestep"), probe, reduction="timesteps"))
     torch.testing.assert_close(
         units.norm(dim=1), torch.ones(PLAN.timesteps, dtype=torch.float64), rtol=1e-5, atol=0
     )
@@ -181,7 +181,7 @@ def test_trajectory_probe(tiny_model, tiny_images, engine):
     (probe,) = expand(tiny_model, batch, plan, "query", [run])
     assert probe.t.tolist() == [900, 900, 500, 500, 0, 0]
     assert not probe.x0.any()
-    found = gradient(engine(tiny_model), probe, parts="timesteps")
+    found = gradient(engine(tiny_model), probe, reduction="timesteps")
     assert found[0].shape[0] == 3
     with pytest.raises(DataError, match="sampling run"):
         expand(tiny_model, batch, plan, "query", [None])
@@ -199,7 +199,7 @@ def test_halves_share_no_noise_and_average_to_the_whole(
     assert 0 <= len(first) - len(second) <= 1
     if draws % 2 == 0:
         assert torch.equal(probe.t[first].unique(), probe.t[second].unique())
-    halves = flat(gradient(engine(tiny_model), probe, parts="halves"))
+    halves = flat(gradient(engine(tiny_model), probe, reduction="halves"))
     whole = flat(gradient(engine(tiny_model), probe))
     assert halves.shape == (2, whole.shape[1])
     sizes = torch.tensor([len(first), len(second)])[:, None]
@@ -232,11 +232,11 @@ def test_the_stated_error_is_that_of_fresh_noise(tiny_model, tiny_images, normal
         if normalize == "timestep":
             plan = NoisePlan("random", timesteps=8, noise_seed=seed)
         spec = FeatureSpec(plan=plan, projection=Projection("none"), normalize=normalize)
-        source = GradientSource([tiny_model], spec)
-        found.append(source.extract(tiny_images, range(3), parts="halves")[:, :, 0])
+        source = GradientExtractor([tiny_model], spec)
+        found.append(source.extract(tiny_images, range(3), reduction="halves")[:, :, 0])
     values = np.stack(found).astype(np.float64)
     spread = values[:, :, 0].var(axis=0, ddof=1).sum(-1)
     stated = (values[:, :, 1] ** 2).mean(0).sum(-1)
     assert_allclose(stated / spread, 1, atol=0.35)
-    exact = GradientSource([tiny_model], spec).extract(tiny_images, range(3))
+    exact = GradientExtractor([tiny_model], spec).extract(tiny_images, range(3))
     assert_allclose(values[-1, :, 0], exact[:, 0, 0], rtol=1e-3, atol=1e-5)

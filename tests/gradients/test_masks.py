@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from creditline.data.mask import Mask
 from creditline.errors import SettingsError
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.objective import Objective
@@ -16,7 +17,6 @@ from creditline.gradients.parameters import select
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import Trajectory, expand, join
 from creditline.gradients.projection import Projection
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 PLAN = NoisePlan(timesteps=3, draws=2)
@@ -31,7 +31,7 @@ def features(model, images, masks=None, indices=(0, 1, 2), plan=PLAN, **settings
     projection = Projection(dim=64)
     spec = FeatureSpec(objective=objective, plan=plan, projection=projection, **settings)
     every = None if masks is None else [*masks, *[None] * (len(images) - len(masks))]
-    return GradientSource([model], spec).extract(images.with_masks(every), indices)
+    return GradientExtractor([model], spec).extract(images.with_masks(every), indices)
 
 
 @pytest.mark.parametrize("engine", ["hooks", "autograd"])
@@ -109,7 +109,7 @@ def test_a_mask_along_a_sampling_run(tiny_model, tiny_images):
 
 def test_the_largest_element_has_no_parts(tiny_model, tiny_images):
     spec = FeatureSpec(objective=Objective("p-norm", p=float("inf")), plan=PLAN)
-    source = GradientSource([tiny_model], spec)
+    source = GradientExtractor([tiny_model], spec)
     source.check(tiny_images)
     with pytest.raises(SettingsError, match="is the largest of them"):
         source.check(tiny_images.with_masks([LEFT] * 12))

@@ -9,13 +9,13 @@ from numpy.testing import assert_allclose
 from tests.device import of_cpus
 
 from creditline.errors import SettingsError
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients import memory
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.memory import fitting
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.probe import expand
 from creditline.gradients.projection import Projection
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 KINDS = [("two-sided", "hooks"), ("count-sketch", "autograd")]
@@ -29,7 +29,7 @@ def source(model, kind=KINDS[0], **more):
         engine=engine,
         **more,
     )
-    return GradientSource([model], spec)
+    return GradientExtractor([model], spec)
 
 
 def probe(model, images):
@@ -92,7 +92,7 @@ def test_a_source_obeys_its_bound_before_the_first_gradient(tiny_model, tiny_ima
 
 
 def test_a_number_that_was_asked_for_is_taken(tiny_model, tiny_images, monkeypatch):
-    monkeypatch.setattr(memory, "fitting", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("creditline.features.gradients.fitting", lambda *_: pytest.fail("measured"))
     mine = source(tiny_model, batch_size=5, pass_memory="1kB")
     mine.check(tiny_images)
     assert mine.engines[0].microbatch == 5
@@ -125,7 +125,7 @@ def test_bad_settings(settings, word):
 
 def test_an_engine_of_several_models_is_measured_for_each(tiny_model, tiny_images):
     spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), pass_memory="3MB")
-    mine = GradientSource([tiny_model, tiny_model], spec)
+    mine = GradientExtractor([tiny_model, tiny_model], spec)
     mine.check(tiny_images)
     sizes = {engine.microbatch for engine in mine.engines}
     assert all(isinstance(engine, HookEngine) for engine in mine.engines)

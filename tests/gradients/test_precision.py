@@ -8,10 +8,10 @@ import torch
 
 from creditline.diffusion import precision as precisions
 from creditline.errors import NumericsError, SettingsError
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.objective import Objective
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.projection import Projection
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 
@@ -23,7 +23,7 @@ def features(model, images, precision, engine="hooks", objective="simple"):
         engine=engine,
         precision=precision,
     )
-    return GradientSource([model], spec).extract(images, range(4))[:, 0, 0]
+    return GradientExtractor([model], spec).extract(images, range(4))[:, 0, 0]
 
 
 def distance(a, b) -> float:
@@ -44,7 +44,7 @@ def test_features_are_those_of_float32_to_a_few_digits(
 def test_small_gradients_do_not_underflow(tiny_model, tiny_images, monkeypatch):
     def found(precision):
         spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), precision=precision)
-        source = GradientSource([tiny_model], spec)
+        source = GradientExtractor([tiny_model], spec)
         whole = source.engines[0].objective
         source.engines[0].objective = lambda *batch: 1e-5 * whole(*batch)
         return source.extract(tiny_images, range(2))[:, 0, 0]
@@ -64,7 +64,7 @@ def test_an_overflow_is_said(tiny_model, tiny_images):
 
 def test_verification_is_of_the_engine_and_not_of_the_rounding(tiny_model, tiny_images):
     spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), precision="bf16")
-    source = GradientSource([tiny_model], spec)
+    source = GradientExtractor([tiny_model], spec)
     source.check(tiny_images)
     assert source.engines[0].precision == "bf16"
 

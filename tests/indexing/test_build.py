@@ -14,7 +14,7 @@ import pytest
 
 import creditline as cl
 from creditline.errors import CreditlineError, IndexMismatchError, ModelError, NumericsError
-from creditline.gradients.source import GradientSource
+from creditline.features.gradients import GradientExtractor
 from creditline.indexing.store import Store
 
 
@@ -28,7 +28,7 @@ def test_number_of_workers_does_not_change_a_bit(build):
 
 def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
     whole = build("whole")
-    calls, extract = [], GradientSource.extract
+    calls, extract = [], GradientExtractor.extract
 
     def interrupted(self, *args, **kwargs):
         calls.append(1)
@@ -36,7 +36,7 @@ def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
             raise KeyboardInterrupt
         return extract(self, *args, **kwargs)
 
-    monkeypatch.setattr(GradientSource, "extract", interrupted)
+    monkeypatch.setattr(GradientExtractor, "extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build("part")
     assert len(calls) == 3
@@ -108,7 +108,9 @@ def test_sigkill_at_any_moment(tiny_folder, tiny_images, tmp_path, workers):
 
 def test_asking_again_for_a_finished_index_does_nothing(build, monkeypatch):
     first = build()
-    monkeypatch.setattr(GradientSource, "extract", lambda *a, **k: pytest.fail("no work expected"))
+    monkeypatch.setattr(
+        GradientExtractor, "extract", lambda *a, **k: pytest.fail("no work expected")
+    )
     assert same(first, build())
 
 
@@ -171,7 +173,7 @@ def test_a_feature_that_is_not_finite_names_the_image(build, tiny_model, monkeyp
         features[1] = np.inf
         return features
 
-    monkeypatch.setattr(GradientSource, "extract", broken)
+    monkeypatch.setattr(GradientExtractor, "extract", broken)
     with pytest.raises(NumericsError, match=r"00001\.png"):
         build()
 
@@ -185,7 +187,7 @@ def test_images_that_do_not_fit_are_refused_before_a_folder_is_made(build, tmp_p
 
 def test_stored_features_are_the_extracted_ones_to_half_precision(build, tiny_model, tiny_images):
     index = build()
-    source = GradientSource([tiny_model], index.method.features)
+    source = GradientExtractor([tiny_model], index.method.features)
     exact = source.extract(tiny_images, range(len(tiny_images)))[:, 0, 0]
     stored = index.features()
     error = np.linalg.norm(stored - exact, axis=1) / np.linalg.norm(exact, axis=1)

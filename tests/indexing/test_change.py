@@ -13,7 +13,7 @@ from tests.indexing.conftest import SETTINGS
 import creditline as cl
 from creditline.data.image_set import ImageSet
 from creditline.errors import DataError, IndexMismatchError, SettingsError
-from creditline.gradients.source import GradientSource
+from creditline.features.gradients import GradientExtractor
 from creditline.indexing import change, fitted
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest
@@ -130,7 +130,9 @@ def test_several_models_and_methods_without_centering(build, parts, tiny_images,
 
 def test_the_command_that_makes_all_of_it_finds_it_complete(build, parts, tiny_images, monkeypatch):
     build("grown", images=parts[0]).add(parts[1])
-    monkeypatch.setattr(GradientSource, "extract", lambda *a, **k: pytest.fail("no work expected"))
+    monkeypatch.setattr(
+        GradientExtractor, "extract", lambda *a, **k: pytest.fail("no work expected")
+    )
     assert build("grown").n == 12
     with pytest.raises(IndexMismatchError, match="n: 12 on disk, 8 asked for"):
         build("grown", images=parts[0])
@@ -141,7 +143,7 @@ def test_an_interrupted_addition_changes_nothing_and_continues(
 ):
     index, fresh = build("part", images=parts[0], shard_rows=1), build("whole", shard_rows=1)
     before = index.scores(tiny_images)
-    calls, extract = [], GradientSource.extract
+    calls, extract = [], GradientExtractor.extract
 
     def interrupted(self, images, indices, role="train", *args, **kwargs):
         if role == "train":
@@ -150,7 +152,7 @@ def test_an_interrupted_addition_changes_nothing_and_continues(
                 raise KeyboardInterrupt
         return extract(self, images, indices, role, *args, **kwargs)
 
-    monkeypatch.setattr(GradientSource, "extract", interrupted)
+    monkeypatch.setattr(GradientExtractor, "extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
         index.add(parts[1])
     assert np.array_equal(

@@ -16,14 +16,14 @@ import creditline as cl
 from creditline.curvature.ridge import Ridge
 from creditline.diffusion.generation import GenerateConfig
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
-from creditline.gradients.source import GradientSource
+from creditline.features.gradients import GradientExtractor
 from creditline.methods import METHODS, get
 
 
 def by_hand(index, model, images, method="trak"):
     """Textbook TRAK from stored training features and fresh query features."""
-    source = GradientSource([model], index.method.features, index.method.query_plan)
-    found = source.extract(images, range(len(images)), "query", parts="halves")
+    source = GradientExtractor([model], index.method.features, index.method.query_plan)
+    found = source.extract(images, range(len(images)), "query", reduction="halves")
     query = found[:, 0, 0].astype(np.float64)
     phi = index.features()
     a, b = phi - phi.mean(0), query - phi.mean(0)
@@ -122,8 +122,8 @@ def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_ima
     for name in ("gradient-dot", "gradient-cosine", "relative-if", "renormalized-if", "tracin"):
         scores = index.using(name).scores(tiny_images)
         method = get(name)().fit(index.features())
-        source = GradientSource([tiny_model], index.method.features, index.method.query_plan)
-        query = source.extract(tiny_images, range(12), "query", parts="halves")[:, 0]
+        source = GradientExtractor([tiny_model], index.method.features, index.method.query_plan)
+        query = source.extract(tiny_images, range(12), "query", reduction="halves")[:, 0]
         assert_allclose(scores, method.attribute(query), rtol=1e-7, atol=1e-12)
         assert index.trace(tiny_images.subset([1]), method=name).method.name == name
 

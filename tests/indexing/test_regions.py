@@ -13,7 +13,7 @@ from creditline.benchmarks import benchmark, shipped
 from creditline.data.image_set import ImageSet
 from creditline.data.mask import Mask
 from creditline.errors import DataError, IndexMismatchError, SettingsError
-from creditline.gradients.source import GradientSource
+from creditline.features.gradients import GradientExtractor
 
 LEFT, RIGHT = (0, 0, 0.5, 1), (0.5, 0, 1, 1)
 PAINTED = np.repeat([[255, 255, 0, 0]], 4, axis=0).astype(np.uint8)
@@ -101,7 +101,7 @@ def test_a_cosine_knows_no_lengths(build, tiny_images):
 )
 def test_wrong_regions_are_refused_before_any_work(build, tiny_images, region, said, monkeypatch):
     index = build()
-    monkeypatch.setattr(GradientSource, "extract", lambda *a, **k: pytest.fail("extracted"))
+    monkeypatch.setattr(GradientExtractor, "extract", lambda *a, **k: pytest.fail("extracted"))
     with pytest.raises(DataError, match=said):
         index.trace(tiny_images.subset([1, 2]), region=region)
 
@@ -116,7 +116,7 @@ def test_regions_are_given_once_and_to_pictures(build, tiny_images):
 
 def test_likeness_has_no_regions(tiny_images, tmp_path):
     index = cl.index(None, tiny_images, method="pixel-dot", out=tmp_path / "pixels")
-    with pytest.raises(DataError, match="Likeness of pixels knows no parts"):
+    with pytest.raises(DataError, match="Pixel similarity knows no parts"):
         index.trace(tiny_images.subset([1]), region=LEFT)
 
 
@@ -151,7 +151,7 @@ def test_masked_images_come_and_go(build, tiny_images):
 
 def test_an_interrupted_masked_index_continues_to_the_same_one(build, tiny_images, monkeypatch):
     masked = tiny_images.with_masks([Mask.from_box(LEFT, (8, 8))] * 12)
-    expected, extract, calls = build("whole", images=masked).digest(), GradientSource.extract, []
+    expected, extract, calls = build("whole", images=masked).digest(), GradientExtractor.extract, []
 
     def interrupted(self, *args, **kwargs):
         calls.append(1)
@@ -159,7 +159,7 @@ def test_an_interrupted_masked_index_continues_to_the_same_one(build, tiny_image
             raise KeyboardInterrupt
         return extract(self, *args, **kwargs)
 
-    monkeypatch.setattr(GradientSource, "extract", interrupted)
+    monkeypatch.setattr(GradientExtractor, "extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build("part", images=masked, workers=1)
     assert build("part", images=masked, workers=1).digest() == expected

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import CreditlineError
-from creditline.features import ArrayFeatures
+from creditline.features.table import ArrayFeatures
 from creditline.indexing import rows as module
 from creditline.indexing.rows import FactorCache, make
 from creditline.methods import METHODS, get

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
-from creditline.features import ArrayFeatures
+from creditline.features.table import ArrayFeatures
 from creditline.methods import METHODS, get
 from creditline.methods.base import RidgeMethod
 from creditline.settings import from_dict, to_dict

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
-from creditline.features import ArrayFeatures
+from creditline.features.table import ArrayFeatures
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods import METHODS, get

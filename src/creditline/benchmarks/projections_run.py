@@ -27,12 +27,12 @@ from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.whole import extract, project
+from creditline.features.gradients import GradientExtractor
 from creditline.files import write_file
 from creditline.fingerprint import of_json
 from creditline.gradients.parameters import select
 from creditline.gradients.projection import Projection, dimension
 from creditline.gradients.projection.base import projected_sizes
-from creditline.gradients.source import GradientSource
 from creditline.methods.base import RidgeMethod
 from creditline.runtime.threads import single_thread
 from creditline.settings import override, require, to_dict
@@ -116,7 +116,7 @@ class _IdentityProjector:
         plain = {"timesteps": timesteps, "projection": "none", "halves": False}
         method: Any = override(methods.get(name)(), plain)
         model = load_model(str(shipped.model), device=device)
-        source = GradientSource([model], method.features, method.query_plan)
+        source = GradientExtractor([model], method.features, method.query_plan)
         source.check(train)
         self.layers = source.layers
         self.method: RidgeMethod = method

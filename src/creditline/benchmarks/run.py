@@ -23,9 +23,9 @@ from creditline.evaluation.lds.compare import compare
 from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.folds import has_constant_images
 from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.features.gradients import GradientExtractor
 from creditline.files import write_file
 from creditline.fingerprint import of_json
-from creditline.gradients.source import GradientSource
 from creditline.indexing.index import Index
 from creditline.retraining.arrays import MIN_SUBSETS
 from creditline.settings import override, require, to_dict
@@ -224,7 +224,7 @@ def _index(
         workers=workers,
         device=device,
     )
-    source = GradientSource(models, method.features)
+    source = GradientExtractor(models, method.features)
     source.extract(images, range(1))  # the first one pays for what later ones find ready
     before = time.process_time()
     source.extract(images, range(TIMED))

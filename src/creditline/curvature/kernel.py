@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from creditline.features import CHUNK_BYTES, Features, centered
+from creditline.features.table import CHUNK_BYTES, FeatureTable, centered_chunks
 from creditline.settings import require
 from creditline.units import size
 
@@ -43,15 +43,15 @@ def require_memory(order: int, memory: int) -> None:
     )
 
 
-def covariance(features: Features, model: int, mean: np.ndarray) -> np.ndarray:
+def covariance(features: FeatureTable, model: int, mean: np.ndarray) -> np.ndarray:
     """`Phi^T Phi` of centered rows, shape `(k, k)`; only the lower triangle is meant."""
     kernel = np.zeros((features.dim, features.dim), order="F")
-    for _, rows in centered(features, model, mean):
+    for _, rows in centered_chunks(features, model, mean):
         kernel = with_products(kernel, rows, 1.0)
     return kernel
 
 
-def gram(features: Features, model: int, mean: np.ndarray, memory: int = MEMORY) -> np.ndarray:
+def gram(features: FeatureTable, model: int, mean: np.ndarray, memory: int = MEMORY) -> np.ndarray:
     """`Phi Phi^T` of centered rows, shape `(n, n)`; only the lower triangle is meant.
 
     The table is passed once for each block of rows that fits beside the kernel in `memory`.
@@ -59,19 +59,19 @@ def gram(features: Features, model: int, mean: np.ndarray, memory: int = MEMORY)
     n = features.n
     kernel = np.zeros((n, n), order="F")
     for first, block in gathered(features, model, mean, memory - 8 * n**2):
-        for start, rows in centered(features, model, mean):
+        for start, rows in centered_chunks(features, model, mean):
             if start + len(rows) > first:
                 kernel[start : start + len(rows), first : first + len(block)] = rows @ block.T
     return kernel
 
 
 def gathered(
-    features: Features, model: int, mean: np.ndarray, memory: int
+    features: FeatureTable, model: int, mean: np.ndarray, memory: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Centered rows in blocks of at most `memory` bytes, one chunk at least: `(start, rows)`."""
     held: list[np.ndarray] = []
     first = 0
-    for start, rows in centered(features, model, mean):
+    for start, rows in centered_chunks(features, model, mean):
         # As a list and once more as one array.
         if held and 2 * 8 * features.dim * (start + len(rows) - first) > memory:
             yield first, np.concatenate(held)

@@ -10,8 +10,7 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY, covariance, gram, require_memory
 from creditline.errors import NumericsError
-from creditline.features import Features, centered, dots
-from creditline.features import mean as feature_mean
+from creditline.features.table import FeatureTable, centered_chunks, inner_products, mean_feature
 
 Space = Literal["primal", "dual"]
 
@@ -40,7 +39,7 @@ class Spectrum:
     @classmethod
     def fit(
         cls,
-        features: Features,
+        features: FeatureTable,
         model: int,
         center: bool,
         space: Space | None = None,
@@ -62,7 +61,7 @@ class Spectrum:
         n, k = features.n, features.dim
         space = space or cheaper(n, k)
         require_memory(k if space == "primal" else n, memory)
-        mean = feature_mean(features, model) if center else np.zeros(k)
+        mean = mean_feature(features, model) if center else np.zeros(k)
         if space == "primal":
             return cls.of_kernel(covariance(features, model, mean), mean, space)
         return cls.of_kernel(gram(features, model, mean, memory), mean, space)
@@ -89,7 +88,7 @@ class Spectrum:
         return cls(space, np.maximum(values, 0.0), np.ascontiguousarray(vectors), mean)
 
     def scores(
-        self, features: Features, model: int, query: np.ndarray, damping: float
+        self, features: FeatureTable, model: int, query: np.ndarray, damping: float
     ) -> np.ndarray:
         """`phi_q^T (Phi^T Phi + damping I)^-1 phi_i` for every pair, centered if the fit was.
 
@@ -105,13 +104,13 @@ class Spectrum:
         query = query.astype(np.float64) - self.mean
         if self.space == "primal":
             weights = (query @ self.vectors) / (self.eigenvalues + damping)
-            return dots(features, model, weights @ self.vectors.T, self.mean)
-        inner = dots(features, model, query, self.mean)
+            return inner_products(features, model, weights @ self.vectors.T, self.mean)
+        inner = inner_products(features, model, query, self.mean)
         return ((inner @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
 
     def solved(
         self,
-        features: Features,
+        features: FeatureTable,
         model: int,
         damping: float,
         memory: int = MEMORY,
@@ -133,7 +132,7 @@ class Spectrum:
         """
         inverse = (self.vectors / (self.eigenvalues + damping)) @ self.vectors.T
         if self.space == "primal":
-            for start, rows in centered(features, model, self.mean):
+            for start, rows in centered_chunks(features, model, self.mean):
                 if start + len(rows) > first:
                     yield start, rows @ inverse
             return
@@ -141,11 +140,11 @@ class Spectrum:
         step = max(1, min(features.n, room // (8 * features.dim)))
         for low in range(first, features.n, step):
             solved = np.zeros((min(step, features.n - low), features.dim))
-            for start, rows in centered(features, model, self.mean):
+            for start, rows in centered_chunks(features, model, self.mean):
                 solved += inverse[low : low + step, start : start + len(rows)] @ rows
             yield low, solved
 
-    def energies(self, features: Features, model: int) -> Iterator[tuple[int, np.ndarray]]:
+    def energies(self, features: FeatureTable, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Squared coordinates of training features along the eigenvectors, chunk by chunk.
 
         Yields:
@@ -154,10 +153,12 @@ class Spectrum:
         if self.space == "dual":
             yield 0, self.vectors**2 * self.eigenvalues
             return
-        for start, rows in centered(features, model, self.mean):
+        for start, rows in centered_chunks(features, model, self.mean):
             yield start, (rows @ self.vectors) ** 2
 
-    def quadratic(self, features: Features, model: int, damping: float, power: int) -> np.ndarray:
+    def quadratic(
+        self, features: FeatureTable, model: int, damping: float, power: int
+    ) -> np.ndarray:
         """`phi_i^T (Phi^T Phi + damping I)^-power phi_i` of every training image, shape `(n,)`."""
         scale = (self.eigenvalues + damping) ** -power
         return np.concatenate([e @ scale for _, e in self.energies(features, model)])

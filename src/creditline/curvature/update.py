@@ -19,12 +19,12 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY, require_memory, with_products
 from creditline.curvature.spectrum import Spectrum, cheaper
-from creditline.features import Features, centered, some, take
+from creditline.features.table import FeatureTable, centered_chunks, take_chunks, take_rows
 
 
 def added(
     spectrum: Spectrum,
-    features: Features,
+    features: FeatureTable,
     model: int,
     n: int,
     center: bool,
@@ -50,26 +50,26 @@ def added(
     rows = np.arange(n, features.n)
     order = k if spectrum.space == "primal" else features.n
     require_memory(order, memory)
-    total = sum(part.sum(0) for part in some(features, model, rows))
+    total = sum(part.sum(0) for part in take_chunks(features, model, rows))
     shift = total / m - spectrum.mean if center else np.zeros(k)
     mean = spectrum.mean + m / features.n * shift
     if spectrum.space == "primal":
         kernel = _kernel(spectrum)
-        for part in some(features, model, rows):
+        for part in take_chunks(features, model, rows):
             kernel = with_products(kernel, part - spectrum.mean, 1.0)
         kernel = with_products(kernel, shift[None], -(m**2) / features.n)
         return Spectrum.of_kernel(kernel, mean, "primal")
     kernel = np.zeros((features.n, features.n), order="F")
     kernel[:n, :n] = _kernel(spectrum)
-    new = take(features, model, rows) - spectrum.mean
-    for start, old in centered(features, model, spectrum.mean):
+    new = take_rows(features, model, rows) - spectrum.mean
+    for start, old in centered_chunks(features, model, spectrum.mean):
         kernel[n:, start : start + len(old)] = new @ old.T
     return Spectrum.of_kernel(_centered(kernel) if center else kernel, mean, "dual")
 
 
 def removed(
     spectrum: Spectrum,
-    features: Features,
+    features: FeatureTable,
     model: int,
     rows: np.ndarray,
     center: bool,
@@ -94,12 +94,12 @@ def removed(
     if m >= n - m or cheaper(n - m, k) != spectrum.space:
         return None
     require_memory(k if spectrum.space == "primal" else n, memory)
-    total = sum(part.sum(0) for part in some(features, model, rows))
+    total = sum(part.sum(0) for part in take_chunks(features, model, rows))
     shift = total / m - spectrum.mean if center else np.zeros(k)
     mean = spectrum.mean - m / (n - m) * shift
     if spectrum.space == "primal":
         kernel = _kernel(spectrum)
-        for part in some(features, model, rows):
+        for part in take_chunks(features, model, rows):
             kernel = with_products(kernel, part - spectrum.mean, -1.0)
         kernel = with_products(kernel, shift[None], -(m**2) / (n - m))
         return Spectrum.of_kernel(kernel, mean, "primal")

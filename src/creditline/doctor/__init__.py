@@ -18,7 +18,7 @@ from creditline.doctor.gradients import check_gradients
 from creditline.doctor.network import check_calls, check_network
 from creditline.doctor.subject import DiagnosisSubject, random_images, untouched
 from creditline.errors import SettingsError
-from creditline.gradients.source import GradientSource
+from creditline.features.gradients import GradientExtractor
 from creditline.methods.base import Method
 from creditline.runtime.determinism import exact_kernels
 from creditline.settings import override, require
@@ -73,7 +73,7 @@ def diagnose(
         )
     recipe = override(recipe, settings)
     denoiser = load_model(model, device=device)
-    source = GradientSource([denoiser], recipe.features, recipe.query_plan)  # type: ignore[attr-defined]
+    source = GradientExtractor([denoiser], recipe.features, recipe.query_plan)  # type: ignore[attr-defined]
     findings: list[Finding] = []
     given = None
     if images is not None:
@@ -86,7 +86,7 @@ def diagnose(
         untouched(denoiser.module),
         exact_kernels(denoiser.device, source.spec.precision == "tf32"),
     ):
-        source.learn(chosen)
+        source.fit(chosen)
         subject = DiagnosisSubject.prepare(denoiser, source, chosen)
         findings += [check_calls(subject), *check_gradients(subject)]
         cost = None

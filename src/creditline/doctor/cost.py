@@ -17,9 +17,9 @@ from creditline.data.image_set import ImageSet
 from creditline.doctor.disk import disk_of, fits
 from creditline.doctor.findings import Cost, Finding
 from creditline.errors import ModelError
-from creditline.features import CHUNK_ROWS
-from creditline.gradients.learnt import looked_at
-from creditline.gradients.source import GradientSource
+from creditline.features.gradients import GradientExtractor
+from creditline.features.table import CHUNK_ROWS
+from creditline.gradients.projection.state import rows_to_fit
 from creditline.indexing.build import usual_rows
 from creditline.methods.base import Method, RidgeMethod
 from creditline.runtime.allocator import keep_freed_memory
@@ -37,7 +37,7 @@ Seconds = tuple[float, float]
 
 def measure(
     method: Method,
-    source: GradientSource,
+    source: GradientExtractor,
     images: ImageSet,
     n: int,
     workers: int,
@@ -135,14 +135,14 @@ def _mean(works: Sequence[Callable[[], object]]) -> Seconds:
     return float(cpu), float(wall)
 
 
-def _start_seconds(source: GradientSource, images: ImageSet, n: int) -> float:
+def _start_seconds(source: GradientExtractor, images: ImageSet, n: int) -> float:
     """Before the first image: weights hashed, something learnt perhaps, engines looked at."""
-    fresh = GradientSource(source.denoisers, source.spec, source.query_plan)
+    fresh = GradientExtractor(source.denoisers, source.spec, source.query_plan)
     learning = 0.0
-    if source.learns:
+    if source.needs_fit:
         count = source.spec.projection.learn_from
-        share = len(looked_at(n, count)) / len(looked_at(len(images), count))
-        learning = share * _timed(partial(fresh.learn, images))[0]
+        share = len(rows_to_fit(n, count)) / len(rows_to_fit(len(images), count))
+        learning = share * _timed(partial(fresh.fit, images))[0]
     hashing = _timed(lambda: [denoiser.fingerprint for denoiser in source.denoisers])[0]
 
     def check() -> None:
@@ -152,12 +152,12 @@ def _start_seconds(source: GradientSource, images: ImageSet, n: int) -> float:
     return learning + hashing + _timed(check)[0]
 
 
-def _image_seconds(source: GradientSource, images: ImageSet, rows: int) -> tuple[Seconds, float]:
+def _image_seconds(source: GradientExtractor, images: ImageSet, rows: int) -> tuple[Seconds, float]:
     """Seconds per image of shards of so many rows, and of CPU that the very first one adds.
 
     A shard is extracted in groups; the last one of it may be smaller.
     """
-    extract = partial(source.extract, parts=source.parts)
+    extract = partial(source.extract, reduction=source.reduction)
     group = min(source.batch(source.spec.plan.evaluations), rows)
     count, first = len(images), _timed(partial(extract, images, [0]))[0]
 
@@ -181,7 +181,7 @@ def _scan_seconds(dim: int) -> float:
     return min(_timed(lambda: rows.astype(np.float64) @ query)[1] for _ in range(2))
 
 
-def _fitting_seconds(method: Method, source: GradientSource, n: int, scan: float) -> float:
+def _fitting_seconds(method: Method, source: GradientExtractor, n: int, scan: float) -> float:
     """What the first trace does once, from small products and decompositions."""
     times = source.models * fits(source)
     reading = times * PASSES * scan

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from creditline.data.image_set import ImageSet
-from creditline.gradients.source import GradientSource
-from creditline.indexing.learnt import arrays_of
+from creditline.features.gradients import GradientExtractor
 from creditline.indexing.store import FACTS, TABLE, Store
 from creditline.indexing.thumbnail import compact
 from creditline.methods.base import Method, RidgeMethod
@@ -45,7 +44,7 @@ class DiskEstimate:
 
 
 def disk_of(
-    method: Method, source: GradientSource, images: ImageSet, n: int, shard_rows: int
+    method: Method, source: GradientExtractor, images: ImageSet, n: int, shard_rows: int
 ) -> DiskEstimate:
     """Reckon the disk that an index takes.
 
@@ -58,11 +57,11 @@ def disk_of(
     """
     rows = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).astype(np.int64))
     facts = float(np.mean([_row_bytes(images, int(i)) for i in rows]))
-    features = source.models * (1 + source.halves) * (2 * source.dim + NORM_BYTES)
+    features = source.models * (1 + source.has_halves) * (2 * source.dim + NORM_BYTES)
     shards = -(-n // shard_rows)
     file_bytes, seconds = _shard(source, images, min(shard_rows, n))
     table = n * (features + facts) + shards * (file_bytes + DECLARED_BYTES)
-    learnt = sum(HEADER_BYTES + array.nbytes for array in arrays_of(source.learnt).values())
+    learnt = sum(HEADER_BYTES + array.nbytes for array in source.state().values())
     return DiskEstimate(
         image_bytes=table / n,
         build_bytes=table + MANIFEST_BYTES + learnt,
@@ -71,31 +70,31 @@ def disk_of(
     )
 
 
-def fits(source: GradientSource) -> int:
+def fits(source: GradientExtractor) -> int:
     """How many times a method is fitted under each model: to the features, and to either half."""
-    return 1 + 2 * source.halves
+    return 1 + 2 * source.has_halves
 
 
-def _trace_bytes(method: Method, source: GradientSource, n: int) -> float:
+def _trace_bytes(method: Method, source: GradientExtractor, n: int) -> float:
     """What is kept in `fitted/`: see `indexing.fitted`."""
     each = source.models * fits(source)
     rows = each * n * (4 * source.dim + 8)
-    numbers = (1 + source.halves) * (HEADER_BYTES + 8 * n)  # self-influence, scale of errors
+    numbers = (1 + source.has_halves) * (HEADER_BYTES + 8 * n)  # self-influence, scale of errors
     if not isinstance(method, RidgeMethod):
         return rows + numbers
     s = min(n, source.dim)
     return rows + numbers + each * (8 * (s * s + s + source.dim) + 3 * HEADER_BYTES)
 
 
-def _shard(source: GradientSource, images: ImageSet, b: int) -> tuple[float, float]:
+def _shard(source: GradientExtractor, images: ImageSet, b: int) -> tuple[float, float]:
     """What a shard's file takes besides its rows, and seconds of CPU per row, from one of them."""
     chosen = images.subset([i % len(images) for i in range(b)])
-    shape = (b, 1 + source.halves, source.models, source.dim)
+    shape = (b, 1 + source.has_halves, source.models, source.dim)
     features = np.random.default_rng(0).standard_normal(shape, np.float32)
     bare = sum(_row_bytes(chosen, i) for i in range(b))
-    bare += b * source.models * (1 + source.halves) * (2 * source.dim + NORM_BYTES)
+    bare += b * source.models * (1 + source.has_halves) * (2 * source.dim + NORM_BYTES)
     with tempfile.TemporaryDirectory(prefix="creditline-") as folder:
-        store = Store(Path(folder), source.models, source.dim, source.halves)
+        store = Store(Path(folder), source.models, source.dim, source.has_halves)
         store.write_shard(0, chosen, range(b), features)  # the first one imports a library
         before = time.process_time()
         store.write_shard(1, chosen, range(b), features)

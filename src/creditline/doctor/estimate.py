@@ -18,10 +18,10 @@ from creditline.doctor.blueprint import MetaModel, draw_up
 from creditline.doctor.findings import lines
 from creditline.doctor.rate import MachineRate, measure_rate
 from creditline.errors import SettingsError
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.engine import Engine
 from creditline.gradients.memory import needs
 from creditline.gradients.probe import NoisedBatch
-from creditline.gradients.source import GradientSource
 from creditline.methods.base import GradientMethod, Method
 from creditline.settings import override, require
 from creditline.units import bytes_of, duration, size
@@ -178,7 +178,7 @@ def estimate(
         )
     drawn = draw_up(place, lora_rank, side, prompt_tokens)
     with drawn.mode:
-        source = GradientSource([drawn.denoiser], spec)
+        source = GradientExtractor([drawn.denoiser], spec)
         engine = source.engines[0]
         pass_bytes = needs(engine, drawn.probe(1))
         count = min(8, spec.plan.evaluations)
@@ -203,7 +203,7 @@ def estimate(
         pass_bytes=pass_bytes,
         evaluations=spec.plan.evaluations,
         dim=source.dim,
-        image_bytes=(1 + source.halves) * (2.0 * source.dim + NORM_BYTES),
+        image_bytes=(1 + source.has_halves) * (2.0 * source.dim + NORM_BYTES),
         rate=rate,
         measured=flops_per_second is None,
     )

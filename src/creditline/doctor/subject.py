@@ -14,9 +14,9 @@ from torch import nn
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import ModelError
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.engine import Engine
 from creditline.gradients.probe import NoisedBatch, expand
-from creditline.gradients.source import GradientSource
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DiagnosisSubject:
 
     denoiser: Denoiser
     reference: Denoiser
-    source: GradientSource
+    source: GradientExtractor
     engine: Engine
     images: ImageSet
     probes: list[NoisedBatch]
@@ -43,7 +43,7 @@ class DiagnosisSubject:
 
     @classmethod
     def prepare(
-        cls, denoiser: Denoiser, source: GradientSource, images: ImageSet
+        cls, denoiser: Denoiser, source: GradientExtractor, images: ImageSet
     ) -> DiagnosisSubject:
         """Copy the model and expand the images."""
         reference = copy.deepcopy(denoiser).to("cpu")
@@ -55,7 +55,7 @@ class DiagnosisSubject:
             [probe.to(one.device, one.dtype) for probe in expand(one, batch, plan, "train")]
             for one in (denoiser, reference)
         )
-        source.fit(engine, probes[0])  # passes as an index would make them
+        source.size_passes(engine, probes[0])  # passes as an index would make them
         return cls(denoiser, reference, source, engine, images, probes, exact)
 
 

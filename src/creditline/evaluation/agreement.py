@@ -18,10 +18,10 @@ from creditline.curvature.spectrum import Spectrum
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.evaluation.whole import extract, project
-from creditline.features import ArrayFeatures
+from creditline.features.gradients import GradientExtractor
+from creditline.features.table import ArrayFeatures
 from creditline.gradients.projection import Projection
 from creditline.gradients.projection.base import projected_sizes
-from creditline.gradients.source import GradientSource
 from creditline.indexing.store import normalize
 from creditline.methods.base import RidgeMethod
 from creditline.settings import override, require, setting
@@ -96,7 +96,7 @@ def agreement(
     for name in NAMES:
         plain = {"timesteps": settings.timesteps, "projection": "none"}
         method: Any = override(methods.get(name)(), plain)
-        source = GradientSource([denoiser], method.features)
+        source = GradientExtractor([denoiser], method.features)
         train = extract(source, chosen, range(n), "train", f"{name}: train")
         query = extract(source, chosen, range(n, n + m), "query", f"{name}: queries")
         rows += _projected(method, source, train, query, settings)
@@ -106,7 +106,7 @@ def agreement(
 
 def _projected(
     method: RidgeMethod,
-    source: GradientSource,
+    source: GradientExtractor,
     train: np.ndarray,
     query: np.ndarray,
     settings: AgreementConfig,
@@ -126,7 +126,7 @@ def _projected(
 
 
 def _exact(
-    method: RidgeMethod, source: GradientSource, train: np.ndarray, query: np.ndarray, dim: int
+    method: RidgeMethod, source: GradientExtractor, train: np.ndarray, query: np.ndarray, dim: int
 ) -> list[AgreementRow]:
     """Primal, dual and textbook on the same projected, stored features."""
     dim = min(dim, source.dim - 1)

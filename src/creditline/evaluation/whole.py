@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
-from creditline.gradients.learnt import ProjectionState, learn, looked_at
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.parameters import Layer
 from creditline.gradients.plan import Role
 from creditline.gradients.projection import Projection, build
-from creditline.gradients.source import GradientSource
+from creditline.gradients.projection.state import ProjectionState, rows_to_fit
 from creditline.runtime import Runtime
 
 ROWS = 16
 
 
 def extract(
-    source: GradientSource, images: ImageSet, indices: Sequence[int], role: Role, label: str
+    source: GradientExtractor, images: ImageSet, indices: Sequence[int], role: Role, label: str
 ) -> np.ndarray:
     """Features of one model, float32 of shape `(b, k)`; whole gradients if the source has them."""
     found = np.empty((len(indices), source.dim), dtype=np.float32)
@@ -66,8 +66,8 @@ def _learnt(
 ) -> ProjectionState | None:
     if not projection.learns:
         return None
-    rows = looked_at(len(train), projection.learn_from)
-    return learn(layers, projection.rank, (_split(layers, train[i]) for i in rows))
+    rows = rows_to_fit(len(train), projection.learn_from)
+    return ProjectionState.fit(layers, projection.rank, (_split(layers, train[i]) for i in rows))
 
 
 def _split(layers: Sequence[Layer], gradients: np.ndarray) -> list[Tensor]:

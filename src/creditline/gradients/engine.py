@@ -15,13 +15,11 @@ from creditline.diffusion.precision import SCALE, Precision, autocast, require_p
 from creditline.errors import NumericsError
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
+from creditline.gradients.plan import Reduction
 from creditline.gradients.probe import NoisedBatch
 from creditline.gradients.projection.base import GradientSink, Projector, StreamingProjector
 from creditline.gradients.sides import TwoSidedProjection
 from creditline.gradients.sums import GradientAccumulator
-
-Reduction = Literal["whole", "timesteps", "halves"]
-"""Whether an image has one gradient, one for each timestep, or one for each half of its noise."""
 
 OperationCount = tuple[NoisedBatch, Tensor]
 """Some evaluations of a probe, by position, whose mean gradient is wanted."""
@@ -63,12 +61,14 @@ class Engine(ABC):
         self.microbatch = microbatch
         self.precision: Precision = precision
 
-    def gradients(self, probes: Sequence[NoisedBatch], parts: Reduction = "whole") -> list[Tensor]:
+    def gradients(
+        self, probes: Sequence[NoisedBatch], reduction: Reduction = "mean"
+    ) -> list[Tensor]:
         """Gradients of some probes.
 
         Args:
             probes: `u = t * r` evaluations of an image each.
-            parts: what to keep apart. Halves are those of `NoisedBatch.halves`; where each
+            reduction: what to average. Halves are those of `NoisedBatch.halves`; where each
                 timestep is normalized, every other timestep.
 
         Returns:
@@ -78,7 +78,7 @@ class Engine(ABC):
             NumericsError: if a gradient is not finite, or is zero where it must be normalized.
             SettingsError: if halves are asked for and there is but one evaluation.
         """
-        work = [self._groups(probe, parts) for probe in probes]
+        work = [self._groups(probe, reduction) for probe in probes]
         pieces = [(p, g) for p, groups in zip(probes, work, strict=True) for g in groups]
         means = self.means(pieces)
         self._require_finite(pieces, means)
@@ -87,7 +87,7 @@ class Engine(ABC):
         found, start = [], 0
         for probe, groups in zip(probes, work, strict=True):
             units = [layer[start : start + len(groups)] for layer in means]
-            found.append(self._combined(units, probe, parts))
+            found.append(self._combined(units, probe, reduction))
             start += len(groups)
         return [torch.stack(layer) for layer in zip(*found, strict=True)]
 
@@ -115,7 +115,7 @@ class Engine(ABC):
         return SCALE[self.precision]
 
     def features(
-        self, probes: Sequence[NoisedBatch], parts: Reduction, projector: Projector
+        self, probes: Sequence[NoisedBatch], reduction: Reduction, projector: Projector
     ) -> Tensor:
         """`gradients`, projected, float32 of shape `(b, units, k)`.
 
@@ -123,17 +123,17 @@ class Engine(ABC):
         whole, none ever is.
 
         Args:
-            probes, parts: as for `gradients`.
+            probes, reduction: as for `gradients`.
             projector: of these layers, with the same sides.
 
         Raises:
             NumericsError, SettingsError: as `gradients`.
         """
         if self.normalize != "none" or not isinstance(projector, StreamingProjector):
-            gradients = self.gradients(probes, parts)
+            gradients = self.gradients(probes, reduction)
             projected = projector.project([layer.flatten(0, 1) for layer in gradients])
             return projected.unflatten(0, (len(probes), -1))
-        work = [(probe, group) for probe in probes for group in self._groups(probe, parts)]
+        work = [(probe, group) for probe in probes for group in self._groups(probe, reduction)]
         gathered = projector.gathering(self.layers, self._factors(work))
         self.gather(work, gathered)
         found = gathered.features()
@@ -158,12 +158,12 @@ class Engine(ABC):
     def gather(self, work: Sequence[OperationCount], gathering: GradientSink) -> None:
         """Hand over the gradients of summed objectives, pass by pass."""
 
-    def _groups(self, probe: NoisedBatch, parts: Reduction) -> list[Tensor]:
+    def _groups(self, probe: NoisedBatch, reduction: Reduction) -> list[Tensor]:
         """Evaluations of each gradient that has to be taken by itself."""
         u, r = len(probe.t), probe.draws
-        if parts == "timesteps" or self.normalize == "timestep":
+        if reduction == "timesteps" or self.normalize == "timestep":
             return [torch.arange(i, i + r) for i in range(0, u, r)]
-        return list(probe.halves()) if parts == "halves" else [torch.arange(u)]
+        return list(probe.halves()) if reduction == "halves" else [torch.arange(u)]
 
     def _factors(self, work: Sequence[OperationCount]) -> Tensor:
         """Of sums of gradients that make them means of the objective's."""
@@ -183,13 +183,15 @@ class Engine(ABC):
                     "overflows easily, fp16 before bf16; float32 is the safe choice."
                 )
 
-    def _combined(self, units: list[Tensor], probe: NoisedBatch, parts: Reduction) -> list[Tensor]:
+    def _combined(
+        self, units: list[Tensor], probe: NoisedBatch, reduction: Reduction
+    ) -> list[Tensor]:
         """What was asked for, of shape `(units, d_l)` per layer, of an image's gradients."""
         if self.normalize == "timestep":
             units = _unit_length(units, probe)
-            if parts == "halves":
+            if reduction == "halves":
                 return [torch.stack([x[::2].mean(0), x[1::2].mean(0)]) for x in units]
-            if parts == "whole":
+            if reduction == "mean":
                 return [x.mean(0, keepdim=True) for x in units]
         return units
 

@@ -17,6 +17,11 @@ from creditline.fingerprint import key64
 from creditline.settings import require, setting, validate_choices
 
 Role = Literal["train", "query"]
+"""Whether an image is a training image or a query image."""
+
+Reduction = Literal["mean", "timesteps", "halves"]
+"""What the evaluations of an image are averaged to: one gradient, one for each timestep, or one for
+each of two halves that share no noise."""
 
 
 @dataclass(frozen=True)

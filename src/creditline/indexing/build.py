@@ -7,18 +7,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import CreditlineError
-from creditline.gradients.engine import Reduction
-from creditline.gradients.plan import Role
-from creditline.gradients.probe import Trajectory
-from creditline.gradients.source import GradientSource
-from creditline.indexing.learnt import settle
+from creditline.features.extractor import FeatureExtractor
+from creditline.indexing.projection import fit_projection
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest, claim
 from creditline.runtime import Runtime
@@ -31,28 +26,6 @@ ROWS_ON_CPU, ROWS_ELSEWHERE = 32, 128
 """Images to a shard unless told otherwise."""
 MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # picture and facts, about
-
-
-class FeatureExtractor(Protocol):
-    """Where features come from: gradients, pixels or an encoder."""
-
-    dim: int
-    models: int
-    halves: bool
-    parts: Reduction
-
-    def check(self, images: ImageSet) -> None:
-        """Raise before long work if the images do not fit."""
-
-    def extract(
-        self,
-        images: ImageSet,
-        indices: Sequence[int],
-        role: Role = "train",
-        trajectories: Sequence[Trajectory | None] | None = None,
-        parts: Reduction = "whole",
-    ) -> np.ndarray:
-        """Features, float32 of shape `(b, units, C, k)`."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +74,16 @@ def build(
         CreditlineError: if `folder` exists and is no index, or the disk is full.
     """
     require(shard_rows >= 1, "shard_rows must be at least 1", shard_rows, "Try 32.")
-    with _keeping(source, encoded):
+    with _caching(source, encoded):
         source.check(images)
     manifest = Manifest("index", request, facts)
     if claim(manifest, folder, overwrite):
         return
-    settled = settle(folder, source, images)
+    notes = fit_projection(folder, source, images)
     masked = images.masks is not None
-    store = Store(folder, source.models, source.dim, source.halves, masked=masked)
+    store = Store(folder, source.models, source.dim, source.has_halves, masked=masked)
     shards = extract(store, source, images, workers, shard_rows, encoded=encoded)
-    facts = {**facts, **settled, "table_version": store.commit(shards)}
+    facts = {**facts, **notes, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)
     clear(store)
 
@@ -151,10 +124,10 @@ def extract(
     todo = [shard for shard in shards if shard.number not in finished]
     done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
     _require_space(store.folder, source, len(images) - done)
-    keeping = _keeping(source, encoded or store.folder / ENCODED)
+    caching = _caching(source, encoded or store.folder / ENCODED)
     try:
         bar = Runtime().progress("index", len(images), "image", done=done)
-        with keeping, keep_freed_memory(), bar:  # from shard to shard
+        with caching, keep_freed_memory(), bar:  # from shard to shard
             shared = (source, images, store, first)
             for shard, _ in Runtime(workers=workers).map(_extract_shard, shared, todo):
                 bar.advance(shard.stop - shard.start)
@@ -166,15 +139,13 @@ def extract(
     return len(shards)
 
 
-def _keeping(source: FeatureExtractor, folder: Path | None) -> AbstractContextManager[None]:
-    """Latents and text embeddings kept in a folder meanwhile, by a source that has them."""
-    if folder is None or not isinstance(source, GradientSource):
-        return nullcontext()
-    return source.keeping(folder)
+def _caching(source: FeatureExtractor, folder: Path | None) -> AbstractContextManager[None]:
+    """Keep latents and text embeddings in a folder meanwhile."""
+    return nullcontext() if folder is None else source.caching(folder)
 
 
 def _require_space(folder: Path, source: FeatureExtractor, images: int) -> None:
-    numbers = source.models * source.dim * (1 + source.halves)
+    numbers = source.models * source.dim * (1 + source.has_halves)
     needed = int(images * (numbers * 2 + BYTES_PER_IMAGE) * MARGIN)
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -187,5 +158,5 @@ def _require_space(folder: Path, source: FeatureExtractor, images: int) -> None:
 def _extract_shard(shared: tuple[FeatureExtractor, ImageSet, Store, int], shard: Shard) -> None:
     source, images, store, first = shared
     indices = range(shard.start, shard.stop)
-    features = source.extract(images, indices, parts=source.parts)
+    features = source.extract(images, indices, reduction=source.reduction)
     store.write_shard(shard.number, images, indices, features, first)

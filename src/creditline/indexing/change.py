@@ -26,7 +26,7 @@ from creditline.curvature.spectrum import Spectrum
 from creditline.curvature.update import added, moved, removed
 from creditline.data.image_set import ImageSet, duplicates
 from creditline.errors import DataError
-from creditline.features import Features
+from creditline.features.table import FeatureTable
 from creditline.indexing import spectra
 from creditline.indexing.build import FeatureExtractor, clear, extract
 from creditline.indexing.fitted import HALVES
@@ -37,7 +37,7 @@ from creditline.manifest import Manifest
 from creditline.methods.noise import HalfNoiseFeatures, halves
 from creditline.settings import require, to_dict
 
-Update = Callable[[Spectrum, Features, Features, int, bool], Spectrum | None]
+Update = Callable[[Spectrum, FeatureTable, FeatureTable, int, bool], Spectrum | None]
 """From a spectrum, the table before and after, the model and whether it is centered; None: fit."""
 
 
@@ -68,7 +68,7 @@ def add(state: IndexState, source: FeatureExtractor, images: ImageSet, workers: 
     count = extract(store, source, images, workers, rows, store.next_key())
 
     def update(
-        spectrum: Spectrum, _: Features, after: Features, model: int, center: bool
+        spectrum: Spectrum, _: FeatureTable, after: FeatureTable, model: int, center: bool
     ) -> Spectrum | None:
         return added(spectrum, after, model, n, center, state.memory)
 
@@ -101,7 +101,7 @@ def remove(state: IndexState, rows: Sequence[int] | np.ndarray, purge: bool = Fa
     )
 
     def update(
-        spectrum: Spectrum, before: Features, _: Features, model: int, center: bool
+        spectrum: Spectrum, before: FeatureTable, _: FeatureTable, model: int, center: bool
     ) -> Spectrum | None:
         return removed(spectrum, before, model, gone, center, state.memory)
 
@@ -227,8 +227,8 @@ def _save_updated(
     center: bool,
     part: str,
     found: Sequence[Spectrum],
-    before: Features,
-    after: Features,
+    before: FeatureTable,
+    after: FeatureTable,
     update: Update,
 ) -> None:
     changed = [update(spectrum, before, after, c, center) for c, spectrum in enumerate(found)]

@@ -8,8 +8,8 @@ from typing import Any
 
 from creditline.data.spec import ImageSpec
 from creditline.errors import DataError, SettingsError
-from creditline.gradients.engine import Reduction
-from creditline.indexing.build import FeatureExtractor
+from creditline.features.extractor import FeatureExtractor
+from creditline.gradients.plan import Reduction
 from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, gather
 from creditline.indexing.sources import load_source
 from creditline.manifest import Manifest
@@ -80,13 +80,14 @@ class Extractor:
 
     def extract(self, queries: Queries, method: Method) -> Iterator[FeatureBlock]:
         """Features, a few queries at a time."""
-        source, m, parts = self.source(method), len(queries.images), self._parts(queries, method)
+        source, reduction = self.source(method), self._reduction(queries, method)
+        m = len(queries.images)
         with Runtime().progress("trace", m, "picture") as bar:
             for start in range(0, m, QUERY_BATCH):
                 positions = range(start, min(start + QUERY_BATCH, m))
                 runs = [queries.trajectories[i] for i in positions]
-                found = source.extract(queries.images, positions, "query", runs, parts)
-                halved = parts == "halves"
+                found = source.extract(queries.images, positions, "query", runs, reduction)
+                halved = reduction == "halves"
                 values, errors = (found[:, :1], found[:, 1]) if halved else (found, None)
                 yield FeatureBlock(positions, values, errors, queries.shares(positions))
                 bar.advance(len(positions))
@@ -102,16 +103,16 @@ class Extractor:
             "timesteps kept": method.keeps_timesteps,
         }
 
-    def _parts(self, queries: Queries, method: Method) -> Reduction:
+    def _reduction(self, queries: Queries, method: Method) -> Reduction:
         if method.keeps_timesteps:
             return "timesteps"
         plan = method.query_plan
         if plan is None or not self.manifest.request["features"]["halves"]:
-            return "whole"
+            return "mean"
         runs = [len(run.timesteps) for run in queries.trajectories if run is not None]
         steps = min(runs, default=1) if plan.schedule == "trajectory" else plan.timesteps
         halvable = method.features.halvable(steps, plan.draws)  # type: ignore[attr-defined]
-        return "halves" if halvable else "whole"
+        return "halves" if halvable else "mean"
 
     def source(self, method: Method) -> FeatureExtractor:
         """The source, loaded once for each plan of queries."""

@@ -15,7 +15,7 @@ import numpy as np
 from creditline import fingerprint
 from creditline.curvature.kernel import MEMORY
 from creditline.curvature.spectrum import Spectrum
-from creditline.features import Features, take
+from creditline.features.table import FeatureTable, take_rows
 from creditline.files import write_file
 from creditline.indexing import nearest, rows, spectra
 from creditline.indexing.nearest import Nearest
@@ -39,7 +39,7 @@ class FitCache:
         memory: bytes that fitting may take.
     """
 
-    def __init__(self, folder: Path, features: Features, memory: int = MEMORY) -> None:
+    def __init__(self, folder: Path, features: FeatureTable, memory: int = MEMORY) -> None:
         self.folder, self.features, self.memory = folder, features, memory
         self._spectra: dict[tuple[bool, str], list[Spectrum]] = {}
         self._halves: tuple[HalfNoiseFeatures, HalfNoiseFeatures] | None = None
@@ -99,7 +99,7 @@ class FitCache:
         def sample() -> np.ndarray:
             table = self.features
             some = np.unique(np.linspace(0, table.n - 1, nearest.SAMPLE).astype(np.int64))
-            query = [take(table, c, some) for c in range(table.models)]
+            query = [take_rows(table, c, some) for c in range(table.models)]
             return method.query_sides(np.stack(query, axis=1))
 
         folder = self.folder / f"nearest-{key(method)}"
@@ -111,7 +111,7 @@ class FitCache:
         quick.rows_ = kept
         return quick
 
-    def _fit_on(self, method: Method, features: Features, part: str = "") -> Method:
+    def _fit_on(self, method: Method, features: FeatureTable, part: str = "") -> Method:
         if not isinstance(method, RidgeMethod):
             return method.fit(features)
         center = method.ridge.center

@@ -13,7 +13,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.errors import IndexMismatchError, SettingsError, difference
-from creditline.features import Features
+from creditline.features.table import FeatureTable
 from creditline.indexing import change
 from creditline.indexing.choice import chosen, require_features, require_searchable
 from creditline.indexing.extractor import QUERY_BATCH, Extractor
@@ -81,7 +81,7 @@ class Index:
         self.manifest, self.store, self.table = state.manifest, state.store, state.features
         self.models, self.dim = self.store.models, self.store.dim
         self.n, self.learning_rates = self.table.n, self.table.learning_rates
-        self.errors: Features | None = self.table.errors
+        self.errors: FeatureTable | None = self.table.errors
 
     def __len__(self) -> int:
         return self.n
@@ -90,7 +90,7 @@ class Index:
         return f"Index({str(self.path)!r}, {self.n:,} images, {self.method.title}, k={self.dim})"
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Stored features of one model, float64, chunk by chunk (see `Features`)."""
+        """Stored features of one model, float64, chunk by chunk (see `FeatureTable`)."""
         return self.table.chunks(model)
 
     def features(self, model: int = 0) -> np.ndarray:

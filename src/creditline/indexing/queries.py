@@ -64,7 +64,7 @@ class QueryFeatures:
     Attributes:
         queries: the pictures.
         values: float32 of shape `(m, units, C, k)`; units are 1, or t where timesteps are kept.
-        errors: float32 of shape `(m, C, k)`, see `GradientSource.extract`; None where the noise
+        errors: float32 of shape `(m, C, k)`, see `GradientExtractor.extract`; None where the noise
             has no halves.
         recipe: what decided them; an index refuses features made from another.
     """

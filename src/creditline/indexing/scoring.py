@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditline.features import Features
+from creditline.features.table import FeatureTable
 from creditline.indexing.fitted import FitCache
 from creditline.indexing.queries import FeatureBlock
 from creditline.methods.base import Method
@@ -32,7 +32,7 @@ class QueryScoring:
     """
 
     method: Method
-    table: Features
+    table: FeatureTable
     fitted: FitCache
     shape: ScoreTransform
 

@@ -13,15 +13,15 @@ from creditline.data.image_set import ImageSet, fingerprint
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import learning_rate, load_model
 from creditline.errors import IndexMismatchError, SettingsError
+from creditline.features.encoder import EncoderExtractor, load_encoder
+from creditline.features.extractor import FeatureExtractor
+from creditline.features.gradients import GradientExtractor
+from creditline.features.pixels import PixelExtractor
 from creditline.fingerprint import of_json
-from creditline.gradients.source import GradientSource
-from creditline.indexing.build import FeatureExtractor
-from creditline.indexing.learnt import restore
+from creditline.indexing.projection import load_projection
 from creditline.manifest import Manifest, circumstances
 from creditline.methods.base import Method
 from creditline.settings import from_dict, to_dict
-from creditline.similarity.encoder import EncoderSource, load_encoder
-from creditline.similarity.pixels import PixelSource
 
 
 def make_source(
@@ -46,16 +46,16 @@ def make_source(
         SettingsError: if a gradient method has no model.
     """
     if method.source == "pixels":
-        return PixelSource(shape)
+        return PixelExtractor(shape)
     if method.source == "encoder":
         given = encoder if encoder is not None else method.encoder  # type: ignore[attr-defined]
-        return EncoderSource(load_encoder(given, device), dim)
+        return EncoderExtractor(load_encoder(given, device), dim)
     if not models:
         raise SettingsError(
             f"{method.title} differentiates a model and none was given. "
             "Pass a model, or use a similarity method."
         )
-    return GradientSource(models, method.features, method.query_plan)  # type: ignore[attr-defined]
+    return GradientExtractor(models, method.features, method.query_plan)  # type: ignore[attr-defined]
 
 
 def request_of(
@@ -82,10 +82,10 @@ def request_of(
             {"fingerprint": m.fingerprint, "learning_rate": learning_rate(m.source)} for m in used
         ],
         "features": {
-            "kind": method.source,
+            "kind": source.kind,
             "models": source.models,
             "dim": source.dim,
-            "halves": source.halves,
+            "halves": source.has_halves,
             "shard_rows": shard_rows,
         },
     }
@@ -131,7 +131,7 @@ def facts_of(
         "skipped": [list(pair) for pair in images.skipped],
         "label_names": None if images.label_names is None else list(images.label_names),
         **({"prompt_template": images.prompt_template} if images.prompt_template else {}),
-        "parameters": source.parameters if isinstance(source, GradientSource) else 0,
+        "parameters": source.parameters,
         **circumstances(),
     }
 
@@ -208,5 +208,5 @@ def load_source(
         )
     features, shape = request["features"], request["images"]["shape"]
     source = make_source(method, models, tuple(shape), encoder, device, features["dim"])
-    restore(folder, source, manifest.facts.get("projection"))
+    load_projection(folder, source, manifest.facts.get("projection"))
     return source

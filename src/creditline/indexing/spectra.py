@@ -12,13 +12,13 @@ from safetensors.numpy import load_file, save_file
 from creditline.curvature.kernel import MEMORY
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import CreditlineError
-from creditline.features import Features
+from creditline.features.table import FeatureTable
 from creditline.files import write_file
 from creditline.runtime import Runtime
 
 
 def fitted(
-    folder: Path, features: Features, center: bool, part: str = "", memory: int = MEMORY
+    folder: Path, features: FeatureTable, center: bool, part: str = "", memory: int = MEMORY
 ) -> list[Spectrum]:
     """One spectrum per model, from `folder` when it is there, computed and stored otherwise.
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, NumericsError
-from creditline.features import Features, chunk_rows
+from creditline.features.table import FeatureTable, chunk_rows
 from creditline.files import write_file
 from creditline.indexing.thumbnail import as_png, compact
 
@@ -40,7 +40,7 @@ FACTS = ("id", "name", "contributor", "text", "label", "columns")
 def schema(models: int, dim: int, halves: bool, masked: bool = False) -> pa.Schema:
     """Columns of the table: a key, facts, a picture, and per model a unit feature and its norm.
 
-    With halves, the same of the feature's error (`GradientSource.extract`); with masks, their
+    With halves, the same of the feature's error (`GradientExtractor.extract`); with masks, their
     hashes. Features are stored in half precision after division by their norm, so that neither
     overflow nor underflow depends on the objective's scale.
     """
@@ -314,7 +314,7 @@ class Store:
 
 
 class StoredFeatures:
-    """Features of a store, or their errors, as a feature table (see `Features`).
+    """Features of a store, or their errors, as a feature table (see `FeatureTable`).
 
     Args:
         store: the index's table.
@@ -332,7 +332,7 @@ class StoredFeatures:
     ) -> None:
         self.store, self.n, self.kind = store, n, kind
         self.models, self.dim, self.learning_rates = store.models, store.dim, learning_rates
-        self.errors: Features | None = None
+        self.errors: FeatureTable | None = None
         if store.halves and kind == "feature":
             self.errors = StoredFeatures(store, n, learning_rates, "error")
 

@@ -18,7 +18,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.curvature.ridge import Ridge
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import SettingsError
-from creditline.features import ArrayFeatures, Features, per_model, take
+from creditline.features.table import ArrayFeatures, FeatureTable, per_model, take_rows
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods.noise import HalfNoiseFeatures, ScoreNoise, halves, relative_variance
@@ -65,12 +65,12 @@ class Method(ABC):
     source: ClassVar[SourceKind] = "gradients"
     cosine: ClassVar[bool] = False
 
-    features_: Features
+    features_: FeatureTable
     halves_: tuple[Self, ...]
     error_scale_: np.ndarray
     rows_: TrainFactors | None = None
 
-    def fit(self, train: Features | np.ndarray) -> Self:
+    def fit(self, train: FeatureTable | np.ndarray) -> Self:
         """Learn from training features.
 
         Args:
@@ -154,7 +154,7 @@ class Method(ABC):
 
         Args:
             query: as `attribute`.
-            errors: of the query features, in their shape; see `GradientSource.extract`.
+            errors: of the query features, in their shape; see `GradientExtractor.extract`.
 
         Raises:
             SettingsError: as `fit_halves`.
@@ -176,9 +176,9 @@ class Method(ABC):
         table = self._fitted()
         rows = np.unique(np.linspace(0, table.n - 1, SCALE_QUERIES).astype(np.int64))
         models = range(table.models)
-        query = np.stack([take(table, c, rows) for c in models], axis=1)
+        query = np.stack([take_rows(table, c, rows) for c in models], axis=1)
         halves = [half.features_ for half in self.halves_]
-        both = [np.stack([take(half, c, rows) for c in models], axis=1) for half in halves]
+        both = [np.stack([take_rows(half, c, rows) for c in models], axis=1) for half in halves]
         _, from_query, from_train = self._noise_samples(query, (both[0] - both[1]) / 2)
         return relative_variance(from_query + from_train, rows)
 
@@ -256,7 +256,7 @@ class Method(ABC):
             )
         return query
 
-    def _fitted(self) -> Features:
+    def _fitted(self) -> FeatureTable:
         if not hasattr(self, "features_"):
             raise SettingsError(f"{self.title} is not fitted. Call fit(train_features) first.")
         return self.features_
@@ -301,7 +301,9 @@ class RidgeMethod(GradientMethod):
 
     ridge: Ridge = field(default_factory=Ridge)
 
-    def fit(self, train: Features | np.ndarray, spectra: Sequence[Spectrum] | None = None) -> Self:
+    def fit(
+        self, train: FeatureTable | np.ndarray, spectra: Sequence[Spectrum] | None = None
+    ) -> Self:
         """Learn the kernel's spectrum; `spectra` takes one that was computed before."""
         super().fit(train)
         models = range(self.features_.models)

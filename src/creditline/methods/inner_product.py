@@ -9,7 +9,13 @@ from typing import ClassVar, Self
 import numpy as np
 
 from creditline.curvature.kernel import MEMORY
-from creditline.features import Features, centered, dots, mean, norms
+from creditline.features.table import (
+    FeatureTable,
+    centered_chunks,
+    feature_norms,
+    inner_products,
+    mean_feature,
+)
 from creditline.methods.base import Method
 
 
@@ -23,18 +29,18 @@ class InnerProduct(Method):
 
     center: ClassVar[bool] = False
 
-    def fit(self, train: Features | np.ndarray) -> Self:
+    def fit(self, train: FeatureTable | np.ndarray) -> Self:
         super().fit(train)
         table = self.features_
         models = range(table.models)
-        self.means_ = [mean(table, c) if self.center else None for c in models]
+        self.means_ = [mean_feature(table, c) if self.center else None for c in models]
         if self.cosine:
-            self.norms_ = [_positive(norms(table, c, self.means_[c])) for c in models]
+            self.norms_ = [_positive(feature_norms(table, c, self.means_[c])) for c in models]
         return self
 
     def model_scores(self, model: int, query: np.ndarray) -> np.ndarray:
         side = self._less_mean(model, query)
-        scores = dots(self._fitted(), model, side, self.means_[model])
+        scores = inner_products(self._fitted(), model, side, self.means_[model])
         if self.cosine:
             scores /= _positive(np.linalg.norm(side, axis=1))[:, None]
             scores /= self.norms_[model]
@@ -47,14 +53,18 @@ class InnerProduct(Method):
     def train_side(
         self, model: int, memory: int = MEMORY, first: int = 0
     ) -> Iterator[tuple[int, np.ndarray]]:
-        for start, rows in centered(self._fitted(), model, self.means_[model]):
+        for start, rows in centered_chunks(self._fitted(), model, self.means_[model]):
             if start + len(rows) > first:
                 part = slice(start, start + len(rows))
                 yield start, rows / (self.norms_[model][part, None] if self.cosine else 1.0)
 
     def model_self_scores(self, model: int) -> np.ndarray:
         table = self._fitted()
-        return np.ones(table.n) if self.cosine else norms(table, model, self.means_[model]) ** 2
+        return (
+            np.ones(table.n)
+            if self.cosine
+            else feature_norms(table, model, self.means_[model]) ** 2
+        )
 
     def _less_mean(self, model: int, query: np.ndarray) -> np.ndarray:
         middle = self.means_[model]

@@ -2,7 +2,7 @@
 
 A feature is a mean over timesteps and noises, so it has an error, and with it every score. Two
 halves of an image's noise that share nothing give one sample of that error
-(`GradientSource.extract`): `e` of a query, `f` of a training image. A sample of a score's own error
+(`FeatureExtractor.extract`): `e` of a query, `f` of a training image. A sample of a score's error
 is half the difference between what it would be with the error added and with it subtracted,
 
     from the query's noise      (s(q + e) - s(q - e)) / 2,              s fitted on Phi
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditline.features import Features, mean
+from creditline.features.table import FeatureTable, mean_feature
 
 
 class HalfNoiseFeatures:
@@ -39,9 +39,11 @@ class HalfNoiseFeatures:
         sign: 1 or -1.
     """
 
-    errors: Features | None = None
+    errors: FeatureTable | None = None
 
-    def __init__(self, features: Features, errors: Features, common: np.ndarray, sign: int) -> None:
+    def __init__(
+        self, features: FeatureTable, errors: FeatureTable, common: np.ndarray, sign: int
+    ) -> None:
         self.n, self.models, self.dim = features.n, features.models, features.dim
         self.learning_rates = features.learning_rates
         self.common = common
@@ -55,14 +57,16 @@ class HalfNoiseFeatures:
             yield start, rows + self.sign * (errors - self.common[model])
 
 
-def halves(features: Features, errors: Features) -> tuple[HalfNoiseFeatures, HalfNoiseFeatures]:
+def halves(
+    features: FeatureTable, errors: FeatureTable
+) -> tuple[HalfNoiseFeatures, HalfNoiseFeatures]:
     """A table as either half of its noise alone gives it.
 
     Args:
         features: a table.
         errors: of its features.
     """
-    common = np.stack([mean(errors, c) for c in range(errors.models)])
+    common = np.stack([mean_feature(errors, c) for c in range(errors.models)])
     first, second = (HalfNoiseFeatures(features, errors, common, sign) for sign in (1, -1))
     return first, second
 

@@ -8,10 +8,10 @@ import torch
 
 from creditline.errors import SettingsError
 from creditline.fingerprint import key64
-from creditline.gradients.learnt import learn
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection import Projection, build
 from creditline.gradients.projection.base import PROJECTIONS, lay_out
+from creditline.gradients.projection.state import ProjectionState
 
 LAYERS = (
     Layer("a", ("a.weight",), ((20, 35),)),
@@ -31,7 +31,9 @@ def make(kind: str, k: int = 128, seed: int = 0, layout: str = "layers"):
     """A projector of whole gradients."""
     generator = torch.Generator().manual_seed(1)
     sample = [split(torch.randn(D, generator=generator)) for _ in range(20)]
-    projector = build(Projection(kind, k, seed, layout, rank=8), LAYERS, learn(LAYERS, 8, sample))
+    projector = build(
+        Projection(kind, k, seed, layout, rank=8), LAYERS, ProjectionState.fit(LAYERS, 8, sample)
+    )
 
     def project(rows: torch.Tensor) -> torch.Tensor:
         layers, sides = split(rows), projector.sides
@@ -164,7 +166,7 @@ def test_by_variance_layers_are_as_exact_as_a_joint_sketch():
     generator = torch.Generator().manual_seed(0)
     scale = torch.cat([torch.full((x.size,), s) for x, s in zip(LAYERS, (1, 9, 3, 0.1))])  # noqa: B905
     rows = torch.randn(40, D, generator=generator) * scale
-    learnt, true = learn(LAYERS, 8, [split(row) for row in rows]), rows @ rows.T
+    learnt, true = ProjectionState.fit(LAYERS, 8, [split(row) for row in rows]), rows @ rows.T
 
     def error(**settings) -> float:
         found = []

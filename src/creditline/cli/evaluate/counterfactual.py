@@ -88,7 +88,7 @@ def command(
     from creditline import api
     from creditline.diffusion.load import load_model
     from creditline.evaluation.counterfactual.training_config import read_training_config
-    from creditline.similarity.encoder import load_encoder
+    from creditline.features.encoder import load_encoder
 
     pictures = images.load(data)
     config, start = read_training_config(run, pictures, base)

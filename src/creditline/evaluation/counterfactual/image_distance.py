@@ -79,9 +79,9 @@ def ssim(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 def cosine(before: np.ndarray, after: np.ndarray, encoder: Any) -> np.ndarray:
     """Cosine of an encoder's embeddings of uint8 pictures `(b, H, W, 3)`; 0 where one is zero."""
-    from creditline.similarity.encoder import EncoderSource
+    from creditline.features.encoder import EncoderExtractor
 
-    source = EncoderSource(encoder)
+    source = EncoderExtractor(encoder)
     x, y = (_embedded(source, pictures) for pictures in (before, after))
     lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     products = np.einsum("bk,bk->b", x, y)

@@ -19,8 +19,8 @@ from creditline.settings import require
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from creditline.gradients.learnt import ProjectionState
     from creditline.gradients.parameters import Layer
+    from creditline.gradients.projection.state import ProjectionState
 
 __all__ = ["Block", "Projection", "Projector", "build", "dimension"]
 
@@ -65,7 +65,7 @@ def build(
         learnt is not None or not settings.learns,
         "This projection depends on the training images, from which nothing was learnt",
         settings.projection,
-        "Learn from them first (GradientSource.learn).",
+        "Learn from them first (GradientExtractor.learn).",
     )
     blocks = lay_out(settings, layers, None if learnt is None else learnt.variances)
     seed = settings.projection_seed

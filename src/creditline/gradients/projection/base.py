@@ -263,7 +263,7 @@ def _weights(
             variances is not None,
             "Dimensions by variance are laid out by variances that were learnt",
             variances,
-            "Learn from training images first (GradientSource.learn).",
+            "Learn from training images first (GradientExtractor.learn).",
         )
         return [] if variances is None else [float(v) for v in variances]
     sizes = [layer.size for layer in layers]

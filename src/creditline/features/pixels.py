@@ -3,43 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from creditline.data.image_set import ImageSet
-from creditline.gradients.engine import Reduction
-from creditline.gradients.plan import Role
-from creditline.gradients.probe import Trajectory
+from creditline.features.extractor import FeatureExtractor
+from creditline.gradients.plan import Reduction, Role
 from creditline.settings import require
 
+if TYPE_CHECKING:
+    from creditline.gradients.probe import Trajectory
 
-class PixelSource:
+
+class PixelExtractor(FeatureExtractor):
     """Pixels in [-1, 1], flattened.
 
     Args:
         shape: `(C, H, W)` of every image.
-
-    Attributes:
-        dim: `C * H * W`.
-        models: always 1.
     """
 
-    models = 1
-    halves = False
-    parts: Reduction = "whole"
+    kind: ClassVar = "pixels"
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
         self.dim = int(np.prod(shape))
 
     def check(self, images: ImageSet) -> None:
-        """Raise if the images have another shape than those indexed."""
-        images.require_whole("Likeness of pixels")
+        """Raise if the images have another shape than the indexed ones, or masks.
+
+        Raises:
+            SettingsError: on another shape.
+            DataError: on masks.
+        """
+        images.require_whole("Pixel similarity")
         require(
             images.shape == self.shape,
             f"Pixel similarity needs images of shape {self.shape}",
             images.shape,
-            "Prepare both sides with the same size and crop.",
+            "Prepare query images and training images with the same size and crop.",
         )
 
     def extract(
@@ -48,7 +50,7 @@ class PixelSource:
         indices: Sequence[int],
         role: Role = "train",
         trajectories: Sequence[Trajectory | None] | None = None,
-        parts: Reduction = "whole",
+        reduction: Reduction = "mean",
     ) -> np.ndarray:
-        """Features of shape `(b, 1, 1, k)`, float32."""
+        """Return pixels, float32 of shape `(b, 1, 1, k)`."""
         return images.pixels(indices).numpy().reshape(len(indices), 1, 1, self.dim)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from creditline.errors import ModelError, SettingsError
-from creditline.similarity.encoder import EncoderSource, TransformersEncoder, load_encoder
+from creditline.features.encoder import EncoderExtractor, TransformersEncoder, load_encoder
 
 PICTURES = [Image.new("RGB", (24, 24), color) for color in ("red", "green", "blue")]
 SMALL = {
@@ -76,9 +76,9 @@ def test_no_encoder_at_all():
 
 
 def test_outputs_of_a_wrong_shape_are_refused():
-    with pytest.raises(ModelError, match="one vector per picture"):
-        EncoderSource(lambda pictures: np.zeros((len(pictures), 2, 2)))
+    with pytest.raises(ModelError, match="one vector per image"):
+        EncoderExtractor(lambda images: np.zeros((len(images), 2, 2)))
     lengths = iter([4, 5])
-    source = EncoderSource(lambda pictures: np.zeros((len(pictures), next(lengths))))
+    source = EncoderExtractor(lambda images: np.zeros((len(images), next(lengths))))
     with pytest.raises(ModelError, match="5 dimensions where 4"):
         source._embed(PICTURES)

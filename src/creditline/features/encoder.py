@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,40 +11,40 @@ from PIL import Image
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import ModelError, SettingsError
-from creditline.gradients.engine import Reduction
-from creditline.gradients.plan import Role
-from creditline.gradients.probe import Trajectory
+from creditline.features.extractor import FeatureExtractor
+from creditline.gradients.plan import Reduction, Role
 from creditline.runtime.threads import single_thread
+
+if TYPE_CHECKING:
+    from creditline.gradients.probe import Trajectory
 
 Encoder = Callable[[list[Image.Image]], Any]
 
 
-class EncoderSource:
-    """Embeds images with `encoder`.
+class EncoderExtractor(FeatureExtractor):
+    """Embeddings of images by `encoder`.
 
     Args:
-        encoder: takes a list of RGB pictures, returns an array or tensor of shape `(b, k)`.
-        dim: its embedding dimension; found by embedding a blank picture when not given.
-
-    Attributes:
-        dim: embedding dimension k.
-        models: always 1.
+        encoder: takes a list of RGB images and returns an array or tensor of shape `(b, k)`.
+        dim: its embedding dimension; measured on a blank image if not given.
 
     Raises:
-        ModelError: if the encoder returns something else.
+        ModelError: if the encoder returns another shape.
     """
 
-    models = 1
-    halves = False
-    parts: Reduction = "whole"
+    kind: ClassVar = "encoder"
 
     def __init__(self, encoder: Encoder, dim: int | None = None) -> None:
         self.encoder = encoder
         self.dim = dim or self._embed([Image.new("RGB", (32, 32))]).shape[1]
 
     def check(self, images: ImageSet) -> None:
-        """Encoders resize for themselves: every image fits, as a whole."""
-        images.require_whole("Likeness to an encoder")
+        """Raise if the images have masks; encoders resize images themselves.
+
+        Raises:
+            DataError: on masks.
+        """
+        images.require_whole("Encoder similarity")
 
     def extract(
         self,
@@ -52,21 +52,21 @@ class EncoderSource:
         indices: Sequence[int],
         role: Role = "train",
         trajectories: Sequence[Trajectory | None] | None = None,
-        parts: Reduction = "whole",
+        reduction: Reduction = "mean",
     ) -> np.ndarray:
-        """Features of shape `(b, 1, 1, k)`, float32."""
+        """Return embeddings, float32 of shape `(b, 1, 1, k)`."""
         return self._embed([images.image(i) for i in indices])[:, None, None, :]
 
-    def _embed(self, pictures: list[Image.Image]) -> np.ndarray:
+    def _embed(self, images: list[Image.Image]) -> np.ndarray:
         with single_thread():
-            output = self.encoder(pictures)
+            output = self.encoder(images)
         if isinstance(output, torch.Tensor):
             output = output.detach().float().cpu().numpy()
         array = np.asarray(output, dtype=np.float32)
-        if array.ndim != 2 or len(array) != len(pictures):
+        if array.ndim != 2 or len(array) != len(images):
             raise ModelError(
-                f"An encoder returns one vector per picture; for {len(pictures)} pictures it "
-                f"returned shape {array.shape}. Pool and flatten its output to (pictures, k)."
+                f"An encoder returns one vector per image; for {len(images)} images it "
+                f"returned shape {array.shape}. Pool and flatten its output to (images, k)."
             )
         if array.shape[1] != getattr(self, "dim", array.shape[1]):
             raise ModelError(
@@ -98,7 +98,7 @@ class TransformersEncoder:
             ) from error
         self.folder, self.device = folder, torch.device(device)
         try:
-            # Processors backed by torchvision are not available; the PIL ones need nothing else.
+            # The PIL backend works without torchvision.
             self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
             self.model = AutoModel.from_pretrained(folder, use_safetensors=True)
         except (OSError, ValueError, ImportError) as error:
@@ -109,20 +109,24 @@ class TransformersEncoder:
         self.model.to(self.device).eval()
 
     @torch.no_grad()
-    def __call__(self, pictures: list[Image.Image]) -> torch.Tensor:
-        inputs = self.processor(images=pictures, return_tensors="pt").to(self.device)
+    def __call__(self, images: list[Image.Image]) -> torch.Tensor:
+        inputs = self.processor(images=images, return_tensors="pt").to(self.device)
         if hasattr(self.model, "get_image_features"):
             output = self.model.get_image_features(**inputs)
             return output if isinstance(output, torch.Tensor) else output.pooler_output
-        # Not the pooler: DINO's checkpoints have none, and transformers would make up a random one.
+        # DINO checkpoints have no pooler, so transformers would initialize a random one.
         return self.model(**inputs).last_hidden_state[:, 0]
 
 
 def load_encoder(encoder: str | Encoder, device: str | torch.device = "cpu") -> Encoder:
-    """A callable as it is; a folder as a `TransformersEncoder`.
+    """Return a callable unchanged, or load a folder as a `TransformersEncoder`.
+
+    Args:
+        encoder: a callable, or a folder or hub name.
+        device: where a loaded encoder runs.
 
     Raises:
-        SettingsError: if nothing was given.
+        SettingsError: if `encoder` is empty.
         ModelError: if it cannot be loaded.
     """
     if callable(encoder):

@@ -9,12 +9,12 @@ from numpy.testing import assert_allclose
 from tests.device import of_cpus
 
 from creditline.errors import ModelError, NumericsError, SettingsError
+from creditline.features.gradients import GradientExtractor
 from creditline.gradients.autograd import AutogradEngine
 from creditline.gradients.hooks import HookEngine
 from creditline.gradients.plan import NoisePlan
 from creditline.gradients.projection import Projection
 from creditline.gradients.projection.count_sketch import SketchAccumulator
-from creditline.gradients.source import GradientSource
 from creditline.gradients.spec import FeatureSpec
 
 PLAN = NoisePlan(timesteps=4, draws=2)
@@ -23,7 +23,7 @@ LONG = NoisePlan(timesteps=20, draws=2)
 
 def source(model, projection="two-sided", engine="auto", plan=PLAN, **more):
     settings = Projection(projection, 128, rank=6)
-    return GradientSource(
+    return GradientExtractor(
         [model], FeatureSpec(plan=plan, projection=settings, engine=engine, **more)
     )
 
@@ -47,7 +47,7 @@ def test_engine(tiny_model, projection, engine, plan, more, kind):
 
 @of_cpus
 def test_large_whole_gradients_are_taken_by_autograd(tiny_model, monkeypatch):
-    monkeypatch.setattr("creditline.gradients.source.SMALL", 1000)
+    monkeypatch.setattr("creditline.gradients.engine_choice.SMALL", 1000)
     assert type(source(tiny_model, "none").engines[0]) is AutogradEngine
     assert type(source(tiny_model, "two-sided").engines[0]) is HookEngine
 
@@ -60,11 +60,11 @@ def test_whole_gradients_that_hooks_leave_to_autograd_are_its_own(tiny_model):
 
 @pytest.mark.parametrize("normalize", ["none", "timestep"])
 @pytest.mark.parametrize("projection", ["two-sided", "count-sketch", "none"])
-@pytest.mark.parametrize("parts", ["whole", "halves", "timesteps"])
-def test_engines_give_the_same_features(tiny_model, tiny_images, projection, parts, normalize):
+@pytest.mark.parametrize("reduction", ["mean", "halves", "timesteps"])
+def test_engines_give_the_same_features(tiny_model, tiny_images, projection, reduction, normalize):
     a, b = (
         source(tiny_model, projection, engine, normalize=normalize).extract(
-            tiny_images, range(5), parts=parts
+            tiny_images, range(5), reduction=reduction
         )
         for engine in ("autograd", "hooks")
     )

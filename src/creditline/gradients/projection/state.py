@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ LARGE = 0.7
 
 @dataclass(frozen=True, eq=False)
 class ProjectionState:
-    """What was learnt from the gradients of one model.
+    """What a projection learned from the gradients of one model.
 
     Attributes:
         directions: float32 of shape `(size, kept)` by `parameter/side`, orthonormal columns with
@@ -37,28 +37,51 @@ class ProjectionState:
     directions: Mapping[str, np.ndarray]
     variances: np.ndarray
 
+    @classmethod
+    def fit(
+        cls, layers: Sequence[Layer], rank: int, gradients: Iterable[Sequence[Tensor]]
+    ) -> ProjectionState:
+        """Compute principal directions and variances.
 
-def looked_at(n: int, count: int) -> np.ndarray:
-    """Positions of the training images to learn from: `count` of `n` from all over the set."""
-    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
+        Args:
+            layers: of the gradients.
+            rank: most directions of a side.
+            gradients: explicit gradients of one image after another, one flat tensor of shape
+                `(d_l,)` per layer.
+        """
+        moments = [
+            _LayerMoments(layer, PrincipalProjection.kept((layer,), rank)) for layer in layers
+        ]
+        for gradient in gradients:
+            for one, flat in zip(moments, gradient, strict=True):
+                one.add(flat.float().cpu())
+        directions = {key: basis for one in moments for key, basis in one.directions().items()}
+        return cls(directions, np.array([one.variance() for one in moments]))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what is stored, by name."""
+        return {"variances": self.variances, **self.directions}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ProjectionState:
+        """Restore what `arrays` returned."""
+        directions = {name: array for name, array in arrays.items() if name != "variances"}
+        return cls(directions, arrays["variances"])
 
 
-def learn(
-    layers: Sequence[Layer], rank: int, gradients: Iterable[Sequence[Tensor]]
-) -> ProjectionState:
-    """Principal directions and variances.
+def share_variances(states: Sequence[ProjectionState]) -> tuple[ProjectionState, ...]:
+    """Replace variances by each layer's mean share over models, which gives all one layout.
 
     Args:
-        layers: of the gradients.
-        rank: most directions of a side.
-        gradients: of one image after another, whole and flat, one of shape `(d_l,)` per layer.
+        states: one per model.
     """
-    sums = [_LayerMoments(layer, PrincipalProjection.kept((layer,), rank)) for layer in layers]
-    for gradient in gradients:
-        for one, flat in zip(sums, gradient, strict=True):
-            one.add(flat.float().cpu())
-    directions = {key: basis for one in sums for key, basis in one.directions().items()}
-    return ProjectionState(directions, np.array([one.variance() for one in sums]))
+    shares = np.stack([one.variances / (one.variances.sum() or 1.0) for one in states])
+    return tuple(replace(one, variances=shares.mean(0)) for one in states)
+
+
+def rows_to_fit(n: int, count: int) -> np.ndarray:
+    """Choose `count` of `n` training images to fit to, spread evenly; returns positions."""
+    return np.unique(np.linspace(0, n - 1, min(count, n)).round().astype(np.int64))
 
 
 class _LayerMoments:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from creditline.gradients.learnt import learn, looked_at
 from creditline.gradients.parameters import Layer
+from creditline.gradients.projection.state import ProjectionState, rows_to_fit
 from creditline.gradients.sides import PrincipalProjection, TwoSidedProjection
 
 LAYERS = (
@@ -43,7 +43,9 @@ def captured(sides: TwoSidedProjection, gradients: list[list[torch.Tensor]]) -> 
 
 def test_gradients_of_low_rank_are_kept_whole():
     gradients = low_rank()
-    sides = PrincipalProjection(LAYERS, RANK, learn(LAYERS, RANK, gradients).directions)
+    sides = PrincipalProjection(
+        LAYERS, RANK, ProjectionState.fit(LAYERS, RANK, gradients).directions
+    )
     assert captured(sides, gradients) == pytest.approx(1, abs=1e-5)
     means = [torch.stack(layer).mean(0) for layer in zip(*gradients, strict=True)]
     u, v = ([x - m for x, m in zip(g, means, strict=True)] for g in gradients[:2])
@@ -56,7 +58,9 @@ def test_no_other_directions_of_a_side_keep_more():
     generator = torch.Generator().manual_seed(3)
     layers = (Layer("b", ("b.weight",), ((30, 8),)),)  # its right side is whole
     gradients = [[torch.randn(240, generator=generator)] for _ in range(25)]
-    mine = PrincipalProjection(layers, RANK, learn(layers, RANK, gradients).directions)
+    mine = PrincipalProjection(
+        layers, RANK, ProjectionState.fit(layers, RANK, gradients).directions
+    )
     best = captured(mine, gradients)
     stacked = torch.stack([g[0] for g in gradients]).double()
     matrices = (stacked - stacked.mean(0)).unflatten(1, (30, 8))
@@ -65,7 +69,7 @@ def test_no_other_directions_of_a_side_keep_more():
 
 
 def test_directions_are_orthonormal_of_both_sides_only_where_cut():
-    learnt = learn(LAYERS, RANK, low_rank())
+    learnt = ProjectionState.fit(LAYERS, RANK, low_rank())
     assert set(learnt.directions) == {
         "a.weight/left", "a.weight/right", "b.weight/left", "b.weight/right"
     }  # fmt: skip
@@ -75,20 +79,24 @@ def test_directions_are_orthonormal_of_both_sides_only_where_cut():
     for basis in learnt.directions.values():
         assert basis.dtype == np.float32
         np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
-    assert not learn(LAYERS, 1000, low_rank()).directions
+    assert not ProjectionState.fit(LAYERS, 1000, low_rank()).directions
 
 
 def test_variances_are_those_of_the_gradients():
     gradients = low_rank()
     stacked = [torch.stack(layer).double() for layer in zip(*gradients, strict=True)]
     expected = [float(x.var(0, correction=0).sum()) for x in stacked]
-    np.testing.assert_allclose(learn(LAYERS, RANK, gradients).variances, expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        ProjectionState.fit(LAYERS, RANK, gradients).variances, expected, rtol=1e-5
+    )
 
 
 def test_what_all_images_have_in_common_takes_no_direction():
     gradients = low_rank()
     shifted = [[g[0], g[1] + 100.0] for g in gradients]
-    a, b = (learn(LAYERS, 2, g).directions["b.weight/left"] for g in (gradients, shifted))
+    a, b = (
+        ProjectionState.fit(LAYERS, 2, g).directions["b.weight/left"] for g in (gradients, shifted)
+    )
     np.testing.assert_allclose(a @ a.T, b @ b.T, atol=1e-2)
 
 
@@ -101,14 +109,16 @@ def test_pairs_of_opposite_rows_do_not_leave_the_sign_to_rounding():
     for seed in range(8):
         generator.manual_seed(seed)
         noise = 1e-6 * torch.randn(exact.shape, generator=generator)
-        found.append(learn(layers, 2, [[g] for g in exact + noise]).directions["b.weight/left"])
+        found.append(
+            ProjectionState.fit(layers, 2, [[g] for g in exact + noise]).directions["b.weight/left"]
+        )
     for other in found:
         np.testing.assert_allclose(other, found[0], atol=1e-3)
 
 
 @pytest.mark.parametrize(("n", "count"), [(10, 3), (5, 64), (64, 64), (1000, 64)])
 def test_images_looked_at_are_distinct_and_from_all_over(n, count):
-    rows = looked_at(n, count)
+    rows = rows_to_fit(n, count)
     assert len(rows) == min(n, count)
     assert rows[0] == 0
     assert rows[-1] == n - 1

@@ -7,8 +7,8 @@ import pytest
 
 import creditline as cl
 from creditline.errors import CreditlineError, IndexMismatchError
-from creditline.gradients.source import GradientSource
-from creditline.indexing.learnt import NAME
+from creditline.features.gradients import GradientExtractor
+from creditline.indexing.projection import NAME
 
 PRINCIPAL = {"projection": "principal", "rank": 6}
 BY_VARIANCE = {"projection": "count-sketch", "layout": "layers", "budget": "variance"}
@@ -19,8 +19,8 @@ def test_queries_are_projected_as_the_index_was(build, tiny_model, tiny_images, 
     index = build(**settings)
     opened = cl.open_index(index.path, model=tiny_model)
     found = opened.extract(tiny_images.subset([3])).values
-    source = GradientSource([tiny_model], index.method.features, index.method.query_plan)
-    source.learn(tiny_images)
+    source = GradientExtractor([tiny_model], index.method.features, index.method.query_plan)
+    source.fit(tiny_images)
     expected = source.extract(tiny_images, [3], "query")[:, 0]
     np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-5 * np.linalg.norm(expected))
     assert sum(rows for *_, rows in index.manifest.facts["blocks"]) == index.dim
@@ -34,7 +34,7 @@ def test_workers_and_repetition_do_not_change_a_bit(build):
 
 def test_an_interrupted_index_learns_no_second_time(build, monkeypatch):
     whole = build("whole", **PRINCIPAL)
-    calls, extract = [], GradientSource.extract
+    calls, extract = [], GradientExtractor.extract
 
     def interrupted(self, *args, **kwargs):
         calls.append(1)
@@ -42,10 +42,10 @@ def test_an_interrupted_index_learns_no_second_time(build, monkeypatch):
             raise KeyboardInterrupt
         return extract(self, *args, **kwargs)
 
-    monkeypatch.setattr(GradientSource, "extract", interrupted)
+    monkeypatch.setattr(GradientExtractor, "extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build("part", **PRINCIPAL)
-    monkeypatch.setattr(GradientSource, "learn", lambda *_: pytest.fail("learnt again"))
+    monkeypatch.setattr(GradientExtractor, "fit", lambda *_: pytest.fail("fitted again"))
     assert build("part", **PRINCIPAL).digest() == whole.digest()
 
 
@@ -87,7 +87,7 @@ def test_hooks_and_autograd_agree(tiny_model, tiny_images):
     found = []
     for engine in ("hooks", "autograd"):
         spec = FeatureSpec(projection=Projection("principal", 128, rank=6), engine=engine)
-        source = GradientSource([tiny_model], spec)
-        source.learn(tiny_images)
+        source = GradientExtractor([tiny_model], spec)
+        source.fit(tiny_images)
         found.append(source.extract(tiny_images, range(4)))
     np.testing.assert_allclose(*found, rtol=0, atol=1e-5 * np.linalg.norm(found[0], axis=-1).max())

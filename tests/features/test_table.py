@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from creditline.errors import SettingsError
-from creditline.features import CHUNK_ROWS, ArrayFeatures, dots, norms
+from creditline.features.table import CHUNK_ROWS, ArrayFeatures, feature_norms, inner_products
 
 
 def test_products_over_chunks_equal_the_whole():
@@ -15,9 +15,11 @@ def test_products_over_chunks_equal_the_whole():
     weights, mean = rng.standard_normal((4, 3)), rng.standard_normal(3)
     table = ArrayFeatures(array)
     for c in range(2):
-        np.testing.assert_allclose(dots(table, c, weights), weights @ array[:, c].T)
-        np.testing.assert_allclose(dots(table, c, weights, mean), weights @ (array[:, c] - mean).T)
-        np.testing.assert_allclose(norms(table, c), np.linalg.norm(array[:, c], axis=1))
+        np.testing.assert_allclose(inner_products(table, c, weights), weights @ array[:, c].T)
+        np.testing.assert_allclose(
+            inner_products(table, c, weights, mean), weights @ (array[:, c] - mean).T
+        )
+        np.testing.assert_allclose(feature_norms(table, c), np.linalg.norm(array[:, c], axis=1))
 
 
 def test_shapes_are_checked():

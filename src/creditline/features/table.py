@@ -1,4 +1,4 @@
-"""Feature tables: what methods are fitted on, whether in memory or streamed from an index."""
+"""Feature tables: what methods are fitted on, in memory or streamed from an index."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CHUNK_BYTES = 2**26
 
 
 def chunk_rows(dim: int) -> int:
-    """Rows of a chunk of float64 features: 1,024, or fewer where these would be many bytes."""
+    """Return the rows of a chunk of float64 features: 1,024, or fewer to stay within 64 MiB."""
     return max(1, min(CHUNK_ROWS, CHUNK_BYTES // (8 * dim)))
 
 
-class Features(Protocol):
+class FeatureTable(Protocol):
     """Features of `n` training images under `models` models, each of dimension `dim`.
 
-    `learning_rates` holds each model's rate at the time of its checkpoint, or None.
+    `learning_rates` holds each model's learning rate at its checkpoint, or None.
     """
 
     n: int
@@ -30,11 +30,11 @@ class Features(Protocol):
     learning_rates: tuple[float | None, ...]
 
     @property
-    def errors(self) -> Features | None:
-        """As many rows of the same dimension, a sample of each feature's error; None: not known."""
+    def errors(self) -> FeatureTable | None:
+        """A sample of each feature's error, as a table of the same shape; None if unknown."""
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Pairs `(start, rows)`, rows float64 of shape `(b, k)`, in order."""
+        """Yield pairs `(start, rows)` in order, rows float64 of shape `(b, k)`."""
 
 
 class ArrayFeatures:
@@ -43,10 +43,10 @@ class ArrayFeatures:
     Args:
         array: shape `(n, k)` or `(n, C, k)`.
         learning_rates: one per model, for TracIn's weights.
-        errors: of the features, in the array's shape.
+        errors: a sample of each feature's error, in the array's shape.
 
     Raises:
-        SettingsError: if the array has another number of axes, or no rows, or the errors have
+        SettingsError: if the array has no rows or another number of axes, or if the errors have
             another shape.
     """
 
@@ -75,7 +75,7 @@ class ArrayFeatures:
 
 
 def per_model(array: np.ndarray) -> np.ndarray:
-    """View features of shape `(n, k)` as `(n, 1, k)`; leave `(n, C, k)` alone."""
+    """View features of shape `(n, k)` as `(n, 1, k)`; return `(n, C, k)` unchanged."""
     array = np.asarray(array)
     require(
         array.ndim in (2, 3),
@@ -86,47 +86,49 @@ def per_model(array: np.ndarray) -> np.ndarray:
     return array[:, None, :] if array.ndim == 2 else array
 
 
-def dots(
-    features: Features, model: int, weights: np.ndarray, mean: np.ndarray | None = None
+def inner_products(
+    features: FeatureTable, model: int, weights: np.ndarray, mean: np.ndarray | None = None
 ) -> np.ndarray:
-    """Inner products of query-side weights with every training feature of one model.
+    """Compute inner products of query-side factors with every training feature of one model.
 
     Args:
-        features: n training images.
-        model: which model's features.
+        features: table of n training images.
+        model: index of the model.
         weights: float64 of shape `(m, k)`.
-        mean: subtracted from every feature first, shape `(k,)`; subtracting afterwards would lose
-            digits where all features share one large direction.
+        mean: vector to subtract from every feature first, shape `(k,)`. Subtracting it from the
+            products would lose digits where all features share one large direction.
 
     Returns:
         float64 of shape `(m, n)`.
     """
     result = np.empty((len(weights), features.n))
-    for start, rows in centered(features, model, mean):
+    for start, rows in centered_chunks(features, model, mean):
         np.matmul(weights, rows.T, out=result[:, start : start + len(rows)])
     return result
 
 
-def centered(
-    features: Features, model: int, mean: np.ndarray | None
+def centered_chunks(
+    features: FeatureTable, model: int, mean: np.ndarray | None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The chunks of one model's features with `mean` subtracted."""
+    """Yield chunks of one model's features with `mean` subtracted."""
     for start, rows in features.chunks(model):
         yield start, rows if mean is None else rows - mean
 
 
-def norms(features: Features, model: int, mean: np.ndarray | None = None) -> np.ndarray:
-    """Euclidean norms of one model's features less `mean`, float64 of shape `(n,)`."""
-    return np.concatenate([np.linalg.norm(x, axis=1) for _, x in centered(features, model, mean)])
+def feature_norms(features: FeatureTable, model: int, mean: np.ndarray | None = None) -> np.ndarray:
+    """Compute Euclidean norms of one model's features minus `mean`, float64 of shape `(n,)`."""
+    return np.concatenate(
+        [np.linalg.norm(x, axis=1) for _, x in centered_chunks(features, model, mean)]
+    )
 
 
-def take(features: Features, model: int, rows: np.ndarray) -> np.ndarray:
-    """Some rows of one model's features, in ascending order, float64 of shape `(b, k)`."""
-    return np.concatenate(list(some(features, model, rows)))
+def take_rows(features: FeatureTable, model: int, rows: np.ndarray) -> np.ndarray:
+    """Select rows of one model's features in ascending order, float64 of shape `(b, k)`."""
+    return np.concatenate(list(take_chunks(features, model, rows)))
 
 
-def some(features: Features, model: int, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """As `take`, chunk by chunk; at least one, which may be empty."""
+def take_chunks(features: FeatureTable, model: int, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield what `take_rows` returns chunk by chunk; at least one chunk, which may be empty."""
     wanted = np.sort(rows)
     for start, block in features.chunks(model):
         here = wanted[(wanted >= start) & (wanted < start + len(block))]
@@ -134,8 +136,8 @@ def some(features: Features, model: int, rows: np.ndarray) -> Iterator[np.ndarra
             yield block[here - start]
 
 
-def mean(features: Features, model: int) -> np.ndarray:
-    """Mean of one model's features, float64 of shape `(k,)`."""
+def mean_feature(features: FeatureTable, model: int) -> np.ndarray:
+    """Compute the mean of one model's features, float64 of shape `(k,)`."""
     total = np.zeros(features.dim)
     for _, rows in features.chunks(model):
         total += rows.sum(0) / features.n

@@ -1,0 +1,1 @@
+"""Feature tables, and the extractors that fill them: pixels, encoders, gradients."""

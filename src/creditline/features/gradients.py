@@ -1,0 +1,275 @@
+"""Gradient features of image sets: engine and projection together, for one or several models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.encoding_cache import EncodingCache
+from creditline.diffusion.families import LatentDenoiser
+from creditline.errors import ModelError
+from creditline.features.extractor import FeatureExtractor
+from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.engine import Engine
+from creditline.gradients.engine_choice import choose_engine, is_streamed, make_engine
+from creditline.gradients.hooks import HookEngine
+from creditline.gradients.memory import fitting
+from creditline.gradients.parameters import select
+from creditline.gradients.plan import NoisePlan, Reduction, Role
+from creditline.gradients.probe import NoisedBatch, Trajectory, expand
+from creditline.gradients.projection import Block, Projector, build, dimension
+from creditline.gradients.projection.state import ProjectionState, rows_to_fit, share_variances
+from creditline.gradients.sides import kept_sizes
+from creditline.gradients.spec import FeatureSpec
+from creditline.gradients.split_half import half_sizes, mean_and_error
+from creditline.runtime import ProgressTask, Runtime
+from creditline.runtime.allocator import keep_freed_memory
+from creditline.runtime.determinism import exact_kernels
+from creditline.runtime.threads import single_thread
+from creditline.settings import require
+from creditline.units import bytes_of
+
+ONE_EVALUATION = NoisePlan("random", timesteps=1)
+WAITING_ON_CPU, WAITING_ELSEWHERE = 1 << 28, 1 << 31
+"""Most bytes of explicit gradients that are held before they are projected."""
+
+
+class GradientExtractor(FeatureExtractor):
+    """Projected gradients.
+
+    Args:
+        denoisers: models of one architecture: one, several checkpoints, or an ensemble. All share
+            the projection, so that features of one image are comparable across models.
+        spec: objective, noise plan, parameters, projection.
+        query_plan: noise plan of queries if it differs from that of training images.
+
+    Attributes:
+        layers: the selected parameters, by module.
+        engines: one per model; empty until a projection that needs it is fitted.
+        projector: the first model's projection.
+        projection_states: what was fitted to training images, one per model; empty otherwise.
+
+    Raises:
+        ModelError: if the models differ in their parameters.
+        SettingsError: if the projection does not fit.
+    """
+
+    kind: ClassVar = "gradients"
+
+    def __init__(
+        self,
+        denoisers: Sequence[Denoiser],
+        spec: FeatureSpec,
+        query_plan: NoisePlan | None = None,
+    ) -> None:
+        self.denoisers = tuple(denoisers)
+        self.spec = spec
+        self.query_plan = query_plan or spec.plan
+        self.layers = select(self.denoisers[0].module, spec.parameters)
+        for other in self.denoisers[1:]:
+            if select(other.module, spec.parameters) != self.layers:
+                raise ModelError(
+                    f"Models must share one architecture; {other.source} has other parameters "
+                    f"than {self.denoisers[0].source}. Index them separately."
+                )
+        self.parameters = sum(layer.size for layer in self.layers)
+        self.dim = dimension(spec.projection, self.layers)
+        self.models = len(self.denoisers)
+        self.has_halves = spec.has_halves
+        self.needs_fit = spec.projection.learns
+        self.projection_states: tuple[ProjectionState, ...] = ()
+        self.engines: tuple[Engine, ...] = ()
+        self._sized: list[Engine] = []
+        if not self.needs_fit:
+            self._make_engines([build(spec.projection, self.layers)] * self.models)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return self.projector.blocks if self.engines else ()
+
+    def check(self, images: ImageSet) -> None:
+        """Raise before long work if images, noise plan or engine do not fit the models.
+
+        An extractor that needs a fit has no engines before it; call this again afterwards.
+
+        Raises:
+            CreditlineError: if something does not fit.
+        """
+        if images.masks is not None:
+            self.spec.objective.require_maskable()
+        for denoiser in self.denoisers:
+            denoiser.check(images)
+            self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
+        with single_thread(), self._exact_kernels():
+            for engine in self.engines:
+                batch = engine.denoiser.encode(images, [0])
+                noised = expand(engine.denoiser, batch, ONE_EVALUATION, "train")
+                self.size_passes(engine, noised[0])
+                if isinstance(engine, HookEngine):
+                    engine.verify(batch)
+
+    def fit(self, images: ImageSet, runtime: Runtime | None = None) -> None:
+        """Fit the projection to gradients of some training images, if it depends on them.
+
+        The images are spread evenly over the set; each has its noise of the index.
+        """
+        if not self.needs_fit:
+            return
+        rows = rows_to_fit(len(images), self.spec.projection.learn_from)
+        states = []
+        bar = (runtime or Runtime()).progress("learn", self.models * len(rows), "gradient")
+        with single_thread(), self._exact_kernels(), bar:
+            for denoiser in self.denoisers:
+                engine = make_engine(AutogradEngine, self.spec, denoiser, self.layers, None)
+                gradients = self._training_gradients(engine, images, rows, bar)
+                states.append(
+                    ProjectionState.fit(self.layers, self.spec.projection.rank, gradients)
+                )
+        self._use(states)
+
+    def state(self) -> dict[str, np.ndarray]:
+        arrays: dict[str, np.ndarray] = {}
+        for c, one in enumerate(self.projection_states):
+            arrays |= {f"{c}/{name}": array for name, array in one.arrays().items()}
+        return arrays
+
+    def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
+        states = []
+        for c in range(self.models):
+            own = {k.removeprefix(f"{c}/"): a for k, a in arrays.items() if k.startswith(f"{c}/")}
+            states.append(ProjectionState.from_arrays(own))
+        self._use(states)
+
+    @contextmanager
+    def caching(self, folder: Path) -> Iterator[None]:
+        """Compute latents and text embeddings once and keep them in a folder meanwhile.
+
+        Raises:
+            IndexMismatchError: if it holds those of another autoencoder or text encoder.
+        """
+        latent = [x for x in self.denoisers if isinstance(x, LatentDenoiser) and x.encoders()]
+        try:
+            for denoiser in latent:
+                denoiser.encoded = EncodingCache(folder, denoiser.encoders())
+            yield
+        finally:
+            for denoiser in latent:
+                denoiser.encoded = None
+
+    def extract(
+        self,
+        images: ImageSet,
+        indices: Sequence[int],
+        role: Role = "train",
+        trajectories: Sequence[Trajectory | None] | None = None,
+        reduction: Reduction = "mean",
+    ) -> np.ndarray:
+        """Compute features of some images; see `FeatureExtractor.extract`.
+
+        The second feature of `reduction="halves"` is half the difference of two features that
+        share no noise, scaled to the standard error that noise leaves in the mean.
+
+        Raises:
+            SettingsError: before the projection is fitted, if it depends on training images.
+            NumericsError: if a gradient is not finite.
+        """
+        require(
+            len(self.engines) > 0,
+            "This projection depends on the training images and is not fitted",
+            self.spec.projection.projection,
+            "Call fit(training images) first.",
+        )
+        plan = self.spec.plan if role == "train" else self.query_plan
+        per_model = []
+        with single_thread(), self._exact_kernels(), keep_freed_memory():
+            for engine in self.engines:
+                noised = _expand(engine.denoiser, images, indices, plan, role, trajectories)
+                self.size_passes(engine, noised[0])
+                per_model.append(self._project(engine, noised, reduction))
+        return np.stack(per_model, axis=2)
+
+    def batch(self, evaluations: int) -> int:
+        """Return how many images, of that many evaluations each, are best extracted at once."""
+        passes = max(engine.batch(evaluations) for engine in self.engines)
+        if not is_streamed(self.spec, self.projector):
+            each = 4 * 2 * sum(kept_sizes(self.layers, self.projector.sides))  # halves, float32
+            on_cpu = self.denoisers[0].device.type == "cpu"
+            passes = min(passes, (WAITING_ON_CPU if on_cpu else WAITING_ELSEWHERE) // each)
+        return max(self.projector.batch, passes)
+
+    def size_passes(self, engine: Engine, noised: NoisedBatch) -> None:
+        """Give an engine the largest passes that memory allows; later calls do nothing.
+
+        Args:
+            engine: one of `engines`.
+            noised: any evaluation of an image.
+
+        Raises:
+            SettingsError: if not even one evaluation fits.
+        """
+        if engine not in self._sized:
+            if self.spec.batch_size is None:
+                engine.microbatch = fitting(engine, noised, bytes_of(self.spec.pass_memory))
+            self._sized.append(engine)
+
+    def _exact_kernels(self) -> AbstractContextManager[None]:
+        return exact_kernels(self.denoisers[0].device, self.spec.precision == "tf32")
+
+    def _use(self, states: Sequence[ProjectionState]) -> None:
+        self.projection_states = share_variances(states)
+        projection = self.spec.projection
+        self._make_engines([build(projection, self.layers, x) for x in self.projection_states])
+
+    def _make_engines(self, projectors: Sequence[Projector]) -> None:
+        """Make the engines of all models; projectors differ only in what engines apply."""
+        self.projector = projectors[0]
+        self.engines = tuple(
+            choose_engine(self.spec, denoiser, self.layers, projector)
+            for denoiser, projector in zip(self.denoisers, projectors, strict=True)
+        )
+
+    def _training_gradients(
+        self, engine: Engine, images: ImageSet, rows: np.ndarray, bar: ProgressTask
+    ) -> Iterator[list[Tensor]]:
+        """Yield the gradient of one training image after another, flat by layer."""
+        for i in rows:
+            noised = _expand(engine.denoiser, images, [int(i)], self.spec.plan, "train")
+            self.size_passes(engine, noised[0])
+            yield [layer[0, 0] for layer in engine.gradients(noised)]
+            bar.advance()
+
+    def _project(
+        self, engine: Engine, noised: Sequence[NoisedBatch], reduction: Reduction
+    ) -> np.ndarray:
+        """Compute features of shape `(b, units, k)` under one model."""
+        features: list[Tensor] = []
+        size = self.batch(len(noised[0].t))
+        for start in range(0, len(noised), size):
+            group = noised[start : start + size]
+            features.append(engine.features(group, reduction, self.projector).cpu())
+        array = torch.cat(features).numpy()
+        if reduction != "halves":
+            return array
+        return mean_and_error(array, half_sizes(noised, self.spec.normalize))
+
+
+def _expand(
+    denoiser: Denoiser,
+    images: ImageSet,
+    indices: Sequence[int],
+    plan: NoisePlan,
+    role: Role,
+    trajectories: Sequence[Trajectory | None] | None = None,
+) -> list[NoisedBatch]:
+    """Expand some images of a set, with their masks, over a noise plan."""
+    batch = denoiser.encode(images, indices)
+    masks = None if images.masks is None else [images.masks[i] for i in indices]
+    return expand(denoiser, batch, plan, role, trajectories, masks)

@@ -1,1 +1,0 @@
-"""Feature sources that need no gradients: pixels and encoders."""
