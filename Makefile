@@ -21,7 +21,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: help demo openmoji static check test test-all docs bench profile bench-peers models-table bench-scale format clean
+.PHONY: help demo openmoji static check test test-all docs vocabulary bench profile bench-peers models-table bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -69,6 +69,9 @@ test: static  ## static checks and tests (8 minutes on 2 cores)
 
 test-all: static  ## static checks and every test
 	$(PYTEST)
+
+vocabulary: $(VENV)/.dev  ## words that do not belong to the vocabulary
+	$(BIN)/python -m tools.vocabulary
 
 docs: $(VENV)/.dev  ## the documentation site, in site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
