@@ -89,10 +89,13 @@ SPELLINGS = {
     "serialis": "serializ",
     "summaris": "summariz",
 }
-PARTICIPLES = set(
-    "asked chosen described drawn fitted found gathered given kept learnt made parted recorded "
-    "scored settled shipped shown sketched taken told wanted whole".split()
-)
+# fmt: off
+PARTICIPLES = {
+    "asked", "chosen", "described", "drawn", "fitted", "found", "gathered", "given", "kept",
+    "learnt", "made", "parted", "recorded", "scored", "settled", "shipped", "shown", "sketched",
+    "taken", "told", "wanted", "whole",
+}
+# fmt: on
 
 _FORBIDDEN = {**WORDS, **SPELLINGS}
 

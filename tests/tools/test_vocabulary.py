@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tools import vocabulary
 from tools.vocabulary import FILES, SPELLINGS, WORDS, check, main, project_files
+
+from tools import vocabulary
 
 
 def words(text: str, path: str = "page.md") -> list[str]:
