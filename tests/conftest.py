@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.benchmarks.tiny import benchmark_images, tiny_benchmark
 from tests.device import DEVICE
 
 from creditline.runtime.determinism import exact_kernels
+
+__all__ = ["benchmark_images", "tiny_benchmark"]
 
 # Threads of several test processes on few cores wait for each other far longer than they work.
 torch.set_num_threads(1)

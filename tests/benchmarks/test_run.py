@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from tests.benchmarks.conftest import TINY
+from tests.benchmarks.tiny import TINY
 
 import creditline as cl
 from creditline.benchmarks import build as building
-from creditline.benchmarks import get
+from creditline.benchmarks import get, group_index, groups, sampling_runs
 from creditline.benchmarks import run as running
 from creditline.benchmarks.page import page
-from creditline.benchmarks.run import _learnt, run
+from creditline.benchmarks.run import run, subset_methods
 from creditline.benchmarks.shipped import find, pack, unpack
 from creditline.cli.benchmark import command
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.lds.comparison import LDSConfig
 
 
-def test_draws_are_disjoint_and_use_everything(pictures):
-    sets = building.image_sets(TINY, pictures)
+def test_draws_are_disjoint_and_use_everything(benchmark_images):
+    sets = building.image_sets(TINY, benchmark_images)
     assert [len(sets[name]) for name in ("train", "validation", "base")] == [8, 4, 28]
     assert len({key for images in sets.values() for key in images.ids}) == 40
 
@@ -34,10 +34,10 @@ def test_subsets_are_trained_with_as_many_passes():
     assert replace(TINY.subset_config, steps=8) == TINY.config
 
 
-def test_every_method_is_judged_once_and_kept(shipped, pictures, tmp_path):
+def test_every_method_is_judged_once_and_kept(tiny_benchmark, benchmark_images, tmp_path):
     said = []
-    options = {"data": pictures, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
-    results = run(shipped, tmp_path / "out", say=said.append, **options)
+    options = {"data": benchmark_images, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
+    results = run(tiny_benchmark, tmp_path / "out", say=said.append, **options)
     judged = [
         (part["name"], entry["method"])
         for result in results
@@ -47,23 +47,23 @@ def test_every_method_is_judged_once_and_kept(shipped, pictures, tmp_path):
     for name in ("d-trak", "trak", "relative-if", "gas", "datamodel", "empirical-influence"):
         assert judged.count(("validation", name)) == 1, name
         assert judged.count(("generated", name)) == 1, name
-    assert judged.count(("generated, journey-trak", "journey-trak")) == 1
+    assert judged.count(("generated, sampling runs", "journey-trak")) == 1
     assert all(result.seconds > 0 for result in results)
     text = page(results)
-    assert text.count("| D-TRAK | 2 |") == 6, "three times for either set of queries"
-    assert text.count("| Journey-TRAK | 2 |") == 2, "once by method, once by damping"
+    assert text.count("| D-TRAK | 2 |") == 4, "by LDS and by totals, for either set of queries"
+    assert text.count("| Journey-TRAK | 2 |") == 1
     before = len(said)
-    again = run(shipped, tmp_path / "out", say=said.append, **options)
+    again = run(tiny_benchmark, tmp_path / "out", say=said.append, **options)
     assert [r.comparison for r in again] == [r.comparison for r in results]
     assert len(said) == before, "nothing is done again"
 
 
 @pytest.mark.parametrize(("levels", "judged"), [(1, True), (2, False)])
-def test_sampling_runs_are_known_by_their_pictures_up_to_rounding(
-    shipped, pictures, tmp_path, monkeypatch, levels, judged
+def test_sampling_runs_are_recognized_by_their_images_up_to_rounding(
+    tiny_benchmark, benchmark_images, tmp_path, monkeypatch, levels, judged
 ):
     """As on a machine that rounds otherwise."""
-    original = running.generate
+    original = sampling_runs.generate
 
     def rounding(*args, **options):
         folder = original(*args, **options)
@@ -74,21 +74,21 @@ def test_sampling_runs_are_known_by_their_pictures_up_to_rounding(
         Image.fromarray(pixels).save(path)
         return folder
 
-    monkeypatch.setattr(running, "generate", rounding)
-    monkeypatch.setattr(running, "SHARING", (("trak", ("trak",)),))
+    monkeypatch.setattr(sampling_runs, "generate", rounding)
+    monkeypatch.setattr(groups, "GROUPS", (("trak",),))
     said = []
-    options = {"data": pictures, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
-    (result,) = run(shipped, tmp_path / "out", say=said.append, **options)
+    options = {"data": benchmark_images, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
+    (result,) = run(tiny_benchmark, tmp_path / "out", say=said.append, **options)
     names = [part["name"] for part in result.comparison["parts"]]
-    assert ("generated, journey-trak" in names) == judged
+    assert ("generated, sampling runs" in names) == judged
     assert any("up to 2 levels apart" in line for line in said) == (not judged)
 
 
-def test_an_ensemble_trains_its_further_models_once(shipped, pictures, tmp_path):
+def test_an_ensemble_trains_its_further_models_once(tiny_benchmark, benchmark_images, tmp_path):
     said = []
-    options = {"data": pictures, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
-    alone = run(shipped, tmp_path / "out", say=said.append, **options)
-    results = run(shipped, tmp_path / "out", ensemble=2, say=said.append, **options)
+    options = {"data": benchmark_images, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
+    alone = run(tiny_benchmark, tmp_path / "out", say=said.append, **options)
+    results = run(tiny_benchmark, tmp_path / "out", ensemble=2, say=said.append, **options)
     assert [r.models for r in results] == [1, 1, 1, 2, 2]
     assert [r.comparison for r in results[:3]] == [r.comparison for r in alone]
     assert said.count("model 2 of 2: 8 steps") == 2, "one announcement per index"
@@ -101,40 +101,42 @@ def test_an_ensemble_trains_its_further_models_once(shipped, pictures, tmp_path)
         assert a["method"] == b["method"]
         assert a["per_query"] != b["per_query"]
     text = page(results)
-    assert text.count("| D-TRAK, 2 models | 2 |") == 6
+    assert text.count("| D-TRAK, 2 models | 2 |") == 4
     assert text.count("| Random |") == 4, "once by each ground truth"
     assert "Random, 2 models" not in text
     with pytest.raises(SettingsError, match="ensemble must be at least 1"):
-        run(shipped, tmp_path / "out", ensemble=0, **options)
+        run(tiny_benchmark, tmp_path / "out", ensemble=0, **options)
 
 
-def test_what_ships_is_small_and_without_training_images(shipped):
-    assert find(TINY, shipped.folder) == shipped
-    names = {p.relative_to(shipped.folder).parts[0] for p in shipped.folder.rglob("*")}
+def test_what_ships_is_small_and_without_training_images(tiny_benchmark):
+    assert find(TINY, tiny_benchmark.folder) == tiny_benchmark
+    names = {
+        p.relative_to(tiny_benchmark.folder).parts[0] for p in tiny_benchmark.folder.rglob("*")
+    }
     assert names == {"benchmark.json", "base", "full", "generated", "truth", "shares"}
-    assert len(list(shipped.folder.rglob("*.png"))) == TINY.generated
-    assert not list(shipped.folder.rglob("trajectories"))
-    assert not [p for p in shipped.folder.rglob("*.json") if "built" in p.read_text("utf-8")]
+    assert len(list(tiny_benchmark.folder.rglob("*.png"))) == TINY.generated
+    assert not list(tiny_benchmark.folder.rglob("trajectories"))
+    assert not [p for p in tiny_benchmark.folder.rglob("*.json") if "built" in p.read_text("utf-8")]
 
 
-def test_packing_deletes_nothing_but_a_benchmark(shipped, pictures, tmp_path):
-    built = shipped.folder.parent / "built"
+def test_packing_deletes_nothing_but_a_benchmark(tiny_benchmark, benchmark_images, tmp_path):
+    built = tiny_benchmark.folder.parent / "built"
     for target in (built, built / "full", built.parent):
         with pytest.raises(SettingsError, match="packed beside what was built"):
-            pack(TINY, built, target, pictures)
+            pack(TINY, built, target, benchmark_images)
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years", "utf-8")
     with pytest.raises(SettingsError, match="holds no benchmark"):
-        pack(TINY, built, mine, pictures)
+        pack(TINY, built, mine, benchmark_images)
     assert (mine / "thesis.txt").is_file()
     assert (built / "full" / "model").is_dir()
     (mine / "thesis.txt").unlink()
-    pack(TINY, built, mine, pictures)
-    pack(TINY, built, mine, pictures)
+    pack(TINY, built, mine, benchmark_images)
+    pack(TINY, built, mine, benchmark_images)
 
 
-def test_unpacking_fills_an_empty_folder_whole_or_not_at_all(shipped, tmp_path, monkeypatch):
+def test_unpacking_fills_an_empty_folder_whole_or_not_at_all(tiny_benchmark, tmp_path, monkeypatch):
     out = tmp_path / "out"
 
     def broken(*_, **__):
@@ -143,66 +145,66 @@ def test_unpacking_fills_an_empty_folder_whole_or_not_at_all(shipped, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr("creditline.benchmarks.shipped.os.replace", broken)
         with pytest.raises(KeyboardInterrupt):
-            unpack(shipped, out)
+            unpack(tiny_benchmark, out)
     assert not list(tmp_path.iterdir())
     out.mkdir()
-    unpack(shipped, out)
+    unpack(tiny_benchmark, out)
     assert (out / "truth" / "masks.npy").is_file()
     (out / "truth" / "masks.npy").unlink()
-    unpack(shipped, out)
+    unpack(tiny_benchmark, out)
     assert not (out / "truth" / "masks.npy").exists(), "what is there is left alone"
 
 
-def test_what_cannot_learn_is_left_out(shipped):
-    said, truth = [], shipped.truth()
+def test_what_cannot_learn_is_left_out(tiny_benchmark):
+    said, truth = [], tiny_benchmark.truth()
     fair = np.random.default_rng(0).random(truth.masks.shape) < 0.5
-    learnt = _learnt(replace(truth, masks=fair), LDSConfig(), said.append)
+    learnt = subset_methods(replace(truth, masks=fair), LDSConfig(), said.append)
     assert learnt == ("empirical-influence", "datamodel", "datamodel-lasso")
     assert not said
     fair[:, 3] = np.arange(len(fair)) == 5  # in no subset of the fit that leaves that one out
-    learnt = _learnt(replace(truth, masks=fair), LDSConfig(), said.append)
+    learnt = subset_methods(replace(truth, masks=fair), LDSConfig(), said.append)
     assert learnt == ("datamodel", "datamodel-lasso")
     assert "some image is in all or none of the subsets to learn from; 16 are finished" in said[0]
 
 
 def test_a_kept_result_knows_its_methods_and_the_device_reaches_models(
-    shipped, pictures, tmp_path, monkeypatch
+    tiny_benchmark, benchmark_images, tmp_path, monkeypatch
 ):
     devices = []
-    original = running.load_model
+    original = group_index.load_model
 
     def loading(source, device="cpu"):
         devices.append(device)
         return original(source)
 
-    monkeypatch.setattr(running, "load_model", loading)
-    monkeypatch.setattr(running, "_along", lambda *_: [])
-    monkeypatch.setattr(running, "SHARING", (("trak", ("trak",)),))
-    options = {"data": pictures, "contest": LDSConfig(resamples=10), "say": lambda _: None}
-    run(shipped, tmp_path, timesteps=(1, 2), device="cpu:0", **options)
+    monkeypatch.setattr(group_index, "load_model", loading)
+    monkeypatch.setattr(running, "sampling_runs", lambda *_: None)
+    monkeypatch.setattr(groups, "GROUPS", (("trak",),))
+    options = {"data": benchmark_images, "contest": LDSConfig(resamples=10), "say": lambda _: None}
+    run(tiny_benchmark, tmp_path, timesteps=(1, 2), device="cpu:0", **options)
     assert devices == ["cpu:0"] * 2
-    (only,) = run(shipped, tmp_path, timesteps=(2,), **options)
+    (only,) = run(tiny_benchmark, tmp_path, timesteps=(2,), **options)
     judged = {entry["method"] for entry in only.comparison["parts"][0]["methods"]}
     assert "datamodel" in judged, "the result of 2 timesteps after 1 holds no learnt method"
 
 
-def test_building_goes_on_from_what_ships(shipped, pictures, tmp_path, monkeypatch):
-    truth = shipped.truth()
+def test_building_goes_on_from_what_ships(tiny_benchmark, benchmark_images, tmp_path, monkeypatch):
+    truth = tiny_benchmark.truth()
     losses = truth.losses.copy()
     losses[3, 1] = np.nan
-    partial = pack(TINY, shipped.folder, tmp_path / "partial", pictures)
+    partial = pack(TINY, tiny_benchmark.folder, tmp_path / "partial", benchmark_images)
     np.save(partial.folder / "truth" / "losses.npy", losses)
     unpack(partial, tmp_path / "again")
     monkeypatch.setattr("creditline.diffusion.train.Run", lambda *a: pytest.fail("trained again"))
     with pytest.raises(pytest.fail.Exception, match="trained again"):
-        building.build(TINY, tmp_path / "again", data=pictures, say=lambda _: None)
+        building.build(TINY, tmp_path / "again", data=benchmark_images, say=lambda _: None)
     monkeypatch.undo()
-    again = building.build(TINY, tmp_path / "again", data=pictures, say=lambda _: None)
+    again = building.build(TINY, tmp_path / "again", data=benchmark_images, say=lambda _: None)
     assert np.array_equal(again["truth"].losses, truth.losses)
 
 
-def test_a_limit_counts_over_all_ground_truths(shipped, pictures, tmp_path):
-    unpack(shipped, tmp_path / "built")
+def test_a_limit_counts_over_all_ground_truths(tiny_benchmark, benchmark_images, tmp_path):
+    unpack(tiny_benchmark, tmp_path / "built")
     for name, missing in (("truth", 2), ("shares", 3)):
         path = tmp_path / "built" / name / "losses.npy"
         losses = np.load(path)
@@ -210,7 +212,7 @@ def test_a_limit_counts_over_all_ground_truths(shipped, pictures, tmp_path):
         np.save(path, losses)
     trained = [
         building.build(
-            TINY, tmp_path / "built", data=pictures, limit_tasks=limit, say=lambda _: None
+            TINY, tmp_path / "built", data=benchmark_images, limit_tasks=limit, say=lambda _: None
         )
         for limit in (1, 2, 9)
     ]
@@ -221,17 +223,20 @@ def test_a_limit_counts_over_all_ground_truths(shipped, pictures, tmp_path):
     assert building.finished(tmp_path / "nowhere") == 0
 
 
-def test_totals_are_judged_where_shares_differ(shipped, pictures, tmp_path):
-    options = {"data": pictures, "timesteps": (2,), "contest": LDSConfig(resamples=10, shapes=True)}
-    results = run(shipped, tmp_path / "out", say=lambda _: None, **options)
+def test_totals_are_judged_where_shares_differ(tiny_benchmark, benchmark_images, tmp_path):
+    options = {
+        "data": benchmark_images,
+        "timesteps": (2,),
+        "contest": LDSConfig(resamples=10),
+    }
+    results = run(tiny_benchmark, tmp_path / "out", say=lambda _: None, **options)
     d_trak = results[0].comparison["shares"]
     assert d_trak["subsets"] == 9
     entry = d_trak["parts"][0]["methods"][0]
     assert entry["totals_per_contributor"]["lds"] != entry["lds"]
     text = page(results)
     assert text.count("contributors' totals judged by 9 subsets in which their shares differ") == 2
-    assert text.count("totals per contributor by the shape of the score") == 2
-    few = pack(TINY, shipped.folder, tmp_path / "few", pictures)
+    few = pack(TINY, tiny_benchmark.folder, tmp_path / "few", benchmark_images)
     path = few.folder / "shares" / "losses.npy"
     losses = np.load(path)
     losses[7:] = np.nan
@@ -242,27 +247,29 @@ def test_totals_are_judged_where_shares_differ(shipped, pictures, tmp_path):
     assert "contributors' totals" not in page(results)
 
 
-def test_images_are_found_by_content_in_any_order(shipped, pictures):
-    train, validation = shipped.images(pictures.subset(range(39, -1, -1)))
-    ids = json.loads((shipped.folder / "benchmark.json").read_text())
+def test_images_are_found_by_content_in_any_order(tiny_benchmark, benchmark_images):
+    train, validation = tiny_benchmark.images(benchmark_images.subset(range(39, -1, -1)))
+    ids = json.loads((tiny_benchmark.folder / "benchmark.json").read_text())
     assert list(train.ids) == ids["train"]
     assert list(validation.ids) == ids["validation"]
 
 
-def test_wrong_images_and_missing_files(shipped, pictures, tmp_path):
-    others = cl.ImageSet.from_images(255 - pictures.array(), contributors=pictures.contributors)
+def test_wrong_images_and_missing_files(tiny_benchmark, benchmark_images, tmp_path):
+    others = cl.ImageSet.from_images(
+        255 - benchmark_images.array(), contributors=benchmark_images.contributors
+    )
     with pytest.raises(DataError, match="8 of the benchmark's 8 images are not in"):
-        shipped.images(others)
+        tiny_benchmark.images(others)
     with pytest.raises(DataError, match="needs images: --data with CIFAR-10"):
         building.image_sets(get("cifar2-small"))
     with pytest.raises(DataError, match="draws 2 validation images of each contributor"):
-        building.image_sets(replace(TINY, base=None), pictures.subset(range(10)))
+        building.image_sets(replace(TINY, base=None), benchmark_images.subset(range(10)))
     with pytest.raises(SettingsError, match="Did you mean 'icons'"):
         get("icon")
     with pytest.raises(CreditlineError, match="holds no benchmark"):
         find(TINY, tmp_path)
     with pytest.raises(CreditlineError, match="has no full/model yet"):
-        pack(TINY, tmp_path, tmp_path / "packed", pictures)
+        pack(TINY, tmp_path, tmp_path / "packed", benchmark_images)
 
 
 def test_options_of_the_command_that_do_nothing_are_refused(tmp_path):

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from creditline.benchmarks.damping_page import damping_table
-from creditline.benchmarks.kept_page import kept_table
 from creditline.benchmarks.markdown import BASELINES, table, titled
 from creditline.benchmarks.run import BenchmarkResult
-from creditline.benchmarks.shape_page import shape_table
-from creditline.benchmarks.totals_page import totals_table
+from creditline.benchmarks.totals_table import totals_table
 from creditline.evaluation.lds.comparison import OVERALL
 
 HEADER = (
@@ -20,32 +17,29 @@ HEADER = (
 
 
 def page(results: Sequence[BenchmarkResult]) -> str:
-    """Tables for each set of queries: methods, then dampings, then what else was judged.
+    """Make tables for each set of queries: methods, then totals per contributor.
 
-    Of the first: mean LDS in % at the default damping, its 95 % interval over subsets, at the
-    damping chosen on other subsets and queries, at the best one in hindsight; the default as a
-    share of what a second fleet of the same size would score; CPU seconds of a training image.
+    Columns of the first: mean LDS in % at the default damping, its 95 % interval over subsets, LDS
+    at the damping chosen on other subsets and queries, LDS at the best damping; the default as a
+    share of the LDS of a second set of retrained models; CPU seconds of a training image.
     """
-    parts = _by_queries((result, result.comparison) for result in results)
-    tables = [_table(name, found) for name, found in parts.items()]
-    for name, found in parts.items():
-        judged = _indexes(found)
-        tables += [damping_table(name, judged), shape_table(name, judged), kept_table(name, judged)]
-    shares = _by_queries(
+    parts = by_queries((result, result.comparison) for result in results)
+    tables = [_table(name, judged) for name, judged in parts.items()]
+    shares = by_queries(
         (result, result.comparison["shares"]) for result in results if "shares" in result.comparison
     )
-    for name, found in shares.items():
-        facts = found[0][0].comparison["shares"]
+    for name, judged in shares.items():
+        facts = judged[0][0].comparison["shares"]
         about = f"{facts['subsets']} subsets in which their shares differ"
-        judged = _indexes(found)
-        tables += [totals_table(name, judged, about), shape_table(name, judged, totals=True)]
+        indexes = [(result.timesteps, result.models, part) for result, part in judged]
+        tables.append(totals_table(name, indexes, about))
     return "\n\n".join(table for table in tables if table)
 
 
-def _by_queries(
+def by_queries(
     comparisons: Iterable[tuple[BenchmarkResult, dict[str, Any]]],
 ) -> dict[str, list[tuple[BenchmarkResult, dict[str, Any]]]]:
-    """Every index's methods by the name of the queries; what is named after a comma belongs too."""
+    """Group every index's methods by the name of the queries, up to a comma."""
     parts: dict[str, list[tuple[BenchmarkResult, dict[str, Any]]]] = {}
     for result, comparison in comparisons:
         for part in comparison["parts"]:
@@ -53,12 +47,6 @@ def _by_queries(
             if name != OVERALL:
                 parts.setdefault(name, []).append((result, part))
     return parts
-
-
-def _indexes(
-    found: Sequence[tuple[BenchmarkResult, dict[str, Any]]],
-) -> list[tuple[int, int, dict[str, Any]]]:
-    return [(result.timesteps, result.models, part) for result, part in found]
 
 
 def _table(name: str, found: Sequence[tuple[BenchmarkResult, dict[str, Any]]]) -> str:

@@ -68,7 +68,12 @@ class CommandGroup(LazyGroup):
             raise Interrupted(f"interrupted.{hint}") from error
 
 
-@click.group(cls=CommandGroup, modules=COMMANDS, context_settings={"max_content_width": 100})
+@click.group(
+    cls=CommandGroup,
+    modules=COMMANDS,
+    plugins="creditline.commands",
+    context_settings={"max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="creditline")
 def main() -> None:
     """Which training images, and whose, does a generated picture owe most to?

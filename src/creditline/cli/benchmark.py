@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from creditline.benchmarks import get
-from creditline.benchmarks.projections import ProjectionStudy
 from creditline.cli import models
 from creditline.cli.options import flag, given, settings_options
 from creditline.cli.sections import SectionedCommand
@@ -27,7 +26,6 @@ from creditline.settings import override
 @click.option(
     "--ensemble", type=int, help="judge D-TRAK and TRAK of so many models as well: trains"
 )
-@click.option("--projections", is_flag=True, help="judge projections at equal k instead of methods")
 @click.option("--markdown", metavar="FILE", help="write the tables")
 @click.option("--build", "build_in", metavar="DIR", help="make the ground truth instead, in DIR")
 @click.option("--pack", metavar="DIR", help="with --build: copy what ships into DIR")
@@ -36,14 +34,12 @@ from creditline.settings import override
 @models.workers_option
 @models.device_option
 @settings_options(LDSConfig(), section="Judging")
-@settings_options(ProjectionStudy(), section="Projections")
 def command(
     name: str,
     data: str | None,
     out: str | None,
     timesteps: str | None,
     ensemble: int | None,
-    projections: bool,
     markdown: str | None,
     build_in: str | None,
     pack: str | None,
@@ -55,9 +51,7 @@ def command(
     """Judge every method on a benchmark whose ground truth ships: no retraining.
 
     NAME is icons or cifar2-small. Interrupt it at any time; the same command continues. --build
-    goes on from what ships, where retrainings are missing there. --projections judges TRAK and
-    D-TRAK of one model through every kind of projection, and says how far each is from whole
-    gradients.
+    continues what ships, where retrainings are missing there.
     """
     benchmark = get(name)
     if build_in is None and (pack is not None or limit_tasks is not None):
@@ -67,11 +61,10 @@ def command(
             "--out": out,
             "--timesteps": timesteps,
             "--ensemble": ensemble,
-            "--projections": projections or None,
             "--markdown": markdown,
         }
         idle = [option for option, value in judging.items() if value is not None]
-        idle += [flag(setting) for setting in given(LDSConfig(), ProjectionStudy())]
+        idle += [flag(setting) for setting in given(LDSConfig())]
         if idle:
             raise SettingsError(
                 f"{' and '.join(idle)} with --build DIR would do nothing: building judges no "
@@ -79,60 +72,25 @@ def command(
             )
         _build(benchmark, build_in, data, pack, limit_tasks, device, packed)
         return
+    from creditline.benchmarks.page import page
+    from creditline.benchmarks.run import run
     from creditline.benchmarks.shipped import find
 
-    shipped, folder = find(benchmark, packed), Path(out or f"runs/benchmark-{name}")
-    common: dict[str, Any] = {
-        "data": data,
-        "device": device,
-        "contest": override(LDSConfig(), given(LDSConfig())),
-        "say": lambda line: click.echo(line, err=True),
-    }
-    if projections:
-        text = _projections(shipped, folder, timesteps, ensemble, common)
-    else:
-        text = _methods(shipped, folder, timesteps, ensemble, common)
+    results = run(
+        find(benchmark, packed),
+        Path(out or f"runs/benchmark-{name}"),
+        data=data,
+        timesteps=numbers("10,100" if timesteps is None else timesteps),
+        ensemble=1 if ensemble is None else ensemble,
+        workers=models.workers(),
+        device=device,
+        contest=override(LDSConfig(), given(LDSConfig())),
+        say=lambda line: click.echo(line, err=True),
+    )
+    text = page(results)
     click.echo(text)
     if markdown is not None:
         write_file(Path(markdown), lambda p: p.write_text(text + "\n", "utf-8"), overwrite=True)
-
-
-def _methods(
-    shipped: Any, folder: Path, timesteps: str | None, ensemble: int | None, common: dict[str, Any]
-) -> str:
-    from creditline.benchmarks.page import page
-    from creditline.benchmarks.run import run
-
-    idle = [flag(setting) for setting in given(ProjectionStudy())]
-    if idle:
-        raise SettingsError(f"{' and '.join(idle)} would do nothing without --projections.")
-    results = run(
-        shipped,
-        folder,
-        timesteps=_numbers("10,100" if timesteps is None else timesteps),
-        ensemble=1 if ensemble is None else ensemble,
-        workers=models.workers(),
-        **common,
-    )
-    return page(results)
-
-
-def _projections(
-    shipped: Any, folder: Path, timesteps: str | None, ensemble: int | None, common: dict[str, Any]
-) -> str:
-    from creditline.benchmarks.projections_page import projections_page
-    from creditline.benchmarks.projections_run import compare_projections
-
-    if ensemble is not None:
-        raise SettingsError("--projections judges one model; leave --ensemble out.")
-    rows = compare_projections(
-        shipped,
-        folder / "projections",
-        settings=override(ProjectionStudy(), given(ProjectionStudy())),
-        timesteps=_numbers("10" if timesteps is None else timesteps),
-        **common,
-    )
-    return projections_page(rows)
 
 
 def _build(
@@ -165,7 +123,12 @@ def _build(
         click.echo(f"packed into {pack(benchmark, folder, target, data).folder}")
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """Read whole numbers with commas between.
+
+    Raises:
+        SettingsError: if they are something else.
+    """
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:

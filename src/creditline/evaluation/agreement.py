@@ -17,7 +17,7 @@ from creditline import methods
 from creditline.curvature.spectrum import Spectrum
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
-from creditline.evaluation.whole import extract, project
+from creditline.evaluation.explicit_gradients import extract, project
 from creditline.features.gradients import GradientExtractor
 from creditline.features.table import ArrayFeatures
 from creditline.gradients.projection import Projection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import numpy as np
@@ -22,10 +21,8 @@ from creditline.evaluation.lds.comparison import OVERALL, LDSConfig
 from creditline.evaluation.lds.contributors import predict_from_totals
 from creditline.evaluation.lds.damping import DampingSearch
 from creditline.evaluation.lds.folds import held_out_lds
-from creditline.evaluation.lds.kept import split
-from creditline.evaluation.lds.score import lds, predict_outputs, score_outputs
+from creditline.evaluation.lds.score import lds, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.methods.noise import halves_agree
 from creditline.methods.similarity import PixelCosine
 from creditline.retraining.datamodel import RidgeDatamodel
 
@@ -104,33 +101,6 @@ def test_folders_together_are_all_queries(case):
     assert set(values["parts"][2]["methods"][0]["dampings"]) == {
         *("default", "cross_validated", "oracle", "curve")
     }
-
-
-def test_shapes_and_splits_are_judged_where_asked_for(case):
-    index, _, folders, truth = case
-    both = dataclasses.replace(QUICK, shapes=True, kept=True)
-    found = compare(index, truth, folders, ["trak", "datamodel"], both)
-    part, rows = found.part("validation"), slice(0, 3)
-    trak, datamodel = part.entry("trak"), part.entry("datamodel")
-    assert_allclose(trak.shapes["s"].lds.per_query, trak.lds.per_query)
-    assert trak.shapes["s"].totals is not None
-    features = index.extract(folders[0][1])
-    scores, noise = index.scores(features), index.noise(features)
-    options = {"resamples": 50}
-    for kept in trak.kept:
-        top, _ = split(scores, kept.share)
-        assert_allclose(
-            kept.top.per_query, lds(top, truth.masks, truth.losses[:, :, rows], **options).per_query
-        )
-        if kept.rest is not None:
-            halves = [split(scores + sign * noise.sample, kept.share)[1] for sign in (1, -1)]
-            agree = halves_agree(*(predict_outputs(half, truth.masks) for half in halves))
-            assert_allclose(kept.rest_reliability, agree)
-    assert_allclose(datamodel.kept[-1].top.per_query, datamodel.lds.per_query)
-    assert datamodel.kept[0].top_reliability is None
-    values = json.loads(json.dumps(found.to_dict()))["parts"][0]["methods"]
-    assert "kept" in values[0]
-    assert "kept" not in values[-1]  # random has no noise floor, and is not asked for one
 
 
 def test_unfinished_subsets_are_left_out(case):

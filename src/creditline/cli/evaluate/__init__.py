@@ -19,10 +19,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "creditline.cli.evaluate.counterfactual",
         "Do pictures change when their most influential images are left out?",
     ),
-    "recipe": (
-        "creditline.cli.evaluate.recipe",
-        "The D-TRAK paper's experiments: settings, numbers, cost, run.",
-    ),
     "reliability": (
         "creditline.cli.evaluate.reliability",
         "Would scores come out the same with fresh noise?",
@@ -38,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-@click.group(name="evaluate", cls=LazyGroup, modules=COMMANDS)
+@click.group(
+    name="evaluate", cls=LazyGroup, modules=COMMANDS, plugins="creditline.commands.evaluate"
+)
 def command() -> None:
     """Check whether attributions tell the truth."""

@@ -19,7 +19,6 @@ from creditline.evaluation.lds.comparison import OVERALL, Comparison, Entry, LDS
 from creditline.evaluation.lds.damping import score_dampings
 from creditline.evaluation.lds.predictions import MethodOutputs, Scorer
 from creditline.evaluation.lds.score import score_outputs
-from creditline.evaluation.lds.shapes import shape_scores
 from creditline.indexing.queries import gather
 from creditline.methods.base import Method
 from creditline.retraining.leave_one_out import LeaveOneOut
@@ -97,9 +96,8 @@ def _judged(
     query_names: Sequence[str],
 ) -> Entry:
     """The entry of one method on some of the queries."""
-    kept = tuple(split.part(rows) for split in item.kept)
     if item.held_out is not None:
-        return Entry(item.name, item.title, item.held_out.select(rows), kept=kept)
+        return Entry(item.name, item.title, item.held_out.select(rows))
     options: Any = {
         "query_names": query_names,
         "resamples": contest.resamples,
@@ -107,22 +105,12 @@ def _judged(
     }
     losses = losses[:, :, rows]
     totals = None if item.totals is None else score_outputs(item.totals[rows], losses, **options)
-    shapes = {}
-    if item.shapes:
-        judged = {
-            name: tuple(
-                None if outputs is None else score_outputs(outputs[rows], losses, **options)
-                for outputs in (shaped.images, shaped.totals)
-            )
-            for name, shaped in item.shapes.items()
-        }
-        shapes = shape_scores(judged)  # type: ignore[arg-type]
     if item.default is None:
         lds = score_outputs(item.outputs[None][rows], losses, **options)
-        return Entry(item.name, item.title, lds, totals=totals, shapes=shapes, kept=kept)
+        return Entry(item.name, item.title, lds, totals=totals)
     outputs = {damping: values[rows] for damping, values in item.outputs.items()}
     dampings = score_dampings(outputs, losses, item.default, contest.search, **options)
-    return Entry(item.name, item.title, dampings.default, dampings, totals, shapes, kept)
+    return Entry(item.name, item.title, dampings.default, dampings, totals)
 
 
 def _require_known(names: Sequence[str | Method]) -> None:

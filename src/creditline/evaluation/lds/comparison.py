@@ -14,9 +14,7 @@ from typing import Any
 from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.ceiling import Ceiling
 from creditline.evaluation.lds.damping import DampingScores, DampingSearch
-from creditline.evaluation.lds.kept import TopScoreSplit
 from creditline.evaluation.lds.score import LDS
-from creditline.evaluation.lds.shapes import TransformScore
 from creditline.settings import require, setting
 
 OVERALL = "all queries"
@@ -28,10 +26,6 @@ class LDSConfig:
 
     resamples: int = setting(RESAMPLES, "bootstrap draws of subsets")
     bootstrap_seed: int = setting(0, "seed of the draws, of the random predictor and of folds")
-    shapes: bool = setting(False, "judge every shape of the scores beside the plain one")
-    kept: bool = setting(
-        False, "judge the largest scores and the rest apart, at several shares of the images"
-    )
     search: DampingSearch = field(default_factory=DampingSearch)
 
     def __post_init__(self) -> None:
@@ -52,8 +46,6 @@ class Entry:
         dampings: the default, cross-validated and best damping; None for methods without one.
         totals: the score of its totals per contributor; None where contributors are not known or
             have the same share in all subsets.
-        shapes: by formula, the scores of every shape, if the contest asks for them.
-        kept: the scores of the largest and of the rest at every share, the same.
     """
 
     name: str
@@ -61,8 +53,6 @@ class Entry:
     lds: LDS
     dampings: DampingScores | None = None
     totals: LDS | None = None
-    shapes: Mapping[str, TransformScore] = field(default_factory=dict)
-    kept: tuple[TopScoreSplit, ...] = ()
 
     def variants(self) -> list[tuple[str, LDS]]:
         """What was chosen how, and the score: one row each of a table."""
@@ -87,10 +77,6 @@ class Entry:
                     variant["share_of_ceiling"] = ceiling.share(variant["lds"])
         if self.totals is not None:
             values["totals_per_contributor"] = self.totals.to_dict()
-        if self.shapes:
-            values["shapes"] = {name: shape.to_dict() for name, shape in self.shapes.items()}
-        if self.kept:
-            values["kept"] = [kept.to_dict() for kept in self.kept]
         return values
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,10 @@ from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.contributors import has_varying_shares, predict_from_totals
 from creditline.evaluation.lds.damping import predict_per_damping
 from creditline.evaluation.lds.folds import fit_folds
-from creditline.evaluation.lds.kept import Shaped, TopScoreSplit, kept_scores, split_outputs
-from creditline.evaluation.lds.score import LDS, predict_outputs, score_outputs
-from creditline.evaluation.lds.shapes import TransformedOutputs, shaped_outputs
+from creditline.evaluation.lds.score import LDS, predict_outputs
 from creditline.indexing.store import Store
 from creditline.indexing.thumbnail import compact
-from creditline.methods.base import GradientMethod, Method, RidgeMethod
-from creditline.methods.noise import ScoreNoise
+from creditline.methods.base import Method, RidgeMethod
 from creditline.retraining.base import RetrainingMethod
 from creditline.settings import to_dict
 
@@ -45,8 +41,6 @@ class MethodOutputs:
         default: the key of the method's own.
         held_out: instead of outputs, the score of a method that learns from retrained models.
         totals: outputs predicted from contributors' totals.
-        shapes: by formula, what every shape of the scores predicts, if that is asked for.
-        kept: how the largest scores and the rest do, the same.
     """
 
     name: str
@@ -55,8 +49,6 @@ class MethodOutputs:
     default: float | None = None
     held_out: LDS | None = None
     totals: np.ndarray | None = None
-    shapes: Mapping[str, TransformedOutputs] = field(default_factory=dict)
-    kept: tuple[TopScoreSplit, ...] = ()
 
 
 class Scorer:
@@ -100,9 +92,9 @@ class Scorer:
             return self.retrained(retraining.get(name), losses)
         if name in PIXELS and self.index.method.source != "pixels":
             return self.pixels(str(name))
-        return self.indexed(name, losses)
+        return self.indexed(name)
 
-    def indexed(self, name: str | Method, losses: np.ndarray) -> MethodOutputs:
+    def indexed(self, name: str | Method) -> MethodOutputs:
         """A method on the index's features, at every damping if it has one."""
         index = self.index.using(name)
         method = index.method
@@ -113,10 +105,8 @@ class Scorer:
             # A method that ranks at every timestep is judged by their average.
             return np.concatenate([b.mean(1) if b.ndim == 3 else b for b in blocks])
 
-        views = self._views(index, features, scores, losses)
         if not isinstance(method, RidgeMethod):
-            plain = self._plain(method.name, method.title, scores(index))
-            return dataclasses.replace(plain, **views)
+            return self._plain(method.name, method.title, scores(index))
         ridge, own = method.ridge, scores(index)
 
         def scores_at(damping: float) -> np.ndarray:
@@ -126,17 +116,14 @@ class Scorer:
 
         outputs = predict_per_damping(scores_at, self.masks, ridge.damping, self.contest.search)
         totals = self._totals(own)
-        return MethodOutputs(
-            method.name, method.title, outputs, ridge.damping, totals=totals, **views
-        )
+        return MethodOutputs(method.name, method.title, outputs, ridge.damping, totals=totals)
 
     def retrained(self, cls: type[RetrainingMethod], losses: np.ndarray) -> MethodOutputs:
         """A method that learns from the ground truth itself, on the subsets left out of its fit."""
         seed = self.contest.bootstrap_seed
         fits = fit_folds(cls, self.masks, losses, seed=seed)
-        judged = partial(fits.lds, resamples=self.contest.resamples, seed=seed)
-        kept = kept_scores(split_outputs(fits.outputs), judged) if self.contest.kept else ()
-        return MethodOutputs(cls.name, cls.title, held_out=judged(fits.outputs()), kept=kept)
+        judged = fits.lds(fits.outputs(), resamples=self.contest.resamples, seed=seed)
+        return MethodOutputs(cls.name, cls.title, held_out=judged)
 
     def pixels(self, name: str) -> MethodOutputs:
         """Likeness of pixels, from the thumbnails that the index keeps and those of the queries."""
@@ -154,42 +141,9 @@ class Scorer:
         rng = np.random.default_rng(self.contest.bootstrap_seed)
         return self._plain("random", "Random", rng.standard_normal((m, self.index.n)))
 
-    def _views(
-        self,
-        index: Index,
-        features: list[Any],
-        scores: Callable[[Index], np.ndarray],
-        losses: np.ndarray,
-    ) -> dict[str, Any]:
-        """What shapes and splits of a gradient method's scores predict, if that is asked for."""
-        contest = self.contest
-        if not isinstance(index.method, GradientMethod) or not (contest.shapes or contest.kept):
-            return {}
-        plain, noise = scores(index.using(shape="plain")), None
-        if index.errors is not None and all(block.errors is not None for block in features):
-            noise = ScoreNoise.stacked([index.noise(block) for block in features])
-        views: dict[str, Any] = {}
-        if contest.shapes:
-            error = None if noise is None else noise.error
-            contributors = self.contributors if self.totalled else None
-            views["shapes"] = shaped_outputs(plain, error, self.masks, contributors)
-        if contest.kept:
-            options: Any = {"resamples": contest.resamples, "seed": contest.bootstrap_seed}
-            halves = [] if noise is None else [plain + noise.sample, plain - noise.sample]
-            views["kept"] = kept_scores(
-                split_outputs(self._outputs(plain)),
-                lambda outputs: score_outputs(outputs, losses, **options),
-                [split_outputs(self._outputs(h)) for h in halves],
-            )
-        return views
-
     def _plain(self, name: str, title: str, scores: np.ndarray) -> MethodOutputs:
         outputs = {None: predict_outputs(scores, self.masks)}
         return MethodOutputs(name, title, outputs, totals=self._totals(scores))
-
-    def _outputs(self, scores: np.ndarray) -> Callable[[Shaped], np.ndarray]:
-        """What scores predict after something was done to them."""
-        return lambda shaped: predict_outputs(shaped(scores), self.masks)
 
     def _totals(self, scores: np.ndarray) -> np.ndarray | None:
         if not self.totalled:

@@ -1,0 +1,74 @@
+"""Explicit gradients in memory, and projections of them, for comparing projections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from creditline.data.image_set import ImageSet
+from creditline.features.gradients import GradientExtractor
+from creditline.gradients.parameters import Layer
+from creditline.gradients.plan import Role
+from creditline.gradients.projection import Projection, build
+from creditline.gradients.projection.state import ProjectionState, rows_to_fit
+from creditline.runtime import Runtime
+
+ROWS = 16
+
+
+def extract(
+    source: GradientExtractor, images: ImageSet, indices: Sequence[int], role: Role, label: str
+) -> np.ndarray:
+    """Extract features of one model, float32 of shape `(b, k)`, image by image."""
+    features = np.empty((len(indices), source.dim), dtype=np.float32)
+    with Runtime().progress(label, len(indices), "image") as bar:
+        for row, i in enumerate(indices):
+            features[row] = source.extract(images, [i], role)[0, 0, 0]
+            bar.advance()
+    return features
+
+
+def project(
+    layers: Sequence[Layer], projection: Projection, train: np.ndarray, query: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Project the explicit gradients of training images and queries.
+
+    Args:
+        layers: of the gradients.
+        projection: settings; one that is fitted uses the training gradients that an index would
+            use.
+        train, query: explicit gradients, float32 of shape `(n, d)` and `(m, d)`.
+
+    Returns:
+        float32 of shape `(n, k)` and `(m, k)`.
+
+    Raises:
+        SettingsError: if the dimension does not fit the layers.
+    """
+    projector = build(projection, layers, _projection_state(layers, projection, train))
+    sides, features = projector.sides, []
+    for gradients in (train, query):
+        # Dense matrices are drawn anew for every batch.
+        step = ROWS if projector.batch == 1 else len(gradients)
+        parts = []
+        for i in range(0, len(gradients), step):
+            flat = _split(layers, gradients[i : i + step])
+            parts.append(projector.project(flat if sides is None else sides.compress(flat)))
+        features.append(torch.cat(parts).numpy())
+    return features[0], features[1]
+
+
+def _projection_state(
+    layers: Sequence[Layer], projection: Projection, train: np.ndarray
+) -> ProjectionState | None:
+    if not projection.learns:
+        return None
+    rows = rows_to_fit(len(train), projection.learn_from)
+    return ProjectionState.fit(layers, projection.rank, (_split(layers, train[i]) for i in rows))
+
+
+def _split(layers: Sequence[Layer], gradients: np.ndarray) -> list[Tensor]:
+    return list(torch.from_numpy(gradients).split([layer.size for layer in layers], dim=-1))

@@ -1,0 +1,24 @@
+"""`creditline research`: one table a command, over a shipped benchmark."""
+
+from __future__ import annotations
+
+import click
+
+from creditline.cli.lazy import LazyGroup
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "dampings": ("creditline_research.cli.dampings", "LDS of every method at every damping."),
+    "scores": (
+        "creditline_research.cli.scores",
+        "LDS of transformed scores, of the largest scores and of the rest.",
+    ),
+    "projections": (
+        "creditline_research.cli.projections",
+        "Projections of equal size against explicit gradients.",
+    ),
+}
+
+
+@click.group(name="research", cls=LazyGroup, modules=COMMANDS)
+def command() -> None:
+    """Make the tables of our own studies."""

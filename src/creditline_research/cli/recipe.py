@@ -1,0 +1,247 @@
+"""`creditline evaluate recipe`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from creditline.cli import models
+from creditline.cli.sections import SectionedCommand, option
+from creditline.cli.table import facts, table
+from creditline.cli.training import refuse_parts
+from creditline.diffusion.tuning.config import TuneConfig
+from creditline.errors import SettingsError
+from creditline_research.paper.published import REMOVALS, PublishedResult, published
+from creditline_research.paper.recipe import MINI_SD, Recipe
+from creditline_research.paper.recipes import RECIPES, recipe
+
+if TYPE_CHECKING:
+    from creditline.diffusion.denoiser import Denoiser
+    from creditline.diffusion.precision import Precision
+    from creditline_research.paper.cost import MachineSpeed, RecipeCost
+
+COST = "Cost"
+
+
+@click.command(name="recipe", cls=SectionedCommand)
+@click.argument("name", metavar="NAME")
+@click.option("--data", help="where the recipe's images are")
+@click.option("--out", help="folder of everything to write, or to continue")
+@click.option(
+    "--scale",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="share of the images, queries, subsets, seeds and loss evaluations",
+)
+@click.option("--preset", help="train by another preset of the same kind, with its batches")
+@click.option("--base", help="pipeline folder that artbench2 and artbench5 tune")
+@click.option("--precision", help="of a tuning's arithmetic: fp32, bf16 or fp16  [default: fp32]")
+@click.option("--accumulate", type=int, help="parts that a tuning's batch is computed in")
+@click.option("--threads", type=int, help="CPU threads of the first model  [default: torch's]")
+@option("--dry-run", section=COST, is_flag=True, help="only say what everything would cost")
+@option(
+    "--measured-steps",
+    section=COST,
+    type=int,
+    default=3,
+    show_default=True,
+    help="training steps by which the speed is measured",
+)
+@models.workers_option
+@models.parts_options
+def command(
+    name: str,
+    data: str | None,
+    out: str | None,
+    scale: float,
+    preset: str | None,
+    base: str | None,
+    precision: Precision | None,
+    accumulate: int | None,
+    threads: int | None,
+    dry_run: bool,
+    measured_steps: int,
+    device: str,
+    **_: Any,
+) -> None:
+    """An experiment of the D-TRAK paper: its settings, the authors' numbers, its cost, its run.
+
+    NAME is cifar2, cifar10, celeba, artbench2 or artbench5. With --data and --out it trains the
+    model, draws the queries and makes the ground truth for LDS from the paper's own subsets. The
+    last two train LoRA matrices in the Stable Diffusion pipeline that --base is. Interrupt it at
+    any time; the same command continues.
+    """
+    chosen = recipe(name).scaled(scale)
+    if preset is not None:
+        chosen = chosen.using(preset)
+    chosen = chosen.on(precision, accumulate)
+    if base is None:
+        refuse_parts()
+    if dry_run:
+        click.echo(_cost(chosen, _loaded(base), device, measured_steps))
+    elif data is None and out is None:
+        click.echo(described(chosen))
+    elif data is None or out is None:
+        missing = "--out" if out is None else f"--data: {chosen.data}"
+        raise SettingsError(f"Running a recipe needs {missing}. Or leave out both to read it.")
+    else:
+        start = _loaded(base)
+        chosen.check_base(start)  # before all images are read
+        _run(chosen, data, out, start, device, threads)
+
+
+def _loaded(base: str | None) -> Denoiser | None:
+    """The base, on the CPU: each training copies it to where it is tuned."""
+    return None if base is None else models.load(base, device="cpu")
+
+
+def described(chosen: Recipe) -> str:
+    """Settings of a recipe and what the authors measured."""
+    return "\n".join(
+        [f"{chosen.title}, {RECIPES[chosen.name].data}", _settings(chosen), *_results(chosen)]
+    )
+
+
+def _settings(chosen: Recipe) -> str:
+    half, n = chosen.subset_images, chosen.train_images
+    config = chosen.config()
+    network = chosen.network
+    if isinstance(config, TuneConfig):
+        rank = config.adapter.lora_rank
+        what = "all weights" if rank is None else f"LoRA of rank {rank}"
+        network = f"{what} in a Stable Diffusion pipeline (--base; the paper's: {MINI_SD})"
+    pairs = [
+        ("scale", f"{chosen.factor:g}"),
+        ("training images", f"{n:,} of {chosen.pool:,}, {chosen.resolution} pixels"),
+        ("classes", ", ".join(chosen.classes) or "none"),
+        ("network", network),
+        (
+            "training",
+            f"{chosen.epochs} epochs of batches of {chosen.batch_size}, "
+            f"{chosen.steps(n):,} steps; {chosen.steps(half):,} on a subset",
+        ),
+        (
+            "queries",
+            f"{chosen.validation:,} validation, {chosen.generated:,} generated by "
+            f"{chosen.sampling_steps} DDIM steps"
+            + (f", guidance {chosen.guidance}" if chosen.guidance else ""),
+        ),
+        *([("prompts", "; ".join(chosen.prompts))] if chosen.prompts else []),
+        (
+            "ground truth",
+            f"{chosen.subsets} subsets of {half:,} images, {chosen.seeds} models each; "
+            f"losses at {chosen.loss_timesteps:,} timesteps x {chosen.loss_draws} draws",
+        ),
+        (
+            "features",
+            f"{' or '.join(map(str, chosen.timesteps))} timesteps, projected to "
+            f"{chosen.dim:,} dimensions",
+        ),
+    ]
+    if chosen.targets:
+        sizes = ", ".join(f"{k:,}" for k in chosen.removals)
+        pairs.append(("counterfactual", f"{chosen.targets} targets, {sizes} images removed"))
+    return facts(pairs)
+
+
+def _results(chosen: Recipe) -> Iterator[str]:
+    yield "\nThe authors' LDS in percent, mean and deviation over resampled subsets:"
+    rows = published(chosen.name)
+    header = ["method", "timesteps", "validation", "generated", "note"]
+    yield table(header, [_lds(row) for row in rows], right=[1, 2, 3], indent=2)
+    removals = REMOVALS.get(chosen.name, ())
+    if removals:
+        unit = "VAE latents" if removals[0].latent else "pixels"
+        yield f"\nMedian change after the top 1,000 were removed (l2 norm of {unit}, CLIP cosine):"
+        cells = [[r.method, f"{r.l2[0]:.2f}", f"{r.cosine[0]:.3f}"] for r in removals]
+        yield table(["method", "l2", "cosine"], cells, right=[1, 2], indent=2)
+
+
+def _lds(row: PublishedResult) -> list[str]:
+    def shown(value: tuple[float, float] | None) -> str:
+        return "-" if value is None else f"{value[0]:.2f} ± {value[1]:.2f}"
+
+    name = row.method
+    name += f", ensemble of {row.ensemble} halves" if row.ensemble else ""
+    name += f", {row.retrained} models" if row.retrained else ""
+    steps = "-" if row.timesteps is None else str(row.timesteps)
+    return [name, steps, shown(row.validation), shown(row.generated), row.note]
+
+
+def _cost(chosen: Recipe, base: Denoiser | None, device: str, steps: int) -> str:
+    """A table of every part's work, with hours where there is what would be trained."""
+    from creditline_research.paper.cost import measure, work
+
+    parts = work(chosen)
+    missing = chosen.tunes and base is None
+    speed = None if missing else measure(chosen, base, device, steps)
+    header = ["part", "models", "steps", "forwards", "gradients", *(["hours"] if speed else [])]
+    rows = [_part(part, speed) for part in parts]
+    lines = [
+        f"{chosen.title} at scale {chosen.factor:g}:",
+        table(header, rows, right=range(1, len(header)), indent=2),
+    ]
+    if speed is None:
+        lines.append(
+            "No hours: they are measured by tuning a pipeline. Give its folder as --base; the "
+            f"paper's is {MINI_SD}."
+        )
+    else:
+        total = sum(speed.hours(part) for part in parts)
+        rest = ("Latents, projection" if chosen.tunes else "Projection") + " and scoring"
+        lines.append(
+            f"{total:,.1f} hours on one {speed.device}, measured over {steps} steps of "
+            f"{speed.batch} images: {speed.image:.3g} s per image trained on, {speed.step:.3g} s "
+            f"per update, {speed.forward:.3g} s per evaluation. {rest} come on top."
+        )
+    return "\n".join(lines)
+
+
+def _part(part: RecipeCost, speed: MachineSpeed | None) -> list[str]:
+    numbers = [
+        f"{n:,}" if n else "-" for n in (part.models, part.steps, part.forwards, part.gradients)
+    ]
+    return [part.name, *numbers, *([f"{speed.hours(part):,.2f}"] if speed else [])]
+
+
+def _run(
+    chosen: Recipe,
+    data: str,
+    out: str,
+    base: Denoiser | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    from creditline_research.paper.images import load
+    from creditline_research.paper.run import RecipeFolders, run
+
+    images = load(chosen, data)
+    workers = models.workers()
+    truth = run(chosen, images, out, base=base, workers=workers, device=device, threads=threads)
+    folders = RecipeFolders.of(out)
+    subsets, seeds, queries = truth.losses.shape
+    click.echo(
+        f"{out} holds the losses of {queries:,} queries under {subsets} subsets x {seeds} models."
+    )
+    click.echo("Next:")
+    longest = max(chosen.timesteps)
+    click.echo(
+        f"  creditline index {quote(str(folders.model))} {quote(str(folders.images))} --out INDEX "
+        f"--timesteps {longest} --dim {chosen.dim}"
+    )
+    click.echo(
+        f"  creditline evaluate lds INDEX --queries {quote(str(folders.validation))} "
+        f"--queries {quote(str(folders.generated))} "
+        f"--ground-truth {quote(str(folders.ground_truth))}"
+    )
+    if chosen.targets:
+        sizes = ",".join(map(str, chosen.removals))
+        click.echo(
+            f"  creditline evaluate counterfactual {quote(str(folders.model))} "
+            f"{quote(str(folders.images))} --index INDEX --targets {quote(str(folders.targets))} "
+            f"--removals {sizes} --out COUNTERFACTUAL"
+        )

@@ -1,0 +1,56 @@
+"""`creditline research scores`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from creditline.cli import models
+from creditline.cli.benchmark import numbers
+from creditline.cli.options import given, settings_options
+from creditline.cli.sections import SectionedCommand
+from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.settings import override
+from creditline_research.cli.benchmarks import (
+    benchmark_options,
+    echo_error,
+    files_and_folder,
+    write_tables,
+)
+
+
+@click.command(name="scores", cls=SectionedCommand)
+@benchmark_options
+@models.workers_option
+@settings_options(LDSConfig(), section="Judging")
+def command(
+    name: str,
+    data: str | None,
+    out: str | None,
+    packed: str | None,
+    timesteps: str,
+    markdown: str | None,
+    device: str,
+    **_: Any,
+) -> None:
+    """Print the LDS of transformed scores, of the largest scores and of the rest.
+
+    NAME is a benchmark. Indexes that `creditline benchmark` left in its folder are used. Interrupt
+    it at any time; the same command continues.
+    """
+    from creditline_research.studies.score_run import study_benchmark
+    from creditline_research.tables.scores import score_tables
+
+    shipped, folder = files_and_folder(name, packed, out)
+    results = study_benchmark(
+        shipped,
+        folder,
+        data=data,
+        timesteps=numbers(timesteps),
+        workers=models.workers(),
+        device=device,
+        config=override(LDSConfig(), given(LDSConfig())),
+        say=echo_error,
+    )
+    write_tables(score_tables(results), markdown)

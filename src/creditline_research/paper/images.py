@@ -1,0 +1,124 @@
+"""The images of a recipe: the paper's training images, its validation queries and its subsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.errors import DataError
+from creditline_research.paper.recipe import Recipe
+from creditline_research.paper.splits import PaperSplit, validation
+
+CELEBA_FILES = 202_599
+
+
+@dataclass(frozen=True)
+class RecipeImages:
+    """What a recipe works on.
+
+    Attributes:
+        train: n training images, in the order of the data.
+        validation: queries, likewise.
+        masks: subsets that the ground truth is made of, bool of shape `(M, n)`.
+    """
+
+    train: ImageSet
+    validation: ImageSet
+    masks: np.ndarray
+
+
+def load(recipe: Recipe, data: str) -> RecipeImages:
+    """The images of a recipe from where they are.
+
+    Args:
+        recipe: which, and how much of it.
+        data: as `recipe.data` says.
+
+    Raises:
+        DataError: if it is something else.
+    """
+    if not recipe.classes:
+        return _from_files(recipe, Path(data))
+    train, test = (
+        load_images(
+            f"{data}/{part}",
+            size=recipe.resolution,
+            crop="none",
+            labels="folder",
+            prompt_template=recipe.prompt,
+        )
+        for part in ("train", "test")
+    )
+    return choose(recipe, train, test)
+
+
+def choose(recipe: Recipe, train: ImageSet, test: ImageSet) -> RecipeImages:
+    """The images of a recipe from the whole data set's two parts, with classes.
+
+    Args:
+        recipe: which.
+        train: all training images, in the order of the data.
+        test: all test images.
+
+    Raises:
+        DataError: if they are not the recipe's.
+    """
+    pool, test_pool = (
+        _pool(recipe, part, size) for part, size in ((train, recipe.pool), (test, recipe.test_pool))
+    )
+    split = PaperSplit.of(
+        len(pool), recipe.train_images, [train.labels[i] or 0 for i in pool], recipe.alpha
+    )
+    drawn = validation(len(test_pool), recipe.validation, [test.labels[i] or 0 for i in test_pool])
+    return RecipeImages(
+        train.subset(pool[split.images]),
+        test.subset(test_pool[np.sort(drawn)]),
+        split.masks("lds-val", recipe.subsets),
+    )
+
+
+def _pool(recipe: Recipe, images: ImageSet, size: int) -> np.ndarray:
+    """Positions of the images of the recipe's classes."""
+    names = images.label_names or ()
+    missing = sorted(set(recipe.classes) - set(names))
+    if missing:
+        raise DataError(
+            f"{recipe.title} is of the classes {', '.join(recipe.classes)}; {images.source} has "
+            f"{', '.join(names) or 'no named classes'}. Give {recipe.data}."
+        )
+    wanted = {names.index(name) for name in recipe.classes}
+    pool = np.array([i for i, label in enumerate(images.labels) if label in wanted])
+    _require_size(recipe, len(pool), size, images.source)
+    return pool
+
+
+def _from_files(recipe: Recipe, folder: Path) -> RecipeImages:
+    """CelebA: the first files are for training, the next for validation; only drawn ones open."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder. Give {recipe.data}.")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".png"))
+    _require_size(recipe, len(files), CELEBA_FILES, str(folder))
+    split = PaperSplit.of(recipe.pool, recipe.train_images, alpha=recipe.alpha)
+    drawn = recipe.pool + np.sort(validation(recipe.test_pool, recipe.validation))
+    return RecipeImages(
+        _prepared(recipe, [files[i] for i in split.images]),
+        _prepared(recipe, [files[i] for i in drawn]),
+        split.masks("lds-val", recipe.subsets),
+    )
+
+
+def _prepared(recipe: Recipe, files: Sequence[Path]) -> ImageSet:
+    return load_images(list(files), size=recipe.resolution, center_crop=recipe.center_crop)
+
+
+def _require_size(recipe: Recipe, found: int, size: int, source: str) -> None:
+    if found != size:
+        raise DataError(
+            f"{recipe.title} draws from {size:,} images; {source} has {found:,}. Give "
+            f"{recipe.data}."
+        )

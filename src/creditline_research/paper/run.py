@@ -1,0 +1,160 @@
+"""Running a recipe: images, model, queries and ground truth in one folder, resumable throughout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.diffusion.config import GenerateConfig
+from creditline.diffusion.generation import generate
+from creditline.diffusion.load import load_model
+from creditline.diffusion.train import check_start, train, trained
+from creditline.errors import IndexMismatchError
+from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.evaluation.truth.losses import LossPlan
+from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
+from creditline.files import ASIDE, write_file
+from creditline_research.paper.images import RecipeImages
+from creditline_research.paper.recipe import Recipe
+from creditline_research.paper.splits import counterfactual_queries
+
+SEED = 42
+"""Of the model that is explained; those of the ground truth have 0, 1, 2."""
+
+
+@dataclass(frozen=True)
+class RecipeFolders:
+    """Where a recipe's results are, below one folder.
+
+    Attributes:
+        images: training images, as every further command takes them.
+        model: run folder of the model trained on all of them.
+        validation, generated: queries.
+        targets: text file that lists the generated pictures of the counterfactual.
+        ground_truth: losses of all queries under the models of all subsets.
+        encoded: latents and text embeddings, of recipes of tuning and while they run.
+    """
+
+    images: Path
+    model: Path
+    validation: Path
+    generated: Path
+    targets: Path
+    ground_truth: Path
+    encoded: Path
+
+    @classmethod
+    def of(cls, out: str | Path) -> RecipeFolders:
+        root = Path(out)
+        queries = root / "queries"
+        return cls(
+            root / "images",
+            root / "model",
+            queries / "validation",
+            queries / "generated",
+            queries / "targets.txt",
+            root / "ground-truth",
+            root / "encoded",
+        )
+
+
+def run(
+    recipe: Recipe,
+    images: RecipeImages,
+    out: str | Path,
+    *,
+    base: Any = None,
+    workers: int = 1,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> GroundTruth:
+    """Train the model, draw the queries, and make the ground truth.
+
+    Interrupt it at any time; the same call continues.
+
+    Args:
+        recipe: which, and how much of it.
+        images: its images.
+        out: folder of everything; see `RecipeFolders`.
+        base: the model that a recipe of tuning tunes, what `load_model` takes.
+        workers: processes of the ground truth.
+        device: where models are trained.
+        threads: CPU threads of the first training.
+
+    Raises:
+        SettingsError: if a base is missing or not wanted, or settings do not fit it.
+        ModelError: if the base cannot be tuned by the recipe.
+        IndexMismatchError: if `out` holds other images, models or queries.
+    """
+    start = None if base is None else load_model(base)
+    recipe.check_base(start)
+    config = recipe.config(seed=SEED)
+    for part in (images.train, images.validation):
+        check_start(part, config, start, device)
+    folders = RecipeFolders.of(out)
+    train_images = _kept(images.train, folders.images)
+    validation = _kept(images.validation, folders.validation)
+    encoded = folders.encoded
+    train(
+        train_images,
+        folders.model,
+        config,
+        base=start,
+        device=device,
+        threads=threads,
+        encoded=encoded,
+    )
+    sampling = GenerateConfig(steps=recipe.sampling_steps, seed=0, guidance=recipe.guidance)
+    generate(
+        trained(folders.model, config, start, device),
+        recipe.generated,
+        folders.generated,
+        sampling,
+        prompts=recipe.prompts,
+    )
+    if recipe.targets:
+        _list_targets(recipe, folders)
+    truth = retrain(
+        train_images,
+        {"validation": validation, "generated": folders.generated},
+        folders.ground_truth,
+        config=recipe.config(recipe.subset_images),
+        base=start,
+        settings=RetrainingConfig(
+            losses=LossPlan(recipe.loss_timesteps, recipe.loss_draws), seeds=recipe.seeds
+        ),
+        masks=images.masks,
+        workers=workers,
+        device=device,
+        encoded=encoded,
+    )
+    shutil.rmtree(encoded, ignore_errors=True)
+    return truth
+
+
+def _list_targets(recipe: Recipe, folders: RecipeFolders) -> None:
+    drawn = counterfactual_queries(recipe.generated, recipe.targets, recipe.targets_state)
+    place = folders.generated.name
+    text = "".join(f"{place}/{i:05d}.png\n" for i in drawn)
+    write_file(folders.targets, lambda path: path.write_text(text, "utf-8"), overwrite=True)
+
+
+def _kept(images: ImageSet, folder: Path) -> ImageSet:
+    """Write pictures to a folder, whole or not at all, and read them as later commands will."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.parent) as aside:
+            os.replace(images.save(Path(aside) / folder.name), folder)
+    stored = load_images(folder)
+    if stored.ids != images.ids:
+        raise IndexMismatchError(
+            f"{folder} holds {len(stored):,} pictures that are not the {len(images):,} of this "
+            "recipe and scale. Use another --out."
+        )
+    return stored

@@ -1,0 +1,1 @@
+"""Studies of scores and projections on the shipped benchmarks."""

@@ -1,0 +1,159 @@
+"""Projections compared at equal k: agreement with explicit gradients, and LDS.
+
+Explicit gradients of all images are computed once per method and number of timesteps. Every
+projection is computed from these. They are held in memory: 4 bytes for each image and parameter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from creditline import methods
+from creditline.benchmarks.build import GENERATED, VALIDATION
+from creditline.benchmarks.shipped import ShippedBenchmark, digest
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.diffusion.load import load_model
+from creditline.evaluation.explicit_gradients import extract, project
+from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.score import predict_outputs, score_outputs
+from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.features.gradients import GradientExtractor
+from creditline.files import write_file
+from creditline.fingerprint import of_json
+from creditline.gradients.parameters import select
+from creditline.gradients.projection import Projection, dimension
+from creditline.gradients.projection.base import projected_sizes
+from creditline.methods.base import RidgeMethod
+from creditline.runtime.threads import single_thread
+from creditline.settings import override, require, to_dict
+from creditline_research.studies.projections import ProjectionRow, ProjectionStudy, describe
+
+METHODS = ("trak", "d-trak")
+
+
+def compare_projections(
+    shipped: ShippedBenchmark,
+    out: str | Path,
+    *,
+    settings: ProjectionStudy | None = None,
+    data: Any = None,
+    timesteps: Sequence[int] = (10,),
+    device: str = "cpu",
+    config: LDSConfig | None = None,
+    say: Callable[[str], None] = print,
+) -> list[ProjectionRow]:
+    """TRAK and D-TRAK at their own settings, through every projection.
+
+    Stop it at any moment; the same call continues.
+
+    Args:
+        shipped: the benchmark's files.
+        out: folder for results.
+        settings: which projections.
+        data: images, where the benchmark does not know them.
+        timesteps: per training image.
+        device: where the model runs.
+        config: resamples and seed of the bootstrap; damping and score transform are the
+            methods' own.
+        say: receives each line of text for the reader.
+
+    Raises:
+        DataError: if the images are not the benchmark's.
+        SettingsError: on an unknown projection, a dimension larger than the layers allow, or
+            without any timesteps.
+    """
+    require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10.")
+    settings, config, folder = settings or ProjectionStudy(), config or LDSConfig(), Path(out)
+    projections = list(settings.each())
+    layers = select(load_model(str(shipped.model)).module)
+    for projection in projections:
+        dimension(projection, layers)
+    train, validation = shipped.images(data)
+    queries = {VALIDATION: validation, GENERATED: load_images(shipped.generated)}
+    truth, key = shipped.truth().complete_subsets(), digest(shipped)
+    rows = []
+    for t, name in product(timesteps, METHODS):
+        requests = [
+            {"timesteps": t, "method": name, "projection": to_dict(p), "judged by": key}
+            | {"resamples": config.resamples, "seed": config.bootstrap_seed}
+            for p in projections
+        ]
+        paths = [folder / f"{name}-{t}-{of_json(request)[:12]}.json" for request in requests]
+        if not all(path.is_file() for path in paths):
+            say(f"{name} at {t} timesteps: explicit gradients")
+            gradients = _ExplicitGradients(shipped, name, t, train, queries, device)
+            for projection, path in zip(projections, paths, strict=True):
+                if not path.is_file():
+                    say(f"{name} at {t} timesteps: {describe(projection)}")
+                    row = gradients.through(projection, truth, config)
+                    text = json.dumps(asdict(row), indent=1)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    write_file(path, lambda p, text=text: p.write_text(text, "utf-8"))  # type: ignore[misc]
+        rows += [ProjectionRow(**json.loads(path.read_text("utf-8"))) for path in paths]
+    return rows
+
+
+class _ExplicitGradients:
+    """Explicit gradients of all images under one method, and their scores."""
+
+    def __init__(
+        self,
+        shipped: ShippedBenchmark,
+        name: str,
+        timesteps: int,
+        train: ImageSet,
+        queries: dict[str, ImageSet],
+        device: str,
+    ) -> None:
+        plain = {"timesteps": timesteps, "projection": "none", "halves": False}
+        method: Any = override(methods.get(name)(), plain)
+        model = load_model(str(shipped.model), device=device)
+        source = GradientExtractor([model], method.features, method.query_plan)
+        source.check(train)
+        self.layers = source.layers
+        self.method: RidgeMethod = method
+        self.timesteps = timesteps
+        self.train = extract(source, train, range(len(train)), "train", "train")
+        self.query = np.concatenate(
+            [extract(source, q, range(len(q)), "query", name) for name, q in queries.items()]
+        )
+        self.names = {folder: list(images.names) for folder, images in queries.items()}
+        self.exact = self._scores(self.train, self.query)
+
+    def through(
+        self, projection: Projection, truth: GroundTruth, config: LDSConfig
+    ) -> ProjectionRow:
+        """Project the gradients and judge the scores."""
+        scores = self.exact
+        if projection.projection != "none":
+            with single_thread():
+                scores = self._scores(*project(self.layers, projection, self.train, self.query))
+        agreement = [spearmanr(a, b).statistic for a, b in zip(scores, self.exact, strict=True)]
+        lds, start = {}, 0
+        for folder, names in self.names.items():
+            rows = slice(start, start + len(names))
+            score = score_outputs(
+                predict_outputs(self.method.score_shape.apply(scores[rows]), truth.masks),
+                truth.losses[:, :, rows],
+                query_names=names,
+                resamples=config.resamples,
+                seed=config.bootstrap_seed,
+            )
+            lds[folder] = (score.mean, *score.interval)
+            start += len(names)
+        settings = {**to_dict(projection), "size": sum(projected_sizes(projection, self.layers))}
+        return ProjectionRow(
+            self.method.title, self.timesteps, settings, float(np.mean(agreement)), lds
+        )
+
+    def _scores(self, train: np.ndarray, query: np.ndarray) -> np.ndarray:
+        return self.method.unfitted().fit(train).attribute(query)

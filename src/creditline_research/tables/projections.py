@@ -1,0 +1,39 @@
+"""Projections compared, as a Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from creditline.benchmarks.markdown import table
+from creditline.gradients.projection import Projection
+from creditline_research.studies.projections import ProjectionRow, layout_name
+
+HEADER = ("method", "T", "projection", "rank", "layout", "k", "agreement")
+
+
+def projection_table(rows: Sequence[ProjectionRow]) -> str:
+    """All rows as one Markdown table, LDS in % with its 95 % interval over subsets."""
+    folders = list(rows[0].lds)
+    cells = []
+    for row in rows:
+        p = row.projection
+        explicit, sided = p["projection"] == "none", Projection(p["projection"]).sided
+        cells.append(
+            [
+                row.method,
+                str(row.timesteps),
+                "explicit gradients" if explicit else p["projection"],
+                str(p["rank"]) if sided else "",
+                "" if explicit else layout_name(p),
+                f"{p['size'] if explicit else p['dim']:,}",
+                f"{row.agreement:.3f}",
+                *(_with_interval(row.lds[folder]) for folder in folders),
+            ]
+        )
+    header = (*HEADER, *(f"LDS, {folder}" for folder in folders))
+    return table(header, cells, left=(0, 2, 4))
+
+
+def _with_interval(values: Sequence[float]) -> str:
+    mean, low, high = (100 * value for value in values)
+    return f"{mean:z.1f} ({low:z.1f} to {high:z.1f})"

@@ -1,0 +1,44 @@
+"""Research commands: registered by entry points, listed and found beside those of the library."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import import_module
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from creditline_research.cli import COMMANDS, command
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+GROUPS = ("creditline.commands", "creditline.commands.evaluate")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_entry_points_lead_to_commands(group):
+    for name, value in PROJECT["project"]["entry-points"][group].items():
+        module, summary = EntryPoint(name, value, group).load()
+        found = import_module(module).command
+        assert isinstance(found, click.Command)
+        assert found.name == name
+        assert summary.endswith(".")
+
+
+def test_the_commands_are_there_beside_the_librarys(run):
+    assert "  research " in run("--help").stdout
+    assert "  recipe " in run("evaluate", "--help").stdout
+    assert run("evaluate", "recipe", "--help").stdout.startswith("Usage: main evaluate recipe ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_table(name):
+    text = CliRunner().invoke(command, [name, "--help"]).stdout
+    assert text.startswith(f"Usage: research {name} ")
+
+
+def test_a_table_of_an_unknown_benchmark_suggests_the_nearest():
+    result = CliRunner().invoke(command, ["dampings", "icon"])
+    assert "Did you mean 'icons'" in str(result.exception)
