@@ -76,9 +76,10 @@ def test_totals_are_transformed_where_shares_differ(results):
 
 def test_tables_and_results_are_kept(results, tiny_benchmark, out, options, monkeypatch):
     text = score_tables(results)
-    assert text.count("score transforms: LDS") == 3, "two folders and the sampling runs"
+    assert text.count("score transforms: LDS") == 2
+    assert text.count("| Journey-TRAK | 2 |") == 1 + 4, "one row of transforms, four of splits"
     assert text.count("totals per contributor by score transform") == 2
-    assert text.count("scores split at the share") == 3
+    assert text.count("scores split at the share") == 2
     monkeypatch.setattr(groups, "GROUPS", (("trak",),))
     monkeypatch.setattr(score_run, "study_scores", lambda *_: pytest.fail("computed again"))
     again = study_benchmark(tiny_benchmark, out, **options)
