@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from creditline import demo
+from creditline.credit.totals import Total
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.diffusion.training_run import TrainingRun
 from creditline.errors import CreditlineError
-from creditline.totals import Total
-from creditline.trace import QueryTrace
+from creditline.records import QueryTrace
 
 TINY = TrainConfig(unet=UNetConfig(8, (8,), groups=4), steps=3, batch_size=4)
 SMALL = {"timesteps": 2, "dim": 64}

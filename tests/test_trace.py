@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from creditline.credit.totals import tally
 from creditline.errors import CreditlineError, DataError, SettingsError
-from creditline.totals import tally
-from creditline.trace import Hit, MethodCard, QueryTrace, Trace
+from creditline.records import Hit, MethodCard, QueryTrace
+from creditline.trace import Trace
 
 
 def make_trace(queries=2, top=3, name="train/{:03d}.png", text=None, causal=True) -> Trace:
@@ -29,7 +30,7 @@ def make_trace(queries=2, top=3, name="train/{:03d}.png", text=None, causal=True
             return tuple(
                 Hit(
                     *(int(row), "ab", name.format(row), artists[row], text, kinds[row]),
-                    *(float(scores[row]), rank + 1, float(zs[row]), b"a picture"),
+                    *(float(scores[row]), rank + 1, float(zs[row]), b"an image"),
                 )
                 for rank, row in enumerate(rows)
             )
@@ -38,7 +39,7 @@ def make_trace(queries=2, top=3, name="train/{:03d}.png", text=None, causal=True
             id="cd",
             name=f"{i}.png",
             text=text,
-            image=b"a picture",
+            image=b"an image",
             proponents=hits(order[:top]),
             opponents=hits(order[::-1][:top]),
             totals={key: tally(scores, values, order[:top]) for key, values in groups.items()},
@@ -78,7 +79,7 @@ def test_by_an_unknown_column_suggests_the_nearest():
         make_trace().by("contributer")
 
 
-def test_overall_counts_every_picture_alike():
+def test_overall_counts_every_query_alike():
     trace = make_trace(queries=4)
     overall = {total.name: total for total in trace.overall("contributor")}
     frame = trace.by("contributor")
@@ -138,13 +139,13 @@ def test_the_text_form_says_what_a_score_means():
     assert "4 more" in text
     assert trace.method.meaning in text
     similar = repr(make_trace(causal=False))
-    assert "looks most like" in similar
+    assert "is most similar to" in similar
     assert "owes" not in similar
 
 
 def test_an_empty_trace_is_still_a_trace():
     trace = make_trace(queries=0)
     assert len(trace.to_pandas()) == 0
-    assert "0 pictures" in repr(trace)
+    assert "0 query images" in repr(trace)
     with pytest.raises(CreditlineError, match="at least one"):
         trace.by("contributor")

@@ -23,7 +23,8 @@ from creditline.diffusion.presets import preset
 from creditline.diffusion.train import train
 from creditline.files import write_file
 from creditline.indexing.index import Index
-from creditline.trace import QueryTrace, Trace
+from creditline.records import QueryTrace
+from creditline.trace import Trace
 from creditline.units import duration, size
 
 T = TypeVar("T")

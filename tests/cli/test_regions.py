@@ -21,7 +21,7 @@ def test_a_box_and_its_mask_give_the_same_trace(run, index, pictures, mask, tmp_
     for option in (("--region", "0,0,0.5,1"), ("--mask", mask)):
         out = tmp_path / f"{option[0][2:]}.json"
         text = run("trace", index, picture, *option, "--json", out).stdout
-        assert "only a part of it, 50 % of its area" in text
+        assert "a region, 50 % of the image's area" in text
         found.append(json.loads(out.read_text())["queries"])
     assert found[0] == found[1]
     rows = run("search", index, picture, "--region", "0,0,0.5,1", "--top", "1").stdout

@@ -14,16 +14,14 @@ def test_prints_proponents_totals_and_meaning(run, index, pictures):
     text = run("trace", index, pictures, "--top", "4").stdout
     assert "00000.png (seed 0, " in text
     assert "00001.png (seed 1, " in text
-    assert text.count("proponent") == 2 + 1, "a table for each picture, and the meaning"
+    assert text.count("proponent") == 2 + 1, "a table for each query, and the meaning"
     assert "artist 1" in text
     assert "share of credit" in text
     assert text.count("opponent") == 2 + 1
-    assert "All 2 pictures" in text
+    assert "All 2 query images" in text
     assert "in top 4 each" in text
     assert "in top 4" in text
-    assert "training on the image is estimated to have lowered the picture's loss" in " ".join(
-        text.split()
-    )
+    assert "training on the image is estimated to have lowered the loss" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -74,12 +72,12 @@ def test_a_model_that_moved(run, refused, model, data, pictures, tmp_path, small
     run("trace", out, pictures, "--model", moved)
 
 
-def test_a_likeness_is_called_one(run, data, pictures, tmp_path):
+def test_a_similarity_is_called_one(run, data, pictures, tmp_path):
     out = tmp_path / "i"
     run("index", data, "--out", out, "--method", "pixel-cosine", "--workers", "1")
     text = run("trace", out, pictures).stdout
-    assert "look more alike" in text
-    assert "most alike" in text
+    assert "more similar" in text
+    assert "most similar" in text
     assert "opponent" not in text
 
 

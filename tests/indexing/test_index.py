@@ -359,7 +359,7 @@ def test_traces_know_their_noise(build, tiny_images):
     traces = index.trace(features, top=12)
     for row, trace in enumerate(traces):
         above = (scores[row] > 3 * noise.error[row]).sum()
-        assert trace.n_above == above == sum(hit.above for hit in trace.proponents)
+        assert trace.n_above_noise == above == sum(hit.is_above_noise for hit in trace.proponents)
         assert 0 <= trace.reliability <= 1
         for hit in trace.proponents:
             assert hit.error == pytest.approx(noise.error[row, hit.row])
@@ -370,7 +370,7 @@ def test_without_halves_there_is_no_error(build, tiny_images):
     bare = build(halves=False, name="bare")
     assert bare.errors is None
     trace = bare.trace(tiny_images)[0]
-    assert trace.n_above is trace.reliability is trace.proponents[0].error is None
+    assert trace.n_above_noise is trace.reliability is trace.proponents[0].error is None
     with pytest.raises(SettingsError, match="and the index has none"):
         bare.noise(bare.extract(tiny_images))
     floor = bare.using(shape="threshold", threshold_unit="error")

@@ -1,4 +1,4 @@
-"""Small invented traces with real pictures."""
+"""Small synthetic traces with real images."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from creditline.totals import tally
-from creditline.trace import Hit, MethodCard, QueryTrace, Trace
+from creditline.credit.totals import tally
+from creditline.records import Hit, MethodCard, QueryTrace
+from creditline.trace import Trace
 
-OWES = MethodCard("d-trak", "D-TRAK", "Zheng et al., ICLR 2024", "τ = φᵀ (ΦᵀΦ + λI)⁻¹ φ", True)
-LOOKS = MethodCard("pixel-cosine", "Pixels, cosine", "none", "cos(q, i)", False)
+CAUSAL = MethodCard("d-trak", "D-TRAK", "Zheng et al., ICLR 2024", "τ = φᵀ (ΦᵀΦ + λI)⁻¹ φ", True)
+SIMILARITY = MethodCard("pixel-cosine", "Pixels, cosine", "none", "cos(q, i)", False)
 ARTISTS = ("Ada", "Ben", "Cleo", None)
 
 
@@ -74,7 +75,7 @@ def _make_trace(
         )
 
     return Trace(
-        method=OWES if causal else LOOKS,
+        method=CAUSAL if causal else SIMILARITY,
         settings={"data": {"size": side}, "features": {"plan": {"timesteps": 10}, "dim": None}},
         n_train=n,
         queries=tuple(query(i) for i in range(queries)),

@@ -67,14 +67,14 @@ def look(page: str, width: int, folder: Path) -> dict:
 
 
 @pytest.mark.parametrize("width", [390, 1200])
-@pytest.mark.parametrize("kind", ["plain", "hostile", "likeness"])
+@pytest.mark.parametrize("kind", ["plain", "hostile", "similarity"])
 def test_pictures_load_and_nothing_overflows(make_trace, tmp_path, width, kind):
     traces = {
         "plain": lambda: make_trace(queries=3, top=12),
         "hostile": lambda: make_trace(
             contributors=(*HOSTILE, None), names=HOSTILE, texts=(None, *HOSTILE), top=8
         ),
-        "likeness": lambda: make_trace(queries=1, causal=False, side=200),
+        "similarity": lambda: make_trace(queries=1, causal=False, side=200),
     }
     trace = traces[kind]()
     seen = look(render(trace), width, tmp_path)

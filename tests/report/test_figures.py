@@ -5,20 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from creditline.credit.totals import Total
 from creditline.errors import DataError
 from creditline.report.figures import (
-    SHOWN_GROUPS,
+    MAX_GROUPS,
     ChartAxis,
     clean,
     data_uri,
+    display_width,
     group_table,
     percent,
     shorten,
-    shown_width,
     signed,
     size,
 )
-from creditline.totals import Total
 
 SCORES = st.lists(st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-9), min_size=1)
 
@@ -72,14 +72,14 @@ def test_a_small_share_is_not_nothing():
 
 @pytest.mark.parametrize("side", [8, 16, 24, 28, 32, 48, 64, 95])
 def test_small_pictures_grow_by_whole_factors(side):
-    width = shown_width(side, side, 128)
+    width = display_width(side, side, 128)
     assert width % side == 0
     assert width <= 128 < width + side
 
 
 def test_large_pictures_fill_the_box_and_keep_their_shape():
-    assert shown_width(512, 512, 128) == 128
-    assert shown_width(256, 512, 128) == 64
+    assert display_width(512, 512, 128) == 128
+    assert display_width(256, 512, 128) == 64
 
 
 def test_pictures_are_png_or_refused(png):
@@ -102,11 +102,11 @@ def total(i: int, name: str | None = "artist", share: float = 0.1) -> Total:
     return Total(f"{name} {i}" if name else None, 2, -(1.0 + i), share, share, 1)
 
 
-def test_many_groups_are_gathered_without_loss():
+def test_many_groups_are_merged_without_loss():
     totals = [total(i, share=1 / 40) for i in range(40)]
     table = group_table(totals, n_train=80, colors={"artist 0": "c0"})
-    assert len(table.rows) == SHOWN_GROUPS + 1
-    assert table.rows[-1].gathered
+    assert len(table.rows) == MAX_GROUPS + 1
+    assert table.rows[-1].merged
     assert sum(row.n for row in table.rows) == 80
     assert sum(row.share for row in table.rows) == pytest.approx(1)
     assert sum(row.score for row in table.rows) == pytest.approx(sum(t.score for t in totals))

@@ -119,9 +119,9 @@ def test_settings_and_limits_are_on_the_page(make_trace):
     assert "is not copying" in page.text
 
 
-def test_likeness_is_never_called_debt(make_trace):
+def test_similarity_is_never_called_debt(make_trace):
     text = Page(render(make_trace(queries=2, causal=False))).text.lower()
-    assert "looks most like" in text
+    assert "most similar to" in text
     assert "owe" not in text
     assert "proponent" not in text
     assert "credit" not in text.replace("creditline", "")
@@ -130,7 +130,7 @@ def test_likeness_is_never_called_debt(make_trace):
 def test_without_contributors_there_is_no_empty_table(make_trace):
     page = Page(render(make_trace(contributors=(None,))))
     assert "Credit by contributor" not in page.text
-    assert "not known" not in page.text
+    assert "unknown" not in page.text
     assert "Credit by label" in page.text
 
 
@@ -146,7 +146,7 @@ def test_sixteen_queries_with_ten_hits_stay_small(make_trace):
 def test_one_picture_needs_no_overview(make_trace):
     page = Page(render(make_trace(queries=1)))
     assert page.all("nav") == []
-    assert "All pictures" not in page.text
+    assert "All query images" not in page.text
 
 
 def test_lists_may_be_empty(make_trace):
@@ -170,7 +170,7 @@ def test_the_fragment_is_a_fragment(make_trace):
     text = fragment(make_trace(queries=10))
     assert text.startswith("<div")
     assert "<style" not in text
-    assert "2 more pictures" in Page(text).text
+    assert "2 more query images" in Page(text).text
 
 
 def test_the_notebook_form_shows_pictures_and_escapes_names(make_trace):

@@ -1,4 +1,4 @@
-"""Options of every command that traces a part of pictures."""
+"""Options of every command that can trace a region of an image."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def region_options(command: F) -> F:
-    """A decorator: `--region` and `--mask`; see `chosen_region`."""
+    """Decorate a command with `--region` and `--mask`; see `parse_regions`."""
     command = click.option(
         "--mask",
         "masks",
         multiple=True,
         metavar="FILE",
-        help="only what is white in FILE, a gray picture of PICTURE's aspect; one, or one each",
+        help="trace only what is white in FILE, a gray image of IMAGE's aspect; one, or one each",
     )(command)
     return click.option(
         "--region",
         "regions",
         multiple=True,
         metavar="LEFT,TOP,RIGHT,BOTTOM",
-        help="only this part of PICTURE, in fractions of its width and height; one, or one each",
+        help="trace only this box, in fractions of width and height; one, or one each",
     )(command)
 
 
-def chosen_region(regions: Sequence[str], masks: Sequence[str]) -> list[Any] | None:
-    """The regions that were given, for `Index.trace`; None: whole pictures.
+def parse_regions(regions: Sequence[str], masks: Sequence[str]) -> list[Any] | None:
+    """Return the regions of the options, for `Index.trace`; None: whole images.
 
     Raises:
-        SettingsError: if both kinds were given, or a box is not four numbers.
+        SettingsError: if both options were given, or a box is not four numbers.
     """
     if regions and masks:
         raise SettingsError(
-            "--region and --mask both say which part of a picture counts. Give one of them."
+            "--region and --mask both say which part of an image counts. Give one of them."
         )
     return list(masks) or list(map(_box, regions)) or None
 

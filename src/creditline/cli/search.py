@@ -10,7 +10,7 @@ import click
 from creditline.cli import models
 from creditline.cli.index import EVERY, as_asked
 from creditline.cli.options import settings_options
-from creditline.cli.regions import chosen_region, region_options
+from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.cli.trace import FIXED
@@ -48,7 +48,7 @@ def command(
 
     Quicker than `creditline trace` where there are very many: no totals, no errors, no report.
     """
-    region = chosen_region(regions, masks)
+    region = parse_regions(regions, masks)
     if csv is not None and Path(csv).exists() and not overwrite:
         raise SettingsError(f"--csv {csv} exists. Choose another name or give --overwrite.")
     opened = models.opened(index, paths)

@@ -12,50 +12,54 @@ import click
 from creditline.cli import models
 from creditline.cli.index import EVERY, as_asked
 from creditline.cli.options import leaves, settings_options
-from creditline.cli.regions import chosen_region, region_options
+from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
+from creditline.credit.totals import Total
 from creditline.errors import SettingsError
 from creditline.gradients.spec import FeatureSpec
-from creditline.totals import Total
-from creditline.trace import FLOOR, Hit, QueryTrace, Trace
+from creditline.records import NOISE_FLOOR, Hit, QueryTrace
+from creditline.trace import EXPORTS, Trace
 
-# What an index fixes; everything else can change from query to query.
+# An index fixes these; everything else can change from query to query.
 FIXED = [*leaves(FeatureSpec()), "encoder"]
-EXPORTS = ("html", "csv", "parquet", "json")
-SHOWN, SHOWN_OPPONENTS = 5, 2
-Z = "z: in standard deviations of all training images' scores, from their mean."
+PROPONENTS, OPPONENTS, GROUPS = 5, 2, 5  # rows that are printed
+Z = "z: distance from the mean score of all training images, in standard deviations."
 NOISE = (
-    f"Above noise: by more than {FLOOR:g} times the error that the noise of gradients leaves. "
-    "Reliability: expected correlation with the scores of fresh noise."
+    f"Above noise: more than {NOISE_FLOOR:g} standard errors, from the noise of the gradients. "
+    "Reliability: expected correlation with scores of fresh noise."
 )
 
 
-def _exports(function: Any) -> Any:
-    for kind in reversed(EXPORTS):
+def _export_options(function: Any) -> Any:
+    for kind in reversed([*EXPORTS]):
         function = click.option(f"--{kind}", metavar="FILE", help=f"write {kind.upper()}")(function)
     return function
 
 
 @click.command(name="trace", cls=SectionedCommand)
 @click.argument("index")
-@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
-@click.option("--top", type=int, default=20, show_default=True, help="training images to keep")
-@_exports
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--top", type=int, default=20, show_default=True, help="training images at each end of a list"
+)
+@_export_options
 @click.option("--overwrite", is_flag=True, help="replace files that exist")
 @click.option(
     "--keep/--no-keep",
     default=True,
-    help="keep preconditioned features beside the index, so that tracing is quick  [default: keep]",
+    help="cache factors beside the index, which makes later traces fast  [default: keep]",
 )
 @click.option("--method", help="another method on the same index  [default: the index's own]")
-@click.option("--prompt", "prompts", multiple=True, help="what PICTURE was made from, one or each")
+@click.option(
+    "--prompt", "prompts", multiple=True, help="prompt of IMAGE: one for all, or one each"
+)
 @region_options
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
     index: str,
-    pictures: tuple[str, ...],
+    images: tuple[str, ...],
     top: int,
     overwrite: bool,
     keep: bool,
@@ -66,72 +70,74 @@ def command(
     paths: tuple[str, ...],
     **values: Any,
 ) -> None:
-    """Trace each PICTURE (a file or a folder of them) to the training images in INDEX.
+    """Trace each query IMAGE (a file or a folder) to the training images in INDEX.
 
-    Settings that are not given are the index's own.
+    Settings that are not given are those of the index.
     """
-    region = chosen_region(regions, masks)
+    region = parse_regions(regions, masks)
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
-    opened = models.opened(index, paths, keep)
-    opened = as_asked(opened, method)
-    found = opened.trace(list(pictures), top=top, prompts=prompts or None, region=region)
-    for query in found:
-        click.echo(shown(query, found.method.causal) + "\n")
-    if len(found) > 1:
-        click.echo(overall(found))
-    noise = f" {NOISE}" if any(query.error is not None for query in found) else ""
-    click.echo(textwrap.fill(f"{found.method.meaning} {Z}{noise}", WIDTH))
-    _export(found, targets, overwrite)
+    opened = as_asked(models.opened(index, paths, keep), method)
+    trace = opened.trace(list(images), top=top, prompts=prompts or None, region=region)
+    # Files first: a closed pipe ends the printing, and must not cost the results.
+    written = [EXPORTS[kind](trace, path, overwrite=overwrite) for kind, path in targets.items()]
+    for query in trace:
+        click.echo(format_query(query, trace.method.causal) + "\n")
+    if len(trace) > 1:
+        click.echo(format_overall(trace))
+    noise = f" {NOISE}" if any(query.error is not None for query in trace) else ""
+    click.echo(textwrap.fill(f"{trace.method.meaning} {Z}{noise}", WIDTH))
+    for path in written:
+        click.echo(f"wrote {path}")
 
 
-def shown(query: QueryTrace, causal: bool = True) -> str:
-    """The two ends of one picture's ranking and its totals, as tables."""
-    parts = [_ranking(query, causal)]
+def format_query(query: QueryTrace, causal: bool = True) -> str:
+    """Format the two ends of one query's ranking and its totals as tables."""
+    parts = [_format_ranking(query, causal)]
     for column, totals in query.totals.items():
-        parts.append(_totals(column, totals, f"in top {len(query.proponents)}"))
+        parts.append(_format_totals(column, totals, f"in top {len(query.proponents)}"))
     tables = "\n\n".join(part for part in parts if part)
-    return f"{query.name} ({_described(query)})\n{tables}"
+    return f"{query.name} ({_summary(query)})\n{tables}"
 
 
-def overall(found: Trace) -> str:
-    """Totals over all pictures, as tables; empty where no group is known."""
-    shown = f"in top {len(found[0].proponents)} each"
-    parts = [_totals(column, found.overall(column), shown) for column in found.columns]
-    known = "\n\n".join(part for part in parts if part)
-    return f"All {len(found)} pictures (shares averaged over them)\n{known}\n" if known else ""
+def format_overall(trace: Trace) -> str:
+    """Format the totals over all query images as tables; empty where no group is known."""
+    top = f"in top {len(trace[0].proponents)} each"
+    parts = [_format_totals(column, trace.overall(column), top) for column in trace.columns]
+    tables = "\n\n".join(part for part in parts if part)
+    return f"All {len(trace)} query images (mean of their shares)\n{tables}\n" if tables else ""
 
 
-def _ranking(query: QueryTrace, causal: bool) -> str:
-    """The strongest proponents; of the opponents only some, which exports and reports have all."""
-    first, opposite = ("proponent", "opponent") if causal else ("most alike", "least alike")
-    last = query.opponents[:SHOWN_OPPONENTS]
-    rows = list(map(_row, query.proponents[:SHOWN]))
-    if last:
-        rows += [["", opposite, "", "", "", ""], *map(_row, last)]
+def _format_ranking(query: QueryTrace, causal: bool) -> str:
+    """Format the first proponents and a few opponents; exports and reports have all of them."""
+    first, last = ("proponent", "opponent") if causal else ("most similar", "least similar")
+    opponents = query.opponents[:OPPONENTS]
+    rows = list(map(_hit_row, query.proponents[:PROPONENTS]))
+    if opponents:
+        rows += [["", last, "", "", "", ""], *map(_hit_row, opponents)]
     header = ["", first, "contributor", "score", "z", ""]
-    hits = (*query.proponents, *last)
+    hits = (*query.proponents, *opponents)
     if not any(hit.contributor for hit in hits):
         header, *rows = ([*row[:2], *row[3:]] for row in [header, *rows])
     return table(header, rows, right=[0, len(header) - 3, len(header) - 2], indent=2)
 
 
-def _row(hit: Hit) -> list[str]:
-    noise = "within the noise" if hit.above is False else ""
-    who = hit.contributor or "-"
-    return [str(hit.rank), hit.name, who, f"{hit.score:+.4g}", f"{hit.z:+.1f}", noise]
+def _hit_row(hit: Hit) -> list[str]:
+    noise = "within the noise" if hit.is_above_noise is False else ""
+    contributor = hit.contributor or "-"
+    return [str(hit.rank), hit.name, contributor, f"{hit.score:+.4g}", f"{hit.z:+.1f}", noise]
 
 
-def _totals(column: str, totals: Sequence[Total], shown: str) -> str:
-    """One column's totals; empty where every group is unknown."""
+def _format_totals(column: str, totals: Sequence[Total], top: str) -> str:
+    """Format the totals of one column; empty where every group is unknown."""
     if all(total.name is None for total in totals):
         return ""
     rows = [
         [t.name or "(unknown)", f"{t.n:,}", f"{t.score:+.3g}", _share(t), str(t.top)]
-        for t in totals[:SHOWN]
+        for t in totals[:GROUPS]
     ]
-    header = [column, "images", "sum of scores", "share of credit", shown]
-    more = f"\n  ... and {len(totals) - SHOWN} more" if len(totals) > SHOWN else ""
+    header = [column, "images", "sum of scores", "share of credit", top]
+    more = f"\n  ... and {len(totals) - GROUPS} more" if len(totals) > GROUPS else ""
     return table(header, rows, right=range(1, 5), indent=2) + more
 
 
@@ -142,29 +148,23 @@ def _share(total: Total) -> str:
     return f"{total.share:.0%} ({low:.0%} to {high:.0%})"
 
 
-def _described(query: QueryTrace) -> str:
+def _summary(query: QueryTrace) -> str:
     seed = f"seed {query.details['seed']}, " if "seed" in query.details else ""
-    part = f"{query.region}; " if query.region else ""
-    text = f"{part}{seed}{query.n_positive:,} training images score above 0"
+    region = f"{query.region}; " if query.region else ""
+    text = f"{region}{seed}{query.n_positive:,} training images score above 0"
     if query.error is None:
         return text
     noise = f"error {query.error:.2g}, reliability {query.reliability:.2f}"
-    return f"{text}, {query.n_above:,} above noise; {noise}"
+    return f"{text}, {query.n_above_noise:,} above noise; {noise}"
 
 
 def _require_free(targets: Mapping[str, str], overwrite: bool) -> None:
-    """Refuse before the work what could not be written after it."""
+    """Refuse targets that cannot be written, before the work."""
     for kind, path in targets.items():
         if Path(path).is_dir():
             raise SettingsError(f"--{kind} {path} is a folder. Name a file in it.")
         if Path(path).exists() and not overwrite:
             raise SettingsError(
-                f"--{kind} {path} exists and was left as it is. Choose another name or give "
+                f"--{kind} {path} exists and was not changed. Choose another name or give "
                 "--overwrite."
             )
-
-
-def _export(found: Trace, targets: Mapping[str, str], overwrite: bool) -> None:
-    for kind, path in targets.items():
-        written = getattr(found, f"to_{kind}")(path, overwrite=overwrite)
-        click.echo(f"wrote {written}")

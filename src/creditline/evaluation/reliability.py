@@ -20,8 +20,8 @@ from creditline.indexing.index import Index
 from creditline.indexing.queries import QueryFeatures
 from creditline.indexing.rank import strongest
 from creditline.methods.base import GradientMethod, Method
+from creditline.records import NOISE_FLOOR
 from creditline.settings import require
-from creditline.trace import FLOOR
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Reliability:
         method: title.
         queries: how many.
         per_query: expected correlation of each query's scores with those of fresh noise.
-        above: share of all scores further than `FLOOR` standard errors from 0.
+        above: share of all scores further than `NOISE_FLOOR` standard errors from 0.
         top_above: share of each query's `top` strongest proponents that are.
         top: how many that were.
         silent: queries with no proponent above the floor.
@@ -94,7 +94,7 @@ def reliability(
             extracted[plan] = plain.extract(queries)
         features = extracted[plan]
         scores, noise = plain.scores(features), plain.noise(features)
-        floor = FLOOR * noise.error
+        floor = NOISE_FLOOR * noise.error
         best = np.stack([strongest(row, top) for row in scores])
         halves = scores + noise.sample, scores - noise.sample
         agreeing = compared = 0

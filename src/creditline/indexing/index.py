@@ -26,8 +26,9 @@ from creditline.indexing.state import IndexState
 from creditline.methods.base import Method
 from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreTransform
+from creditline.records import MethodCard, QueryTrace
 from creditline.settings import override, require
-from creditline.trace import MethodCard, QueryTrace, Trace
+from creditline.trace import Trace
 from creditline.version import __version__
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from creditline.credit.totals import tally
 from creditline.indexing.queries import Queries
 from creditline.indexing.store import Store
 from creditline.indexing.thumbnail import png
 from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreTransform
-from creditline.totals import tally
-from creditline.trace import FLOOR, Hit, QueryTrace, Region
+from creditline.records import NOISE_FLOOR, Hit, QueryTrace, Region
 
 PICTURE = 512
 
@@ -87,7 +87,7 @@ class Ranker:
             std=std,
             n_positive=int((scores > 0).sum()),
             error=None if error is None else float(np.sqrt((error**2).mean())),
-            n_above=None if error is None else int((scores > FLOOR * error).sum()),
+            n_above_noise=None if error is None else int((scores > NOISE_FLOOR * error).sum()),
             reliability=None if noise is None else float(noise.reliability(scores[None])[0]),
             details=queries.details[position],
             region=_region(queries, position),

@@ -1,4 +1,4 @@
-"""What a person looks at: the report of a trace as one HTML page."""
+"""The report of a trace as one HTML page."""
 
 from __future__ import annotations
 

@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from creditline.report.words import LOOKS as LOOKS_WORDS
-from creditline.report.words import OWES as OWES_WORDS
-from creditline.report.words import caption, credit_line, evidence, highest_by_chance
+from creditline.report.sentences import caption, credit_line, evidence, highest_by_chance
+from creditline.report.text import CAUSAL, SIMILARITY
 from creditline.trace import Trace
 
 
@@ -29,21 +28,21 @@ def test_the_credit_line_names_the_first_image_and_the_first_contributor(make_tr
     assert line.startswith(f"Owes most to “{hit.row:03d}.png” by {hit.contributor} (+")
     best = next(total for total in trace[0].totals["contributor"] if total.name)
     assert best.name in line.split(";")[1]
-    assert "25 % of them" in line
+    assert "25 % of the images" in line
 
 
-def test_likeness_never_owes(make_trace):
+def test_similarity_never_owes(make_trace):
     trace = make_trace(queries=1, causal=False)
-    assert credit_line(trace, 0).startswith("Looks most like")
-    for text in (credit_line(trace, 0), evidence(trace, 0), repr(LOOKS_WORDS)):
+    assert credit_line(trace, 0).startswith("Most similar to")
+    for text in (credit_line(trace, 0), evidence(trace, 0), repr(SIMILARITY)):
         assert "owe" not in text.lower()
         assert "credit" not in text.lower()
-    assert "Owes" in repr(OWES_WORDS)
+    assert "Owes" in repr(CAUSAL)
 
 
-def test_nothing_is_owed_below_zero(make_trace):
+def test_no_image_is_named_below_zero(make_trace):
     trace = with_first_score(make_trace(queries=1), -0.1, 3.0)
-    assert credit_line(trace, 0) == "No training image scores above zero for this picture."
+    assert credit_line(trace, 0) == "No training image scores above zero for this query image."
 
 
 def test_without_contributors_the_line_stops_at_the_image(make_trace):

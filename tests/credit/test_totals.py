@@ -7,10 +7,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from creditline.credit.totals import tally
 from creditline.errors import SettingsError
 from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreTransform, ShapeName
-from creditline.totals import tally
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.standard_normal(400)
@@ -82,7 +82,7 @@ def test_totals_add_up_to_the_scores_of_all_training_images():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=50)
     groups = [("a", "b", None)[i] for i in rng.integers(0, 3, 50)]
-    totals = tally(scores, groups, shown=[0, 1, 2, 3])
+    totals = tally(scores, groups, top=[0, 1, 2, 3])
     assert sum(total.n for total in totals) == 50
     assert sum(total.top for total in totals) == 4
     assert sum(total.score for total in totals) == pytest.approx(scores.sum())
@@ -106,7 +106,7 @@ def test_totals_do_not_depend_on_the_order_of_images():
 
 
 def test_without_positive_scores_every_share_is_zero():
-    totals = tally(np.array([-1.0, -2.0, 0.0]), ["a", "b", "b"], shown=[])
+    totals = tally(np.array([-1.0, -2.0, 0.0]), ["a", "b", "b"], top=[])
     assert {total.share for total in totals} == {0.0}
 
 
