@@ -51,9 +51,7 @@ def _export_options(function: Any) -> Any:
     help="cache factors beside the index, which makes later traces fast  [default: keep]",
 )
 @click.option("--method", help="another method on the same index  [default: the index's own]")
-@click.option(
-    "--prompt", "prompts", multiple=True, help="prompt of IMAGE: one for all, or one each"
-)
+@click.option("--prompt", "prompts", multiple=True, help="prompt of IMAGE: one, or one each")
 @region_options
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
