@@ -32,8 +32,8 @@ from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
 from creditline.diffusion.load import load_model
 from creditline.diffusion.process import DiscreteProcess
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand, join
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand, join
 from creditline.gradients.spec import FeatureSpec
 from creditline.runtime.allocator import keep_freed_memory
 from creditline.runtime.determinism import exact_kernels

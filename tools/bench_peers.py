@@ -30,8 +30,8 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand, join
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand, join
 from creditline.gradients.spec import FeatureSpec
 from creditline.settings import override
 

@@ -18,7 +18,7 @@ from tools.model_checks import CASES, Case
 
 from creditline.doctor.estimate import estimate
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
 
 MAKERS = ("sd", "sdxl", "dit", "sd3")

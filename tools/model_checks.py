@@ -23,12 +23,12 @@ from creditline.diffusion.generation import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.doctor import diagnose
-from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.hooks import HookEngine
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand
 from creditline.gradients.objective import Objective
-from creditline.gradients.parameters import Layer, select
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand
+from creditline.gradients.parameters import Layer, select_layers
 from creditline.runtime.determinism import exact_kernels
 
 
@@ -126,7 +126,7 @@ def examine(case: Case, lora: bool, folder: Path, device: str = "cpu") -> ModelC
     """
     model, out = case.load(folder, lora, device=device), folder / ("lora" if lora else "full")
     return ModelCheck(
-        sum(layer.size for layer in select(model.module, "trained")),
+        sum(layer.size for layer in select_layers(model.module, "trained")),
         trains(case.load(folder, lora=False, device=device), lora, out / "run"),
         generates(model, out / "pictures"),
         gradient_error(model),
@@ -178,7 +178,7 @@ def generates(model: Denoiser, out: Path) -> bool:
 
 def gradient_error(model: Denoiser) -> float:
     """Of two pictures and both squares, in the halves of their noise, the largest error."""
-    layers = select(model.module, "trained")
+    layers = select_layers(model.module, "trained")
     plan = NoisePlan(timesteps=3, draws=2, include_zero=False)
     probes = expand(model, model.encode(pictures(), [0, 1]), plan, "train")
     errors = []

@@ -23,8 +23,8 @@ from tools.clock import seconds
 from tools.model_checks import CASES, Case, examine
 
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.parameters import differentiable
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.parameters import enable_gradients
 from creditline.gradients.spec import FeatureSpec
 
 T = 10
@@ -51,7 +51,7 @@ def cost(
     model = case.load(folder, lora, MODERATE, RANK, device)
     images = pictures(n, model.image_shape[1])
     source = GradientExtractor([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
-    trained = differentiable(model.module, source.layers)
+    trained = enable_gradients(model.module, source.layers)
     with source.caching(folder / "encoded"), trained as layers:
         plain = plain_step(model, images, T, [p for layer in layers for p in layer])
         features = partial(source.extract, images, range(n), reduction="halves")

@@ -25,25 +25,29 @@ import creditline
 from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
 from creditline.features import gradients
-from creditline.gradients import hooks, taps
-from creditline.gradients.columns import PatchSketch
+from creditline.gradients import hook_engine, layer_gradients
 from creditline.gradients.engine import Engine
+from creditline.gradients.patch_sketch import PatchSketch
 from creditline.gradients.projection.count_sketch import SketchAccumulator
 from creditline.indexing.store import Store
 
 MODEL = ("the model, forward", "the model, back")
 ONCE = "once per index: load, size passes, compare with autograd, draw directions, commit"
 CONTRACTED = "output gradients contracted"
-WITH_WEIGHTS = (taps.LinearGradient, taps.ConvGradient, taps.EmbeddingGradient)
+WITH_WEIGHTS = (
+    layer_gradients.LinearGradient,
+    layer_gradients.ConvGradient,
+    layer_gradients.EmbeddingGradient,
+)
 STAGES: list[tuple[Any, str, str]] = [
     (gradients.GradientExtractor, "extract", "encode, put together"),
     (gradients, "expand", "draw noise"),
     (Engine, "values", MODEL[0]),
     (torch.autograd, "grad", MODEL[1]),
     *((tap, "keep", "inputs projected") for tap in WITH_WEIGHTS),
-    *((tap, "contract", CONTRACTED) for tap in taps.TAPS if "contract" in vars(tap)),
+    *((tap, "contract", CONTRACTED) for tap in layer_gradients.TAPS if "contract" in vars(tap)),
     (PatchSketch, "of_input", "inputs projected"),
-    (hooks.HookEngine, "gather", "bookkeeping of passes"),
+    (hook_engine.HookEngine, "gather", "bookkeeping of passes"),
     (Engine, "features", "bookkeeping of passes"),
     (SketchAccumulator, "add", "sketch"),
     (SketchAccumulator, "features", "sketch"),

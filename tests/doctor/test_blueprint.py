@@ -11,8 +11,8 @@ from tests.tiny_pipelines import ENCODING, MAKERS, make, network_of
 import creditline as cl
 from creditline.doctor.blueprint import draw_up
 from creditline.errors import ModelError, SettingsError
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand
 
 PAPER = {
     "_class_name": "UNet2DConditionModel",

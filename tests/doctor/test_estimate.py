@@ -13,9 +13,9 @@ import creditline as cl
 from creditline.doctor.estimate import OperationCounter, estimate
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.memory import needs
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand
+from creditline.gradients.pass_size import measure_pass
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec
 
@@ -42,7 +42,7 @@ def test_operations_and_memory_are_those_of_real_weights(tmp_path, picture, rank
         **SETTINGS,
         **RATE,
     )
-    assert said.pass_bytes == needs(engine, probe)
+    assert said.pass_bytes == measure_pass(engine, probe)
     with OperationCounter() as counter:
         engine.means([(probe, torch.arange(4))])
     assert said.gradient.products * 4 == counter.products

@@ -10,7 +10,7 @@ from torch import nn
 
 from creditline.doctor.gradients import relative
 from creditline.errors import ModelError, SettingsError
-from creditline.gradients.hooks import HookEngine
+from creditline.gradients.hook_engine import HookEngine
 
 
 def test_batch_statistics_fail_both_gradient_checks(make, examine):

@@ -10,9 +10,9 @@ from tests.device import of_cpus
 
 from creditline.errors import ModelError, NumericsError, SettingsError
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.hooks import HookEngine
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.projection import Projection
 from creditline.gradients.projection.count_sketch import SketchAccumulator
 from creditline.gradients.spec import FeatureSpec

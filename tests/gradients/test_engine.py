@@ -9,14 +9,14 @@ from numpy.testing import assert_allclose
 
 from creditline.errors import DataError, NumericsError, SettingsError
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.hooks import HookEngine
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import Trajectory, expand
 from creditline.gradients.objective import Objective
-from creditline.gradients.parameters import select
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import Trajectory, expand
+from creditline.gradients.parameters import select_layers
 from creditline.gradients.projection import Projection
-from creditline.gradients.sides import TwoSidedProjection
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 from creditline.gradients.spec import FeatureSpec
 
 PLAN = NoisePlan(timesteps=4, draws=2)
@@ -34,7 +34,7 @@ def engine(request):
     def make(
         model, objective="simple", normalize="none", microbatch=64, pattern="*", rank=None, **more
     ):
-        layers = select(model.module, pattern)
+        layers = select_layers(model.module, pattern)
         sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
         settings = Objective(objective, **more), normalize, sides, microbatch
         return request.param(model, layers, *settings)
@@ -75,7 +75,7 @@ def assert_near(a, b, tolerance=1e-5):
 
 def in_module_order(model, layers):
     """Reorder a layer-wise gradient to the order of `module.parameters()`."""
-    chosen = select(model.module)
+    chosen = select_layers(model.module)
     named = dict(model.module.named_parameters())
     pieces = {}
     for layer, values in zip(chosen, layers, strict=True):

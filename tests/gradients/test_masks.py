@@ -10,12 +10,12 @@ from numpy.testing import assert_allclose
 from creditline.data.mask import Mask
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.hooks import HookEngine
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import Trajectory, expand, join
 from creditline.gradients.objective import Objective
-from creditline.gradients.parameters import select
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import Trajectory, expand, join
+from creditline.gradients.parameters import select_layers
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec
 
@@ -62,7 +62,7 @@ def test_equal_to_autograd_of_a_masked_loss(tiny_model, tiny_images, kind):
     batch = tiny_model.encode(tiny_images, [0])
     (probe,) = expand(tiny_model, batch, PLAN, "train", masks=[mask])
     probe = probe.to(tiny_model.device, tiny_model.dtype)
-    layers = select(tiny_model.module, "*")
+    layers = select_layers(tiny_model.module, "*")
     found = kind(tiny_model, layers, Objective()).gradients([probe])
     output = tiny_model.predict(
         tiny_model.process.add_noise(probe.x0, probe.noise, probe.t), probe.t, {}

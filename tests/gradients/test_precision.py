@@ -9,8 +9,8 @@ import torch
 from creditline.diffusion import precision as precisions
 from creditline.errors import NumericsError, SettingsError
 from creditline.features.gradients import GradientExtractor
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.objective import Objective
-from creditline.gradients.plan import NoisePlan
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec
 

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
 from creditline.features.table import ArrayFeatures
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods import METHODS, get
 from creditline.methods.noise import ScoreNoise

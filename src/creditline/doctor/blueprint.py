@@ -29,7 +29,7 @@ from creditline.diffusion.families import (
 from creditline.diffusion.model_parts import PIXELS, SUPPORTED
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError, SettingsError
-from creditline.gradients.probe import NoisedBatch
+from creditline.gradients.noised_batch import NoisedBatch
 from creditline.settings import require
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")

@@ -20,8 +20,8 @@ from creditline.doctor.rate import MachineRate, measure_rate
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.engine import Engine
-from creditline.gradients.memory import needs
-from creditline.gradients.probe import NoisedBatch
+from creditline.gradients.noised_batch import NoisedBatch
+from creditline.gradients.pass_size import measure_pass
 from creditline.methods.base import GradientMethod, Method
 from creditline.settings import override, require
 from creditline.units import bytes_of, duration, size
@@ -180,7 +180,7 @@ def estimate(
     with drawn.mode:
         source = GradientExtractor([drawn.denoiser], spec)
         engine = source.engines[0]
-        pass_bytes = needs(engine, drawn.probe(1))
+        pass_bytes = measure_pass(engine, drawn.probe(1))
         count = min(8, spec.plan.evaluations)
         room = int((bytes_of(spec.pass_memory) - pass_bytes[0]) / pass_bytes[1])
         engine.microbatch = max(1, min(count, spec.batch_size or room))

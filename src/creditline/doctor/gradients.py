@@ -11,9 +11,9 @@ from creditline.diffusion.precision import Precision
 from creditline.doctor.findings import Finding, some
 from creditline.doctor.subject import DiagnosisSubject
 from creditline.errors import NumericsError
-from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.parameters import differentiable
-from creditline.gradients.probe import join
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.noised_batch import join
+from creditline.gradients.parameters import enable_gradients
 
 GOOD, TOLERABLE = 1e-4, 1e-2
 HALF = 0.05, 0.2
@@ -97,7 +97,7 @@ def check_company(subject: DiagnosisSubject) -> Finding:
     """An image's gradient when other images share its forward pass."""
     errors = []
     for i in _samples(subject):
-        with differentiable(subject.denoiser.module, subject.engine.layers) as layers:
+        with enable_gradients(subject.denoiser.module, subject.engine.layers) as layers:
             parameters = [p for layer in layers for p in layer]
             alone = _gradient(_values(subject, i).mean(), parameters)
             values = _values(subject, None).view(len(subject.probes), -1)
@@ -171,7 +171,7 @@ def by_hand(subject: DiagnosisSubject, i: int) -> Tensor:
     module, layers = reference.module, subject.engine.layers
     draws = probe.draws
     total: Tensor | float = 0.0
-    with differentiable(module, layers) as grouped:
+    with enable_gradients(module, layers) as grouped:
         parameters = [p for layer in grouped for p in layer]
         for start in range(0, len(probe.t), draws):
             for p in parameters:

@@ -16,7 +16,7 @@ from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import ModelError
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.engine import Engine
-from creditline.gradients.probe import NoisedBatch, expand
+from creditline.gradients.noised_batch import NoisedBatch, expand
 
 
 @dataclass(frozen=True)

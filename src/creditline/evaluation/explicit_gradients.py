@@ -10,8 +10,8 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.features.gradients import GradientExtractor
+from creditline.gradients.noise_plan import Role
 from creditline.gradients.parameters import Layer
-from creditline.gradients.plan import Role
 from creditline.gradients.projection import Projection, build
 from creditline.gradients.projection.state import ProjectionState, rows_to_fit
 from creditline.runtime import Runtime

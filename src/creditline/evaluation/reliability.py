@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from creditline.evaluation.interval import Interval, wilson_interval
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.indexing.index import Index
 from creditline.indexing.queries import QueryFeatures
 from creditline.indexing.rank import strongest

@@ -12,11 +12,11 @@ from PIL import Image
 from creditline.data.image_set import ImageSet
 from creditline.errors import ModelError, SettingsError
 from creditline.features.extractor import FeatureExtractor
-from creditline.gradients.plan import Reduction, Role
+from creditline.gradients.noise_plan import Reduction, Role
 from creditline.runtime.threads import single_thread
 
 if TYPE_CHECKING:
-    from creditline.gradients.probe import Trajectory
+    from creditline.gradients.noised_batch import Trajectory
 
 Encoder = Callable[[list[Image.Image]], Any]
 

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from creditline.gradients.plan import Reduction, Role
+from creditline.gradients.noise_plan import Reduction, Role
 
 if TYPE_CHECKING:
     import numpy as np
 
     from creditline.data.image_set import ImageSet
-    from creditline.gradients.probe import Trajectory
+    from creditline.gradients.noised_batch import Trajectory
     from creditline.gradients.projection import Block
     from creditline.runtime import Runtime
 

@@ -17,17 +17,17 @@ from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.families import LatentDenoiser
 from creditline.errors import ModelError
 from creditline.features.extractor import FeatureExtractor
-from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.engine import Engine
 from creditline.gradients.engine_choice import choose_engine, is_streamed, make_engine
-from creditline.gradients.hooks import HookEngine
-from creditline.gradients.memory import fitting
-from creditline.gradients.parameters import select
-from creditline.gradients.plan import NoisePlan, Reduction, Role
-from creditline.gradients.probe import NoisedBatch, Trajectory, expand
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan, Reduction, Role
+from creditline.gradients.noised_batch import NoisedBatch, Trajectory, expand
+from creditline.gradients.parameters import select_layers
+from creditline.gradients.pass_size import largest_pass
 from creditline.gradients.projection import Block, Projector, build, dimension
 from creditline.gradients.projection.state import ProjectionState, rows_to_fit, share_variances
-from creditline.gradients.sides import kept_sizes
+from creditline.gradients.projection.two_sided import kept_sizes
 from creditline.gradients.spec import FeatureSpec
 from creditline.gradients.split_half import half_sizes, mean_and_error
 from creditline.runtime import ProgressTask, Runtime
@@ -73,9 +73,9 @@ class GradientExtractor(FeatureExtractor):
         self.denoisers = tuple(denoisers)
         self.spec = spec
         self.query_plan = query_plan or spec.plan
-        self.layers = select(self.denoisers[0].module, spec.parameters)
+        self.layers = select_layers(self.denoisers[0].module, spec.parameters)
         for other in self.denoisers[1:]:
-            if select(other.module, spec.parameters) != self.layers:
+            if select_layers(other.module, spec.parameters) != self.layers:
                 raise ModelError(
                     f"Models must share one architecture; {other.source} has other parameters "
                     f"than {self.denoisers[0].source}. Index them separately."
@@ -217,7 +217,7 @@ class GradientExtractor(FeatureExtractor):
         """
         if engine not in self._sized:
             if self.spec.batch_size is None:
-                engine.microbatch = fitting(engine, noised, bytes_of(self.spec.pass_memory))
+                engine.microbatch = largest_pass(engine, noised, bytes_of(self.spec.pass_memory))
             self._sized.append(engine)
 
     def _exact_kernels(self) -> AbstractContextManager[None]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.features.extractor import FeatureExtractor
-from creditline.gradients.plan import Reduction, Role
+from creditline.gradients.noise_plan import Reduction, Role
 from creditline.settings import require
 
 if TYPE_CHECKING:
-    from creditline.gradients.probe import Trajectory
+    from creditline.gradients.noised_batch import Trajectory
 
 
 class PixelExtractor(FeatureExtractor):

@@ -13,13 +13,13 @@ from torch import Tensor
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.precision import SCALE, Precision, autocast, require_precision
 from creditline.errors import NumericsError
+from creditline.gradients.accumulator import GradientAccumulator
+from creditline.gradients.noise_plan import Reduction
+from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
-from creditline.gradients.plan import Reduction
-from creditline.gradients.probe import NoisedBatch
 from creditline.gradients.projection.base import GradientSink, Projector, StreamingProjector
-from creditline.gradients.sides import TwoSidedProjection
-from creditline.gradients.sums import GradientAccumulator
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 OperationCount = tuple[NoisedBatch, Tensor]
 """Some evaluations of a probe, by position, whose mean gradient is wanted."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from creditline.diffusion.denoiser import Denoiser
-from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.engine import Engine
-from creditline.gradients.hooks import HookEngine
+from creditline.gradients.hook_engine import HookEngine
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection.base import Projector, StreamingProjector
-from creditline.gradients.sides import TwoSidedProjection
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 from creditline.gradients.spec import FeatureSpec
 
 E = TypeVar("E", bound=Engine)

@@ -40,7 +40,7 @@ class Layer:
         return sum(math.prod(shape) for shape in self.shapes)
 
 
-def select(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
+def select_layers(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
     """Layers of the floating-point parameters that `pattern` names.
 
     Args:
@@ -112,7 +112,7 @@ def _layers(module: nn.Module, matches: Callable[[str], bool], pattern: str) -> 
 
 
 @contextmanager
-def differentiable(module: nn.Module, layers: tuple[Layer, ...]) -> Iterator[list[list[Tensor]]]:
+def enable_gradients(module: nn.Module, layers: tuple[Layer, ...]) -> Iterator[list[list[Tensor]]]:
     """Parameters of `layers` with gradients on and all others off, restored afterwards."""
     before = {name: p.requires_grad for name, p in module.named_parameters()}
     chosen = {name for layer in layers for name in layer.parameters}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from creditline.diffusion.precision import Precision
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.objective import Objective
-from creditline.gradients.plan import NoisePlan
 from creditline.gradients.projection import Projection
 from creditline.settings import require, setting, validate_choices
 from creditline.units import bytes_of

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from creditline.gradients.probe import NoisedBatch
+from creditline.gradients.noised_batch import NoisedBatch
 
 
 def half_sizes(noised: Sequence[NoisedBatch], normalize: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 from creditline.data.spec import ImageSpec
 from creditline.errors import DataError, SettingsError
 from creditline.features.extractor import FeatureExtractor
-from creditline.gradients.plan import Reduction
+from creditline.gradients.noise_plan import Reduction
 from creditline.indexing.queries import FeatureBlock, Queries, QueryFeatures, gather
 from creditline.indexing.sources import load_source
 from creditline.manifest import Manifest

@@ -15,7 +15,7 @@ from creditline.data.spec import ImageSpec
 from creditline.data.template import captioned_alike
 from creditline.diffusion.generation import GenerationRecord, read_record, trajectory
 from creditline.errors import DataError, SettingsError
-from creditline.gradients.probe import Trajectory
+from creditline.gradients.noised_batch import Trajectory
 from creditline.indexing.regions import masked
 from creditline.settings import to_dict
 

@@ -19,7 +19,7 @@ from creditline.curvature.ridge import Ridge
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import SettingsError
 from creditline.features.table import ArrayFeatures, FeatureTable, per_model, take_rows
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods.noise import HalfNoiseFeatures, ScoreNoise, halves, relative_variance
 from creditline.methods.shape import ScoreTransform

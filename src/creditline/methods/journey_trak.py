@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.methods.base import RidgeMethod
 from creditline.settings import setting
 

@@ -29,7 +29,7 @@ from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.features.gradients import GradientExtractor
 from creditline.files import write_file
 from creditline.fingerprint import of_json
-from creditline.gradients.parameters import select
+from creditline.gradients.parameters import select_layers
 from creditline.gradients.projection import Projection, dimension
 from creditline.gradients.projection.base import projected_sizes
 from creditline.methods.base import RidgeMethod
@@ -74,7 +74,7 @@ def compare_projections(
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10.")
     settings, config, folder = settings or ProjectionStudy(), config or LDSConfig(), Path(out)
     projections = list(settings.each())
-    layers = select(load_model(str(shipped.model)).module)
+    layers = select_layers(load_model(str(shipped.model)).module)
     for projection in projections:
         dimension(projection, layers)
     train, validation = shipped.images(data)

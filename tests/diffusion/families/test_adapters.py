@@ -11,13 +11,13 @@ from tests.tiny_pipelines import make, network_of, peft_folder
 from creditline.diffusion.adapters import adapter_parameters
 from creditline.diffusion.load import load_model
 from creditline.errors import ModelError, SettingsError
-from creditline.gradients.parameters import select
+from creditline.gradients.parameters import select_layers
 
 peft = pytest.importorskip("peft")
 
 
 def names(module, pattern):
-    return [name for layer in select(module, pattern) for name in layer.parameters]
+    return [name for layer in select_layers(module, pattern) for name in layer.parameters]
 
 
 def predicted(model):
@@ -41,7 +41,7 @@ def test_an_adapter_acts_and_has_the_gradient(load):
     assert names(tuned.module, "trained") == names(tuned.module, "adapters")
     assert len(names(tuned.module, "*")) > len(names(tuned.module, "trained"))
     with pytest.raises(SettingsError, match="No parameter matches 'adapters'"):
-        select(plain.module, "adapters")
+        select_layers(plain.module, "adapters")
 
 
 @pytest.mark.parametrize(("name", "mark"), [("sd", "attn2"), ("sd3", "attn."), ("flux", "attn.")])
@@ -117,7 +117,7 @@ def test_merged_adapters_have_no_gradient(load):
         if hasattr(layer, "adapter_layer_names"):
             layer.merge()
     with pytest.raises(ModelError, match=r"'adapter' is merged.*unfuse_lora"):
-        select(module, "trained")
+        select_layers(module, "trained")
 
 
 def test_adapters_that_do_not_fit_are_refused(folder, tmp_path):

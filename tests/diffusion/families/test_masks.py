@@ -8,11 +8,11 @@ import torch
 from tests.tiny_pipelines import MAKERS
 
 from creditline.data.mask import Mask
-from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand
 from creditline.gradients.objective import Objective
-from creditline.gradients.parameters import select
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand
+from creditline.gradients.parameters import select_layers
 
 PLAN = NoisePlan(timesteps=2, include_zero=False)
 
@@ -27,7 +27,7 @@ def test_a_region_is_the_loss_of_its_latents(load, captioned, name):
     batch = model.encode(captioned, [0])
     (probe,) = expand(model, batch, PLAN, "train", masks=[mask])
     assert probe.weight.shape == (2, 1, h, w)
-    layers = select(model.module, "trained")
+    layers = select_layers(model.module, "trained")
     found = AutogradEngine(model, layers, Objective()).gradients([probe])
     named = dict(model.module.named_parameters())
     names = [n for layer in layers for n in layer.parameters]

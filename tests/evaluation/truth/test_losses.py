@@ -8,7 +8,7 @@ import torch
 
 from creditline.errors import ModelError, NumericsError, SettingsError
 from creditline.evaluation.truth.losses import LossPlan, query_losses
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
 
 PLAN = LossPlan(loss_timesteps=4, loss_draws=3)
 

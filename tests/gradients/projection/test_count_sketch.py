@@ -10,7 +10,7 @@ import torch
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection import Projection, build
 from creditline.gradients.projection.base import StreamingProjector
-from creditline.gradients.sides import TwoSidedProjection
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 LAYERS = (
     Layer("a", ("a.weight", "a.bias"), ((20, 35), (20,))),

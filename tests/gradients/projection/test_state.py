@@ -8,7 +8,7 @@ import torch
 
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection.state import ProjectionState, rows_to_fit
-from creditline.gradients.sides import PrincipalProjection, TwoSidedProjection
+from creditline.gradients.projection.two_sided import PrincipalProjection, TwoSidedProjection
 
 LAYERS = (
     Layer("a", ("a.weight", "a.bias"), ((12, 6, 3, 3), (12,))),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from creditline.errors import NumericsError
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
 from creditline.runtime.determinism import exact_kernels
 from creditline.settings import require, setting
 
@@ -102,7 +102,7 @@ def _errors(
     """Error of every evaluation of some queries, float64, query-major."""
     import torch
 
-    from creditline.gradients.probe import expand, join
+    from creditline.gradients.noised_batch import expand, join
 
     images.require_whole("The loss that a retrained model is asked for")
     batch = denoiser.encode(images, rows)

@@ -49,7 +49,7 @@ def build(
     """
     from creditline.gradients.projection.count_sketch import CountSketch
     from creditline.gradients.projection.dense import Gaussian, Rademacher
-    from creditline.gradients.sides import PrincipalProjection, TwoSidedProjection
+    from creditline.gradients.projection.two_sided import PrincipalProjection, TwoSidedProjection
 
     kinds: dict[str, type[Projector]] = {
         "two-sided": CountSketch,

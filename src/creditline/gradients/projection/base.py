@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from creditline.gradients.parameters import Layer
-    from creditline.gradients.sides import TwoSidedProjection
+    from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 PROJECTIONS = ("two-sided", "principal", "count-sketch", "gaussian", "rademacher", "none")
 SIDED = ("two-sided", "principal")
@@ -246,7 +246,7 @@ def lay_out(
 
 def projected_sizes(settings: Projection, layers: Sequence[Layer]) -> list[int]:
     """Numbers of each layer's gradient that are projected."""
-    from creditline.gradients.sides import PrincipalProjection, TwoSidedProjection
+    from creditline.gradients.projection.two_sided import PrincipalProjection, TwoSidedProjection
 
     if not settings.sided:
         return [layer.size for layer in layers]

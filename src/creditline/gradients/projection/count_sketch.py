@@ -15,7 +15,7 @@ from torch import Tensor
 from creditline.fingerprint import key64
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection.base import Block, StreamingProjector
-from creditline.gradients.sides import TwoSidedProjection, kept_parts
+from creditline.gradients.projection.two_sided import TwoSidedProjection, kept_parts
 
 MANY = 4
 """Runs of a piece from which on they are added up apart, and then to their sums."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from creditline.fingerprint import key64
 from creditline.gradients.projection.base import Block, Projector
-from creditline.gradients.sides import TwoSidedProjection
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 CACHE_BYTES = 1 << 30
 CHUNK_ELEMENTS = 1 << 22

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import PrincipalProjection, WeightShape
+from creditline.gradients.projection.two_sided import PrincipalProjection, WeightShape
 
 LARGE = 0.7
 """Of the largest entry of a direction: entries from which on one may decide its sign."""

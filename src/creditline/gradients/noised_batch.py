@@ -12,7 +12,7 @@ from torch import Tensor
 from creditline.data.mask import Mask
 from creditline.diffusion.denoiser import Batch, Denoiser
 from creditline.errors import DataError
-from creditline.gradients.plan import NoisePlan, Role
+from creditline.gradients.noise_plan import NoisePlan, Role
 from creditline.settings import require
 
 

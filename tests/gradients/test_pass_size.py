@@ -10,11 +10,11 @@ from tests.device import of_cpus
 
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients import memory
-from creditline.gradients.hooks import HookEngine
-from creditline.gradients.memory import fitting
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand
+from creditline.gradients import pass_size
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand
+from creditline.gradients.pass_size import largest_pass
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec
 
@@ -41,26 +41,26 @@ def probe(model, images):
 def test_the_peak_stays_within_the_bound_and_fills_it(tiny_model, tiny_images, kind, bound):
     (engine,) = source(tiny_model, kind).engines
     one = probe(tiny_model, tiny_images)
-    size = fitting(engine, one, bound)
+    size = largest_pass(engine, one, bound)
     assert 1 < size < 64
-    assert 0.4 * bound < memory._peak(engine, one, size, memory._whole) <= bound
+    assert 0.4 * bound < pass_size._peak(engine, one, size, pass_size._whole) <= bound
 
 
 @pytest.mark.parametrize("kind", [*KINDS, ("count-sketch", "hooks")])
 def test_a_pass_leaves_nothing_but_its_result(tiny_model, tiny_images, kind):
     (engine,) = source(tiny_model, kind).engines
     one = probe(tiny_model, tiny_images)
-    with memory._Ledger(engine.denoiser.module) as ledger:
-        memory._whole(engine, one)
+    with pass_size._Ledger(engine.denoiser.module) as ledger:
+        pass_size._whole(engine, one)
         live = ledger.live  # what is drawn once and kept
         for _ in range(3):
-            memory._whole(engine, one)
+            pass_size._whole(engine, one)
             assert ledger.live == live
 
 
 def test_bytes_are_counted_while_tensors_live():
     module = torch.nn.Linear(1000, 10)
-    with memory._Ledger(module) as ledger:
+    with pass_size._Ledger(module) as ledger:
         a = torch.zeros(1000)
         b = a.view(10, 100)[3] + 1
         del a, b
@@ -74,7 +74,7 @@ def test_bytes_are_counted_while_tensors_live():
 def test_the_measure_is_the_same_at_every_call(tiny_model, tiny_images):
     (engine,) = source(tiny_model).engines
     one = probe(tiny_model, tiny_images)
-    assert len({fitting(engine, one, 5e6) for _ in range(3)}) == 1
+    assert len({largest_pass(engine, one, 5e6) for _ in range(3)}) == 1
     assert engine.microbatch == 1, "as it was"
 
 
@@ -88,11 +88,13 @@ def test_a_source_obeys_its_bound_before_the_first_gradient(tiny_model, tiny_ima
     assert late.engines[0].microbatch == mine.engines[0].microbatch
     plenty = source(tiny_model)
     plenty.check(tiny_images)
-    assert plenty.engines[0].microbatch == memory.MOST_ON_CPU
+    assert plenty.engines[0].microbatch == pass_size.MOST_ON_CPU
 
 
 def test_a_number_that_was_asked_for_is_taken(tiny_model, tiny_images, monkeypatch):
-    monkeypatch.setattr("creditline.features.gradients.fitting", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(
+        "creditline.features.gradients.largest_pass", lambda *_: pytest.fail("measured")
+    )
     mine = source(tiny_model, batch_size=5, pass_memory="1kB")
     mine.check(tiny_images)
     assert mine.engines[0].microbatch == 5
@@ -137,14 +139,14 @@ def test_an_engine_of_several_models_is_measured_for_each(tiny_model, tiny_image
 def test_a_pass_on_a_cpu_is_no_larger_than_its_caches_like(tiny_model, tiny_images, monkeypatch):
     (engine,) = source(tiny_model).engines
     one = probe(tiny_model, tiny_images)
-    _, each = memory.needs(engine, one)
-    monkeypatch.setattr(memory, "READ", 0)
-    for factor, expected in ((20.5, 20), (3, memory.FEW), (1e6, memory.MOST_ON_CPU)):
-        monkeypatch.setattr(memory, "CACHED", factor * each)
-        assert fitting(engine, one, 1e12) == expected
-    monkeypatch.setattr(memory, "CACHED", each)
+    _, each = pass_size.measure_pass(engine, one)
+    monkeypatch.setattr(pass_size, "READ", 0)
+    for factor, expected in ((20.5, 20), (3, pass_size.FEW), (1e6, pass_size.MOST_ON_CPU)):
+        monkeypatch.setattr(pass_size, "CACHED", factor * each)
+        assert largest_pass(engine, one, 1e12) == expected
+    monkeypatch.setattr(pass_size, "CACHED", each)
     weights = sum(4 * p.numel() for p in tiny_model.module.parameters())
-    monkeypatch.setattr(memory, "READ", 30 * each / weights)
-    assert fitting(engine, one, 1e12) == 31
-    monkeypatch.setattr(memory, "READ", 0)
-    assert fitting(engine, one, 5 * each) < memory.FEW
+    monkeypatch.setattr(pass_size, "READ", 30 * each / weights)
+    assert largest_pass(engine, one, 1e12) == 31
+    monkeypatch.setattr(pass_size, "READ", 0)
+    assert largest_pass(engine, one, 5 * each) < pass_size.FEW

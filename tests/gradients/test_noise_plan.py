@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from creditline.errors import SettingsError
-from creditline.gradients.plan import NoisePlan
+from creditline.gradients.noise_plan import NoisePlan
 
 SHAPE = (3, 4, 4)
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from creditline.gradients.engine import Engine, OperationCount
-from creditline.gradients.parameters import differentiable
-from creditline.gradients.probe import NoisedBatch
+from creditline.gradients.noised_batch import NoisedBatch
+from creditline.gradients.parameters import enable_gradients
 from creditline.gradients.projection.base import GradientSink
 
 
@@ -24,7 +24,7 @@ class AutogradEngine(Engine):
 
     def gather(self, work: Sequence[OperationCount], gathering: GradientSink) -> None:
         names = [name for layer in self.layers for name in layer.parameters]
-        with differentiable(self.denoiser.module, self.layers) as parameters:
+        with enable_gradients(self.denoiser.module, self.layers) as parameters:
             for row, (probe, group) in enumerate(work):
                 for part in group.split(self.microbatch):
                     found = self._gradients(probe[part], [p for layer in parameters for p in layer])

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from creditline.diffusion.denoiser import Batch
 from creditline.errors import ModelError
-from creditline.gradients.autograd import AutogradEngine
+from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.engine import Engine, OperationCount
-from creditline.gradients.parameters import Layer, differentiable
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand, join
+from creditline.gradients.layer_gradients import LayerGradient, TopScoreSplit, tap_of
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand, join
+from creditline.gradients.parameter_tables import ParameterTable, expand_tables, is_table
+from creditline.gradients.parameters import Layer, enable_gradients
 from creditline.gradients.projection.base import GradientSink
 from creditline.gradients.segments import EvaluationSegments
-from creditline.gradients.tables import ParameterTable, copied, is_table
-from creditline.gradients.taps import LayerGradient, TopScoreSplit, tap_of
 
 PASSES = 4
 TOLERANCE = 1e-3
@@ -86,7 +86,7 @@ class HookEngine(Engine):
         self._verified = True
 
     def gather(self, work: Sequence[OperationCount], gathering: GradientSink) -> None:
-        with differentiable(self.denoiser.module, self.rest) as parameters:
+        with enable_gradients(self.denoiser.module, self.rest) as parameters:
             rest = [p for layer in parameters for p in layer]
             for chunk in self._passes(work):
                 self._pass(work, chunk, gathering, rest)
@@ -179,7 +179,7 @@ class HookEngine(Engine):
             for module, tap in self.taps.items()
         ]
         try:
-            with copied(self.tables, n, table):
+            with expand_tables(self.tables, n, table):
                 yield leaves
         finally:
             for handle in handles:

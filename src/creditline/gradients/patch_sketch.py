@@ -141,7 +141,7 @@ class PatchSketch:
             seen[columns] = place
         wide = module.kernel_size[1]
         chosen = torch.stack([torch.arange(self.count), seen // wide, seen % wide]).to(x.device)
-        return windows(x, module)[(slice(None), slice(None), *chosen)]
+        return patch_views(x, module)[(slice(None), slice(None), *chosen)]
 
     def _mixed(self, x: Tensor, module: Any) -> Tensor:
         """What each column is taken of, shape `(n, groups, m, height, width)`."""
@@ -189,7 +189,7 @@ def _keeps_size(module: Any) -> bool:
     return tuple(module.stride) == (1, 1) and tuple(module.padding) == middle
 
 
-def windows(x: Tensor, module: Any) -> Tensor:
+def patch_views(x: Tensor, module: Any) -> Tensor:
     """What a convolution sees at each place, as a view of its padded input.
 
     Where it is copied, `functional.unfold` would take several times as long on a CPU.

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from creditline.errors import SettingsError
 from creditline.gradients.engine import Engine
-from creditline.gradients.probe import NoisedBatch
+from creditline.gradients.noised_batch import NoisedBatch
 from creditline.units import size
 
 MOST_ON_CPU, MOST_ELSEWHERE = 128, 4096
@@ -27,7 +27,7 @@ MARGIN = 1.25
 """For the work space of kernels, which is not seen."""
 
 
-def fitting(engine: Engine, probe: NoisedBatch, bound: float) -> int:
+def largest_pass(engine: Engine, probe: NoisedBatch, bound: float) -> int:
     """The largest pass that stays within a bound, at most as many evaluations as are of use.
 
     The peaks of two small passes are extended in a straight line, and so are those of the way
@@ -44,7 +44,7 @@ def fitting(engine: Engine, probe: NoisedBatch, bound: float) -> int:
     Raises:
         SettingsError: if not even one evaluation fits.
     """
-    rest, each = needs(engine, probe)
+    rest, each = measure_pass(engine, probe)
     if rest + each > bound:
         raise SettingsError(
             f"One evaluation of the network takes {size(rest + each)}, and a pass may take "
@@ -58,7 +58,7 @@ def fitting(engine: Engine, probe: NoisedBatch, bound: float) -> int:
     return min(most, int((bound - rest) / each))
 
 
-def needs(engine: Engine, probe: NoisedBatch) -> tuple[float, float]:
+def measure_pass(engine: Engine, probe: NoisedBatch) -> tuple[float, float]:
     """Bytes of a pass besides the weights: whatever its size, and for each evaluation in it.
 
     With the margin. On tensors of shapes alone (fake ones) they are those of real ones on a CPU.

@@ -7,14 +7,14 @@ import torch
 from tests.tiny_pipelines import make, pictures
 
 from creditline.diffusion.load import load_model
-from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.hooks import HookEngine
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand
 from creditline.gradients.objective import Objective
-from creditline.gradients.parameters import select
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand
-from creditline.gradients.sides import TwoSidedProjection
-from creditline.gradients.tables import ParameterTable, copied
+from creditline.gradients.parameter_tables import ParameterTable, expand_tables
+from creditline.gradients.parameters import select_layers
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 pytest.importorskip("transformers")
 
@@ -27,7 +27,7 @@ def model():
 @pytest.mark.parametrize("pattern", ["*", "*scale_shift_table"])
 @pytest.mark.parametrize("rank", [None, 3])
 def test_several_images_in_one_pass(model, rank, pattern):
-    layers = select(model.module, pattern)
+    layers = select_layers(model.module, pattern)
     sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
     settings = (model, layers, Objective("simple"), "none", sides)
     mine = HookEngine(*settings)
@@ -44,7 +44,7 @@ def test_the_parameter_is_back_whatever_happens(model):
     before = dict(model.module.named_parameters())
     with (
         pytest.raises(KeyError),
-        copied([ParameterTable(model.module, "scale_shift_table")], 2, print),
+        expand_tables([ParameterTable(model.module, "scale_shift_table")], 2, print),
     ):
         raise KeyError
     after = dict(model.module.named_parameters())

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
-from creditline.gradients.columns import PatchSketch, windows
+from creditline.gradients.patch_sketch import PatchSketch, patch_views
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 from creditline.gradients.segments import EvaluationSegments
-from creditline.gradients.sides import TwoSidedProjection
 
 TopScoreSplit = tuple[Tensor, ...]
 """What a tap remembers between the two ways."""
@@ -164,7 +164,7 @@ class ConvGradient(LayerGradient):
         if calls and (self.sides is None or places * max(segments.lengths) >= MANY):
             yield from enumerate(self._by_convolution(g, a.float(), segments))
         else:
-            seen = windows(a.float().unflatten(1, (module.groups, -1)), module)
+            seen = patch_views(a.float().unflatten(1, (module.groups, -1)), module)
             yield 0, _outer(g, seen, segments)
 
     def _columns(self, device: torch.device) -> PatchSketch | None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import TwoSidedProjection
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 LAYERS = (
     Layer("a", ("a.weight", "a.bias"), ((12, 5, 3, 3), (12,))),  # rank 8: a column a channel

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from creditline.gradients.columns import PatchSketch
+from creditline.gradients.patch_sketch import PatchSketch
 
 CHANNELS = 6
 CONVS = {

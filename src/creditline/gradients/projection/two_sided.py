@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from creditline.fingerprint import key64
-from creditline.gradients.columns import PatchSketch
+from creditline.gradients.patch_sketch import PatchSketch
 
 if TYPE_CHECKING:
     from creditline.gradients.parameters import Layer

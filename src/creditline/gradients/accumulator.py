@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.sides import TwoSidedProjection, kept_parts, kept_sizes
+from creditline.gradients.projection.two_sided import TwoSidedProjection, kept_parts, kept_sizes
 
 
 class GradientAccumulator:

@@ -39,7 +39,7 @@ def is_table(module: nn.Module, own: str) -> bool:
 
 
 @contextmanager
-def copied(
+def expand_tables(
     tables: Sequence[ParameterTable], n: int, made: Callable[[ParameterTable, Tensor], None]
 ) -> Iterator[None]:
     """Meanwhile a table gives each of `n` evaluations a copy.

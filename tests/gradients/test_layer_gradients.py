@@ -10,14 +10,14 @@ from torch import nn
 
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError
-from creditline.gradients import taps
-from creditline.gradients.autograd import AutogradEngine
-from creditline.gradients.hooks import HookEngine
+from creditline.gradients import layer_gradients
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.noised_batch import expand
 from creditline.gradients.objective import Objective
-from creditline.gradients.parameters import select
-from creditline.gradients.plan import NoisePlan
-from creditline.gradients.probe import expand
-from creditline.gradients.sides import TwoSidedProjection
+from creditline.gradients.parameters import select_layers
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 CHANNELS, SIDE = 4, 6
 
@@ -175,7 +175,7 @@ def batch(n: int = 3, side: int = SIDE):
 
 
 def both(model, rank=None, normalize="none", pattern="*"):
-    layers = select(model.module, pattern)
+    layers = select_layers(model.module, pattern)
     sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
     settings = (model, layers, Objective("simple"), normalize, sides)
     return AutogradEngine(*settings), HookEngine(*settings)
@@ -214,7 +214,7 @@ def test_the_size_of_a_pass_changes_nothing(name, microbatch):
 @pytest.mark.parametrize("side", [5, 24])
 @pytest.mark.parametrize("name", ["conv", "stride", "dilation", "groups", "depthwise", "pointwise"])
 def test_a_convolution_contracted_in_any_way(name, side, many, rank, monkeypatch):
-    monkeypatch.setattr(taps, "MANY", many)
+    monkeypatch.setattr(layer_gradients, "MANY", many)
     model = denoiser(MODULES[name]())
     exact, mine = both(model, rank)
     probes = expand(model, batch(2, side), NoisePlan(timesteps=3), "train")
@@ -267,7 +267,7 @@ def test_verify_accepts_gradients_that_are_zero():
     model = denoiser(MODULES["conv"]())
     for parameter in model.module.last.parameters():
         parameter.data.zero_()  # as a network that starts at zero, with the square norm
-    layers = select(model.module)
+    layers = select_layers(model.module)
     HookEngine(model, layers, Objective("square-norm")).verify(batch())
 
 
