@@ -15,7 +15,7 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
 from creditline.errors import DataError, ModelError, SettingsError
-from creditline.evaluation.truth.losses import LossPlan, query_losses
+from creditline.evaluation.truth.losses import LossPlan, measure_losses
 
 
 def captioned_with(captioned, texts):
@@ -201,7 +201,7 @@ def test_latents_go_back_to_pictures(load, captioned):
 
 
 def test_losses_of_queries_are_measured_on_latents(load, captioned):
-    losses = query_losses(load("sd"), captioned, LossPlan(loss_timesteps=2, loss_draws=1))
+    losses = measure_losses(load("sd"), captioned, LossPlan(loss_timesteps=2, loss_draws=1))
     assert losses.shape == (6,)
     assert np.isfinite(losses).all()
 

@@ -127,22 +127,22 @@ def test_arrays_that_make_no_sense_are_refused(masks, losses, images, queries, c
 
 
 def test_lists_that_do_not_fit_are_refused(masks, losses, images, queries):
-    with pytest.raises(DataError, match="masks are of 6 images; image_ids has 5 entries"):
+    with pytest.raises(DataError, match="masks have 6 images; image_ids has 5 entries"):
         GroundTruth.from_arrays(masks, losses, images.subset(range(5)), queries)
-    with pytest.raises(DataError, match="losses are of 4 queries; query_ids has 3 entries"):
+    with pytest.raises(DataError, match="losses have 4 queries; query_ids has 3 entries"):
         GroundTruth.from_arrays(masks, losses, images, queries[:1])
 
 
-def test_other_images_and_queries_are_told_apart(truth, images):
+def test_other_images_and_queries_are_refused(truth, images):
     truth.check_index(images.ids)
-    with pytest.raises(IndexMismatchError, match="of 6 images where the index has 5"):
+    with pytest.raises(IndexMismatchError, match="has 6 images and the index has 5"):
         truth.check_index(images.ids[:5])
     with pytest.raises(IndexMismatchError, match="in another order, from number 1 on"):
         truth.check_index([images.ids[i] for i in (0, 2, 1, 3, 4, 5)])
     with pytest.raises(IndexMismatchError, match=r"number 5, 00005\.png in the ground truth"):
         truth.check_index([*images.ids[:5], "other"])
     truth.check_queries(truth.query_ids)
-    with pytest.raises(IndexMismatchError, match="of 4 queries where the list of queries has 1"):
+    with pytest.raises(IndexMismatchError, match="has 4 queries and the list of queries has 1"):
         truth.check_queries(truth.query_ids[:1])
 
 

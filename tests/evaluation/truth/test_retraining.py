@@ -26,10 +26,10 @@ from creditline.errors import (
 )
 from creditline.evaluation.truth import retraining as module
 from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.evaluation.truth.losses import LossPlan, query_losses
+from creditline.evaluation.truth.losses import LossPlan, measure_losses
 from creditline.evaluation.truth.query_sets import name_folders
 from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
-from creditline.evaluation.truth.subsets import SubsetSpec, draw
+from creditline.evaluation.truth.subsets import SubsetSpec, draw_masks
 
 FILES = ("masks.npy", "losses.npy", "images.csv", "queries.csv")
 CONFIG = TrainConfig(
@@ -90,10 +90,10 @@ def test_a_loss_is_that_of_a_training_by_hand(fleet, tiny_images, queries, tmp_p
     assert truth.losses.shape == (8, 2, 5)
     assert truth.query_folders == ("validation",) * 3 + ("generated",) * 2
     assert truth.contributors == tiny_images.contributors
-    assert (truth.masks == draw(FLEET.subsets, tiny_images)).all()
+    assert (truth.masks == draw_masks(FLEET.subsets, tiny_images)).all()
     part = tiny_images.subset(np.flatnonzero(truth.masks[6]))
     run = train(part, tmp_path / "run", replace(CONFIG, seed=CONFIG.seed + 1))
-    expected = [query_losses(load_model(run), group, FLEET.losses) for group in queries.values()]
+    expected = [measure_losses(load_model(run), group, FLEET.losses) for group in queries.values()]
     assert (truth.losses[6, 1] == np.concatenate(expected)).all()
     assert len(np.unique(truth.losses[:, :, 0])) == 16
     files = {p.name for p in (tmp_path / "truth").iterdir()}
@@ -174,7 +174,7 @@ def test_models_can_be_kept(fleet, queries, tmp_path):
     assert kept == [f"{j:05d}-0" for j in range(8)]
     model = load_model(tmp_path / "truth" / "models" / "00003-0")
     assert (
-        query_losses(model, queries["validation"], FLEET.losses) == truth.losses[3, 0, :3]
+        measure_losses(model, queries["validation"], FLEET.losses) == truth.losses[3, 0, :3]
     ).all()
 
 
@@ -309,7 +309,7 @@ def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
         fleet(settings=replace(FLEET, losses=LossPlan(1001, 1)))
     with pytest.raises(SettingsError, match="workers must be at least 1; got 0"):
         fleet(workers=0)
-    with pytest.raises(SettingsError, match="starts from what it likes"):
+    with pytest.raises(SettingsError, match="chooses its own base"):
         fleet(config=lambda images, seed, folder: None, base=out)
     with pytest.raises(DataError, match="no queries"):
         retrain(tiny_images, {}, out, config=CONFIG)

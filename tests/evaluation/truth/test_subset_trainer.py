@@ -17,8 +17,8 @@ from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.errors import DataError, ModelError, SettingsError
 from creditline.evaluation.lds.compare import compare
-from creditline.evaluation.truth.losses import LossPlan, query_losses
-from creditline.evaluation.truth.query_sets import query_sets
+from creditline.evaluation.truth.losses import LossPlan, measure_losses
+from creditline.evaluation.truth.query_sets import load_query_sets
 from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
 from creditline.evaluation.truth.subsets import SubsetSpec
 
@@ -50,7 +50,7 @@ def test_losses_are_those_of_single_tunings(base, tmp_path, config):
     rows = np.flatnonzero(truth.masks[3])
     single = train(images.subset(rows), tmp_path / "single", config, base=base, threads=1)
     assert len((single / "log.jsonl").read_text("utf-8").splitlines()) == (4, 2)[config == FULL]
-    expected = query_losses(load_model(single), queries, FLEET.losses)
+    expected = measure_losses(load_model(single), queries, FLEET.losses)
     np.testing.assert_array_equal(truth.losses[3, 0], expected)
     assert len(np.unique(truth.losses[:, 0, 0])) == len(np.unique(truth.masks, axis=0)) > 5
     assert {p.name for p in (tmp_path / "truth").iterdir()} == {
@@ -88,7 +88,7 @@ def test_a_kept_model_is_one_that_loads(base, tmp_path):
         images, {"q": images.subset([0])}, tmp_path / "t", config=LORA, base=base, settings=settings
     )
     kept = load_model(tmp_path / "t" / "models" / "00002-0")
-    again = query_losses(kept, images.subset([0]), settings.losses)
+    again = measure_losses(kept, images.subset([0]), settings.losses)
     np.testing.assert_array_equal(again, truth.losses[2, 0])
 
 
@@ -115,7 +115,7 @@ def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):
     generate(base, 2, tmp_path / "generated", sampling, prompts=["two cats", "a cat"])
     images = load_images(tmp_path / "train", prompt_template="a {style}")
     named = [(name, tmp_path / name) for name in ("validation", "generated")]
-    sets = dict(query_sets(named, images))
+    sets = dict(load_query_sets(named, images))
     assert sets["validation"].texts == ("a cat", "a house")
     assert sets["generated"].texts == ("two cats", "a cat")
 

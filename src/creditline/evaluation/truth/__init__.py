@@ -1,1 +1,1 @@
-"""Ground truth: what retraining on subsets really does to the loss of a picture."""
+"""Ground truth: losses of queries under models retrained on subsets of the training images."""

@@ -1,4 +1,4 @@
-"""The files of a ground truth: two arrays for machines, two tables for people."""
+"""The files of a ground truth: two arrays and two tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def write_tables(folder: Path, truth: GroundTruth) -> None:
-    """Write `images.csv` and `queries.csv`; what is not known is an empty cell."""
+    """Write `images.csv` and `queries.csv`; an unknown value is an empty cell."""
     images = (truth.image_ids, truth.image_names, truth.contributors, truth.labels)
     queries = (truth.query_folders, truth.query_ids, truth.query_names)
     _write(folder / "images.csv", IMAGES, images, truth.masks.shape[1])
@@ -47,42 +47,42 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def read_tables(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """The two tables as the fields of `GroundTruth`.
+    """Read the two tables as the fields of `GroundTruth`.
 
     Raises:
         DataError: if one is missing or damaged.
     """
-    ids, names, people, labels = _read(folder / "images.csv", IMAGES)
+    ids, names, contributors, labels = _read(folder / "images.csv", IMAGES)
     folders, query_ids, query_names = _read(folder / "queries.csv", QUERIES)
     try:
         classes = [int(label) if label else None for label in labels]
     except ValueError as error:
-        raise DataError(f"{folder / 'images.csv'}: labels are whole numbers ({error}).") from error
+        raise DataError(f"{folder / 'images.csv'}: labels are integers ({error}).") from error
     return {
-        "image_ids": _known(ids),
-        "image_names": _known(names),
-        "contributors": tuple(who or None for who in people) if any(ids) else (),
+        "image_ids": _nonempty(ids),
+        "image_names": _nonempty(names),
+        "contributors": tuple(name or None for name in contributors) if any(ids) else (),
         "labels": tuple(classes) if any(ids) else (),
-        "query_ids": _known(query_ids),
-        "query_names": _known(query_names),
-        "query_folders": _known(folders),
+        "query_ids": _nonempty(query_ids),
+        "query_names": _nonempty(query_names),
+        "query_folders": _nonempty(folders),
     }
 
 
-def _known(cells: Sequence[str]) -> tuple[str, ...]:
+def _nonempty(cells: Sequence[str]) -> tuple[str, ...]:
     return tuple(cells) if any(cells) else ()
 
 
 def _write(
     path: Path, header: Sequence[str], columns: Iterable[Sequence[object]], rows: int
 ) -> None:
-    filled = [column or [""] * rows for column in columns]
+    padded = [column or [""] * rows for column in columns]
 
     def save(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(header)
-            for row in zip(*filled, strict=True):
+            for row in zip(*padded, strict=True):
                 writer.writerow(["" if cell is None else cell for cell in row])
 
     write_file(path, save, overwrite=True)

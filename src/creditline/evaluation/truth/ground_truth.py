@@ -1,7 +1,7 @@
-"""Ground truth: how models trained on subsets of the images judge each query.
+"""Ground truth: losses of queries under models trained on subsets of the training images.
 
-It takes days to make and is small, so it is an artifact of its own: a folder of two arrays, two
-tables and a manifest, against which any method's scores are judged in seconds.
+A ground truth takes days of training and is small. It is stored as a folder of two arrays, two
+tables and a manifest. The scores of any method are evaluated against it in seconds.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 class GroundTruth:
     """Losses of `m` queries under models trained on `M` subsets of `n` images, `S` seeds each.
 
-    What is not known of images or queries is an empty tuple.
+    Unknown properties of images or queries are empty tuples.
 
     Attributes:
-        masks: bool of shape `(M, n)`; True where a subset holds an image.
+        masks: bool of shape `(M, n)`; True where a subset contains an image.
         losses: float64 of shape `(M, S, m)`; NaN where not measured yet.
-        image_ids, image_names, contributors, labels: of the `n` images.
-        query_ids, query_names, query_folders: of the `m` queries; those of one folder are
-            consecutive.
-        recipe: everything that decided the numbers: subsets, training, images, queries, losses;
-            of arrays made elsewhere their hash.
+        image_ids, image_names, contributors, labels: one entry for each of the `n` images.
+        query_ids, query_names, query_folders: one entry for each of the `m` queries; queries of
+            one folder are consecutive.
+        recipe: everything that determines the numbers: subsets, training, images, queries and
+            losses; for arrays from elsewhere, their hash.
 
     Raises:
         DataError: if arrays or lists do not fit together.
@@ -70,12 +70,12 @@ class GroundTruth:
             ("queries", ("query_ids", "query_names", "query_folders")),
         ):
             for name in names:
-                given = len(getattr(self, name))
-                if given not in (0, counts[what]):
+                entries = len(getattr(self, name))
+                if entries not in (0, counts[what]):
                     raise DataError(
-                        f"The {'masks' if what == 'images' else 'losses'} are of {counts[what]} "
-                        f"{what}; {name} has {given} entries. Give those that the arrays were "
-                        "made with, in the same order."
+                        f"The {'masks' if what == 'images' else 'losses'} have {counts[what]} "
+                        f"{what}; {name} has {entries} entries. Give the entries of the arrays, "
+                        "in the same order."
                     )
 
     @classmethod
@@ -86,31 +86,31 @@ class GroundTruth:
         images: ImageSet | None = None,
         queries: Sequence[tuple[str, ImageSet]] = (),
     ) -> GroundTruth:
-        """A ground truth that was made elsewhere, with enough finished subsets to judge a ranking.
+        """Create a ground truth from arrays that were computed elsewhere.
 
         Args:
             masks: 0 and 1, or bool, of shape `(M, n)`.
             losses: of shape `(M, m)` or `(M, S, m)`.
-            images: the `n` images, in the order of the masks' columns.
-            queries: folder name and images; all of them together are the `m` queries, in order.
+            images: the `n` training images, in the order of the columns of the masks.
+            queries: pairs of folder name and images; together they are the `m` queries, in order.
 
         Raises:
-            DataError: if the arrays are of other shapes or types, do not fit each other, the
-                images or the queries, have fewer than 8 subsets, or do not tell subsets apart.
+            DataError: if arrays, images and queries do not fit together, there are fewer than 8
+                finished subsets, or the loss of a query is the same for all subsets.
         """
-        known = {} if images is None else describe_images(images)
+        properties = {} if images is None else describe_images(images)
         if queries:
-            known |= describe_queries(queries)
-        made = cls(np.asarray(masks), np.asarray(losses), **known)
-        made.check_ranking()
-        return made
+            properties |= describe_queries(queries)
+        truth = cls(np.asarray(masks), np.asarray(losses), **properties)
+        truth.check_ranking()
+        return truth
 
     @classmethod
     def read(cls, folder: str | Path) -> GroundTruth:
-        """Read a ground truth, finished or not.
+        """Read a ground truth, which may be unfinished.
 
         Raises:
-            CreditlineError: if the folder holds none.
+            CreditlineError: if the folder contains none.
             DataError: if its files are damaged or do not fit together.
         """
         place = Path(folder)
@@ -119,11 +119,11 @@ class GroundTruth:
         return cls(masks, losses, **read_tables(place), recipe=manifest.request)
 
     def write(self, folder: str | Path, overwrite: bool = False) -> Path:
-        """Write it into a folder, which `read` takes.
+        """Write the ground truth to a folder.
 
         Raises:
-            IndexMismatchError: if the folder holds another ground truth.
-            CreditlineError: if it holds anything else.
+            IndexMismatchError: if the folder contains another ground truth.
+            CreditlineError: if the folder contains anything else.
         """
         place = Path(folder)
         facts = {**self.counts(), **circumstances()}
@@ -141,11 +141,11 @@ class GroundTruth:
         write_array(folder / "losses.npy", self.losses)
 
     def counts(self) -> dict[str, int]:
-        """Number of subsets and seeds, for a manifest's facts."""
+        """Return the numbers of subsets and seeds, for the facts of a manifest."""
         return {"subsets": self.losses.shape[0], "seeds": self.losses.shape[1]}
 
     def digest(self) -> str:
-        """Hash of everything but when and where it was made."""
+        """Return a hash of everything but the time and place of creation."""
         lists = [
             *(self.image_ids, self.image_names, self.contributors, self.labels),
             *(self.query_ids, self.query_names, self.query_folders),
@@ -157,33 +157,33 @@ class GroundTruth:
 
     @property
     def finished(self) -> np.ndarray:
-        """Whether every query's loss is there, bool of shape `(M, S)`."""
+        """Whether the losses of all queries are measured, bool of shape `(M, S)`."""
         return ~np.isnan(self.losses).any(2)
 
     def complete_subsets(self) -> GroundTruth:
-        """The subsets of which every seed is finished.
+        """Select the subsets of which every seed is finished.
 
         Raises:
-            DataError: if there is none.
+            DataError: if there is no such subset.
         """
         rows = np.flatnonzero(self.finished.all(1))
         if not len(rows):
             raise DataError(
-                f"None of {len(self.masks)} subsets is finished with all its seeds. Run the "
-                "retraining (creditline evaluate retrain) further."
+                f"None of {len(self.masks)} subsets is finished with all seeds. Continue the "
+                "retraining (creditline evaluate retrain)."
             )
         return replace(self, masks=self.masks[rows], losses=self.losses[rows])
 
     def of_folder(self, folder: str) -> GroundTruth:
-        """The same trainings, judged by the queries of one folder.
+        """Select the queries of one folder.
 
         Raises:
-            DataError: if there are none of that name.
+            DataError: if there is no such folder.
         """
         columns = [q for q, name in enumerate(self.query_folders) if name == folder]
         if not columns:
-            known = ", ".join(dict.fromkeys(self.query_folders)) or "none"
-            raise DataError(f"The ground truth has no queries called {folder!r}; it has: {known}.")
+            names = ", ".join(dict.fromkeys(self.query_folders)) or "none"
+            raise DataError(f"The ground truth has no queries called {folder!r}; it has: {names}.")
 
         def pick(values: Sequence[Any]) -> tuple[Any, ...]:
             return tuple(values[q] for q in columns)
@@ -198,53 +198,53 @@ class GroundTruth:
         )
 
     def check_ranking(self) -> None:
-        """Refuse what no rank correlation over subsets can be taken of.
+        """Check that a rank correlation over subsets can be computed.
 
         Raises:
-            DataError: if there are fewer than 8 finished subsets, or a query's loss is the same
-                in all of them.
+            DataError: if there are fewer than 8 finished subsets, or the loss of a query is the
+                same for all of them.
         """
-        done = self.losses[self.finished.all(1)]
-        if len(done) < MIN_SUBSETS:
+        losses = self.losses[self.finished.all(1)]
+        if len(losses) < MIN_SUBSETS:
             raise DataError(
                 f"A rank correlation over subsets needs at least {MIN_SUBSETS} of them; "
-                f"{len(done)} of {len(self.losses)} are finished with all seeds. Train more."
+                f"{len(losses)} of {len(self.losses)} are finished with all seeds. Train more."
             )
-        subset_losses(done, query_names=[self.query(q) for q in range(done.shape[2])])
+        subset_losses(losses, query_names=[self.query_label(q) for q in range(losses.shape[2])])
 
-    def query(self, q: int) -> str:
-        """Number of query `q`, and its name where it has one, for messages."""
+    def query_label(self, q: int) -> str:
+        """Return the number of query `q`, with its name where known, for messages."""
         if not self.query_names:
             return str(q)
         folder = self.query_folders[q] if self.query_folders else ""
         return f"{q} ({folder + '/' if folder else ''}{self.query_names[q]})"
 
     def check_index(self, ids: Sequence[str]) -> None:
-        """Refuse an index of other images, or of the same in another order.
+        """Check that an index has the images of the ground truth, in the same order.
 
         Args:
             ids: content hash of each indexed image, in the order of the score matrix.
 
         Raises:
-            IndexMismatchError: if they are not the images of the masks' columns.
+            IndexMismatchError: if they are not the images of the columns of the masks.
         """
         check_ids("images", "index", ids, self.image_ids, self.image_names, self.masks.shape[1])
 
     def check_queries(self, ids: Sequence[str]) -> None:
-        """Refuse queries other than those whose losses were measured.
+        """Check that queries are those whose losses were measured, in the same order.
 
         Args:
             ids: content hash of each query, in order.
 
         Raises:
-            IndexMismatchError: if they are others, or in another order.
+            IndexMismatchError: if they differ.
         """
         n = self.losses.shape[2]
         check_ids("queries", "list of queries", ids, self.query_ids, self.query_names, n)
 
 
 def describe_images(images: ImageSet) -> dict[str, Any]:
-    """Ids, names, contributors and labels of images, as `GroundTruth` has them."""
+    """Return ids, names, contributors and labels of images as fields of `GroundTruth`."""
     return {
         "image_ids": images.ids,
         "image_names": images.names,
@@ -254,7 +254,7 @@ def describe_images(images: ImageSet) -> dict[str, Any]:
 
 
 def describe_queries(queries: Sequence[tuple[str, ImageSet]]) -> dict[str, Any]:
-    """Ids, names and folders of queries, as `GroundTruth` has them."""
+    """Return ids, names and folders of queries as fields of `GroundTruth`."""
     return {
         "query_ids": tuple(key for _, images in queries for key in images.ids),
         "query_names": tuple(name for _, images in queries for name in images.names),

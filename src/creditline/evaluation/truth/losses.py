@@ -1,4 +1,4 @@
-"""Losses of queries: the output of a trained model that attributions have to foretell."""
+"""Losses of queries: the output of a trained model that attributions are to predict."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from creditline.diffusion.denoiser import Denoiser
 
 BATCH = 128
-"""Evaluations at a time."""
+"""Number of evaluations per forward pass."""
 
 
 @dataclass(frozen=True)
 class LossPlan:
-    """Timesteps and noise at which the loss of a query is measured.
+    """Settings of the timesteps and noise at which query losses are measured.
 
     Raises:
         SettingsError: on counts below 1 or a negative seed.
@@ -43,7 +43,7 @@ class LossPlan:
         require(self.loss_seed >= 0, "loss_seed must not be negative", self.loss_seed, "Try 0.")
 
     def noise(self) -> NoisePlan:
-        """As a plan of evaluations: the end of each of `loss_timesteps` equal intervals."""
+        """Return the noise plan: the end of each of `loss_timesteps` equal intervals."""
         return NoisePlan(
             timesteps=self.loss_timesteps,
             include_zero=False,
@@ -52,19 +52,19 @@ class LossPlan:
         )
 
 
-def query_losses(
+def measure_losses(
     denoiser: Denoiser, images: ImageSet, plan: LossPlan, batch_size: int = BATCH
 ) -> np.ndarray:
-    """The training loss of each query: squared error against the network's own target.
+    """Measure the training loss of each query: the squared error against the network's target.
 
-    The noise is keyed by the query's content, so every model sees the same, and is independent of
-    the noise of every attribution method.
+    The noise is keyed by the content of the query. All models therefore see the same noise, which
+    is independent of the noise of every attribution method.
 
     Args:
-        denoiser: a trained model; evaluated without dropout.
-        images: queries.
+        denoiser: a trained model; it is evaluated without dropout.
+        images: query images.
         plan: timesteps and noise.
-        batch_size: evaluations at a time; changes no more than the last digits.
+        batch_size: number of evaluations per forward pass; it changes only rounding.
 
     Returns:
         Mean over elements, timesteps and draws, float64 of shape `(m,)`.
@@ -78,12 +78,12 @@ def query_losses(
 
     denoiser.check(images)
     noise, per_query = plan.noise(), plan.loss_timesteps * plan.loss_draws
-    together = max(1, batch_size // per_query)  # queries whose evaluations are made at once
+    queries = max(1, batch_size // per_query)  # whose evaluations share a noised batch
     losses = np.empty(len(images))
     exact = exact_kernels(denoiser.device)
-    with _evaluating(denoiser.module), exact, torch.no_grad():
-        for start in range(0, len(images), together):
-            rows = range(start, min(start + together, len(images)))
+    with _eval_mode(denoiser.module), exact, torch.no_grad():
+        for start in range(0, len(images), queries):
+            rows = range(start, min(start + queries, len(images)))
             errors = _errors(denoiser, images, rows, noise, batch_size)
             losses[rows.start : rows.stop] = errors.reshape(len(rows), per_query).mean(1)
     if not np.isfinite(losses).all():
@@ -99,29 +99,29 @@ def query_losses(
 def _errors(
     denoiser: Denoiser, images: ImageSet, rows: range, plan: NoisePlan, batch_size: int
 ) -> np.ndarray:
-    """Error of every evaluation of some queries, float64, query-major."""
+    """Compute the error of every evaluation of some queries, float64, query-major."""
     import torch
 
     from creditline.gradients.noised_batch import expand, join
 
-    images.require_whole("The loss that a retrained model is asked for")
+    images.require_whole("The loss under a retrained model")
     batch = denoiser.encode(images, rows)
-    # Under their own ids the queries would meet the noise that methods of that seed show them.
+    # With their plain ids the queries would get the noise of attribution methods with this seed.
     batch = replace(batch, ids=tuple(f"loss of {key}" for key in batch.ids))
     probes = expand(denoiser, batch, plan, "query")
     evaluations, process, errors = join(probes), denoiser.process, []
-    for chosen in torch.arange(len(evaluations.t)).split(batch_size):
-        part = evaluations[chosen].to(denoiser.device, denoiser.dtype)
-        clean, added, when = part.x0, part.noise, part.t
-        output = denoiser.predict(process.add_noise(clean, added, when), when, part.condition)
-        error = output.double() - process.target(clean, added, when).double()
+    for positions in torch.arange(len(evaluations.t)).split(batch_size):
+        part = evaluations[positions].to(denoiser.device, denoiser.dtype)
+        clean, noise, t = part.x0, part.noise, part.t
+        output = denoiser.predict(process.add_noise(clean, noise, t), t, part.condition)
+        error = output.double() - process.target(clean, noise, t).double()
         errors.append(error.square().flatten(1).mean(1).cpu())
     return torch.cat(errors).numpy()
 
 
 @contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Without dropout, and afterwards as before."""
+def _eval_mode(module: torch.nn.Module) -> Iterator[None]:
+    """Disable dropout, and restore the mode of the module afterwards."""
     before = module.training
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""Sets of queries by name, prepared like the training images."""
+"""Named sets of query images, prepared like the training images."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from creditline.data.template import captioned_alike
 from creditline.errors import DataError
 from creditline.settings import to_dict
 
-Named = tuple[tuple[str, ImageSet], ...]
+QuerySets = tuple[tuple[str, ImageSet], ...]
 
 
-def query_sets(queries: Mapping[str, Any] | Iterable[tuple[str, Any]], images: ImageSet) -> Named:
-    """Load named queries.
+def load_query_sets(
+    queries: Mapping[str, Any] | Iterable[tuple[str, Any]], images: ImageSet
+) -> QuerySets:
+    """Load named sets of query images.
 
     Args:
         queries: sources by name, or pairs of name and source. A source is what `load_images`
-            takes, or pictures in memory; classes and prompts of generated pictures are found in
-            the record beside them. Pictures in files are captioned by the template that captioned
-            the training images, where they have what it names.
+            takes, or images in memory. Classes and prompts of generated images are read from the
+            record beside them. Images in files are captioned by the prompt template of the
+            training images, where they have the columns that it names.
         images: training images, whose preparation and size the queries get.
 
     Raises:
-        DataError: if there are none, a name is used twice, or pictures do not fit.
+        DataError: if there are no queries, a name is used twice, or images do not fit.
     """
     pairs = list(queries.items() if isinstance(queries, Mapping) else queries)
     names = [name for name, _ in pairs]
     if not pairs:
-        raise DataError("There are no queries. Give at least one folder of pictures (--queries).")
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
+        raise DataError("There are no queries. Give at least one folder of images (--queries).")
+    duplicates = {name for name in names if names.count(name) > 1}
+    if duplicates:
         raise DataError(
-            f"Two sets of queries are called {min(twice)!r}. Give each its own name, such as that "
-            "of its folder."
+            f"Two sets of queries are called {min(duplicates)!r}. Give each its own name, such as "
+            "that of its folder."
         )
     return tuple((name, _load(source, images)) for name, source in pairs)
 
 
 def name_folders(folders: Iterable[str]) -> list[tuple[str, str]]:
-    """Folders with a name each: the last part of the path, or all of it where two share that."""
-    listed = list(folders)
-    names = [Path(folder).name or folder for folder in listed]
+    """Name each folder by the last part of its path, or by all of it where two parts are equal."""
+    paths = list(folders)
+    names = [Path(path).name or path for path in paths]
     return [
-        (name if names.count(name) == 1 else folder, folder)
-        for name, folder in zip(names, listed, strict=True)
+        (name if names.count(name) == 1 else path, path)
+        for name, path in zip(names, paths, strict=True)
     ]
 
 
 def _load(source: Any, images: ImageSet) -> ImageSet:
     template = images.prompt_template
     no_folder = isinstance(source, (str, Path)) and not Path(source).is_dir()
-    if no_folder or is_dataset(source):  # a zip file, a folder in one, one picture, the icons
+    if no_folder or is_dataset(source):  # a zip file, a folder in one, one image, the icons
         loaded = captioned_alike(load_images(source, **to_dict(images.spec)), template)
     else:
         from creditline.indexing.queries import gather

@@ -1,4 +1,4 @@
-"""The recipe of a ground truth: everything that decides its numbers, for the manifest."""
+"""The recipe of a ground truth: everything that determines its numbers, for the manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from creditline import fingerprint
 from creditline.data.image_set import ImageSet
 from creditline.evaluation.truth.losses import LossPlan
-from creditline.evaluation.truth.query_sets import Named
+from creditline.evaluation.truth.query_sets import QuerySets
 from creditline.evaluation.truth.subset_trainer import SubsetTrainer
 from creditline.evaluation.truth.subsets import SubsetSpec, group_values
 from creditline.evaluation.truth.task import Trainer
@@ -21,24 +21,24 @@ from creditline.settings import to_dict
 
 def make_recipe(
     images: ImageSet,
-    queries: Named,
+    queries: QuerySets,
     trainer: Trainer,
     subsets: SubsetSpec | None,
     masks: np.ndarray,
     losses: LossPlan,
 ) -> dict[str, Any]:
-    """A JSON-ready dictionary.
+    """Return the recipe as a JSON-ready dictionary.
 
-    The numbers of random subsets and of seeds are not in it: both can grow without changing what
-    is there.
+    The numbers of random subsets and of seeds are left out: both can grow without a change of the
+    existing numbers.
 
     Args:
         images: training images.
-        queries: by name.
-        trainer: makes the models.
-        subsets: how they were drawn; None if the masks were given.
+        queries: query images by name.
+        trainer: function that trains the models.
+        subsets: settings of the subsets; None if the user gave the masks.
         masks: bool of shape `(M, n)`.
-        losses: how they are measured.
+        losses: settings of the losses.
     """
     return {
         "images": {"fingerprint": images.fingerprint, "n": len(images)},
@@ -56,33 +56,33 @@ def _subsets(spec: SubsetSpec | None, masks: np.ndarray, images: ImageSet) -> di
         return {"scheme": "given", "masks": fingerprint.of_arrays([("masks", masks)])}
     if not spec.grows:
         return {"scheme": spec.scheme, "masks": fingerprint.of_arrays([("masks", masks)])}
-    growing = {key: value for key, value in to_dict(spec).items() if key != "subsets"}
-    # The fingerprint of the images does not know their contributors.
-    return {**growing, "strata": fingerprint.of_json(list(group_values(spec, images)))}
+    fixed = {key: value for key, value in to_dict(spec).items() if key != "subsets"}
+    # The fingerprint of the images does not depend on their contributors.
+    return {**fixed, "strata": fingerprint.of_json(list(group_values(spec, images)))}
 
 
 def _training(trainer: Trainer) -> dict[str, Any]:
     if isinstance(trainer, SubsetTrainer):
-        about: dict[str, Any] = {"config": to_dict(trainer.config)}
+        training: dict[str, Any] = {"config": to_dict(trainer.config)}
         if trainer.base is not None:
-            about["base"] = {"fingerprint": trainer.base.fingerprint}
-        return about
-    # An instance is known by its class, and by its settings where it is a dataclass.
+            training["base"] = {"fingerprint": trainer.base.fingerprint}
+        return training
+    # An instance is identified by its class, and by its settings if it is a dataclass.
     code = trainer if inspect.isroutine(trainer) else type(trainer)
-    about = {"trainer": f"{code.__module__}.{code.__qualname__}", "source": _source(code)}
+    training = {"trainer": f"{code.__module__}.{code.__qualname__}", "source": _source(code)}
     if is_dataclass(trainer):
-        about["settings"] = json.loads(json.dumps(to_dict(trainer), default=_known_by))
-    return about
+        training["settings"] = json.loads(json.dumps(to_dict(trainer), default=_identify))
+    return training
 
 
-def _known_by(value: Any) -> str:
-    """What stands for a setting that JSON cannot hold: its fingerprint, or its class."""
-    mark = getattr(value, "fingerprint", None)
-    return mark if isinstance(mark, str) else type(value).__qualname__
+def _identify(value: Any) -> str:
+    """Return the fingerprint or class of a setting that JSON cannot represent."""
+    fingerprint = getattr(value, "fingerprint", None)
+    return fingerprint if isinstance(fingerprint, str) else type(value).__qualname__
 
 
 def _source(code: Any) -> str | None:
-    """Hash of the source, or None where there is none to read, as in an interactive session."""
+    """Return a hash of the source code; None if there is none, as in an interactive session."""
     try:
         return fingerprint.of_bytes(inspect.getsource(code).encode())
     except (OSError, TypeError):

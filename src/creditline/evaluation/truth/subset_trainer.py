@@ -1,4 +1,4 @@
-"""The trainer that settings stand for."""
+"""The trainer of subset models by training settings."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.tuning.config import TuneConfig
 
 TIMESTEPS = 1000
-"""Of the process of every model that is trained by `TrainConfig`."""
+"""Number of timesteps of every model that is trained by `TrainConfig`."""
 
 
 @dataclass(frozen=True)
 class SubsetTrainer:
-    """Trains by settings: seed `s` with seed `config.seed + s`.
+    """Function that trains one model on a subset, with training seed `config.seed + seed`.
 
     Attributes:
-        config: of one training.
-        base: denoiser that it starts from or tunes; None for fresh weights.
-        device: where.
+        config: settings of one training.
+        base: denoiser that the training starts from or tunes; None to train from scratch.
+        device: device of the training.
     """
 
     config: TrainConfig | TuneConfig
@@ -31,23 +31,23 @@ class SubsetTrainer:
     device: str = "cpu"
 
     @classmethod
-    def of(
+    def create(
         cls,
         config: TrainConfig | TuneConfig,
         base: Any,
         device: str,
         groups: Sequence[ImageSet],
     ) -> SubsetTrainer:
-        """One whose settings, base and pictures fit together.
+        """Create a trainer after checking that settings, base and images fit together.
 
         Args:
-            config: of one training; checkpoints and samples are not made.
+            config: settings of one training; checkpoints and samples are not written.
             base: what `load_model` takes, or None.
-            device: where to train.
-            groups: training images, then queries.
+            device: device of the training.
+            groups: training images, then sets of query images.
 
         Raises:
-            CreditlineError: whatever does not fit.
+            CreditlineError: if they do not fit.
         """
         from creditline.diffusion.train import check_start
 
@@ -55,16 +55,16 @@ class SubsetTrainer:
         for queries in groups[1:]:
             check_start(queries, config, start, device)
         quiet = replace(config, checkpoint_every=0, sample_every=0)
-        # A copy that shares everything: the caller's base is not told where encodings are.
+        # A shallow copy: encodings of this training must not be set on the caller's model.
         return cls(quiet, copy.copy(start), device)
 
     @property
     def n_timesteps(self) -> int:
-        """Of the process of the models."""
+        """The number of timesteps of the diffusion process of the models."""
         return TIMESTEPS if self.base is None else self.base.process.n_timesteps
 
     def encode(self, groups: Sequence[ImageSet], folder: Path) -> None:
-        """Encode pictures and captions once for all tunings and their queries, in a folder."""
+        """Encode images and captions to a folder, once for all tunings and their queries."""
         if isinstance(self.config, TuneConfig):
             from creditline.diffusion.tuning.task import encode_all
 

@@ -1,4 +1,4 @@
-"""Subsets: which training images each model of a ground truth is trained on."""
+"""Subsets: the training images of each model of a ground truth."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SubsetSpec:
-    """How subsets are drawn.
+    """Settings of the subsets.
 
     Schemes:
 
-    - `random`: `subsets` subsets, each `alpha` of the images, all of one size. Subset `j` depends
-      only on `subset_seed` and `j`, so asking for more changes none of the earlier ones.
-    - `contributor-shares`: the same, but how many images come from each contributor is drawn too,
-      all ways of filling a subset being equally likely. Totals per contributor need subsets like
-      these to be judged by.
+    - `random`: a number `subsets` of random subsets of one size, the share `alpha` of the images.
+      Subset `j` depends only on `subset_seed` and `j`, so more subsets do not change earlier ones.
+    - `contributor-shares`: the same, with a random number of images from each contributor. All
+      combinations of these numbers are equally likely. An evaluation of totals per contributor
+      needs subsets like these.
     - `leave-one-contributor-out`: for each contributor in sorted order, the images of all others.
       Images without a contributor are in every subset.
     - `leave-one-out`: for each image, all others.
 
-    The last two give as many subsets as there are contributors or images; `subsets`, `alpha`,
-    and `subset_seed` belong to the first two, and `stratify` to the first.
+    The last two schemes have one subset for each contributor or image. `subsets`, `alpha` and
+    `subset_seed` apply to the first two schemes, `stratify` to the first.
 
     Raises:
-        SettingsError: on an unknown name, fewer than 8 subsets, which no rank correlation could
-            judge, a share outside (0, 1), or strata that a scheme does not have.
+        SettingsError: if a name is unknown, there are fewer than 8 subsets, which is too few for a
+            rank correlation, `alpha` is outside (0, 1), or the scheme is not stratified.
     """
 
     subsets: int = setting(64, "random subsets")
     alpha: float = setting(0.5, "share of the images in a random subset")
     stratify: Literal["none", "label", "contributor"] = setting(
-        "none", "what a random subset holds in the same proportions as all images"
+        "none", "property whose values have the same shares in a random subset as in all images"
     )
     scheme: Literal[
         "random", "contributor-shares", "leave-one-contributor-out", "leave-one-out"
-    ] = setting("random", "which subsets")
+    ] = setting("random", "how subsets are chosen")
     subset_seed: int = setting(0, "seed of the random subsets")
 
     def __post_init__(self) -> None:
@@ -67,37 +67,37 @@ class SubsetSpec:
 
     @property
     def grows(self) -> bool:
-        """Whether more subsets can be asked for later."""
+        """Whether subsets can be added later."""
         return self.scheme in ("random", "contributor-shares")
 
 
-def draw(spec: SubsetSpec, images: ImageSet) -> np.ndarray:
-    """The subsets of a set of images.
+def draw_masks(spec: SubsetSpec, images: ImageSet) -> np.ndarray:
+    """Draw the subsets of a set of images.
 
-    A stratified subset takes `alpha` of every group, rounded by largest remainder, so that all
-    subsets have the same number of images of every group.
+    A stratified subset takes the share `alpha` of every group, rounded by largest remainder. All
+    subsets therefore have the same number of images of every group.
 
     Returns:
-        Membership, bool of shape `(M, n)`.
+        Membership masks, bool of shape `(M, n)`.
 
     Raises:
-        DataError: if an image lacks what subsets are stratified by, there are not two
-            contributors to leave out in turn, or a subset would be empty or hold every image.
+        DataError: if an image lacks the property to stratify by, there are fewer than two
+            contributors to leave out in turn, or a subset would be empty or contain every image.
     """
     n = len(images)
     if spec.scheme == "leave-one-out":
         _require_two(n, "images", images)
         return ~np.eye(n, dtype=bool)
     if spec.scheme == "leave-one-contributor-out":
-        people = sorted({name for name in images.contributors if name is not None})
-        _require_two(len(people), "contributors", images)
-        return np.array([[who != left_out for who in images.contributors] for left_out in people])
+        names = sorted({name for name in images.contributors if name is not None})
+        _require_two(len(names), "contributors", images)
+        return np.array([[name != out for name in images.contributors] for out in names])
     groups = _groups(group_values(spec, images))
-    even = _even(groups, spec.alpha)
-    total = sum(even)
+    proportional = _proportional_sizes(groups, spec.alpha)
+    total = sum(proportional)
     if not 0 < total < n:
         raise DataError(
-            f"A subset of {spec.alpha:g} of {n} images would hold {total}. Use more images or "
+            f"A subset of {spec.alpha:g} of {n} images would have {total}. Use more images or "
             "another alpha."
         )
     masks = np.zeros((spec.subsets, n), dtype=bool)
@@ -105,30 +105,30 @@ def draw(spec: SubsetSpec, images: ImageSet) -> np.ndarray:
         stream = np.random.Philox(key=key64("subset", spec.subset_seed, j))
         generator = np.random.Generator(stream)
         order = generator.permutation(n)
-        uneven = spec.scheme == "contributor-shares"
-        sizes = _uneven(groups, total, generator) if uneven else even
+        random_sizes = spec.scheme == "contributor-shares"
+        sizes = _draw_sizes(groups, total, generator) if random_sizes else proportional
         for members, size in zip(groups, sizes, strict=True):
             mask[order[members[order]][:size]] = True
     return masks
 
 
 def group_values(spec: SubsetSpec, images: ImageSet) -> Sequence[Hashable]:
-    """What groups each image by, n values; all equal without stratification.
+    """Return the value by which each image is grouped; all equal without stratification.
 
     Raises:
-        DataError: if an image has no value, or a contributor's share is to be drawn and there is
-            but one contributor.
+        DataError: if an image has no value, or the scheme is `contributor-shares` and there is
+            only one contributor.
     """
     shared = spec.scheme == "contributor-shares"
     if spec.stratify == "none" and not shared:
         return (0,) * len(images)
     by = "contributor" if shared else spec.stratify
     values = images.labels if by == "label" else images.contributors
-    lacking = [name for name, value in zip(images.names, values, strict=True) if value is None]
-    if lacking:
+    missing = [name for name, value in zip(images.names, values, strict=True) if value is None]
+    if missing:
         raise DataError(
-            f"{len(lacking)} of {len(images)} images have no {by} to draw by, such as "
-            f"{lacking[0]}. Give one to each in metadata.csv or by folder, or draw at random."
+            f"{len(missing)} of {len(images)} images have no {by} to draw by, such as "
+            f"{missing[0]}. Give one to each in metadata.csv or by folder, or draw at random."
         )
     if shared and len(set(values)) < 2:
         raise DataError(
@@ -139,13 +139,13 @@ def group_values(spec: SubsetSpec, images: ImageSet) -> Sequence[Hashable]:
 
 
 def _groups(values: Sequence[Hashable]) -> list[np.ndarray]:
-    """Members of every group, bool of shape `(n,)` each, groups in sorted order."""
+    """Return the members of every group, bool of shape `(n,)` each, in sorted order."""
     return [np.array([v == value for v in values]) for value in sorted(set(values))]  # type: ignore[type-var]
 
 
-def _even(groups: Sequence[np.ndarray], alpha: float) -> list[int]:
-    """The share of every group; shares add up to `alpha n`."""
-    # Exact, so that a half of an odd number is rounded the same way everywhere.
+def _proportional_sizes(groups: Sequence[np.ndarray], alpha: float) -> list[int]:
+    """Return the size of every group's share; the sizes add up to `alpha n`."""
+    # Exact fractions round half of an odd number the same way on every machine.
     exact = [Fraction(str(alpha)) * int(members.sum()) for members in groups]
     sizes = [int(share) for share in exact]
     short = round(sum(exact)) - sum(sizes)
@@ -155,24 +155,26 @@ def _even(groups: Sequence[np.ndarray], alpha: float) -> list[int]:
     return sizes
 
 
-def _uneven(groups: Sequence[np.ndarray], total: int, generator: np.random.Generator) -> list[int]:
-    """Sizes that add up to `total`, every possible list of them equally likely.
+def _draw_sizes(
+    groups: Sequence[np.ndarray], total: int, generator: np.random.Generator
+) -> list[int]:
+    """Draw sizes that add up to `total`; every possible list of sizes is equally likely.
 
-    Counts in how many ways the groups from each one on can be filled, then draws group by group.
+    First counts the ways to fill the groups from each one on, then draws group by group.
     """
-    room = [int(members.sum()) for members in groups]
-    ways = [[1] + [0] * total]  # of no group: nothing is the only way
-    for most in reversed(room):
+    capacities = [int(members.sum()) for members in groups]
+    ways = [[1] + [0] * total]  # without groups, only a total of 0 is possible
+    for capacity in reversed(capacities):
         below = list(accumulate(ways[0], initial=0))
-        ways.insert(0, [below[t + 1] - below[max(0, t - most)] for t in range(total + 1)])
-    sizes, left = [], total
-    for rest, most in zip(ways[1:], room, strict=True):
-        counts = [rest[left - size] for size in range(min(most, left) + 1)]
-        # Integers of any length divide exactly enough; their sum is that of all choices.
-        likely = np.array([count / sum(counts) for count in counts])
-        size = int(np.searchsorted(likely.cumsum(), generator.random(), side="right"))
-        sizes.append(min(size, int(np.flatnonzero(likely)[-1])))
-        left -= sizes[-1]
+        ways.insert(0, [below[t + 1] - below[max(0, t - capacity)] for t in range(total + 1)])
+    sizes, remaining = [], total
+    for rest, capacity in zip(ways[1:], capacities, strict=True):
+        counts = [rest[remaining - size] for size in range(min(capacity, remaining) + 1)]
+        # Python integers may exceed the range of float; their quotients do not.
+        probabilities = np.array([count / sum(counts) for count in counts])
+        size = int(np.searchsorted(probabilities.cumsum(), generator.random(), side="right"))
+        sizes.append(min(size, int(np.flatnonzero(probabilities)[-1])))
+        remaining -= sizes[-1]
     return sizes
 
 
