@@ -21,9 +21,9 @@ GROUPS = ("creditline.commands", "creditline.commands.evaluate")
 def test_entry_points_lead_to_commands(group):
     for name, value in PROJECT["project"]["entry-points"][group].items():
         module, summary = EntryPoint(name, value, group).load()
-        found = import_module(module).command
-        assert isinstance(found, click.Command)
-        assert found.name == name
+        click_command = import_module(module).command
+        assert isinstance(click_command, click.Command)
+        assert click_command.name == name
         assert summary.endswith(".")
 
 

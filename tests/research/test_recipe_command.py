@@ -1,4 +1,4 @@
-"""`creditline evaluate recipe`: reading one, its cost, its refusals, and a small one run whole."""
+"""`creditline evaluate recipe`: reading one, its cost, its refusals, and a complete small run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_recipe_is_described_with_the_authors_numbers(run):
     assert "cut out twice" in run("evaluate", "recipe", "celeba").stdout
 
 
-def test_a_dry_run_tells_hours_where_it_can(run, monkeypatch):
+def test_a_dry_run_prints_hours_where_the_network_is_known(run, monkeypatch):
     text = run("evaluate", "recipe", "artbench2", "--dry-run").stdout
     assert "1,152,000,000" in text
     assert "No hours" in text
@@ -47,14 +47,14 @@ def test_refuses(refused, data, tmp_path):
     assert "train/CLASS" in refused(*recipe, "cifar2", *out)
     assert "--base" in refused(*recipe, "artbench2", "--data", data, *out)
     assert "--scheduler is about a base" in refused(*recipe, "artbench2", "--scheduler", "x")
-    assert "network of its own" in refused(*recipe, "cifar2", "--accumulate", "2")
+    assert "new network" in refused(*recipe, "cifar2", "--accumulate", "2")
     assert "scale must be in" in refused(*recipe, "cifar2", "--scale", "2")
     assert "202,599" in refused(*recipe, "celeba", "--data", data, *out)
     assert not (tmp_path / "out").exists()
 
 
 def small(monkeypatch, name, **more):
-    """A recipe on five pictures of each of two classes."""
+    """A recipe on five images of each of two classes."""
     tiny = replace(
         recipes.recipe(name),
         classes=("a", "b"),
@@ -73,8 +73,8 @@ def small(monkeypatch, name, **more):
     monkeypatch.setitem(recipes.RECIPES, name, tiny)
 
 
-def pictures(folder, side):
-    """Those of it, as its folders have them."""
+def save_images(folder, side):
+    """Save random images in the folders of the data set."""
     for part, each in (("train", 5), ("test", 4)):
         shape = (2 * each, side, side, 3)
         pixels = np.random.default_rng(each).integers(0, 256, shape, np.uint8)
@@ -86,7 +86,7 @@ def pictures(folder, side):
 
 def test_runs_to_the_next_commands(run, monkeypatch, tmp_path):
     small(monkeypatch, "cifar2", epochs=1, network="small-32")
-    pictures(tmp_path / "data", 32)
+    save_images(tmp_path / "data", 32)
     text = run(
         *("evaluate", "recipe", "cifar2", "--data", tmp_path / "data"),
         *("--out", tmp_path / "out", "--workers", "1", "--threads", "1"),
@@ -97,20 +97,22 @@ def test_runs_to_the_next_commands(run, monkeypatch, tmp_path):
     assert f"--targets {tmp_path}/out/queries/targets.txt --removals 500,1000,2500" in text
 
 
-def test_a_recipe_of_tuning_and_what_it_prints(run, monkeypatch, tmp_path):
+def test_the_commands_that_a_recipe_of_tuning_prints_can_be_run(run, monkeypatch, tmp_path):
     pytest.importorskip("peft")
     short = {"epochs": 4, "batch_size": 4, "timesteps": (4,), "dim": 16}
     small(monkeypatch, "artbench2", resolution=16, **short)
     monkeypatch.chdir(tmp_path)
     make("sd").save_pretrained("base")
-    pictures(tmp_path / "data", 16)
-    given = ("evaluate", "recipe", "artbench2", "--base", "base")
-    text = run(*given, "--dry-run", "--measured-steps", "1").stdout
+    save_images(tmp_path / "data", 16)
+    command = ("evaluate", "recipe", "artbench2", "--base", "base")
+    text = run(*command, "--dry-run", "--measured-steps", "1").stdout
     assert "hours on one cpu, measured over 1 steps of 2 images" in text
     assert "Latents, projection and scoring come on top" in text
 
-    given = (*given, "--vae", "sample", "--accumulate", "2", "--precision", "bf16")
-    text = run(*given, "--data", "data", "--out", "out", "--workers", "1", "--threads", "1").stdout
+    command = (*command, "--vae", "sample", "--accumulate", "2", "--precision", "bf16")
+    text = run(
+        *command, "--data", "data", "--out", "out", "--workers", "1", "--threads", "1"
+    ).stdout
     index, lds, counterfactual = (line for line in text.splitlines() if " creditline " in line)
     assert "dimension   16" in run(*shlex.split(index)[1:]).stdout
     assert "d-trak" in run(*shlex.split(lds)[1:]).stdout.lower()

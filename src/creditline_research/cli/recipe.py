@@ -14,7 +14,7 @@ from creditline.cli.table import facts, table
 from creditline.cli.training import refuse_parts
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import SettingsError
-from creditline_research.paper.published import REMOVALS, PublishedResult, published
+from creditline_research.paper.published import REMOVALS, PublishedResult, published_results
 from creditline_research.paper.recipe import MINI_SD, Recipe
 from creditline_research.paper.recipes import RECIPES, recipe
 
@@ -39,17 +39,17 @@ COST = "Cost"
 )
 @click.option("--preset", help="train by another preset of the same kind, with its batches")
 @click.option("--base", help="pipeline folder that artbench2 and artbench5 tune")
-@click.option("--precision", help="of a tuning's arithmetic: fp32, bf16 or fp16  [default: fp32]")
-@click.option("--accumulate", type=int, help="parts that a tuning's batch is computed in")
+@click.option("--precision", help="precision of tuning: fp32, bf16 or fp16  [default: fp32]")
+@click.option("--accumulate", type=int, help="parts that a batch of tuning is computed in")
 @click.option("--threads", type=int, help="CPU threads of the first model  [default: torch's]")
-@option("--dry-run", section=COST, is_flag=True, help="only say what everything would cost")
+@option("--dry-run", section=COST, is_flag=True, help="only print what everything would cost")
 @option(
     "--measured-steps",
     section=COST,
     type=int,
     default=3,
     show_default=True,
-    help="training steps by which the speed is measured",
+    help="training steps that measure the speed",
 )
 @models.workers_option
 @models.parts_options
@@ -68,92 +68,98 @@ def command(
     device: str,
     **_: Any,
 ) -> None:
-    """An experiment of the D-TRAK paper: its settings, the authors' numbers, its cost, its run.
+    """Describe, estimate or run an experiment of the D-TRAK paper.
 
     NAME is cifar2, cifar10, celeba, artbench2 or artbench5. With --data and --out it trains the
     model, draws the queries and makes the ground truth for LDS from the paper's own subsets. The
     last two train LoRA matrices in the Stable Diffusion pipeline that --base is. Interrupt it at
     any time; the same command continues.
     """
-    chosen = recipe(name).scaled(scale)
+    experiment = recipe(name).scaled(scale)
     if preset is not None:
-        chosen = chosen.using(preset)
-    chosen = chosen.on(precision, accumulate)
+        experiment = experiment.using(preset)
+    experiment = experiment.on(precision, accumulate)
     if base is None:
         refuse_parts()
     if dry_run:
-        click.echo(_cost(chosen, _loaded(base), device, measured_steps))
+        click.echo(_cost(experiment, _load_base(base), device, measured_steps))
     elif data is None and out is None:
-        click.echo(described(chosen))
+        click.echo(describe(experiment))
     elif data is None or out is None:
-        missing = "--out" if out is None else f"--data: {chosen.data}"
-        raise SettingsError(f"Running a recipe needs {missing}. Or leave out both to read it.")
+        missing = "--out" if out is None else f"--data: {experiment.data}"
+        raise SettingsError(
+            f"Running a recipe needs {missing}. Leave out both to read its description."
+        )
     else:
-        start = _loaded(base)
-        chosen.check_base(start)  # before all images are read
-        _run(chosen, data, out, start, device, threads)
+        start = _load_base(base)
+        experiment.check_base(start)  # before all images are read
+        _run(experiment, data, out, start, device, threads)
 
 
-def _loaded(base: str | None) -> Denoiser | None:
-    """The base, on the CPU: each training copies it to where it is tuned."""
+def _load_base(base: str | None) -> Denoiser | None:
+    """Load the base on the CPU; each training copies it to its own device."""
     return None if base is None else models.load(base, device="cpu")
 
 
-def described(chosen: Recipe) -> str:
-    """Settings of a recipe and what the authors measured."""
+def describe(experiment: Recipe) -> str:
+    """Describe a recipe: its settings and the authors' numbers."""
     return "\n".join(
-        [f"{chosen.title}, {RECIPES[chosen.name].data}", _settings(chosen), *_results(chosen)]
+        [
+            f"{experiment.title}, {RECIPES[experiment.name].data}",
+            _settings(experiment),
+            *_results(experiment),
+        ]
     )
 
 
-def _settings(chosen: Recipe) -> str:
-    half, n = chosen.subset_images, chosen.train_images
-    config = chosen.config()
-    network = chosen.network
+def _settings(experiment: Recipe) -> str:
+    half, n = experiment.subset_images, experiment.train_images
+    config = experiment.config()
+    network = experiment.network
     if isinstance(config, TuneConfig):
         rank = config.adapter.lora_rank
         what = "all weights" if rank is None else f"LoRA of rank {rank}"
         network = f"{what} in a Stable Diffusion pipeline (--base; the paper's: {MINI_SD})"
     pairs = [
-        ("scale", f"{chosen.factor:g}"),
-        ("training images", f"{n:,} of {chosen.pool:,}, {chosen.resolution} pixels"),
-        ("classes", ", ".join(chosen.classes) or "none"),
+        ("scale", f"{experiment.factor:g}"),
+        ("training images", f"{n:,} of {experiment.pool:,}, {experiment.resolution} pixels"),
+        ("classes", ", ".join(experiment.classes) or "none"),
         ("network", network),
         (
             "training",
-            f"{chosen.epochs} epochs of batches of {chosen.batch_size}, "
-            f"{chosen.steps(n):,} steps; {chosen.steps(half):,} on a subset",
+            f"{experiment.epochs} epochs of batches of {experiment.batch_size}, "
+            f"{experiment.steps(n):,} steps; {experiment.steps(half):,} on a subset",
         ),
         (
             "queries",
-            f"{chosen.validation:,} validation, {chosen.generated:,} generated by "
-            f"{chosen.sampling_steps} DDIM steps"
-            + (f", guidance {chosen.guidance}" if chosen.guidance else ""),
+            f"{experiment.validation:,} validation, {experiment.generated:,} generated by "
+            f"{experiment.sampling_steps} DDIM steps"
+            + (f", guidance {experiment.guidance}" if experiment.guidance else ""),
         ),
-        *([("prompts", "; ".join(chosen.prompts))] if chosen.prompts else []),
+        *([("prompts", "; ".join(experiment.prompts))] if experiment.prompts else []),
         (
             "ground truth",
-            f"{chosen.subsets} subsets of {half:,} images, {chosen.seeds} models each; "
-            f"losses at {chosen.loss_timesteps:,} timesteps x {chosen.loss_draws} draws",
+            f"{experiment.subsets} subsets of {half:,} images, {experiment.seeds} models each; "
+            f"losses at {experiment.loss_timesteps:,} timesteps x {experiment.loss_draws} draws",
         ),
         (
             "features",
-            f"{' or '.join(map(str, chosen.timesteps))} timesteps, projected to "
-            f"{chosen.dim:,} dimensions",
+            f"{' or '.join(map(str, experiment.timesteps))} timesteps, projected to "
+            f"{experiment.dim:,} dimensions",
         ),
     ]
-    if chosen.targets:
-        sizes = ", ".join(f"{k:,}" for k in chosen.removals)
-        pairs.append(("counterfactual", f"{chosen.targets} targets, {sizes} images removed"))
+    if experiment.targets:
+        sizes = ", ".join(f"{k:,}" for k in experiment.removals)
+        pairs.append(("counterfactual", f"{experiment.targets} targets, {sizes} images removed"))
     return facts(pairs)
 
 
-def _results(chosen: Recipe) -> Iterator[str]:
+def _results(experiment: Recipe) -> Iterator[str]:
     yield "\nThe authors' LDS in percent, mean and deviation over resampled subsets:"
-    rows = published(chosen.name)
+    rows = published_results(experiment.name)
     header = ["method", "timesteps", "validation", "generated", "note"]
     yield table(header, [_lds(row) for row in rows], right=[1, 2, 3], indent=2)
-    removals = REMOVALS.get(chosen.name, ())
+    removals = REMOVALS.get(experiment.name, ())
     if removals:
         unit = "VAE latents" if removals[0].latent else "pixels"
         yield f"\nMedian change after the top 1,000 were removed (l2 norm of {unit}, CLIP cosine):"
@@ -162,27 +168,27 @@ def _results(chosen: Recipe) -> Iterator[str]:
 
 
 def _lds(row: PublishedResult) -> list[str]:
-    def shown(value: tuple[float, float] | None) -> str:
+    def cell(value: tuple[float, float] | None) -> str:
         return "-" if value is None else f"{value[0]:.2f} ± {value[1]:.2f}"
 
     name = row.method
     name += f", ensemble of {row.ensemble} halves" if row.ensemble else ""
     name += f", {row.retrained} models" if row.retrained else ""
     steps = "-" if row.timesteps is None else str(row.timesteps)
-    return [name, steps, shown(row.validation), shown(row.generated), row.note]
+    return [name, steps, cell(row.validation), cell(row.generated), row.note]
 
 
-def _cost(chosen: Recipe, base: Denoiser | None, device: str, steps: int) -> str:
-    """A table of every part's work, with hours where there is what would be trained."""
-    from creditline_research.paper.cost import measure, work
+def _cost(experiment: Recipe, base: Denoiser | None, device: str, steps: int) -> str:
+    """Make a table of every part's cost, with hours where the network is known."""
+    from creditline_research.paper.cost import count_costs, measure
 
-    parts = work(chosen)
-    missing = chosen.tunes and base is None
-    speed = None if missing else measure(chosen, base, device, steps)
+    parts = count_costs(experiment)
+    missing = experiment.tunes and base is None
+    speed = None if missing else measure(experiment, base, device, steps)
     header = ["part", "models", "steps", "forwards", "gradients", *(["hours"] if speed else [])]
     rows = [_part(part, speed) for part in parts]
     lines = [
-        f"{chosen.title} at scale {chosen.factor:g}:",
+        f"{experiment.title} at scale {experiment.factor:g}:",
         table(header, rows, right=range(1, len(header)), indent=2),
     ]
     if speed is None:
@@ -192,7 +198,7 @@ def _cost(chosen: Recipe, base: Denoiser | None, device: str, steps: int) -> str
         )
     else:
         total = sum(speed.hours(part) for part in parts)
-        rest = ("Latents, projection" if chosen.tunes else "Projection") + " and scoring"
+        rest = ("Latents, projection" if experiment.tunes else "Projection") + " and scoring"
         lines.append(
             f"{total:,.1f} hours on one {speed.device}, measured over {steps} steps of "
             f"{speed.batch} images: {speed.image:.3g} s per image trained on, {speed.step:.3g} s "
@@ -209,7 +215,7 @@ def _part(part: RecipeCost, speed: MachineSpeed | None) -> list[str]:
 
 
 def _run(
-    chosen: Recipe,
+    experiment: Recipe,
     data: str,
     out: str,
     base: Denoiser | None,
@@ -219,27 +225,27 @@ def _run(
     from creditline_research.paper.images import load
     from creditline_research.paper.run import RecipeFolders, run
 
-    images = load(chosen, data)
+    images = load(experiment, data)
     workers = models.workers()
-    truth = run(chosen, images, out, base=base, workers=workers, device=device, threads=threads)
+    truth = run(experiment, images, out, base=base, workers=workers, device=device, threads=threads)
     folders = RecipeFolders.of(out)
     subsets, seeds, queries = truth.losses.shape
     click.echo(
         f"{out} holds the losses of {queries:,} queries under {subsets} subsets x {seeds} models."
     )
     click.echo("Next:")
-    longest = max(chosen.timesteps)
+    longest = max(experiment.timesteps)
     click.echo(
         f"  creditline index {quote(str(folders.model))} {quote(str(folders.images))} --out INDEX "
-        f"--timesteps {longest} --dim {chosen.dim}"
+        f"--timesteps {longest} --dim {experiment.dim}"
     )
     click.echo(
         f"  creditline evaluate lds INDEX --queries {quote(str(folders.validation))} "
         f"--queries {quote(str(folders.generated))} "
         f"--ground-truth {quote(str(folders.ground_truth))}"
     )
-    if chosen.targets:
-        sizes = ",".join(map(str, chosen.removals))
+    if experiment.targets:
+        sizes = ",".join(map(str, experiment.removals))
         click.echo(
             f"  creditline evaluate counterfactual {quote(str(folders.model))} "
             f"{quote(str(folders.images))} --index INDEX --targets {quote(str(folders.targets))} "

@@ -1,1 +1,1 @@
-"""The D-TRAK paper's experiments: splits, settings, costs, the authors' numbers."""
+"""The D-TRAK paper's experiments: splits, settings, costs and the authors' numbers."""

@@ -1,4 +1,4 @@
-"""What a recipe costs: its amount of work, counted, times the speed of this machine, measured."""
+"""Cost of a recipe: its counted operations times the measured speed of this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from creditline.settings import require
 from creditline_research.paper.recipe import Recipe
 
 OBJECTIVES = 2
-"""TRAK's loss and D-TRAK's square norm; the other gradient methods share the first."""
+"""Objectives of features: TRAK's loss, which other methods share, and D-TRAK's square norm."""
 
 REMOVAL_METHODS = 3
 """TRAK, D-TRAK and random, as in the paper's counterfactual."""
@@ -31,15 +31,15 @@ CPU_BATCH = 2
 
 @dataclass(frozen=True)
 class RecipeCost:
-    """Some of a recipe's work.
+    """Cost of one part of a recipe.
 
     Attributes:
-        name: in words.
-        models: trained.
-        steps: optimizer steps, of all of them together.
-        images: that these steps go through, of all of them together.
+        name: description of the part.
+        models: number of models trained.
+        steps: optimizer steps of all models together.
+        images: images in these steps, of all models together.
         forwards: evaluations of the network.
-        gradients: gradients of one image at one noise level.
+        gradients: number of gradients of one image at one noise level.
     """
 
     name: str
@@ -52,14 +52,14 @@ class RecipeCost:
 
 @dataclass(frozen=True)
 class MachineSpeed:
-    """Seconds of one unit of each kind of work.
+    """Seconds of one operation of each kind.
 
     Attributes:
-        step: an optimizer's update.
+        step: an update of the optimizer.
         image: one image through forward and backward pass.
         forward: one evaluation without gradient.
-        device: where it was measured.
-        batch: images at a time.
+        device: device of the measurement.
+        batch: images in a batch.
     """
 
     step: float
@@ -69,24 +69,24 @@ class MachineSpeed:
     batch: int
 
     def hours(self, part: RecipeCost) -> float:
-        """Hours of a part, one piece of work after the other."""
+        """Estimate the hours of a part, without parallel work."""
         training = part.steps * self.step + part.images * self.image
         return (training + part.gradients * self.image + part.forwards * self.forward) / 3600
 
 
-def work(recipe: Recipe) -> list[RecipeCost]:
-    """Everything the paper computed for an experiment, in order."""
+def count_costs(recipe: Recipe) -> list[RecipeCost]:
+    """Count everything that the paper computed for an experiment, in order."""
     queries = recipe.validation + recipe.generated
     passes = 2 if recipe.guidance else 1  # guidance evaluates with and without the prompt
     losses = recipe.loss_timesteps * recipe.loss_draws * queries
     features = sum(recipe.timesteps) * (recipe.train_images + queries)
-    half, fleet = recipe.subset_images, recipe.subsets * recipe.seeds
+    half, retrained = recipe.subset_images, recipe.subsets * recipe.seeds
     sampling = recipe.sampling_steps * passes
     parts = [
         _training(recipe, "the model", 1, recipe.train_images),
         RecipeCost("generated queries", forwards=recipe.generated * sampling),
-        _training(recipe, "ground truth: models", fleet, half),
-        RecipeCost("ground truth: losses", forwards=fleet * losses),
+        _training(recipe, "ground truth: models", retrained, half),
+        RecipeCost("ground truth: losses", forwards=retrained * losses),
         RecipeCost("features", gradients=features * (recipe.checkpoints - 1 + OBJECTIVES)),
     ]
     if recipe.datamodel_subsets:
@@ -102,7 +102,7 @@ def work(recipe: Recipe) -> list[RecipeCost]:
         for k in recipe.removals_trained:
             left = recipe.train_images - k
             parts.append(_training(recipe, f"counterfactual, {k} removed", models, left))
-            parts.append(RecipeCost("counterfactual: pictures", forwards=models * sampling))
+            parts.append(RecipeCost("counterfactual: images", forwards=models * sampling))
     return parts
 
 
@@ -117,15 +117,15 @@ def measure(
     steps: int = 3,
     batch: int | None = None,
 ) -> MachineSpeed:
-    """Train a recipe's network for a few steps and take the time.
+    """Measure the time of a few training steps of a recipe's network.
 
     Args:
         recipe: which.
         base: the `Denoiser` that a recipe of tuning tunes.
-        device: where.
-        steps: timed, after one that is not.
-        batch: images at a time; by default the recipe's, or a part of it where it is accumulated;
-            on a CPU 2, where time per image hardly depends on it.
+        device: device to measure.
+        steps: number of timed steps, after a first one that is not timed.
+        batch: images in a batch. By default that of the recipe, or its accumulated part; on a CPU
+            2, since the time per image hardly depends on it.
 
     Raises:
         SettingsError: on fewer steps than 1, or no base where one is needed.
@@ -142,16 +142,18 @@ def measure(
         optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, fused=True)
         x = torch.randn(size, *denoiser.sample_shape).to(place)
         t = torch.randint(denoiser.process.n_timesteps, (size,)).to(place)
-        wanted = [0 if recipe.prompts is None else recipe.prompts[0]] * size
-        given = {name: value.to(place) for name, value in denoiser.conditions(wanted).items()}
+        conditions = [0 if recipe.prompts is None else recipe.prompts[0]] * size
+        condition = {
+            name: value.to(place) for name, value in denoiser.conditions(conditions).items()
+        }
         scale = SCALE[recipe.precision]
 
-        def predict_outputs() -> torch.Tensor:
+        def predict() -> torch.Tensor:
             with autocast(recipe.precision, place):
-                return denoiser.predict(x, t, given).float()
+                return denoiser.predict(x, t, condition).float()
 
-        def passes() -> None:
-            loss = torch.nn.functional.mse_loss(predict_outputs(), x)
+        def compute_gradient() -> None:
+            loss = torch.nn.functional.mse_loss(predict(), x)
             (loss * scale).backward()
             loss.item()
 
@@ -162,19 +164,19 @@ def measure(
 
         @torch.no_grad()
         def forward() -> None:
-            predict_outputs().sum().item()
+            predict().sum().item()
 
-        spent = dict.fromkeys((passes, update, forward), 0.0)
+        seconds = dict.fromkeys((compute_gradient, update, forward), 0.0)
         for step in range(steps + 1):
             optimizer.zero_grad()
-            for each in spent:
+            for each in seconds:
                 started = time.perf_counter()
                 each()
-                spent[each] += time.perf_counter() - started if step else 0.0
+                seconds[each] += time.perf_counter() - started if step else 0.0
     return MachineSpeed(
-        step=spent[update] / steps,
-        image=spent[passes] / steps / size,
-        forward=spent[forward] / steps / size,
+        step=seconds[update] / steps,
+        image=seconds[compute_gradient] / steps / size,
+        forward=seconds[forward] / steps / size,
         device=str(place),
         batch=size,
     )
@@ -183,15 +185,15 @@ def measure(
 def _network(
     recipe: Recipe, config: TrainConfig | TuneConfig, base: Any, device: torch.device
 ) -> Any:
-    """What a recipe trains, before its first step."""
+    """Build the network that a recipe trains, before its first step."""
     if isinstance(config, TrainConfig):
-        fresh = starting_network(config).to(device)
-        fresh.module.train()
-        return fresh
-    nothing = np.zeros((1, recipe.resolution, recipe.resolution, 3), np.uint8)
+        network = starting_network(config).to(device)
+        network.module.train()
+        return network
+    blank = np.zeros((1, recipe.resolution, recipe.resolution, 3), np.uint8)
     texts = None if recipe.prompts is None else recipe.prompts[:1]
-    images = ImageSet.from_images(nothing, texts=texts)
+    images = ImageSet.from_images(blank, texts=texts)
     check_tuning(base, images, config, device)
-    trainee = TuningTask(base, images, config, device)
-    trainee.set_mode()
-    return trainee.denoiser
+    task = TuningTask(base, images, config, device)
+    task.set_mode()
+    return task.denoiser

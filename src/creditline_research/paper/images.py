@@ -1,4 +1,4 @@
-"""The images of a recipe: the paper's training images, its validation queries and its subsets."""
+"""Images of a recipe: the paper's training images, validation queries and subsets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CELEBA_FILES = 202_599
 
 @dataclass(frozen=True)
 class RecipeImages:
-    """What a recipe works on.
+    """Training images, queries and subsets of a recipe.
 
     Attributes:
         train: n training images, in the order of the data.
-        validation: queries, likewise.
-        masks: subsets that the ground truth is made of, bool of shape `(M, n)`.
+        validation: validation queries, in the same order.
+        masks: subsets of the ground truth, bool of shape `(M, n)`.
     """
 
     train: ImageSet
@@ -33,14 +33,14 @@ class RecipeImages:
 
 
 def load(recipe: Recipe, data: str) -> RecipeImages:
-    """The images of a recipe from where they are.
+    """Load the images of a recipe.
 
     Args:
-        recipe: which, and how much of it.
-        data: as `recipe.data` says.
+        recipe: the recipe, at its scale.
+        data: folder or zip file as described by `recipe.data`.
 
     Raises:
-        DataError: if it is something else.
+        DataError: if it holds other data.
     """
     if not recipe.classes:
         return _from_files(recipe, Path(data))
@@ -54,14 +54,14 @@ def load(recipe: Recipe, data: str) -> RecipeImages:
         )
         for part in ("train", "test")
     )
-    return choose(recipe, train, test)
+    return select_images(recipe, train, test)
 
 
-def choose(recipe: Recipe, train: ImageSet, test: ImageSet) -> RecipeImages:
-    """The images of a recipe from the whole data set's two parts, with classes.
+def select_images(recipe: Recipe, train: ImageSet, test: ImageSet) -> RecipeImages:
+    """Select the images of a recipe with classes from both parts of the data set.
 
     Args:
-        recipe: which.
+        recipe: the recipe.
         train: all training images, in the order of the data.
         test: all test images.
 
@@ -74,40 +74,40 @@ def choose(recipe: Recipe, train: ImageSet, test: ImageSet) -> RecipeImages:
     split = PaperSplit.of(
         len(pool), recipe.train_images, [train.labels[i] or 0 for i in pool], recipe.alpha
     )
-    drawn = validation(len(test_pool), recipe.validation, [test.labels[i] or 0 for i in test_pool])
+    rows = validation(len(test_pool), recipe.validation, [test.labels[i] or 0 for i in test_pool])
     return RecipeImages(
         train.subset(pool[split.images]),
-        test.subset(test_pool[np.sort(drawn)]),
+        test.subset(test_pool[np.sort(rows)]),
         split.masks("lds-val", recipe.subsets),
     )
 
 
 def _pool(recipe: Recipe, images: ImageSet, size: int) -> np.ndarray:
-    """Positions of the images of the recipe's classes."""
+    """Find the positions of the images of the recipe's classes."""
     names = images.label_names or ()
     missing = sorted(set(recipe.classes) - set(names))
     if missing:
         raise DataError(
-            f"{recipe.title} is of the classes {', '.join(recipe.classes)}; {images.source} has "
+            f"{recipe.title} has the classes {', '.join(recipe.classes)}; {images.source} has "
             f"{', '.join(names) or 'no named classes'}. Give {recipe.data}."
         )
-    wanted = {names.index(name) for name in recipe.classes}
-    pool = np.array([i for i, label in enumerate(images.labels) if label in wanted])
+    classes = {names.index(name) for name in recipe.classes}
+    pool = np.array([i for i, label in enumerate(images.labels) if label in classes])
     _require_size(recipe, len(pool), size, images.source)
     return pool
 
 
 def _from_files(recipe: Recipe, folder: Path) -> RecipeImages:
-    """CelebA: the first files are for training, the next for validation; only drawn ones open."""
+    """Read CelebA: files of the training part, then of validation; only selected files open."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Give {recipe.data}.")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".png"))
     _require_size(recipe, len(files), CELEBA_FILES, str(folder))
     split = PaperSplit.of(recipe.pool, recipe.train_images, alpha=recipe.alpha)
-    drawn = recipe.pool + np.sort(validation(recipe.test_pool, recipe.validation))
+    rows = recipe.pool + np.sort(validation(recipe.test_pool, recipe.validation))
     return RecipeImages(
         _prepared(recipe, [files[i] for i in split.images]),
-        _prepared(recipe, [files[i] for i in drawn]),
+        _prepared(recipe, [files[i] for i in rows]),
         split.masks("lds-val", recipe.subsets),
     )
 
@@ -116,9 +116,9 @@ def _prepared(recipe: Recipe, files: Sequence[Path]) -> ImageSet:
     return load_images(list(files), size=recipe.resolution, center_crop=recipe.center_crop)
 
 
-def _require_size(recipe: Recipe, found: int, size: int, source: str) -> None:
-    if found != size:
+def _require_size(recipe: Recipe, count: int, size: int, source: str) -> None:
+    if count != size:
         raise DataError(
-            f"{recipe.title} draws from {size:,} images; {source} has {found:,}. Give "
+            f"{recipe.title} draws from {size:,} images; {source} has {count:,}. Give "
             f"{recipe.data}."
         )

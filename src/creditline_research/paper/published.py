@@ -1,8 +1,8 @@
-"""What the D-TRAK paper's authors measured, to be put beside one's own numbers.
+"""Results that the D-TRAK paper's authors measured, for comparison with one's own.
 
 LDS in percent, mean and standard deviation over 64 bootstrap resamples of the subsets, as stored in
 the notebooks of their repository. A mean over resamples lies up to half a point below the plain
-LDS, and the damping of each row was chosen for the best LDS on the very queries it is reported for.
+LDS. The damping of each row was selected for the best LDS on the queries that it is reported for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOTES = {
     ("artbench5", "tracin"): "3 checkpoints, not 4",
     ("artbench5", "gas"): "3 checkpoints, not 4",
 }
-"""Results that their own code shows to be of something else than said."""
+"""Results whose own code shows a difference to their description."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class PublishedResult:
     Attributes:
         recipe: experiment.
         method: name as in `creditline methods`.
-        timesteps: of its features; None for methods without.
+        timesteps: timesteps of its features; None for methods without features.
         ensemble: models trained on halves, or None for the one model trained on all images.
-        retrained: models retrained, for methods that come from retraining.
+        retrained: number of retrained models, for methods that learn from them.
         validation, generated: `(mean, standard deviation)`, or None where it was not measured.
-        note: what speaks against the number, or nothing.
+        note: a reason to doubt the number, or empty.
     """
 
     recipe: str
@@ -54,8 +54,8 @@ class PublishedRemoval:
     """Median (and mean) over 60 generated queries after the top 1,000 images were removed.
 
     Attributes:
-        l2: norm of the change, of pixels in [-1, 1] or, where `latent`, of the VAE's latents.
-        cosine: of CLIP ViT-B/32's embeddings before and after.
+        l2: norm of the change of pixels in [-1, 1] or, where `latent`, of the VAE's latents.
+        cosine: cosine of CLIP ViT-B/32 embeddings before and after.
     """
 
     method: str
@@ -85,8 +85,8 @@ REMOVALS: dict[str, tuple[PublishedRemoval, ...]] = {
 
 
 @cache
-def published(recipe: str | None = None) -> tuple[PublishedResult, ...]:
-    """The authors' LDS, of one experiment or all, in their order.
+def published_results(recipe: str | None = None) -> tuple[PublishedResult, ...]:
+    """Read the authors' LDS of one experiment or of all, in their order.
 
     Raises:
         SettingsError: if there is no such experiment.

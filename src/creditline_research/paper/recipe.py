@@ -1,8 +1,8 @@
-"""An experiment as data: what trains, what is asked, how often, and how it is scaled down.
+"""Settings of an experiment, and its smaller versions.
 
-One factor scales it: fewer images, queries, subsets, seeds and loss evaluations, and fewer steps
-because an epoch is shorter. The network and the number of epochs stay, so a small version still
-learns from its images as the large one does.
+One factor scales the number of images, queries, subsets, seeds and loss evaluations. There are
+fewer steps because an epoch is shorter. The network and the number of epochs stay, so that a small
+version learns its images as well as the large one does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from creditline.retraining.arrays import MIN_SUBSETS
 from creditline.settings import require
 
 MINI_SD = "lambdalabs/miniSD-diffusers"
-"""What the paper's authors tuned: Stable Diffusion 1.x, trained on for pictures of 256 pixels."""
+"""The base that the paper's authors tuned: Stable Diffusion 1.x for images of 256 pixels."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +30,32 @@ class Recipe:
     """One experiment.
 
     Attributes:
-        name, title: what to call it.
-        data: what to give it, in words.
-        classes: names of the classes that are used; empty where there are none.
-        pool, test_pool: images of these classes to draw training images and queries from.
+        name, title: name as typed and as printed.
+        data: description of the data to give.
+        classes: names of the classes in use; empty without classes.
+        pool, test_pool: number of images that training images and queries are drawn from.
         train_images: n.
-        resolution: side of the pictures in pixels; `center_crop` is cut out before resizing.
-        network: preset of the training: of a network of its own, or of tuning a base.
-        epochs, batch_size: of every training, subsets included.
-        validation, generated: queries of each kind.
-        alpha, subsets, seeds: share of the images in a subset, how many subsets, trainings of each.
-        loss_timesteps, loss_draws: at which a query's loss is averaged.
-        datamodel_subsets: further subsets trained once, for methods that come from retraining.
+        resolution: side of the images in pixels.
+        center_crop: side of the square that is cut out before resizing.
+        network: training preset, either of a new network or of tuning a base.
+        epochs, batch_size: of every training run, those on subsets included.
+        validation, generated: number of queries of each kind.
+        alpha, subsets, seeds: share of the images in a subset, number of subsets, runs per subset.
+        loss_timesteps, loss_draws: evaluations that a query's loss is averaged over.
+        datamodel_subsets: further subsets trained once, for methods that learn from retraining.
         ensemble: models trained on halves whose scores are averaged.
-        removals: k of the counterfactual; `removals_trained` those that the authors retrained.
-        targets, targets_state: generated pictures it looks at, and the random state that chose.
-        sampling_steps: of DDIM, eta 0; picture i has seed i.
+        removals: numbers of images that the counterfactual removes.
+        removals_trained: those that the authors retrained.
+        targets, targets_state: number of generated images of the counterfactual, and the random
+            state that selected them.
+        sampling_steps: of DDIM, eta 0; image i has seed i.
         guidance: scale of classifier-free guidance, None for none.
         prompt: template of the captions, over the name of the class (`{label}`); None: no text.
-        timesteps, dim: of the features: noise levels per image, projected dimensions.
+        timesteps, dim: noise levels per image and projected dimension of the features.
         checkpoints: models along the training that TracIn averages over.
-        precision, accumulate: of tunings' arithmetic, and parts that a batch is computed in: what
-            a machine needs, and no part of the experiment.
-        factor: by which it is scaled; 1 is the paper's.
+        precision, accumulate: precision of tuning, and parts that a batch is computed in. These
+            depend on the machine and are no part of the experiment.
+        factor: scale; 1 is that of the paper.
     """
 
     name: str
@@ -97,26 +100,26 @@ class Recipe:
 
     @property
     def tunes(self) -> bool:
-        """Whether a trained model is tuned, and not a network of its own trained."""
+        """Whether a trained model is tuned, instead of a new network trained."""
         return self.network in TUNING_PRESETS
 
     @property
     def prompts(self) -> list[str] | None:
-        """One for each class, in turn those of the generated queries; None without text."""
+        """One prompt for each class, which generated queries take in turn; None without text."""
         if self.prompt is None:
             return None
         return fill(self.prompt, {"label": self.classes}, self.classes)
 
     def steps(self, images: int) -> int:
-        """Optimizer steps of a training on so many images."""
+        """Optimizer steps of a training run on a number of images."""
         return self.epochs * math.ceil(images / self.batch_size)
 
     def config(self, images: int | None = None, seed: int = 0) -> TrainConfig | TuneConfig:
-        """Settings of a training.
+        """Settings of a training run.
 
         Args:
-            images: how many it has; all training images by default.
-            seed: of the training.
+            images: number of images; all training images by default.
+            seed: seed of the training run.
 
         Raises:
             SettingsError: on an unknown precision, or more parts of a batch than it has images.
@@ -136,10 +139,10 @@ class Recipe:
         return replace(TUNING_PRESETS[self.network], epochs=0, **numbers, **machine)
 
     def using(self, network: str) -> Recipe:
-        """The recipe with the settings and batches of another preset of its kind of training.
+        """Use the settings and batch size of another preset of the same kind of training.
 
         Raises:
-            SettingsError: if there is no such preset, or it is for pictures of another size.
+            SettingsError: if there is no such preset, or it is for images of another size.
         """
         known: Any = TUNING_PRESETS if self.tunes else PRESETS
         if network not in known:
@@ -148,46 +151,46 @@ class Recipe:
         if not self.tunes:
             require(
                 config.unet.resolution == self.resolution,
-                f"{self.title} has pictures of {self.resolution} pixels",
+                f"{self.title} has images of {self.resolution} pixels",
                 f"a preset for {config.unet.resolution}",
                 "Choose a preset of that resolution.",
             )
         return replace(self, network=network, batch_size=config.batch_size)
 
     def on(self, precision: Precision | None = None, accumulate: int | None = None) -> Recipe:
-        """The recipe as a machine can compute it; None leaves a setting as it is.
+        """Adapt the recipe to a machine; None leaves a setting unchanged.
 
         Raises:
-            SettingsError: if it trains a network of its own, which has no such settings, or they
-                cannot be.
+            SettingsError: if it trains a new network, which has no such settings, or they are out
+                of range.
         """
-        given = {"precision": precision, "accumulate": accumulate}
-        changed: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
+        values = {"precision": precision, "accumulate": accumulate}
+        changed: dict[str, Any] = {name: x for name, x in values.items() if x is not None}
         require(
             self.tunes or not changed,
-            f"{self.title} trains a network of its own in float32 and whole batches",
+            f"{self.title} trains a new network in float32 and undivided batches",
             ", ".join(changed),
             "Leave it out.",
         )
-        found = replace(self, **changed)
-        found.config(found.subset_images)  # refuses, before any work, what no training has
-        return found
+        adapted = replace(self, **changed)
+        adapted.config(adapted.subset_images)  # refuses invalid settings before any work
+        return adapted
 
     def check_base(self, base: Any) -> None:
-        """Refuse a base where none is tuned, or one that the recipe cannot tune.
+        """Refuse a base that is not needed, or that the recipe cannot tune.
 
         Args:
             base: a `Denoiser`, or None.
 
         Raises:
-            SettingsError: if there is none and must be, or the reverse.
-            ModelError: if it reads no prompts, or has pictures of another size.
+            SettingsError: if it is missing or not needed.
+            ModelError: if it reads no prompts, or has images of another size.
         """
         side = self.resolution
         if not self.tunes:
             require(
                 base is None,
-                f"{self.title} trains a network of its own from fresh weights",
+                f"{self.title} trains a new network from scratch",
                 "a base",
                 "Leave it out (--base).",
             )
@@ -195,27 +198,27 @@ class Recipe:
         if base is None:
             raise SettingsError(
                 f"{self.title} tunes a text-to-image model, and there is none. Give one with base= "
-                f"(--base): the folder of a Stable Diffusion 1.x pipeline for pictures of {side} "
+                f"(--base): the folder of a Stable Diffusion 1.x pipeline for images of {side} "
                 f"pixels; the paper's is {MINI_SD}."
             )
         if not base.takes_prompts:
             raise ModelError(
-                f"{self.title} draws pictures from prompts, and {base.source or 'the base'} reads "
-                "none. Give a text-to-image pipeline as base (--base)."
+                f"{self.title} generates images from prompts, and {base.source or 'the base'} "
+                "reads none. Give a text-to-image pipeline as base (--base)."
             )
         if base.image_shape != (3, side, side):
             raise ModelError(
-                f"{self.title} has pictures of {side} pixels, and {base.source or 'the base'} is "
-                f"for {base.image_shape[1]}. Give one for {side}, or have it take them (--side "
+                f"{self.title} has images of {side} pixels, and {base.source or 'the base'} is "
+                f"for {base.image_shape[1]}. Give one for {side}, or set its size (--side "
                 f"{side})."
             )
 
     def scaled(self, factor: float) -> Recipe:
-        """A smaller version.
+        """Scale the recipe down.
 
         Args:
-            factor: 1 is the paper's; 0.01 has a hundredth of the images, queries and removals, but
-                never fewer than 8 subsets, 2 seeds and 10 timesteps per loss.
+            factor: 1 is the scale of the paper. 0.01 has a hundredth of the images, queries and
+                removals, but never fewer than 8 subsets, 2 seeds and 10 timesteps per loss.
 
         Raises:
             SettingsError: if the factor is not in (0, 1], or leaves classes without an image.

@@ -1,9 +1,9 @@
 """The experiments of the D-TRAK paper (Zheng et al., ICLR 2024, arXiv 2311.00500).
 
-Every number is that of the authors' scripts. ArtBench differs from them in three ways: generated
-queries take the prompts in turn, picture i with seed i; latents are the mean of the VAE's posterior
-in training too, unless the base is loaded otherwise (`--vae sample`, one draw for each picture);
-and arithmetic is in float32 unless `precision` says half.
+Every number is that of the authors' scripts. ArtBench differs from them in three ways. Generated
+queries take the prompts in turn, image i with seed i. Latents are the mean of the VAE's posterior
+in training too, unless the base is loaded with `--vae sample`, one draw for each image. Computation
+is in float32 unless `precision` says otherwise.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe registered as `name`.
+    """Look up a recipe by name.
 
     Raises:
         SettingsError: if there is none; the message suggests the nearest.

@@ -1,4 +1,4 @@
-"""Running a recipe: images, model, queries and ground truth in one folder, resumable throughout."""
+"""Run a recipe: images, model, queries and ground truth in one folder, resumable throughout."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from creditline_research.paper.recipe import Recipe
 from creditline_research.paper.splits import counterfactual_queries
 
 SEED = 42
-"""Of the model that is explained; those of the ground truth have 0, 1, 2."""
+"""Seed of the attributed model; retrained models have 0, 1 and 2."""
 
 
 @dataclass(frozen=True)
 class RecipeFolders:
-    """Where a recipe's results are, below one folder.
+    """Paths of a recipe's results below one folder.
 
     Attributes:
-        images: training images, as every further command takes them.
+        images: training images, in the form that other commands take.
         model: run folder of the model trained on all of them.
         validation, generated: queries.
-        targets: text file that lists the generated pictures of the counterfactual.
-        ground_truth: losses of all queries under the models of all subsets.
-        encoded: latents and text embeddings, of recipes of tuning and while they run.
+        targets: text file that lists the generated images of the counterfactual.
+        ground_truth: losses of all queries under all retrained models.
+        encoded: latents and text embeddings while a recipe of tuning runs.
     """
 
     images: Path
@@ -74,21 +74,21 @@ def run(
     device: str = "cpu",
     threads: int | None = None,
 ) -> GroundTruth:
-    """Train the model, draw the queries, and make the ground truth.
+    """Train the model, generate the queries, and make the ground truth.
 
     Interrupt it at any time; the same call continues.
 
     Args:
-        recipe: which, and how much of it.
+        recipe: the recipe, at its scale.
         images: its images.
-        out: folder of everything; see `RecipeFolders`.
+        out: folder of all results; see `RecipeFolders`.
         base: the model that a recipe of tuning tunes, what `load_model` takes.
         workers: processes of the ground truth.
         device: where models are trained.
         threads: CPU threads of the first training.
 
     Raises:
-        SettingsError: if a base is missing or not wanted, or settings do not fit it.
+        SettingsError: if a base is missing or not needed, or settings do not fit it.
         ModelError: if the base cannot be tuned by the recipe.
         IndexMismatchError: if `out` holds other images, models or queries.
     """
@@ -98,8 +98,8 @@ def run(
     for part in (images.train, images.validation):
         check_start(part, config, start, device)
     folders = RecipeFolders.of(out)
-    train_images = _kept(images.train, folders.images)
-    validation = _kept(images.validation, folders.validation)
+    train_images = _store_images(images.train, folders.images)
+    validation = _store_images(images.validation, folders.validation)
     encoded = folders.encoded
     train(
         train_images,
@@ -139,14 +139,14 @@ def run(
 
 
 def _list_targets(recipe: Recipe, folders: RecipeFolders) -> None:
-    drawn = counterfactual_queries(recipe.generated, recipe.targets, recipe.targets_state)
+    rows = counterfactual_queries(recipe.generated, recipe.targets, recipe.targets_state)
     place = folders.generated.name
-    text = "".join(f"{place}/{i:05d}.png\n" for i in drawn)
+    text = "".join(f"{place}/{i:05d}.png\n" for i in rows)
     write_file(folders.targets, lambda path: path.write_text(text, "utf-8"), overwrite=True)
 
 
-def _kept(images: ImageSet, folder: Path) -> ImageSet:
-    """Write pictures to a folder, whole or not at all, and read them as later commands will."""
+def _store_images(images: ImageSet, folder: Path) -> ImageSet:
+    """Write images to a folder, completely or not at all, and read them as later commands do."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.parent) as aside:
@@ -154,7 +154,7 @@ def _kept(images: ImageSet, folder: Path) -> ImageSet:
     stored = load_images(folder)
     if stored.ids != images.ids:
         raise IndexMismatchError(
-            f"{folder} holds {len(stored):,} pictures that are not the {len(images):,} of this "
+            f"{folder} holds {len(stored):,} images that are not the {len(images):,} of this "
             "recipe and scale. Use another --out."
         )
     return stored

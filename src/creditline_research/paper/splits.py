@@ -1,15 +1,15 @@
-"""The D-TRAK paper's splits: which images train, which are asked about, which subset has which.
+"""The D-TRAK paper's splits: training images, queries and subsets.
 
 The authors drew every split with scikit-learn's `train_test_split` (notebooks `00_EDA` and
 `get_indices_gen` of their repository); the calls here are theirs, so the positions are too. A
 position counts the images of a pool: those of the recipe's classes, in the order of the data.
 
-A stratified draw depends on the labels only through their counts: it chooses "the 744th horse"
-before it looks up where that horse is. So the same *images* are chosen from data in any order that
-keeps the order within each class, such as one folder per class. CIFAR-10 is ordered as Hugging
+A stratified draw depends on the labels only through their counts: it selects "the 744th horse"
+before it looks up that horse's position. So the same *images* are selected from data in any order
+that keeps the order within each class, such as one folder per class. CIFAR-10 is ordered as Hugging
 Face's `cifar10` has it (batches 4, 3, 2, 5, 1); in the order of the original archive the same calls
-choose other images. ArtBench's pictures are taken in the order of their file names within a class,
-which has not been compared with the authors'.
+select other images. ArtBench's images are taken in the order of their file names within a class,
+which has not been compared with the authors' order.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ those of `lds-test` from its first, and so on, so the families are not independe
 def draw(
     pool: int, size: int | float, state: int, labels: Sequence[int] | np.ndarray | None = None
 ) -> np.ndarray:
-    """Positions of a random part of a pool, in the order they are drawn.
+    """Draw a random part of a pool; positions in the order of the draw.
 
     Args:
-        pool: how many there are.
-        size: how many to draw, or what share of the pool. A pool no larger than that is taken as
-            it is, as the authors' code does.
+        pool: number of images in the pool.
+        size: number to draw, or share of the pool. A pool that is not larger is taken as it is,
+            as in the authors' code.
         state: scikit-learn's random state.
-        labels: class of each, for a draw that keeps the classes' shares.
+        labels: class of each image, for a draw that keeps the classes' shares.
 
     Returns:
         int64 of shape `(size,)`.
@@ -55,14 +55,12 @@ def draw(
         return positions
     classes = None if labels is None else np.asarray(labels)
     try:
-        drawn, _ = train_test_split(
-            positions, train_size=size, random_state=state, stratify=classes
-        )
+        rows, _ = train_test_split(positions, train_size=size, random_state=state, stratify=classes)
     except ValueError as error:
         raise SettingsError(
             f"{size} of {pool} images cannot be drawn: {error} Use a larger scale."
         ) from error
-    return np.asarray(drawn, dtype=np.int64)
+    return np.asarray(rows, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class PaperSplit:
     def of(
         cls, pool: int, size: int, labels: Sequence[int] | None = None, alpha: float = 0.5
     ) -> PaperSplit:
-        """The split of a pool of training images, whose classes are given if it is stratified."""
+        """Split a pool of training images, stratified if their classes are given."""
         order = draw(pool, size, SEED, labels)
         classes = None if labels is None else np.asarray(labels)[order]
         return cls(order, classes, alpha)
@@ -94,12 +92,12 @@ class PaperSplit:
         return np.sort(self.order)
 
     def subset(self, family: str, k: int) -> np.ndarray:
-        """Positions in the pool of the images of a subset, in the order they were drawn.
+        """Positions in the pool of the images of a subset, in the order of the draw.
 
         Args:
             family: `"lds-val"`, whose first 64 are the ground truth of all published LDS;
                 `"lds-test"`; or `"retrain"`, whose first 512 feed the datamodels.
-            k: which, from 0.
+            k: number of the subset, from 0.
         """
         if family not in FAMILIES:
             raise unknown("family of subsets", family, FAMILIES)
@@ -116,13 +114,13 @@ class PaperSplit:
 
 
 def validation(pool: int, size: int, labels: Sequence[int] | None = None) -> np.ndarray:
-    """Positions of the validation queries in the pool of test images, in the order drawn."""
+    """Draw the validation queries from the pool of test images."""
     return draw(pool, size, SEED, labels)
 
 
 def counterfactual_queries(generated: int, size: int, state: int) -> np.ndarray:
-    """Which generated pictures the paper's counterfactual looks at, in the order drawn."""
+    """Draw the generated images of the paper's counterfactual."""
     if size >= generated:
         return np.arange(generated)
-    _, drawn = train_test_split(np.arange(generated), test_size=size, random_state=state)
-    return np.asarray(drawn, dtype=np.int64)
+    _, rows = train_test_split(np.arange(generated), test_size=size, random_state=state)
+    return np.asarray(rows, dtype=np.int64)

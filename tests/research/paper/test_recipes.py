@@ -1,4 +1,4 @@
-"""The paper's experiments as data."""
+"""Settings of the paper's experiments, and their smaller versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from creditline.diffusion.presets import preset
 from creditline.diffusion.tuning.presets import TUNING_PRESETS
 from creditline.errors import SettingsError
-from creditline_research.paper.published import REMOVALS, published
+from creditline_research.paper.published import REMOVALS, published_results
 from creditline_research.paper.recipes import RECIPES, recipe
 
 
@@ -24,9 +24,9 @@ from creditline_research.paper.recipes import RECIPES, recipe
     ],
 )
 def test_steps_are_the_papers(name, full, half):
-    chosen = recipe(name)
-    assert chosen.steps(chosen.train_images) == full
-    assert chosen.steps(chosen.subset_images) == half
+    experiment = recipe(name)
+    assert experiment.steps(experiment.train_images) == full
+    assert experiment.steps(experiment.subset_images) == half
 
 
 def test_the_presets_steps_and_checkpoints():
@@ -74,16 +74,16 @@ def test_another_network_keeps_the_epochs():
 
 @pytest.mark.parametrize("name", ["artbench2", "artbench5"])
 def test_tunings_have_the_papers_settings(name):
-    chosen = recipe(name)
-    config = chosen.config(chosen.subset_images, seed=2)
-    paper = TUNING_PRESETS["artbench"].of(chosen.subset_images)
-    every = chosen.steps(chosen.subset_images) // 4
+    experiment = recipe(name)
+    config = experiment.config(experiment.subset_images, seed=2)
+    paper = TUNING_PRESETS["artbench"].of(experiment.subset_images)
+    every = experiment.steps(experiment.subset_images) // 4
     assert config == replace(paper, seed=2, checkpoint_every=every)
     assert config.adapter.lora_rank == 128
-    half = chosen.scaled(0.01).on("bf16", 2).config()
+    half = experiment.scaled(0.01).on("bf16", 2).config()
     assert (half.precision, half.accumulate) == ("bf16", 2)
-    whole = chosen.using("tune")
-    assert (whole.config().adapter.lora_rank, whole.config().batch_size) == (None, 16)
+    full_tuning = experiment.using("tune")
+    assert (full_tuning.config().adapter.lora_rank, full_tuning.config().batch_size) == (None, 16)
 
 
 def test_a_prompt_for_each_class():
@@ -93,13 +93,13 @@ def test_a_prompt_for_each_class():
 
 
 def test_refuses_what_does_not_fit_it():
-    for name, given, match in [
-        ("cifar2", {"precision": "bf16"}, "network of its own.*precision"),
+    for name, settings, match in [
+        ("cifar2", {"precision": "bf16"}, "new network.*precision"),
         ("artbench2", {"precision": "bf61"}, "Did you mean 'bf16'"),
         ("artbench2", {"accumulate": 65}, "accumulate is at most the batch_size 64"),
     ]:
         with pytest.raises(SettingsError, match=match):
-            recipe(name).on(**given)
+            recipe(name).on(**settings)
     with pytest.raises(SettingsError, match=r"preset of ArtBench-2 'cifar'.*artbench"):
         recipe("artbench2").using("cifar")
     with pytest.raises(SettingsError, match="cifar2"):
@@ -111,7 +111,7 @@ def test_refuses_what_does_not_fit_it():
 
 def test_published_numbers_have_the_papers_order():
     for name in RECIPES:
-        rows = published(name)
+        rows = published_results(name)
         single = {(r.method, r.timesteps): r for r in rows if not r.ensemble}
         for part in ("validation", "generated"):
             ten, hundred = (
@@ -120,10 +120,10 @@ def test_published_numbers_have_the_papers_order():
             )
             assert ten[0] < hundred[0] < ten[1] < hundred[1]
         assert single["journey-trak", 10].validation is None
-    assert len(published()) == sum(len(published(name)) for name in RECIPES) == 182
-    assert published("cifar2")[0].validation == (7.77, 0.57)
+    assert len(published_results()) == sum(len(published_results(name)) for name in RECIPES) == 182
+    assert published_results("cifar2")[0].validation == (7.77, 0.57)
     with pytest.raises(SettingsError, match="cifar2"):
-        published("cifar3")
+        published_results("cifar3")
 
 
 def test_published_removals_have_the_papers_order():

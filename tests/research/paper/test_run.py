@@ -1,4 +1,4 @@
-"""A recipe run whole, on a data set of a few pictures; its real splits are tested elsewhere."""
+"""A complete run of a recipe on a data set of a few images; see test_splits for its real splits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from creditline.errors import DataError, IndexMismatchError, ModelError
 from creditline.evaluation.counterfactual.training_config import read_training_config
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.manifest import Manifest
-from creditline_research.paper.images import choose, load
+from creditline_research.paper.images import load, select_images
 from creditline_research.paper.recipes import recipe
 from creditline_research.paper.run import RecipeFolders, run
 
@@ -43,7 +43,7 @@ TINY = replace(
 )
 
 
-def pictures(each, seed):
+def random_images(each, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (3 * each, 8, 8, 3), dtype=np.uint8)
     labels = [i // each for i in range(3 * each)]
     names = [f"{CLASSES[label]}/{i % each:04d}.png" for i, label in enumerate(labels)]
@@ -60,30 +60,30 @@ def _tiny_network(monkeypatch):
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipe") / "data"
     for part, each in (("train", 10), ("test", 6)):
-        pictures(each, each).save(folder / part)
+        random_images(each, each).save(folder / part)
         (folder / part / "metadata.csv").unlink()
     return folder
 
 
 def test_images_are_of_the_recipes_classes(data):
-    found = load(TINY, str(data))
-    assert [found.train.label_names[label] for label in found.train.labels] == (
+    loaded = load(TINY, str(data))
+    assert [loaded.train.label_names[label] for label in loaded.train.labels] == (
         ["cat"] * 6 + ["eel"] * 6
     )
-    assert list(found.validation.labels) == [0, 0, 2, 2]
-    assert list(found.train.names) == sorted(found.train.names)
-    assert found.masks.shape == (8, 12)
-    assert (found.masks.sum(1) == 6).all()
-    by_class = found.masks.reshape(8, 2, 6).sum(2)
+    assert list(loaded.validation.labels) == [0, 0, 2, 2]
+    assert list(loaded.train.names) == sorted(loaded.train.names)
+    assert loaded.masks.shape == (8, 12)
+    assert (loaded.masks.sum(1) == 6).all()
+    by_class = loaded.masks.reshape(8, 2, 6).sum(2)
     assert (by_class == 3).all()
 
 
 def test_other_data_is_refused(data):
-    train, test = pictures(10, 0), pictures(6, 1)
+    train, test = random_images(10, 0), random_images(6, 1)
     with pytest.raises(DataError, match="has cat, dog, eel"):
-        choose(replace(TINY, classes=("eel", "fox")), train, test)
+        select_images(replace(TINY, classes=("eel", "fox")), train, test)
     with pytest.raises(DataError, match="draws from 20 images"):
-        choose(TINY, pictures(9, 0), test)
+        select_images(TINY, random_images(9, 0), test)
     with pytest.raises(DataError, match=r"ukiyo_e.*has cat, dog, eel"):
         load(replace(recipe("artbench2"), resolution=8), str(data))
     with pytest.raises(DataError, match="202,599"):
@@ -99,16 +99,16 @@ def test_celeba_opens_only_what_is_drawn(tmp_path, monkeypatch):
     faces = ImageSet.from_images(pixels, names=[f"{i:06d}.png" for i in range(1, 41)])
     faces.save(tmp_path / "faces")
     names = [f"{i:06d}.png" for i in range(1, 41)]
-    found = load(tiny, str(tmp_path / "faces"))
-    assert set(found.train.names) <= set(names[:30])
-    assert set(found.validation.names) <= set(names[30:])
-    assert (len(found.train), len(found.validation)) == (12, 4)
-    assert found.train.shape == (3, 8, 8)
-    drawn = (tmp_path / "faces" / name for name in (*found.train.names, *found.validation.names))
-    kept = {path.name for path in drawn}
-    for name in set(names) - kept:
-        (tmp_path / "faces" / name).write_bytes(b"not a picture")
-    assert load(tiny, str(tmp_path / "faces")).train.ids == found.train.ids
+    loaded = load(tiny, str(tmp_path / "faces"))
+    assert set(loaded.train.names) <= set(names[:30])
+    assert set(loaded.validation.names) <= set(names[30:])
+    assert (len(loaded.train), len(loaded.validation)) == (12, 4)
+    assert loaded.train.shape == (3, 8, 8)
+    opened = (tmp_path / "faces" / name for name in (*loaded.train.names, *loaded.validation.names))
+    needed = {path.name for path in opened}
+    for name in set(names) - needed:
+        (tmp_path / "faces" / name).write_bytes(b"not an image")
+    assert load(tiny, str(tmp_path / "faces")).train.ids == loaded.train.ids
 
 
 def test_everything_in_one_folder(data, tmp_path):
@@ -151,8 +151,8 @@ def test_the_base_of_a_run_is_found_again(data, tmp_path, tiny_model):
     config = TINY.config()
     base = train(images, tmp_path / "base", replace(config, steps=1, checkpoint_every=0))
     tuned = train(images, tmp_path / "tuned", replace(config, steps=1), base=str(base))
-    found, start = read_training_config(tuned, images)
+    config, start = read_training_config(tuned, images)
     assert start.fingerprint == read_training_config(tuned, images, base=base)[1].fingerprint
-    assert found.steps == 1
+    assert config.steps == 1
     with pytest.raises(ModelError, match="whose weights are others"):
         read_training_config(tuned, images, base=tiny_model)

@@ -29,17 +29,17 @@ def cifar2():
 
 
 def test_the_60_counterfactual_queries():
-    drawn = counterfactual_queries(1000, 60, 42)
-    assert len(drawn) == len(set(drawn.tolist())) == 60
-    assert drawn[:5].tolist() == [521, 737, 740, 660, 411]
+    rows = counterfactual_queries(1000, 60, 42)
+    assert len(rows) == len(set(rows.tolist())) == 60
+    assert rows[:5].tolist() == [521, 737, 740, 660, 411]
     assert counterfactual_queries(1000, 60, 0)[:5].tolist() == [993, 859, 298, 553, 672]
 
 
 def test_celeba_has_no_classes_and_is_drawn_exactly():
     split = PaperSplit.of(162_770, 5000)
     assert split.order[:5].tolist() == [48803, 28992, 118843, 86803, 153263]
-    drawn = 162_770 + validation(19_867, 1000)[:5]
-    assert drawn.tolist() == [167013, 179842, 176165, 167714, 180120]
+    rows = 162_770 + validation(19_867, 1000)[:5]
+    assert rows.tolist() == [167013, 179842, 176165, 167714, 180120]
 
 
 def test_cifar2_validation():
@@ -49,16 +49,16 @@ def test_cifar2_validation():
     near id 10 i; a wrong draw would be off by thousands.
     """
     labels, places = by_class(CIFAR2, 1000)
-    drawn = validation(2000, 1000, labels)[:5]
-    assert labels[drawn].tolist() == [7, 1, 1, 7, 7]
-    np.testing.assert_allclose(10 * places[drawn], [7405, 5226, 1363, 6615, 7612], atol=200)
+    rows = validation(2000, 1000, labels)[:5]
+    assert labels[rows].tolist() == [7, 1, 1, 7, 7]
+    np.testing.assert_allclose(10 * places[rows], [7405, 5226, 1363, 6615, 7612], atol=200)
 
 
 def test_cifar10_validation():
     labels, places = by_class(range(10), 1000)
-    drawn = validation(10_000, 1000, labels)[:5]
-    assert labels[drawn].tolist() == [4, 5, 6, 9, 9]
-    np.testing.assert_allclose(10 * places[drawn], [9128, 5468, 62, 2465, 2810], atol=200)
+    rows = validation(10_000, 1000, labels)[:5]
+    assert labels[rows].tolist() == [4, 5, 6, 9, 9]
+    np.testing.assert_allclose(10 * places[rows], [9128, 5468, 62, 2465, 2810], atol=200)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_cifar10_validation():
 )
 def test_cifar2_subsets(cifar2, k, ids):
     split, _, places = cifar2
-    drawn = split.subset("lds-val", k)
-    assert len(drawn) == 2500
-    np.testing.assert_allclose(10 * places[drawn[:5]], ids, atol=500)
+    rows = split.subset("lds-val", k)
+    assert len(rows) == 2500
+    np.testing.assert_allclose(10 * places[rows[:5]], ids, atol=500)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_cifar10_subsets_are_drawn_from_all_images_in_order(k, ids):
     labels, places = by_class(range(10), 5000)
     split = PaperSplit.of(50_000, 50_000, labels)
     np.testing.assert_array_equal(split.order, np.arange(50_000))
-    drawn = split.subset("lds-val", k)[:5]
-    np.testing.assert_allclose(10 * places[drawn], ids, atol=500)
+    rows = split.subset("lds-val", k)[:5]
+    np.testing.assert_allclose(10 * places[rows], ids, atol=500)
 
 
 def test_the_same_images_from_data_in_another_order(cifar2):
@@ -100,9 +100,9 @@ def test_masks_have_the_subsets_in_the_order_of_positions(cifar2):
     assert masks.shape == (3, 5000)
     assert masks.dtype == bool
     for k, mask in enumerate(masks):
-        chosen = split.images[mask]
-        assert sorted(split.subset("lds-val", k).tolist()) == chosen.tolist()
-        assert np.bincount(labels[chosen])[list(CIFAR2)].tolist() == [1250, 1250]
+        positions = split.images[mask]
+        assert sorted(split.subset("lds-val", k).tolist()) == positions.tolist()
+        assert np.bincount(labels[positions])[list(CIFAR2)].tolist() == [1250, 1250]
 
 
 def test_families_overlap_as_the_authors_do(cifar2):

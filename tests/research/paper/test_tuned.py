@@ -1,4 +1,4 @@
-"""A recipe of tuning, from its base to the LDS, on a tiny pipeline and a few pictures."""
+"""A recipe of tuning, from its base to the LDS, on a tiny pipeline and a few images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from creditline.evaluation.counterfactual.draws import read_targets
 from tests.tiny_pipelines import make
 
 from creditline import api
@@ -15,6 +14,7 @@ from creditline.data.load import load_images
 from creditline.diffusion.generation import read_record
 from creditline.diffusion.load import checkpoints, load_model
 from creditline.errors import ModelError, SettingsError
+from creditline.evaluation.counterfactual.sampling_plan import read_targets
 from creditline.evaluation.counterfactual.training_config import read_training_config
 from creditline.evaluation.lds.compare import compare
 from creditline_research.paper.cost import measure
@@ -82,9 +82,11 @@ def test_from_the_base_to_the_lds(base, data, tmp_path):
     model = load_model(folders.model)
     assert len(checkpoints(folders.model)) == 4  # of 8 steps, every second
     record = read_record(folders.generated)
-    drawn = [record.details(f"{i:05d}.png") for i in range(4)]
-    assert [d["prompt"] for d in drawn] == [*PROMPTS.values()] * 2
-    assert {(d["guidance"], d["steps"], d["model"]) for d in drawn} == {(7.5, 2, model.fingerprint)}
+    details = [record.details(f"{i:05d}.png") for i in range(4)]
+    assert [d["prompt"] for d in details] == [*PROMPTS.values()] * 2
+    assert {(d["guidance"], d["steps"], d["model"]) for d in details} == {
+        (7.5, 2, model.fingerprint)
+    }
     stored = load_images(folders.images)
     config, start = read_training_config(folders.model, stored)
     assert (config.adapter.lora_rank, config.caption_dropout, config.seed) == (128, 0.1, 42)
@@ -96,8 +98,8 @@ def test_from_the_base_to_the_lds(base, data, tmp_path):
     adapter = sum(p.numel() for n, p in model.module.named_parameters() if "lora" in n)
     assert index.manifest.facts["parameters"] == adapter
     queries = [("validation", folders.validation), ("generated", folders.generated)]
-    found = compare(index, truth, queries)
-    assert np.isfinite(found.part("generated").entries[0].lds.mean)
+    comparison = compare(index, truth, queries)
+    assert np.isfinite(comparison.part("generated").entries[0].lds.mean)
 
 
 def test_bases_that_do_not_fit_are_refused_before_anything_is_written(
@@ -105,14 +107,14 @@ def test_bases_that_do_not_fit_are_refused_before_anything_is_written(
 ):
     images = load(TINY, str(data))
     wide = load_model(base, encoding={"side": 32})
-    for given, error, match in [
+    for start, error, match in [
         (None, SettingsError, "there is none"),
         (tiny_model, ModelError, "reads none"),
-        (wide, ModelError, r"pictures of 16 pixels, and .* is for 32.*--side 16"),
+        (wide, ModelError, r"images of 16 pixels, and .* is for 32.*--side 16"),
     ]:
         with pytest.raises(error, match=match):
-            run(TINY, images, tmp_path / "out", base=given)
-    with pytest.raises(SettingsError, match="from fresh weights"):
+            run(TINY, images, tmp_path / "out", base=start)
+    with pytest.raises(SettingsError, match="from scratch"):
         run(recipe("cifar2"), images, tmp_path / "out", base=base)
     assert not (tmp_path / "out").exists()
 
