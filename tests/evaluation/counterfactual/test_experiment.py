@@ -1,4 +1,4 @@
-"""Leaving images out, training again, drawing again: identities, resuming, refusals."""
+"""Counterfactual evaluation: identities, resuming and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
 from creditline.diffusion.train import train
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
-from creditline.evaluation.counterfactual import retrained as retrained_module
+from creditline.evaluation.counterfactual import retraining
 from creditline.evaluation.counterfactual.experiment import (
     RESULT,
     SHEET,
@@ -41,7 +41,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def targets(images, tmp_path_factory):
-    """Two pictures that the model drew, one at a time."""
+    """Two images that the model generated, one at a time."""
     place = tmp_path_factory.mktemp("counterfactual")
     run = train(images, place / "run", CONFIG, threads=1)
     sampling = GenerateConfig(steps=4, seed=11)
@@ -50,7 +50,7 @@ def targets(images, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(images, targets, tmp_path_factory):
-    """Folder and result of an experiment that ran through."""
+    """Folder and result of a complete evaluation."""
     folder = tmp_path_factory.mktemp("counterfactual") / "each"
     return folder, counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
 
@@ -66,7 +66,7 @@ def contents(folder):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Names of the model folders that are trained; `stop` ends with Ctrl-C after so many."""
+    """Names of the model folders that are trained; `stop` interrupts after this number."""
     log = []
 
     def training(images, out, config, **more):
@@ -76,39 +76,39 @@ def trained(monkeypatch):
         return train(images, out, config, **more)
 
     training.stop, training.log = None, log
-    monkeypatch.setattr(retrained_module, "train", training)
+    monkeypatch.setattr(retraining, "train", training)
     return training
 
 
 def test_nothing_removed_changes_nothing(done):
     _, result = done
     nothing = by_rule(result)[NOTHING]
-    assert nothing.pictures == M
+    assert nothing.targets == M
     assert nothing.metrics["l2"].median == nothing.metrics["mse"].median == 0
     assert nothing.metrics["l2"].interval == (0, 0)
     np.testing.assert_allclose(nothing.metrics["ssim"].median, 1)
-    np.testing.assert_array_equal(result.pictures[NOTHING, 0], result.pictures[BEFORE, 0])
+    np.testing.assert_array_equal(result.images[NOTHING, 0], result.images[BEFORE, 0])
 
 
-def test_removal_and_another_seed_change_pictures(done):
+def test_removal_and_another_seed_change_images(done):
     _, result = done
-    found = by_rule(result)
-    assert list(found) == [NOTHING, OTHER_SEED, "d-trak", RANDOM, LEAST]
+    summaries = by_rule(result)
+    assert list(summaries) == [NOTHING, OTHER_SEED, "d-trak", RANDOM, LEAST]
     for rule in (OTHER_SEED, "d-trak", RANDOM, LEAST):
-        assert found[rule].metrics["l2"].median > 0
-        assert "cosine" not in found[rule].metrics
-    assert found["d-trak"].removed == 3
-    assert found[RANDOM].over_random is None
+        assert summaries[rule].metrics["l2"].median > 0
+        assert "cosine" not in summaries[rule].metrics
+    assert summaries["d-trak"].removed == 3
+    assert summaries[RANDOM].over_random is None
     differences = [
         a.l2 - b.l2
         for a in result.changes
         for b in result.changes
-        if (a.rule, b.rule, a.picture) == ("d-trak", RANDOM, b.picture)
+        if (a.rule, b.rule, a.image) == ("d-trak", RANDOM, b.image)
     ]
-    assert found["d-trak"].over_random.median == pytest.approx(np.median(differences))
+    assert summaries["d-trak"].over_random.median == pytest.approx(np.median(differences))
 
 
-def test_the_folder_tells_the_result(done):
+def test_the_folder_contains_the_result(done):
     folder, result = done
     stored = json.loads((folder / RESULT).read_text("utf-8"))
     assert stored == json.loads(json.dumps(result.to_json()))
@@ -119,14 +119,16 @@ def test_the_folder_tells_the_result(done):
     assert json.loads((folder / "manifest.json").read_text("utf-8"))["status"] == "complete"
 
 
-def test_a_pictures_model_is_the_one_trained_without_the_images(done, images, tmp_path):
+def test_an_image_is_generated_by_the_model_trained_without_the_removed_images(
+    done, images, tmp_path
+):
     from creditline.diffusion.ddim import sample
 
     _, result = done
     rest = np.setdiff1d(np.arange(N), np.argsort(-SCORES["d-trak"][1])[:3])
     run = train(images.subset(rest), tmp_path / "run", CONFIG, threads=1)
-    drawn, _ = sample(load_model(run), [12], steps=4)
-    np.testing.assert_array_equal(drawn[0], result.pictures["d-trak", 3][1])
+    generated, _ = sample(load_model(run), [12], steps=4)
+    np.testing.assert_array_equal(generated[0], result.images["d-trak", 3][1])
 
 
 @pytest.mark.parametrize("after", [0, 3])
@@ -171,23 +173,27 @@ def test_together_compares_with_controls(images, targets, trained, tmp_path):
         settings=settings,
         encoder=encoder,
     )
-    assert len(trained.log) == 3  # what controls are compared with is drawn by a model of its own
-    found = by_rule(result)
-    assert found[NOTHING].over_controls == (0, (0, 0))
+    assert (
+        len(trained.log) == 3
+    )  # one retraining without removal generates the controls to compare with
+    summaries = by_rule(result)
+    assert summaries[NOTHING].over_controls == (0, (0, 0))
     union = np.union1d(*(np.argsort(-row)[:3] for row in SCORES["d-trak"]))
-    assert found["d-trak"].removed == len(union)
+    assert summaries["d-trak"].removed == len(union)
     controls = [c.l2 for c in result.changes if c.rule == "d-trak" and not c.target]
     assert len(controls) == 3
-    difference, (low, high) = found["d-trak"].over_controls
-    assert difference == pytest.approx(found["d-trak"].metrics["l2"].median - np.median(controls))
+    difference, (low, high) = summaries["d-trak"].over_controls
+    assert difference == pytest.approx(
+        summaries["d-trak"].metrics["l2"].median - np.median(controls)
+    )
     assert low <= difference <= high
-    assert found["d-trak"].metrics["cosine"].median < 1
+    assert summaries["d-trak"].metrics["cosine"].median < 1
 
 
 def test_targets_need_their_seeds(images, targets, tmp_path):
-    ImageSet.from_images(np.zeros((M, 8, 8, 3), np.uint8)).save(tmp_path / "found")
-    with pytest.raises(DataError, match=r"How 00000\.png was drawn is not known"):
-        counterfactual(images, tmp_path / "found", SCORES, tmp_path / "out", config=CONFIG)
+    ImageSet.from_images(np.zeros((M, 8, 8, 3), np.uint8)).save(tmp_path / "images")
+    with pytest.raises(DataError, match=r"seed of 00000\.png is not known"):
+        counterfactual(images, tmp_path / "images", SCORES, tmp_path / "out", config=CONFIG)
     with pytest.raises(SettingsError, match="1 targets for 10"):
         counterfactual(images, targets / "00000.png", SCORES, tmp_path / "out", config=CONFIG)
     assert not (tmp_path / "out").exists()

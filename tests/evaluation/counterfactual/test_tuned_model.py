@@ -1,4 +1,4 @@
-"""A counterfactual of a tuned model: from its base and with its prompts."""
+"""Counterfactual evaluation of a tuned model, with its base and prompts."""
 
 from __future__ import annotations
 
@@ -27,39 +27,38 @@ def test_nothing_removed_changes_nothing_and_something_does(tmp_path):
     base = load_model(tmp_path / "base", encoding={"caption": "a boat"})
     run = train(images, tmp_path / "run", config, base=base, threads=1)
     sampling = GenerateConfig(steps=3, guidance=2.0, negative_prompt="two cats")
-    generate(run, 2, tmp_path / "pictures", sampling, prompts=["a cat", "a house"])
+    generate(run, 2, tmp_path / "generated", sampling, prompts=["a cat", "a house"])
 
-    found, start = read_training_config(run, images)
-    assert found == config
+    read_config, start = read_training_config(run, images)
+    assert read_config == config
     assert start.fingerprint == base.fingerprint
     result = counterfactual(
         images,
-        tmp_path / "pictures",
+        tmp_path / "generated",
         {"d-trak": np.random.default_rng(1).normal(size=(2, 6))},
         tmp_path / "out",
-        config=found,
+        config=read_config,
         model=load_model(run).fingerprint,
         base=start,
         settings=CounterfactualConfig(removals=(2,)),
     )
-    moved = {summary.rule: summary.metrics["l2"].median for summary in result.summaries()}
-    assert moved["nothing"] == 0
-    assert moved["d-trak"] > 0
+    changes = {summary.rule: summary.metrics["l2"].median for summary in result.summaries()}
+    assert changes["nothing"] == 0
+    assert changes["d-trak"] > 0
 
 
 def test_prompts_and_guidance_are_read_and_recorded(tmp_path):
     make("sd").save_pretrained(tmp_path / "base")
     sampling = GenerateConfig(steps=2, guidance=2.0, negative_prompt="two cats")
-    generate(tmp_path / "base", 2, tmp_path / "pictures", sampling, prompts=["a cat", "a house"])
+    generate(tmp_path / "base", 2, tmp_path / "generated", sampling, prompts=["a cat", "a house"])
     images = ImageSet.from_images(np.zeros((2, 16, 16, 3), np.uint8))
-    _, draws = read_targets(tmp_path / "pictures", images)
-    assert draws == SamplingPlan((0, 1), None, 2, 0.0, ("a cat", "a house"), 2.0, "two cats")
-    assert draws.request()["negative"] == "two cats"
-    further = draws.further(3)
+    _, plan = read_targets(tmp_path / "generated", images)
+    assert plan == SamplingPlan((0, 1), None, 2, 0.0, ("a cat", "a house"), 2.0, "two cats")
+    assert plan.request()["negative"] == "two cats"
+    further = plan.extend(3)
     assert further.seeds == (2, 3, 4)
     assert further.prompts == ("a cat", "a house", "a cat")
 
 
-def test_what_pictures_were_not_led_by_is_in_no_request():
-    """Experiments on pixels that were begun before there were prompts go on."""
+def test_unused_conditioning_is_not_in_the_request():
     assert set(SamplingPlan((0,), None, 2, 0.0).request()) == {"seeds", "labels", "steps", "eta"}

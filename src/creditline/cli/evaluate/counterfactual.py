@@ -20,7 +20,7 @@ from creditline.evaluation.counterfactual.experiment import (
     CounterfactualConfig,
     counterfactual,
 )
-from creditline.evaluation.counterfactual.result import MetricEstimate, Summary
+from creditline.evaluation.counterfactual.result import MetricEstimate, RemovalSummary
 from creditline.settings import override
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     "--targets",
     multiple=True,
     required=True,
-    help="folder of pictures that RUN's model generated, pictures of one, or a .txt file beside it "
-    "that lists some, one path a line; repeat for several",
+    help="folder of images that the model of RUN generated, images of one, or a .txt file beside it "
+    "that lists some, one path per line; repeat for several",
 )
 @click.option(
     "--index", "indexes", multiple=True, required=True, help="index of DATA; repeat for several"
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     "--method",
     "names",
     multiple=True,
-    help="method to remove by, on the first index that has its features; repeat for several  "
-    "[default: each index's own]",
+    help="method that chooses the removed images, on the first index that has its features; "
+    "repeat for several  [default: the method of each index]",
 )
 @click.option("--out", required=True, help="folder of the results to write, or to continue")
 @click.option("--base", help="model that RUN started from, if it moved")
@@ -56,10 +56,11 @@ if TYPE_CHECKING:
     type=int,
     default=1,
     show_default=True,
-    help="CPU threads of each training; as many as RUN had, or nothing removed changes something",
+    help="CPU threads of each training; must be those of RUN for a retraining without removal to "
+    "reproduce its images",
 )
 @models.workers_option
-@click.option("--overwrite", is_flag=True, help="replace the results of another experiment")
+@click.option("--overwrite", is_flag=True, help="replace results of other settings")
 @models.device_option
 @images.image_options
 @settings_options(CounterfactualConfig(), section="Removal")
@@ -77,12 +78,12 @@ def command(
     device: str,
     **_: Any,
 ) -> None:
-    """Do generated pictures change when their most influential images are left out?
+    """Do generated images change when their most influential training images are removed?
 
-    Leaves out of DATA the images that each target owes most to by each method, retrains RUN's model
-    with the same settings and seed, and draws the target again from the same noise. A retraining
-    per target, method and number of images; with --together, one for all targets. Interrupt it at
-    any time; the same command continues.
+    Removes from DATA the images with the largest scores for each target by each method, retrains
+    the model of RUN with the same settings and seed, and generates the target again from the same
+    noise. This takes one retraining per target, method and number of images; with --together, one
+    for all targets. The command may be interrupted; the same command continues.
     """
     settings = override(CounterfactualConfig(), given(CounterfactualConfig()))
     from creditline import api
@@ -90,15 +91,17 @@ def command(
     from creditline.evaluation.counterfactual.training_config import read_training_config
     from creditline.features.encoder import load_encoder
 
-    pictures = images.load(data)
-    config, start = read_training_config(run, pictures, base)
-    chosen = [path for place in targets for path in _listed(place)]
+    image_set = images.load(data)
+    config, start = read_training_config(run, image_set, base)
+    target_files = [path for place in targets for path in _expand_list(place)]
     model = load_model(run).fingerprint
-    opened = [_opened(api.open_index(path, device=device), pictures, model) for path in indexes]
+    opened = [
+        _check_index(api.open_index(path, device=device), image_set, model) for path in indexes
+    ]
     result = counterfactual(
-        pictures,
-        chosen,
-        scores(opened, names, chosen),
+        image_set,
+        target_files,
+        score_targets(opened, names, target_files),
         Path(out),
         config=config,
         model=model,
@@ -110,14 +113,14 @@ def command(
         threads=threads,
         overwrite=overwrite,
     )
-    click.echo(shown(result.summaries()))
+    click.echo(format_summaries(result.summaries()))
     click.echo(
-        f"{Path(out) / RESULT} holds every picture's numbers, {Path(out) / SHEET} shows some."
+        f"{Path(out) / RESULT} contains the values of every image, {Path(out) / SHEET} shows some."
     )
 
 
-def _listed(path: str) -> list[str]:
-    """The pictures that a text file lists; anything else is itself one."""
+def _expand_list(path: str) -> list[str]:
+    """Return the paths that a text file lists, or the path itself."""
     file = Path(path)
     if file.suffix.lower() != ".txt":
         return [path]
@@ -125,70 +128,77 @@ def _listed(path: str) -> list[str]:
     return [str(file.parent / line) for line in lines if line]
 
 
-def scores(indexes: Sequence[Index], names: Sequence[str], targets: Any) -> dict[str, np.ndarray]:
-    """Scores of the targets, float64 `(m, n)`, by method.
+def score_targets(
+    indexes: Sequence[Index], names: Sequence[str], targets: Any
+) -> dict[str, np.ndarray]:
+    """Score the targets by each method, float64 of shape `(m, n)`.
 
     Raises:
         SettingsError: if two indexes score by the same method, and none was chosen.
         IndexMismatchError: if no index has the features of a method.
     """
-    chosen: dict[str, np.ndarray] = {}
-    for index in [_holding(indexes, name) for name in names] or indexes:
+    scores: dict[str, np.ndarray] = {}
+    for index in [_find_index(indexes, name) for name in names] or indexes:
         name = index.method.name
-        if name in chosen:
+        if name in scores:
             raise SettingsError(
                 f"{name} would be used twice. Give one index per method, or each --method once."
             )
-        chosen[name] = index.scores(targets)
-    return chosen
+        scores[name] = index.scores(targets)
+    return scores
 
 
-def _holding(indexes: Sequence[Index], name: str) -> Index:
-    refusals = []
+def _find_index(indexes: Sequence[Index], name: str) -> Index:
+    """Return the first index with the features of a method.
+
+    Raises:
+        IndexMismatchError: if there is none.
+    """
+    errors = []
     for index in indexes:
         try:
             return index.using(name)
-        except IndexMismatchError as refusal:
-            refusals.append(refusal)
-    raise refusals[0]
+        except IndexMismatchError as error:
+            errors.append(error)
+    raise errors[0]
 
 
-def _opened(index: Index, pictures: ImageSet, model: str) -> Index:
-    """The index, if it is of these pictures and, where it is of models, of this one too."""
-    known = index.manifest.request["images"]
-    if known["fingerprint"] != pictures.fingerprint:
+def _check_index(index: Index, images: ImageSet, model: str) -> Index:
+    """Check that an index has these images and, if it has models, this model."""
+    indexed = index.manifest.request["images"]
+    if indexed["fingerprint"] != images.fingerprint:
         raise IndexMismatchError(
-            f"{index.path} is of {known['n']:,} images that are not those of {pictures.source} "
-            f"({len(pictures):,}), or in another order. Give the data that was indexed, with the "
+            f"{index.path} is of {indexed['n']:,} images that are not those of {images.source} "
+            f"({len(images):,}), or in another order. Give the data that was indexed, with the "
             "same options."
         )
-    models = [known["fingerprint"] for known in index.manifest.request["models"]]
-    if models and model not in models:  # pixels and embeddings are of no model
+    models = [entry["fingerprint"] for entry in index.manifest.request["models"]]
+    if models and model not in models:  # indexes of pixels and embeddings have no model
         raise IndexMismatchError(
-            f"{index.path} is of another model than RUN, so its scores say nothing of what "
-            "RUN's model learnt. Give an index of RUN."
+            f"{index.path} is of another model than RUN, so its scores do not describe the model "
+            "of RUN. Give an index of RUN."
         )
     return index
 
 
-def shown(summaries: Sequence[Summary]) -> str:
-    """A table of medians with intervals, and what they mean."""
+def format_summaries(summaries: Sequence[RemovalSummary]) -> str:
+    """Format a table of medians with intervals and its legend."""
     cosine = any("cosine" in summary.metrics for summary in summaries)
     controls = any(summary.over_controls is not None for summary in summaries)
     header = ["removed by", "k", "images", "l2, median", "over random", "mse", "ssim"]
     header += ["cosine"] if cosine else []
     header += ["over controls"] if controls else []
     rows = [list(_cells(summary, cosine, controls)) for summary in summaries]
-    count = summaries[0].pictures
-    pictures = "1 picture" if count == 1 else f"{count} pictures"
+    count = summaries[0].targets
+    targets = "1 target" if count == 1 else f"{count} targets"
     return (
         f"{table(header, rows, right=range(1, len(header)))}\n"
-        f"Medians over {pictures} with 95 % intervals; l2 is the norm of the change, of "
+        f"Medians over {targets} with 95 % intervals; l2 is the norm of the change, of "
         "pixels in [-1, 1]."
     )
 
 
-def _cells(summary: Summary, cosine: bool, controls: bool) -> Iterator[str]:
+def _cells(summary: RemovalSummary, cosine: bool, controls: bool) -> Iterator[str]:
     metrics = summary.metrics
     yield summary.rule
     yield str(summary.k) if summary.k else "-"

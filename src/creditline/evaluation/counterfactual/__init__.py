@@ -1,1 +1,1 @@
-"""Counterfactual: leave images out, train again, draw the picture again."""
+"""Counterfactual evaluation: remove training images, retrain, and generate again."""

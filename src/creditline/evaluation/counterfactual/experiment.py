@@ -1,14 +1,14 @@
-"""Counterfactual: leave a picture's most influential images out, train again, draw it again.
+"""Counterfactual evaluation: remove influential training images, retrain, and generate again.
 
-If an attribution tells the truth, the picture that the new model draws from the same noise differs
-more from the first than after leaving out random images, or those of least influence. Everything
-else stays: settings, training seed and noise. A retraining without removal must give the same
-picture (on one machine, with as many threads as the model was trained with, up to float rounding
-between batches of pictures); one with another seed shows how far pictures move for no reason.
+If an attribution is right, the image that the retrained model generates from the same noise changes
+more than after the removal of random images or of the least influential ones. Training settings,
+training seed and noise stay the same. A retraining without removal must reproduce the image, up to
+rounding between batches, on the same machine with the same number of threads. A retraining with
+another seed shows how much images change without any removal.
 
-One retraining per target, method and k is the paper's design. The cheap one leaves out the union
-for all targets, trains once per method and k, and compares the targets with pictures from further
-seeds.
+The design of the D-TRAK paper is one retraining per target, method and k. A cheaper design removes
+the union for all targets, retrains once per method and k, and compares the targets with control
+images from further seeds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from creditline.evaluation.counterfactual.removal import (
     NOTHING,
     RemovalSet,
     check_scores,
-    plan,
+    plan_removals,
 )
 from creditline.evaluation.counterfactual.result import BEFORE, CounterfactualResult, ImageChange
 from creditline.files import write_file
@@ -46,18 +46,18 @@ RESULT, SHEET = "counterfactual.json", "before-and-after.png"
 
 @dataclass(frozen=True)
 class CounterfactualConfig:
-    """Settings of the experiment.
+    """Settings of a counterfactual evaluation.
 
     Raises:
-        SettingsError: on a grid without a positive number, or a negative count.
+        SettingsError: if a number of removals is not positive or a count is negative.
     """
 
-    removals: tuple[int, ...] = setting((50,), "training images to leave out per target: a grid")
+    removals: tuple[int, ...] = setting((50,), "numbers of training images to remove per target")
     together: bool = setting(
-        False, "leave out the union for all targets and train once, instead of once per target"
+        False, "remove the union for all targets and train once, instead of once per target"
     )
-    baselines: tuple[str, ...] = setting(BASELINES, "what to compare with, or none")
-    controls: int = setting(32, "with --together: pictures of further seeds to compare with")
+    baselines: tuple[str, ...] = setting(BASELINES, "baselines to compare with, or none")
+    controls: int = setting(32, "with --together: number of control images from further seeds")
     removal_seed: int = setting(0, "seed of random removal")
     keep_models: bool = setting(False, "keep every retrained model")
 
@@ -93,69 +93,70 @@ def counterfactual(
     threads: int = 1,
     overwrite: bool = False,
 ) -> CounterfactualResult:
-    """Run the experiment.
+    """Run a counterfactual evaluation.
 
-    Interrupt it at any time; the same call continues. A further method, k or baseline only adds its
-    own retrainings to those that `out` holds.
+    The call may be interrupted at any moment; the same call continues. A further method, k or
+    baseline adds only its own retrainings to those in `out`.
 
     Args:
-        images: the model's training images; what `load_images` takes.
-        targets: pictures that `generate` drew with the model: a folder or files of one.
-        scores: by method, float of shape `(m, n)`; targets in the order of `targets`.
-        out: folder; receives the pictures of every retraining, `counterfactual.json` and
+        images: training images of the model; see `load_images`.
+        targets: images that `generate` created with the model: a folder, or files of one.
+        scores: scores by method, shape `(m, n)`, with the m targets in order.
+        out: folder of the results: the images of every retraining, `counterfactual.json` and
             `before-and-after.png`.
-        config: settings with which the model was trained.
-        model: fingerprint of the trained model, which must have drawn the targets; None: not
-            checked.
-        base: model from which its training started, or that it tuned, if any.
-        settings: see `CounterfactualConfig`.
-        encoder: takes a list of pictures, returns `(b, k)`; adds the cosine of its embeddings.
+        config: training settings of the model; see `read_training_config`.
+        model: fingerprint of the model, which must have generated the targets; None disables the
+            check.
+        base: model that the training started from or tuned, if any.
+        settings: settings of the evaluation.
+        encoder: function of a list of images that returns shape `(b, k)`; adds the cosine of its
+            embeddings.
         workers: processes.
         device: where to train.
-        threads: CPU threads of each training. Results are equal to those of another number only
-            up to rounding that training magnifies.
-        overwrite: replace the results of another experiment.
+        threads: CPU threads of each training. Another number changes rounding, which training
+            amplifies.
+        overwrite: replace results of other settings.
 
     Raises:
-        CreditlineError: before long work, if anything does not fit (see `creditline.errors`).
+        CreditlineError: before any training, if inputs do not fit together.
     """
     from creditline.diffusion.load import load_model
     from creditline.evaluation.counterfactual.retraining import CounterfactualRetraining
     from creditline.evaluation.counterfactual.sampling_plan import read_targets
 
     require(threads >= 1, "The number of threads must be at least 1", threads, "Use 1 or more.")
-    settings, folder, pictures = settings or CounterfactualConfig(), Path(out), load_images(images)
-    originals, draws = read_targets(targets, pictures, model)
-    matrices = check_scores(scores, len(draws), len(pictures))
+    settings, folder, image_set = settings or CounterfactualConfig(), Path(out), load_images(images)
+    originals, plan = read_targets(targets, image_set, model)
+    matrices = check_scores(scores, len(plan), len(image_set))
     together = settings.together and settings.controls > 0
-    removals = plan(
+    removals = plan_removals(
         matrices,
         originals.ids,
         settings.removals,
         together=settings.together,
         training_seed=config.seed,
         removal_seed=settings.removal_seed,
-        # Controls are compared with what the model without removal draws.
+        # Controls are compared with those of the retraining without removal.
         baselines={*settings.baselines, NOTHING} if together else settings.baselines,
     )
-    controls = draws.further(settings.controls) if together else None
+    controls = plan.extend(settings.controls) if together else None
     start = None if base is None else load_model(base)
-    keep = settings.keep_models
-    retrained = CounterfactualRetraining(
-        pictures, draws, controls, config, start, device, threads, folder, keep_models=keep
+    retraining = CounterfactualRetraining(
+        *(image_set, plan, controls, config, start, device, threads, folder),
+        keep_models=settings.keep_models,
     )
     request = {
         "config": to_dict(config),
         "base": None if start is None else start.fingerprint,
-        "images": pictures.fingerprint,
-        "targets": {"ids": originals.ids, **draws.request()},
+        "images": image_set.fingerprint,
+        "targets": {"ids": originals.ids, **plan.request()},
         "controls": 0 if controls is None else len(controls),
         "threads": threads if device == "cpu" else None,
     }
     manifest = Manifest("counterfactual", request, circumstances())
     claim(manifest, folder, overwrite)
-    retrained.run(removals, workers)
-    result = compare(retrained, removals, originals, encoder)
+    retraining.run(removals, workers)
+    result = compare_images(retraining, removals, originals, encoder)
     text = json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n"
     write_file(folder / RESULT, lambda path: path.write_text(text, "utf-8"), overwrite=True)
     write_file(folder / SHEET, result.sheet().save, overwrite=True)
@@ -163,26 +164,28 @@ def counterfactual(
     return result
 
 
-def compare(
-    retrained: CounterfactualRetraining,
+def compare_images(
+    retraining: CounterfactualRetraining,
     removals: Sequence[RemovalSet],
     originals: ImageSet,
     encoder: Any = None,
 ) -> CounterfactualResult:
-    """Distances of everything that was drawn from what was there before."""
+    """Measure the change of every generated image."""
     targets = originals.array()
     nothing = next((r for r in removals if r.rule == NOTHING), None)
-    m, controls = len(targets), 0 if retrained.controls is None else len(retrained.controls)
-    others = targets[:0] if nothing is None else retrained.pictures(nothing)[m : m + controls]
-    names = [*originals.names, *(f"control {i:03d}" for i in range(len(others)))]
+    m, count = len(targets), 0 if retraining.controls is None else len(retraining.controls)
+    controls = targets[:0] if nothing is None else retraining.read_images(nothing)[m : m + count]
+    names = [*originals.names, *(f"control {i:03d}" for i in range(len(controls)))]
     changes: list[ImageChange] = []
     after: dict[tuple[str, int], np.ndarray] = {(BEFORE, 0): targets}
     for removal in removals:
         own = list(removal.targets)
-        drawn = retrained.pictures(removal)
-        distances = measure_distances(np.concatenate([targets[own], others]), drawn, encoder)
-        after.setdefault((removal.rule, removal.k), np.zeros_like(targets))[own] = drawn[: len(own)]
-        positions = [*own, *range(m, m + len(others))]
+        generated = retraining.read_images(removal)
+        distances = measure_distances(np.concatenate([targets[own], controls]), generated, encoder)
+        after.setdefault((removal.rule, removal.k), np.zeros_like(targets))[own] = generated[
+            : len(own)
+        ]
+        positions = [*own, *range(m, m + len(controls))]
         values = {
             name: [float(v) for v in column]
             for name, column in vars(distances).items()
@@ -193,7 +196,7 @@ def compare(
                 rule=removal.rule,
                 k=removal.k,
                 removed=len(removal.rows),
-                picture=names[position],
+                image=names[position],
                 target=position < m,
                 **{name: column[i] for name, column in values.items()},
             )

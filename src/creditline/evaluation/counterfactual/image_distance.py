@@ -1,8 +1,9 @@
-"""How far two pictures are apart: pixel norm and mean square, SSIM, an encoder's cosine.
+"""Distances between images: pixel norm, mean square error, SSIM and an encoder's cosine.
 
-The pixel norm is the measure of the D-TRAK paper's counterfactual (Zheng et al., 2024): the l2 norm
-of the difference of all pixel values in [-1, 1], not divided by their number, so it grows with the
-picture's size. SSIM is Wang et al. (2004) with a 7x7 window, or the largest odd one that fits.
+The pixel norm is the metric of the counterfactual evaluation of D-TRAK (Zheng et al., 2024): the l2
+norm of the difference of all pixel values in [-1, 1]. It is not divided by their number and grows
+with the image size. SSIM is that of Wang et al. (2004) with a 7x7 window, or the largest odd window
+that fits.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ SMALLEST = 3
 
 @dataclass(frozen=True)
 class ImageDistances:
-    """Distances of b pairs of pictures, each float64 of shape `(b,)`.
+    """Distances of b pairs of images, each float64 of shape `(b,)`.
 
     Attributes:
         l2: norm of the difference of pixels in [-1, 1].
         mse: mean square of the same difference.
-        ssim: structural similarity, 1 for equal pictures.
-        cosine: of the encoder's embeddings, 1 for equal pictures; None without an encoder.
+        ssim: structural similarity, 1 for equal images.
+        cosine: cosine of the encoder's embeddings, 1 for equal images; None without an encoder.
     """
 
     l2: np.ndarray
@@ -37,20 +38,22 @@ class ImageDistances:
 
 
 def measure_distances(before: Any, after: Any, encoder: Any = None) -> ImageDistances:
-    """Compare pictures pairwise.
+    """Compute the distances of pairs of images.
 
     Args:
         before, after: uint8 of shape `(b, H, W, 3)` each.
-        encoder: takes a list of RGB pictures, returns `(b, k)`; see `similarity.encoder`.
+        encoder: function of a list of RGB images that returns shape `(b, k)`; see
+            `similarity.encoder`.
 
     Raises:
-        DataError: if shapes or types are others, or the pictures are smaller than 3 pixels.
-        ModelError: if the encoder does not return one vector per picture.
+        DataError: if shapes or types differ from these, or images are smaller than 3 pixels.
+        ModelError: if the encoder does not return one vector per image.
     """
-    a, b = _checked(before), _checked(after)
+    a, b = _check_images(before), _check_images(after)
     if a.shape != b.shape:
         raise DataError(
-            f"Pictures are compared in pairs of one size; got shapes {a.shape} and {b.shape}."
+            f"Images are compared in pairs of one size; got shapes {a.shape} and {b.shape}. Resize "
+            "one of them."
         )
     change = (a.astype(np.float64) - b.astype(np.float64)).reshape(len(a), -1) / 127.5
     square = (change**2).sum(1)
@@ -63,7 +66,7 @@ def measure_distances(before: Any, after: Any, encoder: Any = None) -> ImageDist
 
 
 def ssim(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Structural similarity of uint8 pictures `(b, H, W, 3)`, mean over pixels and channels."""
+    """Compute the mean structural similarity of uint8 images `(b, H, W, 3)`."""
     from skimage.metrics import structural_similarity
 
     side = min(WINDOW, *before.shape[1:3])
@@ -78,30 +81,32 @@ def ssim(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def cosine(before: np.ndarray, after: np.ndarray, encoder: Any) -> np.ndarray:
-    """Cosine of an encoder's embeddings of uint8 pictures `(b, H, W, 3)`; 0 where one is zero."""
+    """Compute the cosine of embeddings of uint8 images `(b, H, W, 3)`; 0 for a zero embedding."""
     from creditline.features.encoder import EncoderExtractor
 
     source = EncoderExtractor(encoder)
-    x, y = (_embedded(source, pictures) for pictures in (before, after))
+    x, y = (_embed(source, images) for images in (before, after))
     lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     products = np.einsum("bk,bk->b", x, y)
     return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
 
 
-def _embedded(source: Any, pictures: np.ndarray) -> np.ndarray:
+def _embed(source: Any, images: np.ndarray) -> np.ndarray:
     from creditline.data.image_set import ImageSet
 
-    images = ImageSet.from_images([Image.fromarray(p) for p in pictures])
+    images = ImageSet.from_images([Image.fromarray(p) for p in images])
     return source.extract(images, range(len(images)))[:, 0, 0].astype(np.float64)
 
 
-def _checked(pictures: Any) -> np.ndarray:
-    array = np.asarray(pictures)
+def _check_images(images: Any) -> np.ndarray:
+    array = np.asarray(images)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
         raise DataError(
-            f"Pictures to compare are uint8 of shape (b, H, W, 3); got {array.dtype} "
-            f"{array.shape}. ImageSet.array() returns them so."
+            f"Images to compare are uint8 of shape (b, H, W, 3); got {array.dtype} "
+            f"{array.shape}. ImageSet.array() returns such arrays."
         )
     if not len(array) or min(array.shape[1:3]) < SMALLEST:
-        raise DataError(f"There is nothing to compare in pictures of shape {array.shape}.")
+        raise DataError(
+            f"Images of shape {array.shape} cannot be compared. Give images of at least 3x3 pixels."
+        )
     return array

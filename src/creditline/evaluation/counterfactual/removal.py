@@ -1,16 +1,17 @@
-"""Which training images a counterfactual leaves out: the most influential, random ones, the least.
+"""Removal sets: the training images that a counterfactual leaves out.
 
-Rules, of one query with scores `s` (positive: training on the image lowered the query's loss):
+Rules for one query with scores `s`, where a positive score means that training on the image lowered
+the query's loss:
 
-- a method's own name: the k largest `s`, its proponents;
-- `random`: k drawn uniformly, the same for every method, those of a smaller k among a larger's;
-- `least`: the k smallest `|s|` of the first method, images said to have done nothing either way;
-- `nothing` and `other-seed`: none; retrained from the same seed, and from the next one.
+- the name of a method: the k largest `s`, its proponents;
+- `random`: k uniformly drawn images, the same for every method; a larger k adds images;
+- `least`: the k smallest `|s|` of the first method, the images with the least influence;
+- `nothing` and `other-seed`: no images; retrained with the same seed and with the next one.
 
-Equal scores go by row. For a set of targets together the union over its queries is removed, so the
-rules remove different numbers of images; how many is reported. Targets share proponents, which
-random draws for each would not, so that random then removes as many images as the methods do: the
-median of their unions.
+Equal scores are ordered by row. For several targets together, the union of their sets is removed.
+Unions differ in size between rules, and their size is reported. Targets share proponents, but
+random sets would not overlap. Random removal therefore draws one set for all targets, of the median
+size of the methods' unions.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ BASELINES = (NOTHING, OTHER_SEED, RANDOM, LEAST)
 
 @dataclass(frozen=True)
 class RemovalSet:
-    """One retraining.
+    """The training images that one retraining leaves out.
 
     Attributes:
-        rule: what chose the images, such as `"d-trak"` or `"random"`.
-        k: images per target.
-        targets: positions of the targets it was chosen for.
-        rows: training images left out, ascending.
-        seed: of the training.
+        rule: rule that chose the images, such as `"d-trak"` or `"random"`.
+        k: number of images per target.
+        targets: positions of the targets that the images were chosen for.
+        rows: positions of the images that are left out, ascending.
+        seed: training seed.
     """
 
     rule: str
@@ -48,27 +49,27 @@ class RemovalSet:
 
     @property
     def key(self) -> str:
-        """Name of its work: equal removals, by whatever rule, are done once."""
+        """Name of the retraining; equal removals of different rules share one."""
         return of_json([self.targets, self.rows, self.seed])[:20]
 
 
-def top(scores: np.ndarray, k: int) -> np.ndarray:
-    """Rows of the k largest scores, largest first."""
+def select_top(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the rows of the k largest scores, largest first."""
     return np.argsort(-scores, kind="stable")[:k]
 
 
-def least(scores: np.ndarray, k: int) -> np.ndarray:
-    """Rows of the k scores nearest to zero, nearest first."""
+def select_least(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the rows of the k scores nearest to zero, nearest first."""
     return np.argsort(np.abs(scores), kind="stable")[:k]
 
 
-def at_random(n: int, k: int, seed: int, target: str) -> np.ndarray:
-    """k of n rows; a function of the seed and the target's id alone."""
+def select_random(n: int, k: int, seed: int, target: str) -> np.ndarray:
+    """Draw k of n rows; a function of the seed and the target's id alone."""
     generator = np.random.Generator(np.random.Philox(key=key64("removal", seed, target)))
     return generator.permutation(n)[:k]
 
 
-def plan(
+def plan_removals(
     scores: Mapping[str, np.ndarray],
     ids: Sequence[str],
     removals: Sequence[int],
@@ -78,23 +79,23 @@ def plan(
     removal_seed: int = 0,
     baselines: Collection[str] = BASELINES,
 ) -> list[RemovalSet]:
-    """Every retraining of a counterfactual, those without removal first.
+    """Plan every retraining of a counterfactual, those without removal first.
 
     Args:
-        scores: by method, `(m, n)` each.
-        ids: of the m targets.
-        removals: grid of k.
+        scores: scores `(m, n)` by method.
+        ids: content hashes of the m targets.
+        removals: numbers of images per target, k.
         together: remove the union over all targets instead of each target's own images.
-        training_seed: of the model that is explained.
-        removal_seed: of random removal.
-        baselines: which of `BASELINES` to compare with.
+        training_seed: training seed of the explained model.
+        removal_seed: seed of random removal.
+        baselines: rules of `BASELINES` to compare with.
 
     Raises:
-        SettingsError: if nothing would be left to train on.
+        SettingsError: if no training image would be left.
     """
     m, n = next(iter(scores.values())).shape
     everyone = tuple(range(m))
-    found = [
+    sets = [
         RemovalSet(rule, 0, everyone, (), seed)
         for rule, seed in ((NOTHING, training_seed), (OTHER_SEED, training_seed + 1))
         if rule in baselines
@@ -103,50 +104,55 @@ def plan(
     first = next(iter(scores))
     for k in removals:
         require(0 < k < n, f"A removal leaves some of {n} images", k, "Remove fewer.")
-        chosen = {name: [top(row, k) for row in matrix] for name, matrix in scores.items()}
+        rows_of = {name: [select_top(row, k) for row in matrix] for name, matrix in scores.items()}
         if RANDOM in baselines:
-            alike = [at_random(n, k, removal_seed, target) for target in ids]
+            drawn = [select_random(n, k, removal_seed, target) for target in ids]
             if together:
-                unions = [len(_union(rows, everyone)) for rows in chosen.values()]
+                unions = [len(_union(rows, everyone)) for rows in rows_of.values()]
                 size = int(np.median(unions))
-                alike = [at_random(n, size, removal_seed, " ".join(ids))] * m
-            chosen[RANDOM] = alike
+                drawn = [select_random(n, size, removal_seed, " ".join(ids))] * m
+            rows_of[RANDOM] = drawn
         if LEAST in baselines:
-            chosen[LEAST] = [least(row, k) for row in scores[first]]
-        for rule, rows in chosen.items():
+            rows_of[LEAST] = [select_least(row, k) for row in scores[first]]
+        for rule, rows in rows_of.items():
             for group in groups:
                 union = _union(rows, group)
                 if len(union) == n:
                     raise SettingsError(
                         f"The {k} images of each of {len(group)} targets by {rule!r} are all {n} "
-                        "training images together. Remove fewer, or take fewer targets."
+                        "training images together. Remove fewer images, or use fewer targets."
                     )
-                left_out = tuple(int(row) for row in union)
-                found.append(RemovalSet(rule, k, group, left_out, training_seed))
-    return found
+                removed = tuple(int(row) for row in union)
+                sets.append(RemovalSet(rule, k, group, removed, training_seed))
+    return sets
 
 
 def _union(rows: Sequence[np.ndarray], targets: Sequence[int]) -> np.ndarray:
-    """Everything that is removed for some of the targets, ascending."""
+    """Return the union of the rows of some targets, ascending."""
     return np.unique(np.concatenate([rows[q] for q in targets]))
 
 
 def check_scores(scores: Mapping[str, np.ndarray], m: int, n: int) -> dict[str, np.ndarray]:
-    """The score matrices as float64.
+    """Return the score matrices as float64.
 
     Raises:
-        SettingsError: if there is none, one is called like a baseline, has another shape than
-            `(m, n)`, or holds numbers that are not finite.
+        SettingsError: if there is none, or one has the name of a baseline, another shape than
+            `(m, n)`, or values that are not finite.
     """
-    require(len(scores) > 0, "A counterfactual needs the scores of a method", 0, "Give some.")
-    checked = {}
-    for name, given in scores.items():
-        matrix = np.asarray(given, dtype=np.float64)
+    require(
+        len(scores) > 0,
+        "A counterfactual needs the scores of at least one method",
+        len(scores),
+        "Give scores by the name of their method.",
+    )
+    matrices = {}
+    for name, values in scores.items():
+        matrix = np.asarray(values, dtype=np.float64)
         require(
             name not in BASELINES,
-            f"Scores are called by their method; {', '.join(BASELINES)} are the baselines",
+            f"Scores have the name of their method; {', '.join(BASELINES)} are baselines",
             name,
-            "Call them otherwise.",
+            "Use another name.",
         )
         require(
             matrix.shape == (m, n),
@@ -154,12 +160,12 @@ def check_scores(scores: Mapping[str, np.ndarray], m: int, n: int) -> dict[str, 
             matrix.shape,
             "Score the targets with an index of these images.",
         )
-        strange = int((~np.isfinite(matrix)).sum())
+        broken = int((~np.isfinite(matrix)).sum())
         require(
-            strange == 0,
+            broken == 0,
             f"The scores of {name} are finite numbers",
-            f"{strange} that are not",
-            "Find out where they come from.",
+            f"{broken} values that are not",
+            "Check the features that they are computed from.",
         )
-        checked[name] = matrix
-    return checked
+        matrices[name] = matrix
+    return matrices

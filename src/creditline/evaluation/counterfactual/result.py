@@ -1,4 +1,4 @@
-"""What removal changed: distances of every picture, medians with intervals, before and after."""
+"""Results of a counterfactual: changes of every image, medians with intervals, contact sheet."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ BEFORE = "before"
 
 @dataclass(frozen=True)
 class ImageChange:
-    """One picture before and after one removal.
+    """The change of one generated image after one removal.
 
     Attributes:
-        rule: what chose the images.
-        k: images per target.
-        removed: images left out.
-        picture: its name.
-        target: whether the images were chosen for it; others are controls.
-        l2, mse, ssim, cosine: see `picture_distance`.
+        rule: rule that chose the removed images.
+        k: number of removed images per target.
+        removed: number of images that were removed.
+        image: name of the generated image.
+        target: whether the removed images were chosen for this image; others are controls.
+        l2, mse, ssim, cosine: see `ImageDistances`.
     """
 
     rule: str
     k: int
     removed: int
-    picture: str
+    image: str
     target: bool
     l2: float
     mse: float
@@ -48,38 +48,39 @@ class ImageChange:
 
 @dataclass(frozen=True)
 class MetricEstimate:
-    """A median with its 95 % bootstrap interval over pictures, and the mean."""
+    """Median of a metric over images with its 95 % bootstrap interval, and the mean."""
 
     median: float
     interval: Interval
     mean: float
 
     @classmethod
-    def of(cls, values: np.ndarray) -> MetricEstimate:
+    def estimate(cls, values: np.ndarray) -> MetricEstimate:
+        """Estimate the median and the mean of one value per image."""
         return cls(
             float(np.median(values)), bootstrap_interval(values, np.median), float(values.mean())
         )
 
 
 @dataclass(frozen=True)
-class Summary:
-    """All pictures of one rule and k.
+class RemovalSummary:
+    """Summary of all targets of one rule and k.
 
     Attributes:
-        rule, k: as of a `ImageChange`.
-        removed: images left out, the median over retrainings.
-        pictures: targets compared.
+        rule, k: see `ImageChange`.
+        removed: number of removed images, the median over retrainings.
+        targets: number of targets.
         metrics: estimate of each metric over the targets.
-        over_random: how much more the pixel norm changes than after random removal for the same
-            target, the median of differences; None for baselines without removal.
-        over_controls: how much more the targets' median pixel norm changes than the controls';
-            None without controls. The targets and controls are resampled independently.
+        over_random: pixel norm minus that after random removal for the same target, the median of
+            differences; None for baselines without removal.
+        over_controls: median pixel norm of the targets minus that of the controls, with its
+            interval; None without controls. Both are resampled independently.
     """
 
     rule: str
     k: int
     removed: float
-    pictures: int
+    targets: int
     metrics: dict[str, MetricEstimate]
     over_random: MetricEstimate | None = None
     over_controls: tuple[float, Interval] | None = None
@@ -87,46 +88,47 @@ class Summary:
 
 @dataclass(frozen=True)
 class CounterfactualResult:
-    """Everything measured.
+    """Results of a counterfactual.
 
     Attributes:
-        changes: of every picture after every removal.
-        pictures: uint8 `(m, H, W, 3)` by `(rule, k)`, targets in order; `(BEFORE, 0)` as they were.
-        names: of the targets.
+        changes: change of every image after every removal.
+        images: the targets by `(rule, k)`, uint8 of shape `(m, H, W, 3)`; `(BEFORE, 0)` holds the
+            original targets.
+        names: names of the targets.
     """
 
     changes: tuple[ImageChange, ...]
-    pictures: dict[tuple[str, int], np.ndarray]
+    images: dict[tuple[str, int], np.ndarray]
     names: tuple[str, ...]
 
-    def summaries(self) -> list[Summary]:
-        """One row per rule and k, in the order of the work."""
-        found = []
+    def summaries(self) -> list[RemovalSummary]:
+        """Summarize every rule and k, in the order of the retrainings."""
+        summaries = []
         for rule, k in dict.fromkeys((c.rule, c.k) for c in self.changes):
-            mine = self._of(rule, k, target=True)
+            changes = self._select(rule, k, target=True)
             metrics = {
-                name: MetricEstimate.of(_values(mine, name))
+                name: MetricEstimate.estimate(_values(changes, name))
                 for name in METRICS
-                if getattr(mine[0], name) is not None
+                if getattr(changes[0], name) is not None
             }
-            random = self._of(RANDOM, k, target=True)
-            compared = k > 0 and rule != RANDOM and len(random) > 0
-            more = _values(mine, "l2") - _values(random, "l2") if compared else None
-            found.append(
-                Summary(
+            random = self._select(RANDOM, k, target=True)
+            comparable = k > 0 and rule != RANDOM and len(random) > 0
+            excess = _values(changes, "l2") - _values(random, "l2") if comparable else None
+            summaries.append(
+                RemovalSummary(
                     rule,
                     k,
-                    float(np.median([c.removed for c in mine])),
-                    len(mine),
+                    float(np.median([c.removed for c in changes])),
+                    len(changes),
                     metrics,
-                    None if more is None else MetricEstimate.of(more),
-                    _over(mine, self._of(rule, k, target=False)),
+                    None if excess is None else MetricEstimate.estimate(excess),
+                    _over_controls(changes, self._select(rule, k, target=False)),
                 )
             )
-        return found
+        return summaries
 
     def to_json(self) -> dict[str, Any]:
-        """Summaries and every change, as plain values."""
+        """Return summaries and changes as JSON-ready values."""
         return {
             "summaries": [asdict(summary) for summary in self.summaries()],
             "changes": [asdict(change) for change in self.changes],
@@ -135,29 +137,32 @@ class CounterfactualResult:
     def sheet(
         self, k: int | None = None, targets: int = 8, scale: int | None = None
     ) -> Image.Image:
-        """Targets in rows; before, then after each removal of k images per target, in columns.
+        """Draw a contact sheet with a row for each target.
+
+        Columns are the original image and the image after each removal of k images per target.
 
         Args:
-            k: the largest of the grid by default.
-            targets: rows at most.
-            scale: enlargement; pictures get about 64 pixels by default.
+            k: number of removed images per target; the largest by default.
+            targets: largest number of rows.
+            scale: enlargement; by default images get about 64 pixels wide.
         """
-        k = max(size for _, size in self.pictures) if k is None else k
-        columns = [key for key in self.pictures if key[1] in (0, k)]
-        before = self.pictures[BEFORE, 0]
-        rows = range(min(targets, len(before)))
-        cells = [self.pictures[key][row] for row in rows for key in columns]
+        k = max(size for _, size in self.images) if k is None else k
+        columns = [key for key in self.images if key[1] in (0, k)]
+        originals = self.images[BEFORE, 0]
+        rows = range(min(targets, len(originals)))
+        cells = [self.images[key][row] for row in rows for key in columns]
         labels = [rule for _ in rows for rule, _ in columns]
-        enlarged = max(1, 64 // before.shape[2]) if scale is None else scale
-        return contact_sheet(cells, columns=len(columns), scale=enlarged, labels=labels)
+        factor = max(1, 64 // originals.shape[2]) if scale is None else scale
+        return contact_sheet(cells, columns=len(columns), scale=factor, labels=labels)
 
-    def _of(self, rule: str, k: int, target: bool) -> list[ImageChange]:
+    def _select(self, rule: str, k: int, target: bool) -> list[ImageChange]:
         return [c for c in self.changes if (c.rule, c.k, c.target) == (rule, k, target)]
 
 
-def _over(
+def _over_controls(
     targets: Sequence[ImageChange], controls: Sequence[ImageChange]
 ) -> tuple[float, Interval] | None:
+    """Compare the median pixel norm of targets with that of controls."""
     if not controls:
         return None
     a, b = _values(targets, "l2"), _values(controls, "l2")

@@ -1,7 +1,7 @@
-"""Models trained without some images, and what they draw: the work of a counterfactual.
+"""Retraining without some images, and generating the targets with the retrained models.
 
-A retraining's result is one file of pictures, written last and whole. Where it is, nothing of it is
-done again; a model that was being trained when its process ended goes on from its saved state.
+The result of a retraining is one file of generated images, which is written last and atomically. A
+retraining that has this file is not repeated. An interrupted training resumes from its saved state.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class CounterfactualRetraining:
-    """What all retrainings share.
+    """Inputs that all retrainings of a counterfactual share.
 
     Attributes:
-        images: training images of the model that is explained.
-        draws: how the targets were drawn.
-        controls: what every model draws besides; None for nothing.
-        config, base, device, threads: of the training.
-        folder: where results are kept.
-        keep_models: keep the models too.
+        images: training images of the explained model.
+        plan: sampling plan of the targets.
+        controls: sampling plan of the controls, which every model generates; None for none.
+        config, base, device, threads: settings of the training.
+        folder: folder of the results.
+        keep_models: whether to keep the retrained models.
     """
 
     images: ImageSet
-    draws: SamplingPlan
+    plan: SamplingPlan
     controls: SamplingPlan | None
     config: TrainConfig | TuneConfig
     base: Any
@@ -53,17 +53,20 @@ class CounterfactualRetraining:
     keep_models: bool
 
     def run(self, removals: Sequence[RemovalSet], workers: int) -> None:
-        """Do what is not done yet."""
+        """Run the retrainings that have no result yet."""
         jobs = {removal.key: removal for removal in removals}
-        left = [removal for removal in jobs.values() if not self._result(removal).is_file()]
+        pending = [removal for removal in jobs.values() if not self._result(removal).is_file()]
         with Runtime().progress(
-            "counterfactual", len(jobs), "model", done=len(jobs) - len(left)
+            "counterfactual", len(jobs), "model", done=len(jobs) - len(pending)
         ) as bar:
-            for _ in Runtime(workers=workers).map(_retrain, self, left):
+            for _ in Runtime(workers=workers).map(_retrain, self, pending):
                 bar.advance()
 
-    def pictures(self, removal: RemovalSet) -> np.ndarray:
-        """What a removal's model drew, uint8 `(b, H, W, 3)`: its targets, then the controls.
+    def read_images(self, removal: RemovalSet) -> np.ndarray:
+        """Read what a retrained model generated: its targets, then the controls.
+
+        Returns:
+            uint8 of shape `(b, H, W, 3)`.
 
         Raises:
             CreditlineError: if the file is damaged or missing.
@@ -77,46 +80,46 @@ class CounterfactualRetraining:
             ) from error
 
     def retrain(self, removal: RemovalSet) -> None:
-        """Train without a removal's images, draw, and keep the pictures."""
+        """Train without the images of a removal, generate, and store the generated images."""
         model = self.folder / "models" / removal.key
-        kept = np.setdiff1d(np.arange(len(self.images)), removal.rows)
+        rows = np.setdiff1d(np.arange(len(self.images)), removal.rows)
         config = replace(self.config, seed=removal.seed, checkpoint_every=0, sample_every=0)
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
             train(
-                self.images.subset(kept),
+                self.images.subset(rows),
                 model,
                 config,
                 base=self.base,
                 device=self.device,
                 threads=self.threads,
-                # of a tuning, shared by all
+                # encodings are shared by all tunings
                 encoded=self.folder / ENCODED if isinstance(config, TuneConfig) else None,
             )
-            pictures = self._drawn(removal, model)
+            images = self._generate(removal, model)
         finally:
             torch.set_num_threads(before)
-        write_file(self._result(removal), lambda path: np.save(path, pictures), overwrite=True)
+        write_file(self._result(removal), lambda path: np.save(path, images), overwrite=True)
         if not self.keep_models:
             shutil.rmtree(model)
 
-    def _drawn(self, removal: RemovalSet, model: Path) -> np.ndarray:
+    def _generate(self, removal: RemovalSet, model: Path) -> np.ndarray:
         denoiser = trained(model, self.config, self.base, self.device)
-        own = self.draws.subset(removal.targets)
-        # Apart, so that a target's pictures do not depend on whether there are controls.
-        parts = [own] if self.controls is None else [own, self.controls]
+        own = self.plan.subset(removal.targets)
+        # In separate batches, so that targets do not depend on whether there are controls.
+        plans = [own] if self.controls is None else [own, self.controls]
         batches = [
-            part.subset(range(start, min(start + BATCH, len(part))))
-            for part in parts
-            for start in range(0, len(part), BATCH)
+            plan.subset(range(start, min(start + BATCH, len(plan))))
+            for plan in plans
+            for start in range(0, len(plan), BATCH)
         ]
-        drawn = [sample(denoiser, batch.seeds, **batch.sampling())[0] for batch in batches]
-        return np.concatenate(drawn)
+        images = [sample(denoiser, batch.seeds, **batch.sample_arguments())[0] for batch in batches]
+        return np.concatenate(images)
 
     def _result(self, removal: RemovalSet) -> Path:
         return self.folder / "tasks" / f"{removal.key}.npy"
 
 
-def _retrain(retrained: CounterfactualRetraining, removal: RemovalSet) -> None:
-    retrained.retrain(removal)
+def _retrain(retraining: CounterfactualRetraining, removal: RemovalSet) -> None:
+    retraining.retrain(removal)

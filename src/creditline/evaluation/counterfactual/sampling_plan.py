@@ -1,4 +1,4 @@
-"""Draws: how pictures were generated, with all that is needed to draw them again."""
+"""Sampling plans: everything that is needed to generate images again."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from creditline.settings import require
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Pictures to draw.
+    """Images to generate.
 
     Attributes:
-        seeds: of each picture's noise.
-        labels: class of each, or None for a model without.
-        steps, eta: of the DDIM sampler.
-        prompts: of each picture, or None for a model that reads none.
+        seeds: noise seed of each image.
+        labels: class of each image; None for a model without classes.
+        steps, eta: settings of the DDIM sampler.
+        prompts: prompt of each image; None for a model without prompts.
         guidance: scale of classifier-free guidance.
-        negative: the prompt that all are led away from, if any.
+        negative: negative prompt of all images, if any.
     """
 
     seeds: tuple[int, ...]
@@ -38,14 +38,16 @@ class SamplingPlan:
         return len(self.seeds)
 
     def subset(self, positions: Sequence[int]) -> SamplingPlan:
-        """Some of them."""
+        """Return the plan of some of the images."""
         labels = None if self.labels is None else tuple(self.labels[i] for i in positions)
         prompts = None if self.prompts is None else tuple(self.prompts[i] for i in positions)
         seeds = tuple(self.seeds[i] for i in positions)
         return replace(self, seeds=seeds, labels=labels, prompts=prompts)
 
-    def further(self, count: int) -> SamplingPlan:
-        """As many more from the seeds that follow, of the same classes or prompts in turn.
+    def extend(self, count: int) -> SamplingPlan:
+        """Return a plan of `count` further images, from the seeds that follow.
+
+        Classes or prompts repeat in turn.
 
         Raises:
             SettingsError: if there are no such seeds.
@@ -56,62 +58,62 @@ class SamplingPlan:
         repeated = self.subset([i % len(self) for i in range(count)])
         return replace(repeated, seeds=tuple(range(first, first + count)))
 
-    def sampling(self) -> dict[str, Any]:
-        """All of it but the seeds, as arguments of `sample`."""
+    def sample_arguments(self) -> dict[str, Any]:
+        """Return everything but the seeds, as arguments of `sample`."""
         values = asdict(self)
         return {name: value for name, value in values.items() if name != "seeds"}
 
     def request(self) -> dict[str, Any]:
-        """For a manifest; what pictures were not led by is not in it."""
-        plain = {"prompts": None, "guidance": 1.0, "negative": None}
-        return {k: v for k, v in asdict(self).items() if k not in plain or v != plain[k]}
+        """Return the plan for a manifest, without conditioning that was not used."""
+        unused = {"prompts": None, "guidance": 1.0, "negative": None}
+        return {k: v for k, v in asdict(self).items() if k not in unused or v != unused[k]}
 
 
 def read_targets(
     source: Any, images: ImageSet, model: str | None = None
 ) -> tuple[ImageSet, SamplingPlan]:
-    """Pictures as they were drawn, and how.
+    """Read generated images and the plan by which they were generated.
 
     Args:
-        source: a folder that `creditline generate` wrote, or pictures of one.
-        images: the training images, whose shape the pictures have.
-        model: fingerprint of the model that is said to have drawn them; None: not checked.
+        source: folder that `creditline generate` wrote, or images of one.
+        images: the training images, whose shape the targets have.
+        model: fingerprint of the model that generated the targets; None disables the check.
 
     Raises:
-        DataError: if a picture is missing or of another shape, comes without its seed, was drawn in
-            another way than the others, or by another model.
+        DataError: if an image is missing, has another shape or no recorded seed, or was generated
+            with other settings than the others or by another model.
     """
-    found = gather(source, images.spec, images.shape, runs=False)
-    for name, detail in zip(found.images.names, found.details, strict=True):
+    targets = gather(source, images.spec, images.shape, runs=False)
+    for name, detail in zip(targets.images.names, targets.details, strict=True):
         if "seed" not in detail:
             raise DataError(
-                f"How {name} was drawn is not known. Targets are pictures in a folder that "
-                "`creditline generate` wrote, beside its manifest.json."
+                f"The seed of {name} is not known. Use images in a folder that `creditline "
+                "generate` wrote, beside its manifest.json."
             )
     others = [
         name
-        for name, detail in zip(found.images.names, found.details, strict=True)
+        for name, detail in zip(targets.images.names, targets.details, strict=True)
         if model is not None and detail["model"] != model
     ]
     if others:
         raise DataError(
-            f"{len(others)} of {len(found.images)} targets, first {others[0]}, were drawn by "
-            "another model than the run's, so a difference would be that of two models. Generate "
-            "them with the run itself."
+            f"{len(others)} of {len(targets.images)} targets, first {others[0]}, were "
+            "generated by another model than the run's, so changes would be differences between "
+            "two models. Generate the targets with the run itself."
         )
-    ways = {
+    variants = {
         (d["steps"], d["eta"], d.get("guidance", 1.0), d.get("negative_prompt"))
-        for d in found.details
+        for d in targets.details
     }
-    if len(ways) > 1:
+    if len(variants) > 1:
         raise DataError(
-            f"The targets were drawn in {len(ways)} ways (steps, eta, guidance, negative prompt): "
-            f"{sorted(ways, key=str)}. Take those of one."
+            f"The targets have {len(variants)} different settings (steps, eta, guidance, negative "
+            f"prompt): {sorted(variants, key=str)}. Use targets of one setting."
         )
-    ((steps, eta, guidance, negative),) = ways
-    seeds = tuple(detail["seed"] for detail in found.details)
-    labeled = all("label" in detail for detail in found.details)
-    labels = tuple(detail["label"] for detail in found.details) if labeled else None
-    prompted = all("prompt" in detail for detail in found.details)
-    prompts = tuple(detail["prompt"] for detail in found.details) if prompted else None
-    return found.images, SamplingPlan(seeds, labels, steps, eta, prompts, guidance, negative)
+    ((steps, eta, guidance, negative),) = variants
+    seeds = tuple(detail["seed"] for detail in targets.details)
+    labeled = all("label" in detail for detail in targets.details)
+    labels = tuple(detail["label"] for detail in targets.details) if labeled else None
+    prompted = all("prompt" in detail for detail in targets.details)
+    prompts = tuple(detail["prompt"] for detail in targets.details) if prompted else None
+    return targets.images, SamplingPlan(seeds, labels, steps, eta, prompts, guidance, negative)

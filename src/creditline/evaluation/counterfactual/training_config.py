@@ -1,4 +1,4 @@
-"""How a model was trained, read from its run folder, so that it can be trained again."""
+"""The training settings of a model, read from its run folder, for training it again."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from creditline.settings import from_dict
 def read_training_config(
     run: str | Path, images: ImageSet, base: Any = None
 ) -> tuple[TrainConfig | TuneConfig, Any]:
-    """Settings of a run, and the model that it started from.
+    """Read the training settings of a run and load the model that it started from.
 
     Args:
         run: folder that `train` wrote.
-        images: what it is said to have been trained on.
-        base: the model that it started from, if it moved; by default it is loaded from where it
-            was.
+        images: training images of the run, which are checked.
+        base: the model that the run started from, if it moved; by default it is loaded from its
+            recorded place.
 
     Returns:
-        The settings, and a `Denoiser` or None.
+        The settings, and the base model; None if the run trained from scratch.
 
     Raises:
         DataError: if the run had other images.
-        ModelError: if the run started from another base, or from one that is not there.
+        ModelError: if the run started from another base, or the base is missing.
         CreditlineError: if the folder is not a run.
     """
     manifest = Manifest.read(Path(run), "run")
@@ -47,24 +47,24 @@ def read_training_config(
     config: TrainConfig | TuneConfig = (
         from_dict(TuneConfig, values) if "adapter" in values else from_dict(TrainConfig, values)
     )
-    return config, _base(str(run), request.get("base"), facts, base)
+    return config, _load_base(str(run), request.get("base"), facts, base)
 
 
-def _base(
-    run: str, recorded: dict[str, Any] | None, facts: Mapping[str, Any], given: Any
+def _load_base(
+    run: str, identity: dict[str, Any] | None, facts: Mapping[str, Any], base: Any
 ) -> Denoiser | None:
     source = facts.get("base_source")
-    if recorded is None:
-        if given is not None:
-            raise ModelError(f"{run} started from fresh weights. Leave base out (--base).")
+    if identity is None:
+        if base is not None:
+            raise ModelError(f"{run} was trained from scratch. Leave base out (--base).")
         return None
-    if given is None and source is None:
+    if base is None and source is None:
         raise ModelError(f"{run} started from another model. Give it as base (--base).")
-    options = {} if isinstance(given, Denoiser) else facts.get("base_options", {})
-    loaded = load_model(source if given is None else given, **options)
-    if loaded.fingerprint != recorded["fingerprint"]:
+    options = {} if isinstance(base, Denoiser) else facts.get("base_options", {})
+    loaded = load_model(source if base is None else base, **options)
+    if loaded.fingerprint != identity["fingerprint"]:
         raise ModelError(
-            f"{run} did not start from {loaded.source}, whose weights are others. Give the model "
+            f"{run} did not start from {loaded.source}, which has other weights. Give the model "
             "that it started from as base (--base)."
         )
     return loaded
