@@ -77,7 +77,7 @@ def test_the_smallest_images_have_a_window(images):
         (np.zeros((1, 8, 8, 3)), np.zeros((1, 8, 8, 3)), "uint8"),
         (np.zeros((1, 8, 8, 3), np.uint8), np.zeros((2, 8, 8, 3), np.uint8), "pairs of one size"),
         (np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8), "of shape"),
-        (np.zeros((1, 2, 8, 3), np.uint8), np.zeros((1, 2, 8, 3), np.uint8), "nothing to compare"),
+        (np.zeros((1, 2, 8, 3), np.uint8), np.zeros((1, 2, 8, 3), np.uint8), "cannot be compared"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(before, after, message):

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     "--targets",
     multiple=True,
     required=True,
-    help="folder of images that the model of RUN generated, images of one, or a .txt file beside it "
-    "that lists some, one path per line; repeat for several",
+    help="folder of images that the model of RUN generated, images of one, or a .txt file beside "
+    "it that lists some, one path per line; repeat for several",
 )
 @click.option(
     "--index", "indexes", multiple=True, required=True, help="index of DATA; repeat for several"
