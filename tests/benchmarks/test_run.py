@@ -122,7 +122,7 @@ def test_what_ships_is_small_and_without_training_images(tiny_benchmark):
 def test_packing_deletes_nothing_but_a_benchmark(tiny_benchmark, benchmark_images, tmp_path):
     built = tiny_benchmark.folder.parent / "built"
     for target in (built, built / "full", built.parent):
-        with pytest.raises(SettingsError, match="packed beside what was built"):
+        with pytest.raises(SettingsError, match="packed outside the folder of the build"):
             pack(TINY, built, target, benchmark_images)
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -220,7 +220,7 @@ def test_a_limit_counts_over_all_ground_truths(tiny_benchmark, benchmark_images,
     assert trained[0]["truth"].finished.sum() == 31
     assert trained[1]["shares"].finished.sum() == 7
     assert trained[2]["shares"].finished.all()
-    assert building.finished(tmp_path / "nowhere") == 0
+    assert building.count_finished(tmp_path / "nowhere") == 0
 
 
 def test_totals_are_judged_where_shares_differ(tiny_benchmark, benchmark_images, tmp_path):

@@ -24,12 +24,12 @@ TINY = replace(
     generated=2,
     config=CONFIG,
     base=replace(CONFIG, steps=4),
-    fleet=RetrainingConfig(
+    retraining=RetrainingConfig(
         SubsetSpec(subsets=16, stratify="contributor"),
         LossPlan(loss_timesteps=2, loss_draws=1),
         seeds=2,
     ),
-    shares=RetrainingConfig(
+    share_retraining=RetrainingConfig(
         SubsetSpec(subsets=9, scheme="contributor-shares"),
         LossPlan(loss_timesteps=2, loss_draws=1),
         seeds=1,

@@ -1,4 +1,4 @@
-"""Benchmarks that ship with their ground truth: methods are judged without any retraining."""
+"""Benchmarks that ship with their ground truth, so that methods are judged without retraining."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a benchmark is: which pictures, which models, which retrainings.
+"""Definition of a benchmark: its images, models and retraining.
 
-Small enough for anyone to rerun and large enough to tell methods apart: some hundreds of images
-that a small network learns nearly by heart, so that a picture's loss depends on which of its
-relatives were there. `icons` trains from scratch; `cifar2-small` starts every training from a base
-that has seen other images of the same two classes.
+A benchmark is small enough for anyone to rerun and large enough to distinguish methods. A small
+network nearly memorizes some hundreds of images, so that an image's loss depends on which similar
+images were in the training set. `icons` trains from scratch. `cifar2-small` starts every training
+run from a base that was trained on other images of the same two classes.
 """
 
 from __future__ import annotations
@@ -23,31 +23,32 @@ ALL = 1_000_000
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark.
+    """Images, training and retraining of one benchmark.
 
-    Training, validation and base images are disjoint draws, so many of each group, from the same
-    source.
+    Training, validation and base images are disjoint draws of an equal number from each group of
+    the source.
 
     Attributes:
         name: as typed.
-        about: what it is, in a line.
-        source: where its images come from without asking; None: the user says.
-        wanted: what the user has to give otherwise, in words.
-        options: how `load_images` reads the source.
-        each: what every draw takes the same number of.
-        train, validation: images of each group.
-        generated: pictures that the full model draws as further queries.
-        config: training of the full model; a subset's has the same passes over its images.
-        base: training of the base on all other images; None: from scratch.
-        fleet: subsets and seeds.
-        shares: subsets in which contributors have unequal shares, for judging their totals; None
-            where images have no contributors.
+        about: description in one line.
+        source: where its images come from; None if the user has to give them.
+        needed_data: description of the images that the user has to give.
+        options: options of `load_images` for the source.
+        each: groups that every draw takes the same number of images from.
+        train, validation: number of images from each group.
+        generated: number of images that the full model generates as further queries.
+        config: training of the full model. A model of a subset makes as many passes over its
+            images.
+        base: training of the base on all other images; None to train from scratch.
+        retraining: subsets and seeds of the ground truth.
+        share_retraining: subsets in which contributors have unequal shares, for judging their
+            totals; None where images have no contributors.
     """
 
     name: str
     about: str
     source: str | None
-    wanted: str
+    needed_data: str
     options: Mapping[str, Any]
     each: Literal["contributor", "label"]
     train: int
@@ -55,21 +56,24 @@ class Benchmark:
     generated: int
     config: TrainConfig
     base: TrainConfig | None = None
-    fleet: RetrainingConfig = field(default_factory=RetrainingConfig)
-    shares: RetrainingConfig | None = None
+    retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
+    share_retraining: RetrainingConfig | None = None
 
     @property
-    def fleets(self) -> dict[str, RetrainingConfig]:
-        """Every set of retrainings, by its folder."""
-        return {"truth": self.fleet} | ({} if self.shares is None else {"shares": self.shares})
+    def retrainings(self) -> dict[str, RetrainingConfig]:
+        """Retraining of every ground truth, by its folder."""
+        truths = {"truth": self.retraining}
+        if self.share_retraining is not None:
+            truths["shares"] = self.share_retraining
+        return truths
 
     @property
     def subset_config(self) -> TrainConfig:
-        """Training on one subset: the full model's passes over fewer images."""
-        return replace(self.config, steps=round(self.config.steps * self.fleet.subsets.alpha))
+        """Training on one subset: as many passes over fewer images."""
+        return replace(self.config, steps=round(self.config.steps * self.retraining.subsets.alpha))
 
     def draws(self) -> dict[str, dict[str, int]]:
-        """Count and skip of each disjoint draw."""
+        """Return count and skip of each disjoint draw."""
         draws = {
             "train": {"count": self.train, "skip": 0},
             "validation": {"count": self.validation, "skip": self.train},
@@ -83,7 +87,7 @@ def _config(**changes: Any) -> TrainConfig:
     return replace(preset("icons-16"), checkpoint_every=0, **changes)
 
 
-def _fleet(stratify: Literal["contributor", "label"]) -> RetrainingConfig:
+def _retraining(stratify: Literal["contributor", "label"]) -> RetrainingConfig:
     return RetrainingConfig(subsets=SubsetSpec(subsets=64, alpha=0.5, stratify=stratify), seeds=2)
 
 
@@ -94,15 +98,15 @@ BENCHMARKS = {
             name="icons",
             about="200 icons by four artists at 16 px, trained from scratch",
             source="demo:icons",
-            wanted="",
+            needed_data="",
             options={},
             each="contributor",
             train=50,
             validation=15,
             generated=60,
             config=_config(steps=3200),
-            fleet=_fleet("contributor"),
-            shares=RetrainingConfig(
+            retraining=_retraining("contributor"),
+            share_retraining=RetrainingConfig(
                 subsets=SubsetSpec(subsets=32, scheme="contributor-shares"), seeds=1
             ),
         ),
@@ -110,8 +114,8 @@ BENCHMARKS = {
             name="cifar2-small",
             about="400 photographs of cars and horses at 16 px, fine-tuned from a base",
             source=None,
-            wanted="CIFAR-10's training images of automobile and horse, a folder or zip with a "
-            "folder for each class",
+            needed_data="CIFAR-10's training images of automobile and horse, a folder or zip with "
+            "a folder for each class",
             options={"size": 16, "labels": "folder", "contributors": "none"},
             each="label",
             train=200,
@@ -119,14 +123,14 @@ BENCHMARKS = {
             generated=60,
             config=_config(steps=2000, learning_rate=2e-3, flip=True),
             base=_config(steps=20_000, flip=True),
-            fleet=_fleet("label"),
+            retraining=_retraining("label"),
         ),
     )
 }
 
 
 def get(name: str) -> Benchmark:
-    """The benchmark registered as `name`.
+    """Look up a benchmark by name.
 
     Raises:
         SettingsError: if there is none; the message suggests the nearest.

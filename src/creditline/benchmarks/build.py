@@ -1,4 +1,4 @@
-"""Making a benchmark: models, generated pictures and the retrainings, resumable throughout."""
+"""Build a benchmark: models, generated images and ground truths, resumable throughout."""
 
 from __future__ import annotations
 
@@ -34,18 +34,21 @@ def build(
 ) -> dict[str, GroundTruth]:
     """Train, generate and retrain everything that the benchmark ships.
 
-    Stop it at any moment; the same call continues. Its folder then holds `base/` and `full/`
-    (training runs), `generated/` (pictures with their sampling runs) and a ground truth for each
-    of `Benchmark.fleets`, which are returned by name, as far as they are finished.
+    Interrupt it at any time; the same call continues. The folder holds `base/` and `full/`
+    (training runs), `generated/` (images with their sampling runs) and a ground truth for each of
+    `Benchmark.retrainings`.
 
     Args:
-        benchmark: what to make.
-        out: folder for everything.
-        data: the images, where the benchmark does not know them.
-        workers: processes of the retrainings.
-        limit_tasks: retrain at most so many models now.
+        benchmark: the benchmark to build.
+        out: folder to write.
+        data: the images, where the benchmark has no source.
+        workers: processes that retrain.
+        limit_tasks: largest number of models to retrain in this call.
         device: where to train.
-        say: receives each line of text for the reader.
+        say: receives each line of progress.
+
+    Returns:
+        Ground truths by folder, as far as they are finished.
 
     Raises:
         DataError: if the images are missing or too few.
@@ -60,8 +63,8 @@ def build(
         train(sets["base"], base, benchmark.base, device=device, threads=1)
     say(f"full model: {len(sets['train'])} images, {benchmark.config.steps:,} steps")
     full = full_model(benchmark, sets["train"], folder / "full", base, device=device)
-    say(f"generate {benchmark.generated} pictures")
-    made = generate(
+    say(f"generate {benchmark.generated} images")
+    images = generate(
         full,
         benchmark.generated,
         folder / GENERATED,
@@ -69,32 +72,32 @@ def build(
         device=device,
     )
     truths: dict[str, GroundTruth] = {}
-    for name, fleet in benchmark.fleets.items():
+    for name, settings in benchmark.retrainings.items():
         if limit_tasks == 0:
             break
         say(
-            f"{name}: retrain on {fleet.subsets.subsets} subsets, seeds of each: {fleet.seeds}, "
+            f"{name}: retrain on {settings.subsets.subsets} subsets, {settings.seeds} seeds each, "
             f"{benchmark.subset_config.steps:,} steps"
         )
-        before = finished(folder / name)
+        before = count_finished(folder / name)
         truths[name] = retrain(
             sets["train"],
-            [(VALIDATION, sets["validation"]), (GENERATED, made)],
+            [(VALIDATION, sets["validation"]), (GENERATED, images)],
             folder / name,
             config=benchmark.subset_config,
             base=base,
-            settings=fleet,
+            settings=settings,
             workers=workers,
             device=device,
             limit_tasks=limit_tasks,
         )
         if limit_tasks is not None:
-            limit_tasks -= finished(folder / name) - before
+            limit_tasks -= count_finished(folder / name) - before
     return truths
 
 
-def finished(folder: Path) -> int:
-    """How many models of a ground truth are trained."""
+def count_finished(folder: Path) -> int:
+    """Count the models of a ground truth that are trained."""
     if not (folder / MANIFEST).is_file():
         return 0
     return int(GroundTruth.read(folder).finished.sum())
@@ -109,7 +112,7 @@ def full_model(
     seed: int | None = None,
     device: str = "cpu",
 ) -> Path:
-    """Train on all training images; with another seed, one more model for an ensemble."""
+    """Train on all training images; another seed gives another model of an ensemble."""
     config = benchmark.config
     checkpoints = replace(
         config, checkpoint_every=config.steps // 4, seed=config.seed if seed is None else seed
@@ -118,13 +121,13 @@ def full_model(
 
 
 def image_sets(benchmark: Benchmark, data: Any = None) -> dict[str, ImageSet]:
-    """The disjoint draws by name: train, validation and, with a base, base.
+    """Draw disjoint sets of images by name: train, validation and, with a base, base.
 
     Raises:
-        DataError: if no images are given where the benchmark does not know them, or a group has
-            fewer than are to be drawn.
+        DataError: if the benchmark has no source and no images are given, or a group has too few
+            images.
     """
-    images = everything(benchmark, data)
+    images = source_images(benchmark, data)
     sets = {
         name: draw(images, part["count"], benchmark.each, skip=part["skip"])
         for name, part in benchmark.draws().items()
@@ -135,18 +138,18 @@ def image_sets(benchmark: Benchmark, data: Any = None) -> dict[str, ImageSet]:
             raise DataError(
                 f"{benchmark.name} draws {each} {name} images of each {benchmark.each}; the "
                 f"{len(images)} images of {images.source} yield {len(sets[name])} instead of "
-                f"{each * groups}. Give {benchmark.wanted or 'all of them'}."
+                f"{each * groups}. Give {benchmark.needed_data or 'all of them'}."
             )
     return sets
 
 
-def everything(benchmark: Benchmark, data: Any = None) -> ImageSet:
-    """All images that a benchmark draws from.
+def source_images(benchmark: Benchmark, data: Any = None) -> ImageSet:
+    """Load all images that a benchmark draws from.
 
     Raises:
-        DataError: if none are given where the benchmark does not know them.
+        DataError: if the benchmark has no source and no images are given.
     """
     source = benchmark.source if data is None else data
     if source is None:
-        raise DataError(f"{benchmark.name} needs images: --data with {benchmark.wanted}.")
+        raise DataError(f"{benchmark.name} needs images: --data with {benchmark.needed_data}.")
     return load_images(source, **benchmark.options)

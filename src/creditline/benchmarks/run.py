@@ -140,7 +140,7 @@ def write_result(path: Path, values: dict[str, Any]) -> None:
 
 def contributor_truth(shipped: ShippedBenchmark, say: Callable[[str], None]) -> GroundTruth | None:
     """The ground truth that totals are judged by, where enough of it is finished."""
-    truth = shipped.shares()
+    truth = shipped.share_truth()
     if truth is None:
         return None
     done = int(truth.finished.all(1).sum())

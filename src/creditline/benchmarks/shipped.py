@@ -1,14 +1,14 @@
-"""The files of a benchmark as they ship: a part of the folder that `build` makes.
+"""Files of a benchmark that ship: a part of the folder that `build` makes.
 
-    benchmark.json      ids of the training and validation images, which are found by content
+    benchmark.json      ids of the training and validation images, which are matched by content
     full/model          the model trained on all training images, a diffusers pipeline
     full/checkpoints/   the same model half-way, for methods over checkpoints
-    base/model          what every training started from, where that is not chance
-    generated/          pictures that the model drew, with their record
+    base/model          model that every training run started from, if there is one
+    generated/          images that the model generated, with their record
     truth/, shares/     masks, losses, tables: see `creditline.evaluation.truth`
 
-Copied back, they are a folder that `build` continues. The images themselves do not ship: they
-belong to others.
+Copied back, they are a folder that `build` continues. The images themselves do not ship, because
+they belong to others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from creditline.benchmarks.benchmark import Benchmark
-from creditline.benchmarks.build import GENERATED, VALIDATION, everything, image_sets
+from creditline.benchmarks.build import GENERATED, VALIDATION, image_sets, source_images
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.truth.ground_truth import GroundTruth
@@ -33,7 +33,7 @@ from creditline.fingerprint import of_json
 from creditline.manifest import NAME as MANIFEST
 
 IDS = "benchmark.json"
-LEFT_OUT = ("trajectories", "tasks", "models")  # sampling runs and unfinished retrainings
+EXCLUDED = ("trajectories", "tasks", "models")  # sampling runs and unfinished retraining
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class ShippedBenchmark:
     """A benchmark on disk.
 
     Attributes:
-        benchmark: which.
-        folder: with the files above.
+        benchmark: its definition.
+        folder: holds the files above.
     """
 
     benchmark: Benchmark
@@ -59,7 +59,7 @@ class ShippedBenchmark:
 
     @property
     def base(self) -> Path | None:
-        """What every training started from."""
+        """Run folder of the base, if there is one."""
         return None if self.benchmark.base is None else self.folder / "base"
 
     @property
@@ -70,27 +70,27 @@ class ShippedBenchmark:
         """The ground truth."""
         return GroundTruth.read(self.folder / "truth")
 
-    def shares(self) -> GroundTruth | None:
-        """The one in which contributors have unequal shares, if there is one."""
+    def share_truth(self) -> GroundTruth | None:
+        """The ground truth in which contributors have unequal shares, if there is one."""
         folder = self.folder / "shares"
         return GroundTruth.read(folder) if folder.is_dir() else None
 
     def images(self, data: Any = None) -> tuple[ImageSet, ImageSet]:
-        """Training and validation images, found among those of the source by their content.
+        """Load training and validation images, matched by content among those of the source.
 
         Raises:
-            DataError: if some are not there.
+            DataError: if some are missing.
         """
         ids = json.loads((self.folder / IDS).read_text("utf-8"))
-        images = everything(self.benchmark, data)
-        return _found(images, ids["train"]), _found(images, ids[VALIDATION])
+        images = source_images(self.benchmark, data)
+        return _select(images, ids["train"]), _select(images, ids[VALIDATION])
 
 
 def find(benchmark: Benchmark, folder: str | Path | None = None) -> ShippedBenchmark:
-    """The files of a benchmark: those that ship with the package, or of a folder.
+    """Locate the files of a benchmark, those that ship with the package or those of a folder.
 
     Raises:
-        CreditlineError: if they are not there.
+        CreditlineError: if they are missing.
     """
     place = Path(str(files("creditline.benchmarks"))) / "shipped" / benchmark.name
     place = place if folder is None else Path(folder)
@@ -105,20 +105,20 @@ def find(benchmark: Benchmark, folder: str | Path | None = None) -> ShippedBench
 def pack(
     benchmark: Benchmark, built: str | Path, out: str | Path, data: Any = None
 ) -> ShippedBenchmark:
-    """Copy what ships out of what `build` made.
+    """Copy the files that ship out of a folder of `build`.
 
-    A ground truth that is not finished is packed as it is: its missing losses are NaN, and
-    methods are judged by the subsets that are complete.
+    An unfinished ground truth is packed as it is. Its missing losses are NaN, and methods are
+    judged by the complete subsets.
 
     Args:
-        benchmark: which.
-        built: the folder of `build`.
-        out: folder to write; the benchmark that it held is replaced.
-        data: as `build`.
+        benchmark: the benchmark.
+        built: folder of `build`.
+        out: folder to write; a benchmark in it is replaced.
+        data: the images, as for `build`.
 
     Raises:
-        CreditlineError: if something is not there yet.
-        SettingsError: if `out` holds something else than a benchmark, or `built`, or lies in it.
+        CreditlineError: if a part is not built yet.
+        SettingsError: if `out` holds other files, or overlaps with `built`.
     """
     source, target = Path(built), Path(out)
     parts = ["full/model", _half_way(benchmark), GENERATED, "truth"]
@@ -126,12 +126,14 @@ def pack(
     for part in parts:
         if not (source / part).is_dir():
             raise CreditlineError(f"{built} has no {part} yet. Finish building first.")
-    parts += [name for name in benchmark.fleets if name not in parts and (source / name).is_dir()]
+    parts += [
+        name for name in benchmark.retrainings if name not in parts and (source / name).is_dir()
+    ]
     _require_replaceable(source, target)
     sets = image_sets(benchmark, data)
     shutil.rmtree(target, ignore_errors=True)
     for part in parts:
-        shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns(*EXCLUDED))
     for run in ("full", "base")[: 1 if benchmark.base is None else 2]:
         shutil.copyfile(source / run / MANIFEST, target / run / MANIFEST)
     for path in target.rglob(MANIFEST):
@@ -143,9 +145,9 @@ def pack(
 
 
 def unpack(shipped: ShippedBenchmark, out: str | Path) -> None:
-    """Lay the files out where `build` looks for them, unless something is there already.
+    """Copy the files to a folder that `build` continues, unless it holds files already.
 
-    All or nothing: half of a ground truth would be taken for one that was begun.
+    They appear all at once: half of a ground truth would look like an unfinished one.
     """
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -160,12 +162,12 @@ def unpack(shipped: ShippedBenchmark, out: str | Path) -> None:
 
 
 def _require_replaceable(source: Path, target: Path) -> None:
-    """Refuse to delete what is no benchmark, or what is about to be copied."""
+    """Refuse to delete other files than a benchmark, or the files to copy."""
     a, b = source.resolve(), target.resolve()
     if a == b or a in b.parents or b in a.parents:
         raise SettingsError(
-            f"A benchmark is packed beside what was built; {source} was to be packed into "
-            f"{target}. Name another folder to pack into (--pack)."
+            f"A benchmark is packed outside the folder of the build; {source} was to be packed "
+            f"into {target}. Name another folder to pack into (--pack)."
         )
     if target.is_dir() and any(target.iterdir()) and not (target / IDS).is_file():
         raise SettingsError(
@@ -181,26 +183,27 @@ def _half_way(benchmark: Benchmark) -> str:
 
 
 def _forget_places(path: Path) -> None:
-    """Drop from a manifest where things lay on the machine that made them."""
+    """Drop paths of the machine that wrote a manifest."""
     values = json.loads(path.read_text("utf-8"))
     facts = {key: v for key, v in values.get("facts", {}).items() if not key.endswith("_source")}
     path.write_text(json.dumps({**values, "facts": facts}, indent=2) + "\n", "utf-8")
 
 
 def digest(shipped: ShippedBenchmark) -> str:
-    """Hash of the ground truth and the images, for results to say what they were judged by."""
+    """Hash ground truths and images, to identify what results were judged by."""
     ids = (shipped.folder / IDS).read_text("utf-8")
-    shares = shipped.shares()
-    return of_json([ids, shipped.truth().digest(), *([] if shares is None else [shares.digest()])])
+    shares = shipped.share_truth()
+    further = [] if shares is None else [shares.digest()]
+    return of_json([ids, shipped.truth().digest(), *further])
 
 
-def _found(images: ImageSet, ids: Sequence[str]) -> ImageSet:
+def _select(images: ImageSet, ids: Sequence[str]) -> ImageSet:
     rows = {key: row for row, key in reversed(list(enumerate(images.ids)))}
     missing = [key for key in ids if key not in rows]
     if missing:
         raise DataError(
             f"{len(missing)} of the benchmark's {len(ids)} images are not in {images.source} "
-            f"({len(images)} images). Give the original pictures; they are found by their exact "
-            "pixels, so copies saved as JPEG will not do."
+            f"({len(images)} images). Give the original images; they are matched by their exact "
+            "pixels, so copies saved as JPEG do not work."
         )
     return images.subset([rows[key] for key in ids])

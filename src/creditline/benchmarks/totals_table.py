@@ -10,16 +10,16 @@ from creditline.benchmarks.markdown import BASELINES, table, titled
 HEADER = ("method", "T", "totals", "95 % interval", "single images", "95 % interval")
 
 
-def totals_table(name: str, found: Sequence[tuple[int, int, dict[str, Any]]], about: str) -> str:
+def totals_table(name: str, judged: Sequence[tuple[int, int, dict[str, Any]]], about: str) -> str:
     """Totals beside single images, for one set of queries, best first; LDS in %.
 
     Args:
         name: of the queries.
-        found: timesteps, models and methods of each index.
-        about: which subsets they are judged by.
+        judged: timesteps, number of models, and methods judged on each index.
+        about: description of the subsets that they are judged by.
     """
     rows: dict[tuple[str, str, int], list[str]] = {}
-    for timesteps, models, part in found:
+    for timesteps, models, part in judged:
         for entry in part["methods"]:
             totals = entry.get("totals_per_contributor")
             if totals is None:
