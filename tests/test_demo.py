@@ -12,6 +12,7 @@ from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.diffusion.training_run import TrainingRun
 from creditline.errors import CreditlineError
 from creditline.records import QueryTrace
+from creditline.runtime import Runtime
 
 TINY = TrainConfig(unet=UNetConfig(8, (8,), groups=4), steps=3, batch_size=4)
 SMALL = {"timesteps": 2, "dim": 64}
@@ -27,7 +28,7 @@ def play(tiny_images, tmp_path, monkeypatch):
         said = []
         made = demo.run(
             tmp_path / "demo",
-            workers=1,
+            runtime=Runtime(workers=1),
             images=tiny_images,
             config=config,
             say=said.append,

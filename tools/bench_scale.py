@@ -182,7 +182,12 @@ def _extraction(folder: Path, n: int, processes: int) -> None:
     """A whole index from nothing, of random pictures and weights."""
     shutil.rmtree(folder, ignore_errors=True)
     pixels = np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), np.uint8)
-    cl.index(_small_network(), ImageSet.from_images(pixels), out=folder, workers=processes)
+    cl.index(
+        _small_network(),
+        ImageSet.from_images(pixels),
+        out=folder,
+        runtime=cl.Runtime(workers=processes),
+    )
     shutil.rmtree(folder)
 
 

@@ -92,7 +92,9 @@ def _found(
 def _index(path: Path, images: ImageSet, queries: ImageSet, folder: Path, device: str) -> str:
     scores, digests = [], []
     for name, place in (("cpu", "cpu"), ("first", device), ("second", device)):
-        index = cl.index(path, images, out=folder / name, method="d-trak", device=place)
+        index = cl.index(
+            path, images, out=folder / name, method="d-trak", runtime=cl.Runtime(device=place)
+        )
         digests.append(index.digest())
         scores.append(index.scores(queries))
     rho = np.mean([spearmanr(a, b).statistic for a, b in zip(*scores[:2], strict=True)])
@@ -103,7 +105,7 @@ def _index(path: Path, images: ImageSet, queries: ImageSet, folder: Path, device
 def _training(images: ImageSet, folder: Path, device: str) -> str:
     found = []
     for name, place in (("cpu", "cpu"), ("first", device), ("second", device)):
-        run = train(images, folder / f"train-{name}", CONFIG, device=place)
+        run = train(images, folder / f"train-{name}", CONFIG, runtime=cl.Runtime(device=place))
         found.append(_weights(run))
     error = np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0])
     same = _yes(np.array_equal(found[1], found[2]))
@@ -119,7 +121,13 @@ def _weights(run: Path) -> np.ndarray:
 def _pictures(path: Path, folder: Path, device: str) -> str:
     found = []
     for name, place in (("cpu", "cpu"), ("first", device), ("second", device)):
-        out = generate(path, 8, folder / f"made-{name}", GenerateConfig(steps=20), device=place)
+        out = generate(
+            path,
+            8,
+            folder / f"made-{name}",
+            GenerateConfig(steps=20),
+            runtime=cl.Runtime(device=place),
+        )
         found.append(cl.load_images(out).pixels(range(8)).numpy())
     levels = np.abs(found[1] - found[0]).max() * 255 / 2
     same = _yes(np.array_equal(found[1], found[2]))

@@ -143,7 +143,7 @@ def trains(base: Denoiser, lora: bool, out: Path) -> bool:
     )
     if isinstance(base, UNetDenoiser) and not lora:  # trained as from fresh weights
         config = TrainConfig(plain_config(TINY, 2 * TINY.side), **steps)
-    run = train(pictures(), out, config, base=base, device=base.device)
+    run = train(pictures(), out, config, base=base, runtime=cl.Runtime(device=str(base.device)))
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     tuned = cl.load_model(run)
     after = _weights(tuned)
@@ -200,7 +200,7 @@ def traces(model: Denoiser, out: Path) -> bool:
     images = pictures()
     plan = {"timesteps": 2, "draws": 2, "query_draws": 2, "shared_noise": True, "dim": 128}
     cl.index(model, images, method="gradient-cosine", out=out, **plan)
-    opened = cl.open_index(out, device=str(model.device))
+    opened = cl.open_index(out, runtime=cl.Runtime(device=str(model.device)))
     (found,) = opened.trace(images.subset([1]), top=6)
     first, second = found.proponents[:2]
     itself = first.name == images.names[1] and abs(first.score - 1) < 1e-3

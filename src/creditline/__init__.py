@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from creditline.errors import CreditlineError
     from creditline.indexing.index import Index
     from creditline.methods import METHODS
+    from creditline.runtime import Runtime
     from creditline.trace import Trace
 
 # Imported on first use, so that the command line answers at once.
@@ -33,6 +34,7 @@ _EXPORTS = {
     "ImageSet": "creditline.data.image_set",
     "Index": "creditline.indexing.index",
     "METHODS": "creditline.methods",
+    "Runtime": "creditline.runtime",
     "Trace": "creditline.trace",
     "TrainConfig": "creditline.diffusion.config",
     "generate": "creditline.diffusion.generation",
@@ -48,6 +50,7 @@ __all__ = [
     "CreditlineError",
     "ImageSet",
     "Index",
+    "Runtime",
     "Trace",
     "TrainConfig",
     "__version__",

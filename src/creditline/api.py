@@ -17,6 +17,7 @@ from creditline.indexing.index import Index
 from creditline.indexing.sources import facts_of, load_models, make_source, request_of
 from creditline.manifest import Manifest
 from creditline.methods.base import Method
+from creditline.runtime import Runtime
 from creditline.settings import override
 
 
@@ -27,8 +28,7 @@ def index(
     method: str | Method = "d-trak",
     out: str | Path,
     encoder: Any = None,
-    device: str = "cpu",
-    workers: int = 1,
+    runtime: Runtime | None = None,
     shard_rows: int | None = None,
     overwrite: bool = False,
     encoded: str | Path | None = None,
@@ -45,8 +45,7 @@ def index(
         method: a name (see `creditline methods`) or an instance.
         out: folder to write.
         encoder: a callable, or a folder of a CLIP or DINO model, for encoder methods.
-        device: where models are loaded, when `model` is a path.
-        workers: processes.
+        runtime: where and how it is done; models given as paths are loaded on its first device.
         shard_rows: images per shard, the unit of resuming; by default 32, and 128 on a GPU.
         overwrite: replace an index made from something else.
         encoded: folder of latents and text embeddings that several indexes share; by default
@@ -70,9 +69,11 @@ def index(
                 "encoder-dot or encoder-cosine."
             )
         recipe = replace(recipe, encoder=encoder)  # type: ignore[type-var]  # named in the request
+    runtime = runtime or Runtime()
     pictures = load_images(images)
     listed = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     needed = recipe.source == "gradients"
+    device = runtime.main_device
     models = [load_model(m, device=device) for m in listed if m is not None] if needed else []
     source = make_source(recipe, models, pictures.shape, encoder, device)
     rows = usual_rows(models) if shard_rows is None else shard_rows
@@ -80,8 +81,8 @@ def index(
     facts = facts_of(source, models, pictures)
     folder = Path(out)
     kept = None if encoded is None else Path(encoded)
-    build(folder, source, pictures, request, facts, workers, rows, overwrite, kept)
-    return Index(folder, models=models or None, encoder=encoder, device=device)
+    build(folder, source, pictures, request, facts, runtime, rows, overwrite, kept)
+    return Index(folder, models=models or None, encoder=encoder, runtime=runtime)
 
 
 def open_index(
@@ -89,7 +90,7 @@ def open_index(
     *,
     model: Any = None,
     encoder: Any = None,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     memory: int = MEMORY,
     keep: bool = True,
 ) -> Index:
@@ -100,15 +101,16 @@ def open_index(
         model: the indexed model (or list of models) if it moved; by default it is loaded from
             where it was when a query first needs it.
         encoder: the callable, for an index built with one.
-        device: where queries are computed.
+        runtime: where queries are computed, and what hears of progress.
         memory: bytes that fitting the curvature may take.
         keep: whether traces keep preconditioned features beside the index; see `Index`.
 
     Raises:
         CreditlineError: if the folder is no finished index.
     """
-    models = None
+    runtime, models = runtime or Runtime(), None
     if model is not None:
         listed = list(model) if isinstance(model, (list, tuple)) else [model]
-        models = load_models(Manifest.read(Path(path), "index"), listed, device=device)
-    return Index(path, models=models, encoder=encoder, device=device, memory=memory, keep=keep)
+        manifest, device = Manifest.read(Path(path), "index"), runtime.main_device
+        models = load_models(manifest, listed, device=device)
+    return Index(path, models=models, encoder=encoder, runtime=runtime, memory=memory, keep=keep)

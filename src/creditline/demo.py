@@ -24,6 +24,7 @@ from creditline.diffusion.train import train
 from creditline.files import write_file
 from creditline.indexing.index import Index
 from creditline.records import QueryTrace
+from creditline.runtime import Runtime
 from creditline.trace import Trace
 from creditline.units import duration, size
 
@@ -57,10 +58,9 @@ class Demo:
 def run(
     out: str | Path,
     *,
-    workers: int | None = None,
     images: Any = None,
     config: TrainConfig | None = None,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     say: Say = print,
     **settings: Any,
 ) -> Demo:
@@ -72,10 +72,9 @@ def run(
 
     Args:
         out: folder for everything.
-        workers: processes that index; one per core by default, one alone on a GPU.
         images: what `load_images` takes; 100 icons of each of four artists by default.
         config: of the training; the preset `icons-16`, cut to what fits, by default.
-        device: where the model is trained and differentiated.
+        runtime: where and how; by default one worker for each CPU core.
         say: receives each line of text for the reader.
         settings: of D-TRAK.
 
@@ -83,20 +82,20 @@ def run(
         CreditlineError: if the icons are not installed, or `out` holds something else.
     """
     folder = Path(out)
-    workers = workers or (cpu_count() if device == "cpu" else 1)
+    runtime = runtime or Runtime(workers=cpu_count())
     clock = _Clock(say)
     pictures = clock.step(
         "load the icons", lambda: _icons() if images is None else load_images(images)
     )
     if config is None:
-        config = clock.step("try the machine", lambda: _plan(folder, pictures, device))
+        config = clock.step("try the machine", lambda: _plan(folder, pictures, runtime))
     run_folder = clock.step(
         f"train {config.steps:,} steps",
-        lambda: train(pictures, folder / "run", config, device=device, threads=1),
+        lambda: train(pictures, folder / "run", config, runtime=replace(runtime, threads=1)),
     )
     made = clock.step(
         f"generate {PICTURES}",
-        lambda: generate(run_folder, PICTURES, folder / "generated", device=device),
+        lambda: generate(run_folder, PICTURES, folder / "generated", runtime=runtime),
     )
     index = clock.step(
         "index every icon",
@@ -105,8 +104,7 @@ def run(
             pictures,
             method="d-trak",
             out=folder / "index",
-            device=device,
-            workers=workers,
+            runtime=runtime,
             **settings,
         ),
     )
@@ -142,18 +140,18 @@ def _icons() -> ImageSet:
     return load_images("demo:icons", sample=ICONS_EACH, sample_each="contributor")
 
 
-def _plan(folder: Path, pictures: ImageSet, device: str) -> TrainConfig:
+def _plan(folder: Path, pictures: ImageSet, runtime: Runtime) -> TrainConfig:
     """The preset with the steps that fit."""
     config, path = preset("icons-16"), folder / PLAN
     if not path.is_file():
-        seconds = _seconds_per_step(config, pictures, device)
+        seconds = _seconds_per_step(config, pictures, runtime)
         steps = min(config.steps, max(100, int(TRAIN_SECONDS / seconds)))
         write_file(path, lambda p: p.write_text(json.dumps({"steps": steps}), "utf-8"))
     steps = json.loads(path.read_text("utf-8"))["steps"]
     return replace(config, steps=steps, checkpoint_every=0)
 
 
-def _seconds_per_step(config: TrainConfig, pictures: ImageSet, device: str) -> float:
+def _seconds_per_step(config: TrainConfig, pictures: ImageSet, runtime: Runtime) -> float:
     """Time on the clock of one more step, from a short run and a longer one after a warm-up."""
     seconds = []
     for steps in (4, 4, 44):
@@ -161,7 +159,7 @@ def _seconds_per_step(config: TrainConfig, pictures: ImageSet, device: str) -> f
             trial = replace(config, steps=steps, checkpoint_every=0)
             started = time.monotonic()
             # One thread: two gain nothing on a network this small, and stall on a busy machine.
-            train(pictures, Path(aside) / "run", trial, device=device, threads=1)
+            train(pictures, Path(aside) / "run", trial, runtime=replace(runtime, threads=1))
             seconds.append(time.monotonic() - started)
     return max(seconds[2] - seconds[1], 1e-3) / 40
 

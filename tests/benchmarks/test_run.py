@@ -21,6 +21,7 @@ from creditline.benchmarks.shipped import find, pack, unpack
 from creditline.cli.benchmark import command
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.runtime import Runtime
 
 
 def test_draws_are_disjoint_and_use_everything(benchmark_images):
@@ -181,7 +182,7 @@ def test_a_kept_result_knows_its_methods_and_the_device_reaches_models(
     monkeypatch.setattr(running, "sampling_runs", lambda *_: None)
     monkeypatch.setattr(groups, "GROUPS", (("trak",),))
     options = {"data": benchmark_images, "contest": LDSConfig(resamples=10), "say": lambda _: None}
-    run(tiny_benchmark, tmp_path, timesteps=(1, 2), device="cpu:0", **options)
+    run(tiny_benchmark, tmp_path, timesteps=(1, 2), runtime=Runtime(device="cpu:0"), **options)
     assert devices == ["cpu:0"] * 2
     (only,) = run(tiny_benchmark, tmp_path, timesteps=(2,), **options)
     judged = {entry["method"] for entry in only.comparison["parts"][0]["methods"]}

@@ -30,6 +30,7 @@ from creditline.errors import (
     ModelError,
     NumericsError,
 )
+from creditline.runtime import Runtime
 from creditline.settings import to_dict
 
 
@@ -117,7 +118,12 @@ def test_training_leaves_torch_as_it_was(tiny_images, plain_config, tmp_path):
     expected = torch.rand(3)
     torch.manual_seed(5)
     threads = torch.get_num_threads()
-    train(tiny_images, tmp_path / "run", replace(plain_config, steps=1), threads=threads + 1)
+    train(
+        tiny_images,
+        tmp_path / "run",
+        replace(plain_config, steps=1),
+        runtime=Runtime(threads=threads + 1),
+    )
     assert torch.equal(torch.rand(3), expected)
     assert torch.get_num_threads() == threads
 
@@ -233,6 +239,7 @@ from creditline.diffusion.config import TrainConfig
 from creditline.settings import from_dict
 
 import json
+from creditline.runtime import Runtime
 config = from_dict(TrainConfig, json.loads(sys.argv[1]))
 pixels = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 images = ImageSet.from_images(pixels, labels=[i % 3 for i in range(12)])

@@ -12,6 +12,7 @@ from tests.tiny_pipelines import make as make_pipeline
 import creditline as cl
 from creditline.data.image_set import ImageSet
 from creditline.doctor.cost import check_disk, existing
+from creditline.runtime import Runtime
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_time_of_a_real_index(tiny_model, many, examine, tmp_path):
 def test_time_grows_with_timesteps_and_shrinks_with_workers(tiny_model, examine, monkeypatch):
     monkeypatch.setattr("creditline.doctor.cost.cpu_count", lambda: 4)
     few = examine(tiny_model, timesteps=1, n=1000).cost
-    many = examine(tiny_model, timesteps=500, n=1000, workers=4).cost
+    many = examine(tiny_model, timesteps=500, n=1000, runtime=Runtime(workers=4)).cost
     assert many.cpu_seconds > 1.2 * few.cpu_seconds
     assert many.hours == pytest.approx((many.start_seconds + many.cpu_seconds * 1000 / 4) / 3600)
     assert few.evaluations == 1
@@ -75,7 +76,7 @@ def test_time_grows_with_timesteps_and_shrinks_with_workers(tiny_model, examine,
 
 def test_workers_beyond_the_cores_are_not_reckoned_with(tiny_model, examine, monkeypatch):
     monkeypatch.setattr("creditline.doctor.cost.cpu_count", lambda: 2)
-    diagnosis = examine(tiny_model, n=1000, workers=8)
+    diagnosis = examine(tiny_model, n=1000, runtime=Runtime(workers=8))
     assert diagnosis["workers"].status == "warn"
     cost = diagnosis.cost
     assert cost.hours == pytest.approx((cost.start_seconds + cost.cpu_seconds * 1000 / 2) / 3600)

@@ -126,7 +126,7 @@ def test_methods_without_gradients_are_refused(make, examine):
         examine(make(), method="pixel-dot", timesteps=4)
 
 
-@pytest.mark.parametrize("name", ["samples", "workers", "n"])
+@pytest.mark.parametrize("name", ["samples", "n"])
 def test_counts_below_one_are_refused(make, examine, name):
     with pytest.raises(SettingsError, match=f"{name} must be at least 1"):
         examine(make(), **{name: 0})

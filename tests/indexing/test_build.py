@@ -16,6 +16,7 @@ import creditline as cl
 from creditline.errors import CreditlineError, IndexMismatchError, ModelError, NumericsError
 from creditline.features.gradients import GradientExtractor
 from creditline.indexing.store import Store
+from creditline.runtime import Runtime
 
 
 def same(a, b) -> bool:
@@ -23,7 +24,7 @@ def same(a, b) -> bool:
 
 
 def test_number_of_workers_does_not_change_a_bit(build):
-    assert same(build("one"), build("two", workers=2))
+    assert same(build("one"), build("two", runtime=Runtime(workers=2)))
 
 
 def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
@@ -82,7 +83,7 @@ SCRIPT = """
 import sys
 import creditline as cl
 cl.index(sys.argv[1], sys.argv[2], method="trak", timesteps=40, dim=128, out=sys.argv[3],
-         shard_rows=1, workers=int(sys.argv[4]))
+         shard_rows=1, runtime=cl.Runtime(workers=int(sys.argv[4])))
 """
 
 

@@ -9,6 +9,7 @@ import creditline as cl
 from creditline.errors import CreditlineError, IndexMismatchError
 from creditline.features.gradients import GradientExtractor
 from creditline.indexing.projection import NAME
+from creditline.runtime import Runtime
 
 PRINCIPAL = {"projection": "principal", "rank": 6}
 BY_VARIANCE = {"projection": "count-sketch", "layout": "layers", "budget": "variance"}
@@ -27,7 +28,7 @@ def test_queries_are_projected_as_the_index_was(build, tiny_model, tiny_images, 
 
 
 def test_workers_and_repetition_do_not_change_a_bit(build):
-    one, two = build("one", **PRINCIPAL), build("two", workers=2, **PRINCIPAL)
+    one, two = build("one", **PRINCIPAL), build("two", runtime=Runtime(workers=2), **PRINCIPAL)
     assert one.digest() == two.digest()
     assert one.manifest.facts["projection"] == two.manifest.facts["projection"]
 

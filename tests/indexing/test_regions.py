@@ -14,6 +14,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.mask import Mask
 from creditline.errors import DataError, IndexMismatchError, SettingsError
 from creditline.features.gradients import GradientExtractor
+from creditline.runtime import Runtime
 
 LEFT, RIGHT = (0, 0, 0.5, 1), (0.5, 0, 1, 1)
 PAINTED = np.repeat([[255, 255, 0, 0]], 4, axis=0).astype(np.uint8)
@@ -161,8 +162,8 @@ def test_an_interrupted_masked_index_continues_to_the_same_one(build, tiny_image
 
     monkeypatch.setattr(GradientExtractor, "extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build("part", images=masked, workers=1)
-    assert build("part", images=masked, workers=1).digest() == expected
+        build("part", images=masked, runtime=Runtime(workers=1))
+    assert build("part", images=masked, runtime=Runtime(workers=1)).digest() == expected
 
 
 def test_a_hidden_half_takes_its_icon_from_the_top(tmp_path):

@@ -17,9 +17,12 @@ from creditline.errors import DataError
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.retraining import retrain
 from creditline.manifest import NAME as MANIFEST
+from creditline.runtime import Runtime
 
 VALIDATION, GENERATED = "validation", "generated"
 STEPS = 50
+BATCH = 64
+"""Of generated images, which depend on it by float rounding."""
 
 
 def build(
@@ -27,9 +30,8 @@ def build(
     out: str | Path,
     *,
     data: Any = None,
-    workers: int = 1,
     limit_tasks: int | None = None,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, GroundTruth]:
     """Train, generate and retrain everything that the benchmark ships.
@@ -42,9 +44,8 @@ def build(
         benchmark: the benchmark to build.
         out: folder to write.
         data: the images, where the benchmark has no source.
-        workers: processes that retrain.
         limit_tasks: largest number of models to retrain in this call.
-        device: where to train.
+        runtime: where and how models are trained.
         say: receives each line of progress.
 
     Returns:
@@ -54,22 +55,23 @@ def build(
         DataError: if the images are missing or too few.
         CreditlineError: what training and retraining raise.
     """
-    folder = Path(out)
+    folder, runtime = Path(out), runtime or Runtime()
     sets = image_sets(benchmark, data)
     base: Path | None = None
     if benchmark.base is not None:
         base = folder / "base"
         say(f"base: {len(sets['base'])} images, {benchmark.base.steps:,} steps")
-        train(sets["base"], base, benchmark.base, device=device, threads=1)
+        train(sets["base"], base, benchmark.base, runtime=replace(runtime, threads=1))
     say(f"full model: {len(sets['train'])} images, {benchmark.config.steps:,} steps")
-    full = full_model(benchmark, sets["train"], folder / "full", base, device=device)
+    full = full_model(benchmark, sets["train"], folder / "full", base, runtime=runtime)
     say(f"generate {benchmark.generated} images")
     images = generate(
         full,
         benchmark.generated,
         folder / GENERATED,
         GenerateConfig(steps=STEPS, trajectory=True),
-        device=device,
+        batch_size=BATCH,
+        runtime=runtime,
     )
     truths: dict[str, GroundTruth] = {}
     for name, settings in benchmark.retrainings.items():
@@ -87,8 +89,7 @@ def build(
             config=benchmark.subset_config,
             base=base,
             settings=settings,
-            workers=workers,
-            device=device,
+            runtime=runtime,
             limit_tasks=limit_tasks,
         )
         if limit_tasks is not None:
@@ -110,14 +111,15 @@ def full_model(
     base: Path | None,
     *,
     seed: int | None = None,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
 ) -> Path:
     """Train on all training images; another seed gives another model of an ensemble."""
     config = benchmark.config
     checkpoints = replace(
         config, checkpoint_every=config.steps // 4, seed=config.seed if seed is None else seed
     )
-    return train(images, out, checkpoints, base=base, device=device, threads=1)
+    one_thread = replace(runtime or Runtime(), threads=1)
+    return train(images, out, checkpoints, base=base, runtime=one_thread)
 
 
 def image_sets(benchmark: Benchmark, data: Any = None) -> dict[str, ImageSet]:

@@ -17,6 +17,7 @@ from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
 from creditline.features.gradients import GradientExtractor
 from creditline.indexing.index import Index
+from creditline.runtime import Runtime
 from creditline.settings import override
 
 TIMED_IMAGES = 8
@@ -28,8 +29,7 @@ def build_group_index(
     images: ImageSet,
     folder: Path,
     *,
-    workers: int = 1,
-    device: str = "cpu",
+    runtime: Runtime,
     say: Callable[[str], None] = print,
 ) -> tuple[Index, float]:
     """Index the training images for a group of methods.
@@ -39,23 +39,21 @@ def build_group_index(
         group: which methods, and under which models.
         images: training images.
         folder: folder of all indexes and of the ensemble's further models.
-        workers: processes that extract.
-        device: where models run.
+        runtime: where and how models run.
         say: receives each line of text for the reader.
 
     Returns:
         The index, and the CPU seconds that the feature of one image takes on one thread.
     """
-    paths = _models(shipped, group, images, folder, device, say)
-    models = [load_model(str(path), device=device) for path in paths]
+    paths = _models(shipped, group, images, folder, runtime, say)
+    models = [load_model(str(path), device=runtime.main_device) for path in paths]
     method: Any = override(methods.get(group.methods[0])(), {"timesteps": group.timesteps})
     index = build_index(
         models,
         images,
         method=method,
         out=folder / f"index-{group.key}",
-        workers=workers,
-        device=device,
+        runtime=runtime,
     )
     return index, _image_seconds(models, method, images)
 
@@ -65,7 +63,7 @@ def _models(
     group: MethodGroup,
     images: ImageSet,
     folder: Path,
-    device: str,
+    runtime: Runtime,
     say: Callable[[str], None],
 ) -> Sequence[Path]:
     """Checkpoints, the model, or the model and further ones."""
@@ -81,7 +79,7 @@ def _models(
             folder / "ensemble" / f"seed-{seed}",
             shipped.base,
             seed=seed,
-            device=device,
+            runtime=runtime,
         )
         paths.append(run / "model")
     return paths

@@ -21,6 +21,7 @@ from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.files import write_file
 from creditline.fingerprint import of_json
 from creditline.retraining.arrays import MIN_SUBSETS
+from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
 
 EMPIRICAL = "empirical-influence"
@@ -52,8 +53,7 @@ def run(
     data: Any = None,
     timesteps: Sequence[int] = (10, 100),
     ensemble: int = 1,
-    workers: int = 1,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     contest: LDSConfig | None = None,
     say: Callable[[str], None] = print,
 ) -> list[BenchmarkResult]:
@@ -68,8 +68,7 @@ def run(
         timesteps: per training image, each with indexes of its own.
         ensemble: models of the D-TRAK and TRAK that are judged beside those of one model. All but
             the first are trained here, in `out`, from the seeds that follow.
-        workers: processes that extract.
-        device: where models run.
+        runtime: where and how models run.
         contest: how to judge.
         say: receives each line of text for the reader.
 
@@ -82,7 +81,7 @@ def run(
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10,100.")
     require(ensemble >= 1, "ensemble must be at least 1", ensemble, "Try 3.")
-    folder, contest = Path(out), contest or LDSConfig()
+    folder, contest, runtime = Path(out), contest or LDSConfig(), runtime or Runtime()
     train, validation = shipped.images(data)
     truth, shares, key = shipped.truth(), contributor_truth(shipped, say), digest(shipped)
     queries = [(VALIDATION, validation), (GENERATED, load_images(shipped.generated))]
@@ -101,7 +100,7 @@ def run(
         if not path.is_file():
             say(str(group))
             index, seconds = build_group_index(
-                shipped, group, train, folder, workers=workers, device=device, say=say
+                shipped, group, train, folder, runtime=runtime, say=say
             )
             extracted: dict[str, list[Any]] = {}
             comparison = compare(index, truth, queries, names, contest, extracted).to_dict()
@@ -109,7 +108,7 @@ def run(
                 totals = compare(index, shares, queries, group.methods, contest, extracted)
                 comparison["shares"] = totals.to_dict()
             if group.trajectory_methods:
-                runs = sampling_runs(shipped, folder / "sampled", device, say)
+                runs = sampling_runs(shipped, folder / "sampled", runtime, say)
                 if runs is not None:
                     again, of_runs = runs
                     along = group.trajectory_methods

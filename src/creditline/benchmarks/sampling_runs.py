@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from creditline.benchmarks.build import GENERATED, STEPS
+from creditline.benchmarks.build import BATCH, GENERATED, STEPS
 from creditline.benchmarks.shipped import ShippedBenchmark
 from creditline.data.load import load_images
 from creditline.diffusion.generation import GenerateConfig, generate
 from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.runtime import Runtime
 
 ROUNDING = 1
 """Levels of 255 between images of the same sampling run on two machines."""
 
 
 def sampling_runs(
-    shipped: ShippedBenchmark, folder: Path, device: str, say: Callable[[str], None]
+    shipped: ShippedBenchmark, folder: Path, runtime: Runtime, say: Callable[[str], None]
 ) -> tuple[Path, GroundTruth] | None:
     """Generate the generated queries again, with their sampling runs.
 
@@ -29,7 +30,7 @@ def sampling_runs(
     Args:
         shipped: the benchmark's files.
         folder: where the sampling runs are written.
-        device: where the model runs.
+        runtime: where and how the model runs.
         say: receives the reason where there is no result.
 
     Returns:
@@ -41,7 +42,8 @@ def sampling_runs(
         shipped.benchmark.generated,
         folder,
         GenerateConfig(steps=STEPS, trajectory=True),
-        device=device,
+        batch_size=BATCH,
+        runtime=runtime,
     )
     expected, images = load_images(shipped.generated), load_images(again)
     levels = np.abs(images.array().astype(int) - expected.array()).max()

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from creditline.cli import images, models
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 
 
 @click.command(name="add", cls=SectionedCommand)
 @click.argument("index")
 @click.argument("data")
-@models.workers_option
+@executor_options
 @models.indexed_options
 @images.masks_option
 @images.origin_options
@@ -26,5 +27,5 @@ def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
     opened = models.opened(index, paths)
     pictures = images.load(data, opened.manifest.request["images"]["spec"])
     before = opened.n
-    opened.add(pictures, workers=models.workers())
+    opened.add(pictures, runtime=runtime())
     click.echo(f"{opened.path}: {len(pictures):,} added to {before:,}, now {opened.n:,} images")

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from creditline.benchmarks import get
-from creditline.cli import models
 from creditline.cli.options import flag, given, settings_options
+from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.errors import CreditlineError, SettingsError
 from creditline.evaluation.lds.comparison import LDSConfig
@@ -31,8 +31,8 @@ from creditline.settings import override
 @click.option("--pack", metavar="DIR", help="with --build: copy what ships into DIR")
 @click.option("--from", "packed", metavar="DIR", help="files that --pack wrote, not the shipped")
 @click.option("--limit-tasks", type=int, help="with --build: train at most so many models now")
-@models.workers_option
-@models.device_option
+@executor_options
+@device_option
 @settings_options(LDSConfig(), section="Judging")
 def command(
     name: str,
@@ -45,7 +45,6 @@ def command(
     pack: str | None,
     packed: str | None,
     limit_tasks: int | None,
-    device: str,
     **_: Any,
 ) -> None:
     """Judge every method on a benchmark whose ground truth ships: no retraining.
@@ -70,7 +69,7 @@ def command(
                 f"{' and '.join(idle)} with --build DIR would do nothing: building judges no "
                 "method. Leave it out, or run the benchmark afterwards."
             )
-        _build(benchmark, build_in, data, pack, limit_tasks, device, packed)
+        _build(benchmark, build_in, data, pack, limit_tasks, packed)
         return
     from creditline.benchmarks.page import page
     from creditline.benchmarks.run import run
@@ -82,8 +81,7 @@ def command(
         data=data,
         timesteps=numbers("10,100" if timesteps is None else timesteps),
         ensemble=1 if ensemble is None else ensemble,
-        workers=models.workers(),
-        device=device,
+        runtime=runtime(),
         contest=override(LDSConfig(), given(LDSConfig())),
         say=lambda line: click.echo(line, err=True),
     )
@@ -99,7 +97,6 @@ def _build(
     data: str | None,
     target: str | None,
     limit_tasks: int | None,
-    device: str,
     packed: str | None,
 ) -> None:
     from creditline.benchmarks.build import build
@@ -112,9 +109,8 @@ def _build(
         benchmark,
         folder,
         data=data,
-        workers=models.workers(),
+        runtime=runtime(),
         limit_tasks=limit_tasks,
-        device=device,
         say=click.echo,
     )
     for name, truth in truths.items():

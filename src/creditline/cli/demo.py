@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from creditline.cli import models
+from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 
 
 @click.command(name="demo", cls=SectionedCommand)
 @click.option("--out", default="runs/demo", show_default=True, help="folder to write or continue")
-@models.workers_option
-@models.device_option
-def command(out: str, device: str, **_: Any) -> None:
+@executor_options
+@device_option
+def command(out: str, **_: Any) -> None:
     """Train a small model on real icons by four artists, generate 16 and trace them back.
 
     Everything from training to the report, in about 7 minutes on two cores. Interrupt it at any
@@ -22,4 +22,4 @@ def command(out: str, device: str, **_: Any) -> None:
     """
     from creditline import demo
 
-    demo.run(out, workers=models.workers(), device=device, say=click.echo)
+    demo.run(out, runtime=runtime(), say=click.echo)

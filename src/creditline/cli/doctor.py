@@ -10,6 +10,7 @@ from creditline import methods
 from creditline.cli import images, models
 from creditline.cli.index import configured
 from creditline.cli.options import given, settings_options
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.errors import SettingsError
@@ -36,7 +37,7 @@ GRADIENT = [cls() for cls in methods.METHODS.values() if cls.source == "gradient
     "--flops-per-second", type=float, help="with --shapes: what another device reaches, as 1e14"
 )
 @click.option("--bytes-per-second", type=float, help="with --shapes: likewise, of its memory")
-@models.workers_option
+@executor_options
 @models.parts_options
 @images.image_options
 @settings_options(*GRADIENT, section="Method")
@@ -47,7 +48,6 @@ def command(
     samples: int,
     n: int | None,
     out: str,
-    device: str,
     shapes: bool,
     **others: Any,
 ) -> None:
@@ -75,9 +75,8 @@ def command(
         method=recipe,
         samples=samples,
         n=n,
-        workers=models.workers(),
+        runtime=runtime(),
         out=out,
-        device=device,
     )
     click.echo(str(diagnosis))
     if diagnosis.failed:

@@ -10,6 +10,7 @@ import click
 
 from creditline.cli import models
 from creditline.cli.options import given, settings_options
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.config import GenerateConfig
 from creditline.settings import override
@@ -23,8 +24,11 @@ from creditline.settings import override
     "--label", "labels", type=int, multiple=True, help="class to generate; repeat for several"
 )
 @click.option("--prompt", "prompts", multiple=True, help="prompt; repeat for several")
-@click.option("--batch-size", type=int, default=64, show_default=True, help="pictures at a time")
+@click.option(
+    "--batch-size", type=int, help="images at a time, by one worker  [default: 8; on a GPU 64]"
+)
 @click.option("--overwrite", is_flag=True, help="replace pictures made with other settings")
+@executor_options
 @models.parts_options
 @settings_options(GenerateConfig(), section="Sampling")
 def command(
@@ -33,7 +37,7 @@ def command(
     out: str,
     labels: tuple[int, ...],
     prompts: tuple[str, ...],
-    batch_size: int,
+    batch_size: int | None,
     overwrite: bool,
     **_: Any,
 ) -> None:
@@ -52,6 +56,7 @@ def command(
         labels=labels or None,
         prompts=prompts or None,
         batch_size=batch_size,
+        runtime=runtime(),
         overwrite=overwrite,
     )
     last = config.seed + n - 1

@@ -11,6 +11,7 @@ import click
 
 from creditline.cli import images, models
 from creditline.cli.options import flag, given, leaves, settings_options
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import facts
 from creditline.errors import SettingsError
@@ -28,7 +29,7 @@ EVERY = [cls() for cls in METHODS.values()]
 @click.argument("sources", nargs=-1, required=True, metavar="[MODEL]... DATA")
 @click.option("--out", required=True, help="folder to write, or to continue")
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
-@models.workers_option
+@executor_options
 @click.option("--shard-rows", type=int, help="images per task  [default: 32; on a GPU 128]")
 @click.option(
     "--encoded",
@@ -46,7 +47,6 @@ def command(
     shard_rows: int | None,
     encoded: str | None,
     overwrite: bool,
-    device: str,
     **_: Any,
 ) -> None:
     """Index the images of DATA under MODEL, so that pictures can be traced to them.
@@ -67,8 +67,7 @@ def command(
         pictures,
         method=recipe,
         out=out,
-        device=device,
-        workers=models.workers(),
+        runtime=runtime(),
         shard_rows=shard_rows,
         overwrite=overwrite,
         encoded=encoded,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from creditline.cli.options import given, settings_options
+from creditline.cli.runtime import device_option, runtime
 from creditline.curvature.kernel import MEMORY
 from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.errors import SettingsError
@@ -59,20 +60,6 @@ def indexed_options(command: F) -> F:
     )(model_options(command))
 
 
-def device_option(command: F) -> F:
-    """A decorator: `--device`."""
-    return click.option(
-        "--device", default="cpu", show_default=True, callback=_device, help="cpu, cuda, mps, ..."
-    )(command)
-
-
-def workers_option(command: F) -> F:
-    """A decorator: `--workers`; see `workers`."""
-    return click.option("--workers", type=int, help="processes  [default: one per CPU core]")(
-        command
-    )
-
-
 def load(source: str, **settings: Any) -> Denoiser:
     """The model of `source`, as the current command's options say.
 
@@ -95,7 +82,10 @@ def load(source: str, **settings: Any) -> Denoiser:
 def _common() -> dict[str, Any]:
     """`model_options`, for `load_model`."""
     values = click.get_current_context().params
-    return {name: values[name] for name in ("device", "scheduler", "allow_pickle")}
+    return {
+        "device": runtime().main_device,
+        **{name: values[name] for name in ("scheduler", "allow_pickle")},
+    }
 
 
 def _adapters(listed: Sequence[str]) -> dict[str, str]:
@@ -130,27 +120,7 @@ def opened(index: str, paths: Sequence[str], keep: bool = True) -> Index:
     return api.open_index(
         index,
         model=listed or None,
-        device=values["device"],
+        runtime=runtime(),
         memory=values["memory"],
         keep=keep,
     )
-
-
-def workers() -> int:
-    """`--workers`, by default one per CPU core, or one alone where they would share a device."""
-    values = click.get_current_context().params
-    if values["workers"] is not None:
-        return values["workers"]
-    import joblib
-
-    return joblib.cpu_count() if values["device"] == "cpu" else 1
-
-
-def _device(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Refuse a device that this machine does not have, before anything is loaded."""
-    if value == "cpu":
-        return value
-    from creditline.diffusion.denoiser import find_device
-
-    find_device(value)
-    return value

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from creditline.cli import images
+from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.training import chosen, training_options
 
@@ -26,10 +27,8 @@ from creditline.cli.training import chosen, training_options
 def command(
     data: str,
     out: str,
-    threads: int | None,
     encoded: str | None,
     overwrite: bool,
-    device: str,
     **_: Any,
 ) -> None:
     """Train a diffusion model on the images of DATA.
@@ -49,8 +48,7 @@ def command(
         Path(out),
         config,
         base=base,
-        device=device,
-        threads=threads,
+        runtime=runtime(),
         encoded=encoded,
         overwrite=overwrite,
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -24,9 +23,12 @@ from creditline.files import write_file
 from creditline.manifest import NAME, Manifest, circumstances, claim
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
+from creditline.runtime.threads import single_thread
 from creditline.settings import require, to_dict
 
 TRAJECTORIES = "trajectories"
+BATCH_ON_CPU, BATCH_ELSEWHERE = 8, 64
+"""Images of one batch: small ones on a CPU, where workers share the batches out."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def generate(
     *,
     labels: Sequence[int] | None = None,
     prompts: str | Sequence[str] | None = None,
-    batch_size: int = 64,
-    device: str | torch.device = "cpu",
+    batch_size: int | None = None,
+    runtime: Runtime | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Generate `n` pictures as PNG files.
@@ -72,8 +74,9 @@ def generate(
         labels: classes for a class-conditional model, repeated to `n`; all classes in turn by
             default.
         prompts: for a model that reads them, one or several, repeated to `n`.
-        batch_size: pictures at a time; changes a picture by float rounding at most.
-        device: where to load a model given as a path.
+        batch_size: images at a time, by one worker; changes an image by float rounding at most. By
+            default 8, and 64 on a GPU.
+        runtime: where and how it is done. Images do not depend on the number of workers.
         overwrite: replace pictures made with other settings.
 
     Returns:
@@ -85,12 +88,11 @@ def generate(
         DataError: if a prompt is too long.
     """
     require(n >= 1, "n must be at least 1", n, "Ask for one picture or more.")
+    config, runtime, folder = config or GenerateConfig(), runtime or Runtime(), Path(out)
+    denoiser = load_model(model, device=runtime.main_device)
+    if batch_size is None:
+        batch_size = BATCH_ON_CPU if denoiser.device.type == "cpu" else BATCH_ELSEWHERE
     require(batch_size >= 1, "batch_size must be at least 1", batch_size, "Try 64.")
-    config, denoiser, folder = (
-        config or GenerateConfig(),
-        load_model(model, device=device),
-        Path(out),
-    )
     chosen = _labels(denoiser, labels, n)
     texts = _prompts(denoiser, prompts, n)
     last = config.seed + n - 1
@@ -113,12 +115,13 @@ def generate(
     if claim(manifest, folder, overwrite):
         return folder
     try:
-        left = [i for i in range(n) if not (folder / _name(i)).is_file()]
-        bar = Runtime().progress("generate", n, "picture", done=n - len(left))
-        with exact_kernels(denoiser.device), bar:
-            for start in range(0, len(left), batch_size):
-                rows = left[start : start + batch_size]
-                _write(denoiser, config, rows, chosen, texts, folder)
+        job = GenerationJob(denoiser, config, chosen, texts, folder)
+        # A batch is done again as a whole: an image depends on its batch by float rounding.
+        batches = [range(i, min(i + batch_size, n)) for i in range(0, n, batch_size)]
+        todo = [rows for rows in batches if not all((folder / _name(i)).is_file() for i in rows)]
+        done = n - sum(map(len, todo))
+        with runtime.progress("generate", n, "image", done=done) as bar:
+            for rows, _ in runtime.map(_generate_batch, job, todo):
                 bar.advance(len(rows))
         replace(manifest, status="complete").write(folder)
     except (OSError, SafetensorError) as error:
@@ -218,31 +221,47 @@ def _prompts(denoiser: Denoiser, prompts: str | Sequence[str] | None, n: int) ->
     return [listed[i % len(listed)] for i in range(n)]
 
 
-def _write(
-    denoiser: Denoiser,
-    config: GenerateConfig,
-    rows: Sequence[int],
-    labels: Sequence[int] | None,
-    prompts: Sequence[str] | None,
-    folder: Path,
-) -> None:
-    seeds = [config.seed + i for i in rows]
-    chosen = None if labels is None else [labels[i] for i in rows]
-    pictures, (timesteps, x0) = sample(
-        denoiser,
-        seeds,
-        steps=config.steps,
-        eta=config.eta,
-        labels=chosen,
-        prompts=None if prompts is None else [prompts[i] for i in rows],
-        negative=config.negative_prompt,
-        guidance=config.guidance,
-    )
-    for i, pixels, run in zip(rows, pictures, x0, strict=True):
+@dataclass(frozen=True)
+class GenerationJob:
+    """What all batches of images share.
+
+    Attributes:
+        denoiser: the model.
+        config: sampler settings.
+        labels: class of every image, or None.
+        prompts: prompt of every image, or None.
+        folder: where images are written.
+    """
+
+    denoiser: Denoiser
+    config: GenerateConfig
+    labels: Sequence[int] | None
+    prompts: Sequence[str] | None
+    folder: Path
+
+    def to_device(self, device: str) -> GenerationJob:
+        """Return the job with the model on a device."""
+        return replace(self, denoiser=self.denoiser.to(device))
+
+
+def _generate_batch(job: GenerationJob, rows: range) -> None:
+    config, folder = job.config, job.folder
+    with single_thread(), exact_kernels(job.denoiser.device):
+        images, (timesteps, x0) = sample(
+            job.denoiser,
+            [config.seed + i for i in rows],
+            steps=config.steps,
+            eta=config.eta,
+            labels=None if job.labels is None else [job.labels[i] for i in rows],
+            prompts=None if job.prompts is None else [job.prompts[i] for i in rows],
+            negative=config.negative_prompt,
+            guidance=config.guidance,
+        )
+    for i, pixels, run in zip(rows, images, x0, strict=True):
         if config.trajectory:
             path = folder / TRAJECTORIES / f"{i:05d}.safetensors"
             arrays = {"timesteps": timesteps, "x0": np.ascontiguousarray(run)}
             write_file(path, lambda p, a=arrays: save_file(a, p), overwrite=True)  # type: ignore[misc]
-        # The picture last: where it is, everything of it is.
+        # The image last: where it is, everything of it is.
         image = Image.fromarray(pixels)
         write_file(folder / _name(i), lambda p, im=image: im.save(p), overwrite=True)  # type: ignore[misc]

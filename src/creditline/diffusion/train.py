@@ -24,8 +24,9 @@ from creditline.diffusion.tuning.files import load_tuned
 from creditline.diffusion.tuning.task import TuningTask
 from creditline.errors import CreditlineError, ModelError, SettingsError
 from creditline.manifest import Manifest, circumstances, claim
+from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
-from creditline.settings import require, to_dict
+from creditline.settings import to_dict
 
 ENCODED = "encoded"
 """Folder of latents and text embeddings in that of a run."""
@@ -37,8 +38,7 @@ def train(
     config: TrainConfig | TuneConfig | None = None,
     *,
     base: Any = None,
-    device: str | torch.device = "cpu",
-    threads: int | None = None,
+    runtime: Runtime | None = None,
     encoded: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -56,8 +56,7 @@ def train(
         base: a trained model, anything that `load_model` takes. With a `TrainConfig` it is of the
             same network, and its weights are those to start from; with a `TuneConfig` it may be
             any model, which itself is left as it is.
-        device: where to train.
-        threads: CPU threads; torch's own choice by default.
+        runtime: device, CPU threads and progress of the training.
         encoded: folder of latents and text embeddings of a tuning, which other tunings of the
             same base may share; in the run folder by default.
         overwrite: replace a run with other settings.
@@ -73,8 +72,8 @@ def train(
         CreditlineError: if `out` is taken, or the disk is full.
     """
     config, pictures, folder = config or TrainConfig(), load_images(images), Path(out)
-    require(threads is None or threads >= 1, "threads must be at least 1", threads, "Try 1.")
-    place = find_device(device)
+    runtime = runtime or Runtime()
+    place = find_device(runtime.main_device)
     start = check_start(pictures, config, base, place)
     request = {
         "config": to_dict(config),
@@ -88,30 +87,26 @@ def train(
             facts["base_options"] = dict(start.options)
     manifest = Manifest("run", request, facts)
     if not claim(manifest, folder, overwrite):
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads or before)
         try:
             with (
+                runtime.use_threads(),
                 exact_kernels(place, getattr(config, "precision", "fp32") == "tf32"),
                 torch.random.fork_rng([place] if place.type == "cuda" else []),
             ):
                 if isinstance(config, TuneConfig):
                     tuned = TuningTask(start, pictures, config, place)
-                    tuned.encode(folder / ENCODED if encoded is None else Path(encoded))
-                    TrainingRun(tuned, folder, config.of(len(pictures))).finish()
+                    tuned.encode(folder / ENCODED if encoded is None else Path(encoded), runtime)
+                    TrainingRun(tuned, folder, config.of(len(pictures)), runtime).finish()
                 else:
                     network = starting_network(config, start).to(place)
-                    TrainingRun(
-                        PixelTrainingTask(network, pictures, config.flip), folder, config
-                    ).finish()
+                    task = PixelTrainingTask(network, pictures, config.flip)
+                    TrainingRun(task, folder, config, runtime).finish()
             replace(manifest, status="complete").write(folder)
         except (OSError, SafetensorError) as error:
             raise CreditlineError(
                 f"Writing the run stopped: {error}. The last saved state is safe in {folder}; make "
                 "room and run the same command again to continue."
             ) from error
-        finally:
-            torch.set_num_threads(before)
     # Only now: without it, a run that is not marked complete would start from the beginning.
     (folder / STATE).unlink(missing_ok=True)
     return folder

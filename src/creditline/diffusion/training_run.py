@@ -37,10 +37,14 @@ class TrainingRun:
         trainee: what is trained.
         folder: of the run; exists.
         config: steps, optimizer, and what is saved.
+        runtime: shows progress.
     """
 
-    def __init__(self, trainee: TrainingTask, folder: Path, config: RunSettings) -> None:
+    def __init__(
+        self, trainee: TrainingTask, folder: Path, config: RunSettings, runtime: Runtime
+    ) -> None:
         self.trainee, self.folder, self.config = trainee, folder, config
+        self.runtime = runtime
         self.log = TrainLog(folder)
         module = trainee.denoiser.module
         self.trained = [p for p in module.parameters() if p.requires_grad]
@@ -60,7 +64,7 @@ class TrainingRun:
         self.log.rewind(state.step)
         saved, cost = time.monotonic(), 0.0
         try:
-            with Runtime().progress("train", steps, "step", done=state.step) as bar:
+            with self.runtime.progress("train", steps, "step", done=state.step) as bar:
                 self._write_due()
                 while state.step < steps:
                     loss = self._step()

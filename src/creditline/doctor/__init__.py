@@ -20,6 +20,7 @@ from creditline.doctor.subject import DiagnosisSubject, random_images, untouched
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
 from creditline.methods.base import Method
+from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
 from creditline.settings import override, require
 
@@ -35,9 +36,8 @@ def diagnose(
     method: str | Method = "d-trak",
     samples: int = 4,
     n: int | None = None,
-    workers: int = 1,
     out: str | Path = ".",
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     **settings: Any,
 ) -> Diagnosis:
     """Examine a model and its images before a long index.
@@ -50,9 +50,8 @@ def diagnose(
         method: a gradient method, by name or as an instance.
         samples: images to look at.
         n: images to reckon the cost for; all images given, or 10,000.
-        workers: processes to reckon the cost for.
         out: where the index would be written, to compare with the free disk.
-        device: where a model given as a path is loaded.
+        runtime: the device of a model given as a path, and the workers that an index would have.
         settings: any setting of the method by name, as in `creditline.index`.
 
     Returns:
@@ -63,7 +62,8 @@ def diagnose(
         DataError: if the images cannot be loaded.
         ModelError: if the model cannot.
     """
-    for name, value in (("samples", samples), ("workers", workers), ("n", 1 if n is None else n)):
+    runtime = runtime or Runtime()
+    for name, value in (("samples", samples), ("n", 1 if n is None else n)):
         require(value >= 1, f"{name} must be at least 1", value, "Try 4.")
     recipe = methods.get(method)() if isinstance(method, str) else method
     if recipe.source != "gradients":
@@ -72,7 +72,7 @@ def diagnose(
             "such as d-trak."
         )
     recipe = override(recipe, settings)
-    denoiser = load_model(model, device=device)
+    denoiser = load_model(model, device=runtime.main_device)
     source = GradientExtractor([denoiser], recipe.features, recipe.query_plan)  # type: ignore[attr-defined]
     findings: list[Finding] = []
     given = None
@@ -86,14 +86,14 @@ def diagnose(
         untouched(denoiser.module),
         exact_kernels(denoiser.device, source.spec.precision == "tf32"),
     ):
-        source.fit(chosen)
+        source.fit(chosen, runtime)
         subject = DiagnosisSubject.prepare(denoiser, source, chosen)
         findings += [check_calls(subject), *check_gradients(subject)]
         cost = None
         if not any(f.check == "finite gradients" and f.status == "fail" for f in findings):
             count = n or (len(given) if given else RECKONED)
             stock = given if fits else None
-            cost = measure(recipe, source, chosen, count, workers, Path(out), stock)
+            cost = measure(recipe, source, chosen, count, runtime.devices.workers, Path(out), stock)
             findings += [*check_workers(cost), check_disk(cost)]
     return Diagnosis(tuple(findings), cost)
 

@@ -24,6 +24,7 @@ from creditline.gradients.projection import Projection
 from creditline.gradients.projection.base import projected_sizes
 from creditline.indexing.store import normalize
 from creditline.methods.base import RidgeMethod
+from creditline.runtime import Runtime
 from creditline.settings import override, require, setting
 
 NAMES = ("trak", "d-trak")
@@ -65,7 +66,10 @@ class AgreementRow:
 
 
 def agreement(
-    model: Any, images: Any, settings: AgreementConfig | None = None
+    model: Any,
+    images: Any,
+    settings: AgreementConfig | None = None,
+    runtime: Runtime | None = None,
 ) -> list[AgreementRow]:
     """Run all comparisons for TRAK and D-TRAK at their default damping.
 
@@ -73,6 +77,7 @@ def agreement(
         model: what `load_model` takes.
         images: its training images; what `load_images` takes.
         settings: see `AgreementConfig`.
+        runtime: the device of a model given as a path, and progress.
 
     Returns:
         Rows to print. Relative differences are `max |a - b| / max |b|` over all scores of a query,
@@ -82,7 +87,8 @@ def agreement(
         SettingsError: if there are too few images.
     """
     settings = settings or AgreementConfig()
-    denoiser, pictures = load_model(model), load_images(images)
+    runtime = runtime or Runtime()
+    denoiser, pictures = load_model(model, device=runtime.main_device), load_images(images)
     n, m = settings.train, settings.queries
     require(
         n + m <= len(pictures),
@@ -97,8 +103,8 @@ def agreement(
         plain = {"timesteps": settings.timesteps, "projection": "none"}
         method: Any = override(methods.get(name)(), plain)
         source = GradientExtractor([denoiser], method.features)
-        train = extract(source, chosen, range(n), "train", f"{name}: train")
-        query = extract(source, chosen, range(n, n + m), "query", f"{name}: queries")
+        train = extract(source, chosen, range(n), "train", f"{name}: train", runtime)
+        query = extract(source, chosen, range(n, n + m), "query", f"{name}: queries", runtime)
         rows += _projected(method, source, train, query, settings)
         rows += _exact(method, source, train, query, max(settings.dims[0], 2 * n))
     return rows

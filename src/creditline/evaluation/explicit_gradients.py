@@ -20,11 +20,16 @@ ROWS = 16
 
 
 def extract(
-    source: GradientExtractor, images: ImageSet, indices: Sequence[int], role: Role, label: str
+    source: GradientExtractor,
+    images: ImageSet,
+    indices: Sequence[int],
+    role: Role,
+    label: str,
+    runtime: Runtime,
 ) -> np.ndarray:
     """Extract features of one model, float32 of shape `(b, k)`, image by image."""
     features = np.empty((len(indices), source.dim), dtype=np.float32)
-    with Runtime().progress(label, len(indices), "image") as bar:
+    with runtime.progress(label, len(indices), "image") as bar:
         for row, i in enumerate(indices):
             features[row] = source.extract(images, [i], role)[0, 0, 0]
             bar.advance()

@@ -21,6 +21,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.evaluation.interval import wilson_interval
+from creditline.runtime import Runtime
 from creditline.settings import override, require, setting
 
 ON_ONE_INDEX = ("trak", "gradient-dot", "gradient-cosine", "relative-if", "renormalized-if")
@@ -83,7 +84,7 @@ def self_retrieval(
     images: Any,
     out: str | Path,
     settings: SelfRetrievalConfig | None = None,
-    workers: int = 1,
+    runtime: Runtime | None = None,
 ) -> list[RetrievalResult]:
     """Run the check for TRAK and the methods that share its index, and for D-TRAK.
 
@@ -92,7 +93,7 @@ def self_retrieval(
         images: its training images; what `load_images` takes.
         out: folder for the two indexes; an interrupted run continues.
         settings: see `SelfRetrievalConfig`.
-        workers: processes.
+        runtime: where and how features are extracted.
 
     Returns:
         One result per method.
@@ -101,7 +102,10 @@ def self_retrieval(
         SettingsError: if more queries are asked for than there are images.
     """
     settings = settings or SelfRetrievalConfig()
-    denoiser, pictures = load_model(model), load_images(images)
+    denoiser, pictures = (
+        load_model(model, device=(runtime or Runtime()).main_device),
+        load_images(images),
+    )
     require(
         settings.queries <= len(pictures),
         f"There are {len(pictures)} training images to draw queries from",
@@ -117,7 +121,7 @@ def self_retrieval(
     for name, sharing in (("trak", ON_ONE_INDEX), ("d-trak", ("d-trak",))):
         chosen = {"timesteps": settings.timesteps, "dim": settings.dim}
         method = override(methods.get(name)(), chosen)
-        index = build_index(denoiser, indexed, method=method, out=Path(out) / name, workers=workers)
+        index = build_index(denoiser, indexed, method=method, out=Path(out) / name, runtime=runtime)
         features = index.extract(queries)
         for other in sharing:
             scores = index.using(other).scores(features)

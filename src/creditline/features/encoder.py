@@ -38,6 +38,12 @@ class EncoderExtractor(FeatureExtractor):
         self.encoder = encoder
         self.dim = dim or self._embed([Image.new("RGB", (32, 32))]).shape[1]
 
+    def to_device(self, device: str) -> EncoderExtractor:
+        """Move a loaded encoder to a device; a callable stays as it is."""
+        if isinstance(self.encoder, TransformersEncoder):
+            self.encoder.to(device)
+        return self
+
     def check(self, images: ImageSet) -> None:
         """Raise if the images have masks; encoders resize images themselves.
 
@@ -96,7 +102,7 @@ class TransformersEncoder:
                 "CLIP and DINO encoders need transformers. "
                 "Install it with: pip install 'creditline[encoders]'."
             ) from error
-        self.folder, self.device = folder, torch.device(device)
+        self.folder = folder
         try:
             # The PIL backend works without torchvision.
             self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
@@ -106,7 +112,13 @@ class TransformersEncoder:
                 f"Cannot load an encoder from {folder!r}: {error}. Give a folder with the model's "
                 "config, safetensors weights and preprocessor_config.json."
             ) from error
-        self.model.to(self.device).eval()
+        self.model.eval()
+        self.to(device)
+
+    def to(self, device: str | torch.device) -> None:
+        """Move the model."""
+        self.device = torch.device(device)
+        self.model.to(self.device)
 
     @torch.no_grad()
     def __call__(self, images: list[Image.Image]) -> torch.Tensor:

@@ -91,6 +91,12 @@ class GradientExtractor(FeatureExtractor):
         if not self.needs_fit:
             self._make_engines([build(spec.projection, self.layers)] * self.models)
 
+    def to_device(self, device: str) -> GradientExtractor:
+        """Move the models to a device."""
+        for denoiser in self.denoisers:
+            denoiser.to(device)
+        return self
+
     @property
     def blocks(self) -> tuple[Block, ...]:
         return self.projector.blocks if self.engines else ()

@@ -18,6 +18,7 @@ from creditline.indexing.store import Store
 from creditline.manifest import Manifest, claim
 from creditline.runtime import Runtime
 from creditline.runtime.allocator import keep_freed_memory
+from creditline.runtime.devices import place
 from creditline.settings import require
 
 ENCODED = "encoded"
@@ -37,6 +38,27 @@ class Shard:
     stop: int
 
 
+@dataclass(frozen=True)
+class ShardJob:
+    """What all shards share.
+
+    Attributes:
+        source: extracts features.
+        images: training images.
+        store: where shards are written.
+        first: key of the first image in the table.
+    """
+
+    source: FeatureExtractor
+    images: ImageSet
+    store: Store
+    first: int
+
+    def to_device(self, device: str) -> ShardJob:
+        """Return the job with models on a device."""
+        return replace(self, source=place(self.source, device))
+
+
 def usual_rows(models: Sequence[Denoiser]) -> int:
     """Images per shard where nobody says how many; a GPU's passes want more of them."""
     on_cpu = all(model.device.type == "cpu" for model in models)
@@ -49,7 +71,7 @@ def build(
     images: ImageSet,
     request: Mapping[str, Any],
     facts: Mapping[str, Any],
-    workers: int,
+    runtime: Runtime,
     shard_rows: int,
     overwrite: bool = False,
     encoded: Path | None = None,
@@ -62,7 +84,7 @@ def build(
         images: training images.
         request: everything that decides the contents.
         facts: further notes for the manifest.
-        workers: processes.
+        runtime: where and how it is done.
         shard_rows: images per shard; what a crash can lose per worker.
         overwrite: replace an index that was built from another request.
         encoded: where latents and text embeddings are kept; by default in `folder`, and only until
@@ -79,10 +101,10 @@ def build(
     manifest = Manifest("index", request, facts)
     if claim(manifest, folder, overwrite):
         return
-    notes = fit_projection(folder, source, images)
+    notes = fit_projection(folder, source, images, runtime)
     masked = images.masks is not None
     store = Store(folder, source.models, source.dim, source.has_halves, masked=masked)
-    shards = extract(store, source, images, workers, shard_rows, encoded=encoded)
+    shards = extract(store, source, images, runtime, shard_rows, encoded=encoded)
     facts = {**facts, **notes, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)
     clear(store)
@@ -98,7 +120,7 @@ def extract(
     store: Store,
     source: FeatureExtractor,
     images: ImageSet,
-    workers: int,
+    runtime: Runtime,
     shard_rows: int,
     first: int = 0,
     encoded: Path | None = None,
@@ -109,7 +131,7 @@ def extract(
         store: declares the shards.
         source: extracts features.
         images: of which.
-        workers: processes.
+        runtime: where and how it is done.
         shard_rows: images per shard.
         first: key of the first image in the table.
         encoded: where latents and text embeddings are kept; beside the table by default, until
@@ -126,10 +148,10 @@ def extract(
     _require_space(store.folder, source, len(images) - done)
     caching = _caching(source, encoded or store.folder / ENCODED)
     try:
-        bar = Runtime().progress("index", len(images), "image", done=done)
+        bar = runtime.progress("index", len(images), "image", done=done)
         with caching, keep_freed_memory(), bar:  # from shard to shard
-            shared = (source, images, store, first)
-            for shard, _ in Runtime(workers=workers).map(_extract_shard, shared, todo):
+            job = ShardJob(source, images, store, first)
+            for shard, _ in runtime.map(_extract_shard, job, todo):
                 bar.advance(shard.stop - shard.start)
     except OSError as error:
         raise CreditlineError(
@@ -155,8 +177,7 @@ def _require_space(folder: Path, source: FeatureExtractor, images: int) -> None:
         )
 
 
-def _extract_shard(shared: tuple[FeatureExtractor, ImageSet, Store, int], shard: Shard) -> None:
-    source, images, store, first = shared
+def _extract_shard(job: ShardJob, shard: Shard) -> None:
     indices = range(shard.start, shard.stop)
-    features = source.extract(images, indices, reduction=source.reduction)
-    store.write_shard(shard.number, images, indices, features, first)
+    features = job.source.extract(job.images, indices, reduction=job.source.reduction)
+    job.store.write_shard(shard.number, job.images, indices, features, job.first)

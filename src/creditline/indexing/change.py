@@ -35,20 +35,21 @@ from creditline.indexing.state import IndexState
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest
 from creditline.methods.noise import HalfNoiseFeatures, halves
+from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
 
 Update = Callable[[Spectrum, FeatureTable, FeatureTable, int, bool], Spectrum | None]
 """From a spectrum, the table before and after, the model and whether it is centered; None: fit."""
 
 
-def add(state: IndexState, source: FeatureExtractor, images: ImageSet, workers: int = 1) -> None:
+def add(state: IndexState, source: FeatureExtractor, images: ImageSet, runtime: Runtime) -> None:
     """Append images to an index and update what is fitted to it.
 
     Args:
         state: of the index.
         source: that it was built with.
         images: prepared as its images were.
-        workers: processes.
+        runtime: where and how it is done.
 
     Raises:
         DataError: if they were prepared otherwise, or have classes of other names.
@@ -65,7 +66,7 @@ def add(state: IndexState, source: FeatureExtractor, images: ImageSet, workers: 
         shards=shards,
     )
     rows = state.manifest.request["features"]["shard_rows"]
-    count = extract(store, source, images, workers, rows, store.next_key())
+    count = extract(store, source, images, runtime, rows, store.next_key())
 
     def update(
         spectrum: Spectrum, _: FeatureTable, after: FeatureTable, model: int, center: bool
@@ -192,7 +193,7 @@ def _change(
         "changes": [*state.manifest.facts.get("changes", []), change],
     }
     manifest = replace(state.manifest, request=request, facts=noted)
-    after = IndexState(state.folder, manifest, state.memory)
+    after = IndexState(state.folder, manifest, state.memory, state.runtime)
     _update_spectra(state, after, update)
     manifest.write(state.folder)
     if after.fitted.folder != state.fitted.folder:

@@ -29,14 +29,14 @@ class Extractor:
         models: the indexed models, when they are at hand; otherwise they are loaded from where
             the manifest says when a query first needs them.
         encoder: the encoder, for an index built with a callable.
-        device: where queries are computed.
+        runtime: where queries are computed.
     """
 
     def __init__(
-        self, folder: Path, manifest: Manifest, models: Any, encoder: Any, device: str
+        self, folder: Path, manifest: Manifest, models: Any, encoder: Any, runtime: Runtime
     ) -> None:
         self.folder, self.manifest = folder, manifest
-        self._given, self._encoder, self._device = models, encoder, device
+        self._given, self._encoder, self._runtime = models, encoder, runtime
         self._source: tuple[Any, FeatureExtractor] | None = None
 
     def prepare(
@@ -82,7 +82,7 @@ class Extractor:
         """Features, a few queries at a time."""
         source, reduction = self.source(method), self._reduction(queries, method)
         m = len(queries.images)
-        with Runtime().progress("trace", m, "picture") as bar:
+        with self._runtime.progress("trace", m, "picture") as bar:
             for start in range(0, m, QUERY_BATCH):
                 positions = range(start, min(start + QUERY_BATCH, m))
                 runs = [queries.trajectories[i] for i in positions]
@@ -119,6 +119,6 @@ class Extractor:
         plan = method.query_plan
         if self._source is None or self._source[0] != plan:
             of_index = self.folder, self.manifest
-            given, encoder, device = self._given, self._encoder, self._device
+            given, encoder, device = self._given, self._encoder, self._runtime.main_device
             self._source = plan, load_source(*of_index, method, given, encoder, device)
         return self._source[1]

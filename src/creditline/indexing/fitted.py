@@ -23,6 +23,7 @@ from creditline.indexing.rows import FactorCache
 from creditline.indexing.sources import described
 from creditline.methods.base import Method, RidgeMethod
 from creditline.methods.noise import HalfNoiseFeatures
+from creditline.runtime import Runtime
 
 FOLDER = "fitted"
 HALVES = ("first-half", "second-half")
@@ -37,10 +38,18 @@ class FitCache:
         folder: where they are kept.
         features: that methods are fitted on.
         memory: bytes that fitting may take.
+        runtime: hears of its progress.
     """
 
-    def __init__(self, folder: Path, features: FeatureTable, memory: int = MEMORY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        features: FeatureTable,
+        memory: int = MEMORY,
+        runtime: Runtime | None = None,
+    ) -> None:
         self.folder, self.features, self.memory = folder, features, memory
+        self.runtime = runtime or Runtime()
         self._spectra: dict[tuple[bool, str], list[Spectrum]] = {}
         self._halves: tuple[HalfNoiseFeatures, HalfNoiseFeatures] | None = None
         self._quick: dict[str, Method] = {}
@@ -91,7 +100,7 @@ class FitCache:
         """The preconditioned features of a method, or of one fitted on a half of the noise."""
         self.fit(method)
         name = f"rows-{part and part + '-'}{key(method)}"
-        return rows.make(self.folder / name, method, self.memory)
+        return rows.make(self.folder / name, method, self.memory, self.runtime)
 
     def nearest(self, method: Method) -> Nearest:
         """The approximate search over a method's preconditioned features."""
@@ -116,7 +125,7 @@ class FitCache:
             return method.fit(features)
         center = method.ridge.center
         if (center, part) not in self._spectra:
-            found = spectra.fitted(self.folder, features, center, part, self.memory)
+            found = spectra.fitted(self.folder, features, center, part, self.memory, self.runtime)
             self._spectra[center, part] = found
         return method.fit(features, self._spectra[center, part])
 

@@ -27,6 +27,7 @@ from creditline.methods.base import Method
 from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreTransform
 from creditline.records import MethodCard, QueryTrace
+from creditline.runtime import Runtime
 from creditline.settings import override, require
 from creditline.trace import Trace
 from creditline.version import __version__
@@ -40,7 +41,7 @@ class Index:
         models: the indexed models, when they are at hand; otherwise they are loaded from where
             the manifest says when a query first needs them.
         encoder: the encoder, for an index built with a callable.
-        device: where queries are computed.
+        runtime: where queries are computed, and what hears of progress.
         memory: bytes that fitting may take.
         keep: whether `trace` keeps preconditioned features, 4 bytes per number (three times that
             where errors are known), so that a picture is one pass over them.
@@ -65,19 +66,19 @@ class Index:
         *,
         models: Any = None,
         encoder: Any = None,
-        device: str = "cpu",
+        runtime: Runtime | None = None,
         memory: int = MEMORY,
         keep: bool = True,
     ) -> None:
         self.path = Path(path)
-        self.memory, self.keep = memory, keep
+        self.memory, self.keep, self.runtime = memory, keep, runtime or Runtime()
         self._read()
         self.method = method_of(self.manifest.request)
-        self._extractor = Extractor(self.path, self.manifest, models, encoder, device)
+        self._extractor = Extractor(self.path, self.manifest, models, encoder, self.runtime)
 
     def _read(self) -> None:
         """Take over what the folder holds now."""
-        state = IndexState.read(self.path, self.memory)
+        state = IndexState.read(self.path, self.memory, self.runtime)
         self._state, self._fitted = state, state.fitted
         self.manifest, self.store, self.table = state.manifest, state.store, state.features
         self.models, self.dim = self.store.models, self.store.dim
@@ -212,7 +213,7 @@ class Index:
             self.store,
         )
 
-    def add(self, images: Any, *, workers: int = 1) -> None:
+    def add(self, images: Any, *, runtime: Runtime | None = None) -> None:
         """Append training images, and update what was fitted, without starting over.
 
         Interrupt it at any time; the same call continues. Scores are those of an index built from
@@ -220,14 +221,16 @@ class Index:
 
         Args:
             images: what `load_images` takes or returns, prepared as the index's images were.
-            workers: processes.
+            runtime: where and how features are extracted; the index's own by default.
 
         Raises:
             CreditlineError: before long work, if anything does not fit; see `change.add`.
         """
         spec = self.manifest.request["images"]["spec"]
         pictures = images if isinstance(images, ImageSet) else load_images(images, **spec)
-        change.add(self._state, self._extractor.source(self.method), pictures, workers)
+        change.add(
+            self._state, self._extractor.source(self.method), pictures, runtime or self.runtime
+        )
         self._reread()
 
     def remove(self, images: Sequence[int | str], *, purge: bool = False) -> int:

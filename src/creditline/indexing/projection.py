@@ -13,17 +13,21 @@ from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, IndexMismatchError
 from creditline.features.extractor import FeatureExtractor
 from creditline.files import write_file
+from creditline.runtime import Runtime
 
 NAME = "projection.safetensors"
 
 
-def fit_projection(folder: Path, extractor: FeatureExtractor, images: ImageSet) -> dict[str, Any]:
+def fit_projection(
+    folder: Path, extractor: FeatureExtractor, images: ImageSet, runtime: Runtime | None = None
+) -> dict[str, Any]:
     """Fit an extractor to the training images, or load its state if `folder` has it.
 
     Args:
         folder: the index.
         extractor: of the index's features.
         images: the training images.
+        runtime: shows progress.
 
     Returns:
         Notes for the manifest: the blocks of a feature, and the fingerprint of the state.
@@ -35,7 +39,7 @@ def fit_projection(folder: Path, extractor: FeatureExtractor, images: ImageSet) 
     if extractor.needs_fit:
         path = folder / NAME
         if not path.is_file():
-            extractor.fit(images)
+            extractor.fit(images, runtime)
             arrays = extractor.state()
             write_file(path, lambda aside: save_file(arrays, aside), overwrite=True)
         digest = _load_state(path, extractor)

@@ -158,13 +158,16 @@ def _times(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return found.T
 
 
-def make(folder: Path, method: Method, memory: int = MEMORY) -> FactorCache:
+def make(
+    folder: Path, method: Method, memory: int = MEMORY, runtime: Runtime | None = None
+) -> FactorCache:
     """The train sides of a fitted method, from `folder` if they are there.
 
     Args:
         folder: of these rows alone.
         method: fitted.
         memory: bytes that may be taken.
+        runtime: hears of progress.
 
     Raises:
         CreditlineError: if there is no room on the disk.
@@ -173,7 +176,7 @@ def make(folder: Path, method: Method, memory: int = MEMORY) -> FactorCache:
     if not folder.is_dir():
         part = folder.with_name(folder.name + PART)
         part.mkdir(parents=True, exist_ok=True)
-        _write(part, method, memory)
+        _write(part, method, memory, runtime or Runtime())
         try:
             part.rename(folder)
         except OSError:
@@ -182,7 +185,7 @@ def make(folder: Path, method: Method, memory: int = MEMORY) -> FactorCache:
     return FactorCache(folder, table.n, table.models, table.dim)
 
 
-def _write(part: Path, method: Method, memory: int) -> None:
+def _write(part: Path, method: Method, memory: int, runtime: Runtime) -> None:
     n, models, dim = method.features_.n, method.features_.models, method.features_.dim
     with _opened(part / UNITS) as units, _opened(part / LENGTHS) as lengths:
         done = min(_size(units) // (4 * dim), _size(lengths) // 8)
@@ -194,7 +197,7 @@ def _write(part: Path, method: Method, memory: int) -> None:
                 "free. Make room, or do without them (keep=False, --no-keep): every trace then "
                 "works with the features themselves."
             )
-        with Runtime().progress("precondition", models * n, "image", done=done) as bar:
+        with runtime.progress("precondition", models * n, "image", done=done) as bar:
             for c in range(done // n, models):
                 for start, rows in method.train_side(c, memory, max(0, done - c * n)):
                     at = c * n + start

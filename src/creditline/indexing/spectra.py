@@ -18,7 +18,12 @@ from creditline.runtime import Runtime
 
 
 def fitted(
-    folder: Path, features: FeatureTable, center: bool, part: str = "", memory: int = MEMORY
+    folder: Path,
+    features: FeatureTable,
+    center: bool,
+    part: str = "",
+    memory: int = MEMORY,
+    runtime: Runtime | None = None,
 ) -> list[Spectrum]:
     """One spectrum per model, from `folder` when it is there, computed and stored otherwise.
 
@@ -28,6 +33,7 @@ def fitted(
         center: whether the mean feature is removed.
         part: which half of the noise they are of, if not the whole.
         memory: bytes that a decomposition may take.
+        runtime: hears of progress.
 
     Raises:
         CreditlineError: if the stored file is damaged.
@@ -37,7 +43,7 @@ def fitted(
     if found is not None:
         return found
     found = []
-    with Runtime().progress("curvature", features.models, "model") as bar:
+    with (runtime or Runtime()).progress("curvature", features.models, "model") as bar:
         for c in range(features.models):
             found.append(Spectrum.fit(features, c, center, memory=memory))
             bar.advance()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from creditline.indexing.sources import described
 from creditline.indexing.store import Store, StoredFeatures
 from creditline.manifest import Manifest
 from creditline.methods.base import Method
+from creditline.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,16 @@ class IndexState:
         folder: the index.
         manifest: complete.
         memory: bytes that fitting may take.
+        runtime: hears of its progress.
     """
 
     folder: Path
     manifest: Manifest
     memory: int = MEMORY
+    runtime: Runtime = field(default_factory=Runtime)
 
     @classmethod
-    def read(cls, folder: Path, memory: int) -> IndexState:
+    def read(cls, folder: Path, memory: int, runtime: Runtime) -> IndexState:
         """What `folder` holds now.
 
         Raises:
@@ -49,7 +52,7 @@ class IndexState:
                 f"{folder} was made by an earlier version and does not say whether the noise of "
                 "its features has halves. Build it again with --overwrite."
             )
-        return cls(folder, manifest, memory)
+        return cls(folder, manifest, memory, runtime)
 
     @cached_property
     def store(self) -> Store:
@@ -76,7 +79,7 @@ class IndexState:
     def fitted(self) -> FitCache:
         """What was fitted to them, in a folder that is named after the images."""
         name = self.manifest.request["images"]["fingerprint"][:12]
-        return FitCache(self.folder / FOLDER / name, self.features, self.memory)
+        return FitCache(self.folder / FOLDER / name, self.features, self.memory, self.runtime)
 
     def settings(self, method: Method) -> Mapping[str, Mapping[str, Any]]:
         """What a reader of scores may want to know, in sections."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from creditline.cli import models
+from creditline.cli.runtime import device_option
 from creditline.files import write_file
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def benchmark_options(command: F) -> F:
         click.argument("name"),
     ):
         command = option(command)
-    return models.device_option(command)
+    return device_option(command)
 
 
 def files_and_folder(

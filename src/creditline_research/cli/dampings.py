@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from creditline.cli import models
 from creditline.cli.benchmark import numbers
 from creditline.cli.options import given, settings_options
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.settings import override
@@ -23,7 +23,7 @@ from creditline_research.cli.benchmarks import (
 @click.command(name="dampings", cls=SectionedCommand)
 @benchmark_options
 @click.option("--ensemble", type=int, default=1, show_default=True, help="models of an ensemble")
-@models.workers_option
+@executor_options
 @settings_options(LDSConfig(), section="Judging")
 def command(
     name: str,
@@ -33,7 +33,6 @@ def command(
     timesteps: str,
     ensemble: int,
     markdown: str | None,
-    device: str,
     **_: Any,
 ) -> None:
     """Print the LDS of every method at every damping of the grid.
@@ -51,8 +50,7 @@ def command(
         data=data,
         timesteps=numbers(timesteps),
         ensemble=ensemble,
-        workers=models.workers(),
-        device=device,
+        runtime=runtime(),
         contest=override(LDSConfig(), given(LDSConfig())),
         say=echo_error,
     )

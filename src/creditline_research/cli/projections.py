@@ -8,6 +8,7 @@ import click
 
 from creditline.cli.benchmark import numbers
 from creditline.cli.options import given, settings_options
+from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.settings import override
@@ -31,7 +32,6 @@ def command(
     packed: str | None,
     timesteps: str,
     markdown: str | None,
-    device: str,
     **_: Any,
 ) -> None:
     """Judge TRAK and D-TRAK of one model through every kind of projection.
@@ -49,7 +49,7 @@ def command(
         settings=override(ProjectionStudy(), given(ProjectionStudy())),
         data=data,
         timesteps=numbers(timesteps),
-        device=device,
+        runtime=runtime(),
         config=override(LDSConfig(), given(LDSConfig())),
         say=echo_error,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from creditline.cli import models
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand, option
 from creditline.cli.table import facts, table
 from creditline.cli.training import refuse_parts
@@ -51,7 +52,7 @@ COST = "Cost"
     show_default=True,
     help="training steps that measure the speed",
 )
-@models.workers_option
+@executor_options
 @models.parts_options
 def command(
     name: str,
@@ -62,10 +63,8 @@ def command(
     base: str | None,
     precision: Precision | None,
     accumulate: int | None,
-    threads: int | None,
     dry_run: bool,
     measured_steps: int,
-    device: str,
     **_: Any,
 ) -> None:
     """Describe, estimate or run an experiment of the D-TRAK paper.
@@ -82,7 +81,7 @@ def command(
     if base is None:
         refuse_parts()
     if dry_run:
-        click.echo(_cost(experiment, _load_base(base), device, measured_steps))
+        click.echo(_cost(experiment, _load_base(base), runtime().main_device, measured_steps))
     elif data is None and out is None:
         click.echo(describe(experiment))
     elif data is None or out is None:
@@ -93,7 +92,7 @@ def command(
     else:
         start = _load_base(base)
         experiment.check_base(start)  # before all images are read
-        _run(experiment, data, out, start, device, threads)
+        _run(experiment, data, out, start)
 
 
 def _load_base(base: str | None) -> Denoiser | None:
@@ -219,15 +218,12 @@ def _run(
     data: str,
     out: str,
     base: Denoiser | None,
-    device: str,
-    threads: int | None,
 ) -> None:
     from creditline_research.paper.images import load
     from creditline_research.paper.run import RecipeFolders, run
 
     images = load(experiment, data)
-    workers = models.workers()
-    truth = run(experiment, images, out, base=base, workers=workers, device=device, threads=threads)
+    truth = run(experiment, images, out, base=base, runtime=runtime())
     folders = RecipeFolders.of(out)
     subsets, seeds, queries = truth.losses.shape
     click.echo(

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from creditline.cli import models
 from creditline.cli.benchmark import numbers
 from creditline.cli.options import given, settings_options
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.settings import override
@@ -22,7 +22,7 @@ from creditline_research.cli.benchmarks import (
 
 @click.command(name="scores", cls=SectionedCommand)
 @benchmark_options
-@models.workers_option
+@executor_options
 @settings_options(LDSConfig(), section="Judging")
 def command(
     name: str,
@@ -31,7 +31,6 @@ def command(
     packed: str | None,
     timesteps: str,
     markdown: str | None,
-    device: str,
     **_: Any,
 ) -> None:
     """Print the LDS of transformed scores, of the largest scores and of the rest.
@@ -48,8 +47,7 @@ def command(
         folder,
         data=data,
         timesteps=numbers(timesteps),
-        workers=models.workers(),
-        device=device,
+        runtime=runtime(),
         config=override(LDSConfig(), given(LDSConfig())),
         say=echo_error,
     )

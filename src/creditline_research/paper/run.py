@@ -20,6 +20,7 @@ from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
 from creditline.files import ASIDE, write_file
+from creditline.runtime import Runtime
 from creditline_research.paper.images import RecipeImages
 from creditline_research.paper.recipe import Recipe
 from creditline_research.paper.splits import counterfactual_queries
@@ -64,15 +65,17 @@ class RecipeFolders:
         )
 
 
+GENERATED_AT_ONCE = 64
+"""Images of one batch, on which they depend by float rounding."""
+
+
 def run(
     recipe: Recipe,
     images: RecipeImages,
     out: str | Path,
     *,
     base: Any = None,
-    workers: int = 1,
-    device: str = "cpu",
-    threads: int | None = None,
+    runtime: Runtime | None = None,
 ) -> GroundTruth:
     """Train the model, generate the queries, and make the ground truth.
 
@@ -83,20 +86,19 @@ def run(
         images: its images.
         out: folder of all results; see `RecipeFolders`.
         base: the model that a recipe of tuning tunes, what `load_model` takes.
-        workers: processes of the ground truth.
-        device: where models are trained.
-        threads: CPU threads of the first training.
+        runtime: where and how models are trained; its threads are those of the first training.
 
     Raises:
         SettingsError: if a base is missing or not needed, or settings do not fit it.
         ModelError: if the base cannot be tuned by the recipe.
         IndexMismatchError: if `out` holds other images, models or queries.
     """
+    runtime = runtime or Runtime()
     start = None if base is None else load_model(base)
     recipe.check_base(start)
     config = recipe.config(seed=SEED)
     for part in (images.train, images.validation):
-        check_start(part, config, start, device)
+        check_start(part, config, start, runtime.main_device)
     folders = RecipeFolders.of(out)
     train_images = _store_images(images.train, folders.images)
     validation = _store_images(images.validation, folders.validation)
@@ -106,17 +108,18 @@ def run(
         folders.model,
         config,
         base=start,
-        device=device,
-        threads=threads,
+        runtime=runtime,
         encoded=encoded,
     )
     sampling = GenerateConfig(steps=recipe.sampling_steps, seed=0, guidance=recipe.guidance)
     generate(
-        trained(folders.model, config, start, device),
+        trained(folders.model, config, start, runtime.main_device),
         recipe.generated,
         folders.generated,
         sampling,
         prompts=recipe.prompts,
+        batch_size=GENERATED_AT_ONCE,
+        runtime=runtime,
     )
     if recipe.targets:
         _list_targets(recipe, folders)
@@ -130,8 +133,7 @@ def run(
             losses=LossPlan(recipe.loss_timesteps, recipe.loss_draws), seeds=recipe.seeds
         ),
         masks=images.masks,
-        workers=workers,
-        device=device,
+        runtime=runtime,
         encoded=encoded,
     )
     shutil.rmtree(encoded, ignore_errors=True)

@@ -33,6 +33,7 @@ from creditline.gradients.parameters import select_layers
 from creditline.gradients.projection import Projection, dimension
 from creditline.gradients.projection.base import projected_sizes
 from creditline.methods.base import RidgeMethod
+from creditline.runtime import Runtime
 from creditline.runtime.threads import single_thread
 from creditline.settings import override, require, to_dict
 from creditline_research.studies.projections import ProjectionRow, ProjectionStudy, describe
@@ -47,7 +48,7 @@ def compare_projections(
     settings: ProjectionStudy | None = None,
     data: Any = None,
     timesteps: Sequence[int] = (10,),
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     config: LDSConfig | None = None,
     say: Callable[[str], None] = print,
 ) -> list[ProjectionRow]:
@@ -61,7 +62,7 @@ def compare_projections(
         settings: which projections.
         data: images, where the benchmark does not know them.
         timesteps: per training image.
-        device: where the model runs.
+        runtime: where the model runs, and progress.
         config: resamples and seed of the bootstrap; damping and score transform are the
             methods' own.
         say: receives each line of text for the reader.
@@ -90,7 +91,7 @@ def compare_projections(
         paths = [folder / f"{name}-{t}-{of_json(request)[:12]}.json" for request in requests]
         if not all(path.is_file() for path in paths):
             say(f"{name} at {t} timesteps: explicit gradients")
-            gradients = _ExplicitGradients(shipped, name, t, train, queries, device)
+            gradients = _ExplicitGradients(shipped, name, t, train, queries, runtime or Runtime())
             for projection, path in zip(projections, paths, strict=True):
                 if not path.is_file():
                     say(f"{name} at {t} timesteps: {describe(projection)}")
@@ -112,19 +113,22 @@ class _ExplicitGradients:
         timesteps: int,
         train: ImageSet,
         queries: dict[str, ImageSet],
-        device: str,
+        runtime: Runtime,
     ) -> None:
         plain = {"timesteps": timesteps, "projection": "none", "halves": False}
         method: Any = override(methods.get(name)(), plain)
-        model = load_model(str(shipped.model), device=device)
+        model = load_model(str(shipped.model), device=runtime.main_device)
         source = GradientExtractor([model], method.features, method.query_plan)
         source.check(train)
         self.layers = source.layers
         self.method: RidgeMethod = method
         self.timesteps = timesteps
-        self.train = extract(source, train, range(len(train)), "train", "train")
+        self.train = extract(source, train, range(len(train)), "train", "train", runtime)
         self.query = np.concatenate(
-            [extract(source, q, range(len(q)), "query", name) for name, q in queries.items()]
+            [
+                extract(source, q, range(len(q)), "query", name, runtime)
+                for name, q in queries.items()
+            ]
         )
         self.names = {folder: list(images.names) for folder, images in queries.items()}
         self.exact = self._scores(self.train, self.query)

@@ -15,6 +15,7 @@ from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped import ShippedBenchmark, digest
 from creditline.data.load import load_images
 from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
 from creditline_research.studies.scores import study_scores, study_subset_methods
 
@@ -25,8 +26,7 @@ def study_benchmark(
     *,
     data: Any = None,
     timesteps: Sequence[int] = (10, 100),
-    workers: int = 1,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     config: LDSConfig | None = None,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
@@ -40,8 +40,7 @@ def study_benchmark(
         out: folder for indexes and results.
         data: images, where the benchmark does not know them.
         timesteps: per training image, each with indexes of its own.
-        workers: processes that extract.
-        device: where models run.
+        runtime: where and how models run.
         config: resamples and seed of the bootstrap.
         say: receives each line of text for the reader.
 
@@ -54,7 +53,7 @@ def study_benchmark(
         SettingsError: without any timesteps.
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10,100.")
-    folder, config = Path(out), config or LDSConfig()
+    folder, config, runtime = Path(out), config or LDSConfig(), runtime or Runtime()
     train, validation = shipped.images(data)
     truth, shares = shipped.truth(), contributor_truth(shipped, say)
     queries = [(VALIDATION, validation), (GENERATED, load_images(shipped.generated))]
@@ -72,16 +71,14 @@ def study_benchmark(
         path = result_path(folder / "scores", group, request)
         if not path.is_file():
             say(str(group))
-            index, _ = build_group_index(
-                shipped, group, train, folder, workers=workers, device=device, say=say
-            )
+            index, _ = build_group_index(shipped, group, train, folder, runtime=runtime, say=say)
             features: list[Any] = []
             parts = study_scores(index, truth, queries, group.methods, config, features)
             of_subsets = study_subset_methods(truth, queries, names, config)
             for part, further in zip(parts, of_subsets, strict=True):
                 part["methods"] += further["methods"]
             if group.trajectory_methods:
-                runs = sampling_runs(shipped, folder / "sampled", device, say)
+                runs = sampling_runs(shipped, folder / "sampled", runtime, say)
                 if runs is not None:
                     again, of_runs = runs
                     parts += study_scores(

@@ -25,6 +25,7 @@ from creditline.evaluation.counterfactual.experiment import (
 )
 from creditline.evaluation.counterfactual.removal import LEAST, NOTHING, OTHER_SEED, RANDOM
 from creditline.evaluation.counterfactual.result import BEFORE
+from creditline.runtime import Runtime
 
 N, M = 10, 2
 UNET = UNetConfig(resolution=8, channels=(4,), groups=4, head_dim=4)
@@ -43,7 +44,7 @@ def images():
 def targets(images, tmp_path_factory):
     """Two images that the model generated, one at a time."""
     place = tmp_path_factory.mktemp("counterfactual")
-    run = train(images, place / "run", CONFIG, threads=1)
+    run = train(images, place / "run", CONFIG, runtime=Runtime(threads=1))
     sampling = GenerateConfig(steps=4, seed=11)
     return generate(run, M, place / "pictures", sampling, batch_size=1)
 
@@ -126,7 +127,7 @@ def test_an_image_is_generated_by_the_model_trained_without_the_removed_images(
 
     _, result = done
     rest = np.setdiff1d(np.arange(N), np.argsort(-SCORES["d-trak"][1])[:3])
-    run = train(images.subset(rest), tmp_path / "run", CONFIG, threads=1)
+    run = train(images.subset(rest), tmp_path / "run", CONFIG, runtime=Runtime(threads=1))
     generated, _ = sample(load_model(run), [12], steps=4)
     np.testing.assert_array_equal(generated[0], result.images["d-trak", 3][1])
 

@@ -15,6 +15,7 @@ from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.evaluation.counterfactual.experiment import CounterfactualConfig, counterfactual
 from creditline.evaluation.counterfactual.sampling_plan import SamplingPlan, read_targets
 from creditline.evaluation.counterfactual.training_config import read_training_config
+from creditline.runtime import Runtime
 
 pytest.importorskip("peft")
 
@@ -25,7 +26,7 @@ def test_nothing_removed_changes_nothing_and_something_does(tmp_path):
     images = ImageSet.from_images(pixels, texts=["a cat", "a house"] * 3)
     config = TuneConfig(AdapterConfig(2), steps=4, batch_size=4, learning_rate=5e-2, seed=3)
     base = load_model(tmp_path / "base", encoding={"caption": "a boat"})
-    run = train(images, tmp_path / "run", config, base=base, threads=1)
+    run = train(images, tmp_path / "run", config, base=base, runtime=Runtime(threads=1))
     sampling = GenerateConfig(steps=3, guidance=2.0, negative_prompt="two cats")
     generate(run, 2, tmp_path / "generated", sampling, prompts=["a cat", "a house"])
 

@@ -30,6 +30,7 @@ from creditline.evaluation.truth.losses import LossPlan, measure_losses
 from creditline.evaluation.truth.query_sets import name_folders
 from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
 from creditline.evaluation.truth.subsets import SubsetSpec, draw_masks
+from creditline.runtime import Runtime
 
 FILES = ("masks.npy", "losses.npy", "images.csv", "queries.csv")
 CONFIG = TrainConfig(
@@ -147,7 +148,7 @@ def test_killed_again_and_again(fleet, tmp_path):
 def test_the_number_of_workers_changes_nothing(fleet, tmp_path):
     few = {"settings": replace(FLEET, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
     fleet("one", **few)
-    fleet("two", **few, workers=2)
+    fleet("two", **few, runtime=Runtime(workers=2))
     assert same_files(tmp_path / "one", tmp_path / "two")
 
 
@@ -308,7 +309,7 @@ def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
     with pytest.raises(SettingsError, match="1000 timesteps has room for 1000; got 1001"):
         fleet(settings=replace(FLEET, losses=LossPlan(1001, 1)))
     with pytest.raises(SettingsError, match="workers must be at least 1; got 0"):
-        fleet(workers=0)
+        fleet(runtime=Runtime(workers=0))
     with pytest.raises(SettingsError, match="chooses its own base"):
         fleet(config=lambda images, seed, folder: None, base=out)
     with pytest.raises(DataError, match="no queries"):

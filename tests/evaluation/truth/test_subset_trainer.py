@@ -21,6 +21,7 @@ from creditline.evaluation.truth.losses import LossPlan, measure_losses
 from creditline.evaluation.truth.query_sets import load_query_sets
 from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
 from creditline.evaluation.truth.subsets import SubsetSpec
+from creditline.runtime import Runtime
 
 pytest.importorskip("peft")
 
@@ -48,7 +49,9 @@ def test_losses_are_those_of_single_tunings(base, tmp_path, config):
         images, {"q": queries}, tmp_path / "truth", config=config, base=base, settings=FLEET
     )
     rows = np.flatnonzero(truth.masks[3])
-    single = train(images.subset(rows), tmp_path / "single", config, base=base, threads=1)
+    single = train(
+        images.subset(rows), tmp_path / "single", config, base=base, runtime=Runtime(threads=1)
+    )
     assert len((single / "log.jsonl").read_text("utf-8").splitlines()) == (4, 2)[config == FULL]
     expected = measure_losses(load_model(single), queries, FLEET.losses)
     np.testing.assert_array_equal(truth.losses[3, 0], expected)
@@ -63,7 +66,7 @@ def test_in_two_goes_by_two_processes(base, tmp_path):
     given = {"config": LORA, "base": base, "settings": FLEET}
     whole = retrain(images, {"q": queries}, tmp_path / "a", **given)
     retrain(images, {"q": queries}, tmp_path / "b", **given, limit_tasks=2)
-    parts = retrain(images, {"q": queries}, tmp_path / "b", **given, workers=2)
+    parts = retrain(images, {"q": queries}, tmp_path / "b", **given, runtime=Runtime(workers=2))
     np.testing.assert_array_equal(whole.losses, parts.losses)
 
 

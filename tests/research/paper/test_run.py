@@ -17,6 +17,7 @@ from creditline.errors import DataError, IndexMismatchError, ModelError
 from creditline.evaluation.counterfactual.training_config import read_training_config
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.manifest import Manifest
+from creditline.runtime import Runtime
 from creditline_research.paper.images import load, select_images
 from creditline_research.paper.recipes import recipe
 from creditline_research.paper.run import RecipeFolders, run
@@ -114,7 +115,7 @@ def test_celeba_opens_only_what_is_drawn(tmp_path, monkeypatch):
 def test_everything_in_one_folder(data, tmp_path):
     out = tmp_path / "out"
     images = load(TINY, str(data))
-    truth = run(TINY, images, out, threads=1)
+    truth = run(TINY, images, out, runtime=Runtime(threads=1))
     assert truth.finished.all()
     assert truth.losses.shape == (8, 1, 6)
     np.testing.assert_array_equal(truth.masks, images.masks)
@@ -127,10 +128,10 @@ def test_everything_in_one_folder(data, tmp_path):
     assert len(checkpoints(folders.model)) == 3  # of 6 steps, every second
     assert Manifest.read(folders.model, "run").request["config"]["seed"] == 42
 
-    again = run(TINY, images, out, threads=1)
+    again = run(TINY, images, out, runtime=Runtime(threads=1))
     assert again.digest() == truth.digest()
     shutil.rmtree(folders.ground_truth)
-    assert run(TINY, images, out, threads=1).digest() == truth.digest()
+    assert run(TINY, images, out, runtime=Runtime(threads=1)).digest() == truth.digest()
 
     config, base = read_training_config(folders.model, load_images(folders.images))
     assert (config.seed, config.steps, base) == (42, 6, None)

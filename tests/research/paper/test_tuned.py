@@ -17,6 +17,7 @@ from creditline.errors import ModelError, SettingsError
 from creditline.evaluation.counterfactual.sampling_plan import read_targets
 from creditline.evaluation.counterfactual.training_config import read_training_config
 from creditline.evaluation.lds.compare import compare
+from creditline.runtime import Runtime
 from creditline_research.paper.cost import measure
 from creditline_research.paper.images import load
 from creditline_research.paper.recipes import recipe
@@ -71,7 +72,7 @@ def test_from_the_base_to_the_lds(base, data, tmp_path):
         names = [part.label_names[label] for label in part.labels]
         assert part.texts == tuple(PROMPTS[name] for name in names)
     out, folders = tmp_path / "out", RecipeFolders.of(tmp_path / "out")
-    truth = run(TINY, images, out, base=base, threads=1)
+    truth = run(TINY, images, out, base=base, runtime=Runtime(threads=1))
     assert truth.losses.shape == (8, 1, 8)
     np.testing.assert_array_equal(truth.masks, images.masks)
     assert len(np.unique(truth.losses[:, 0, 0])) > 1

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from creditline.cli import images, models
+from creditline.cli import images
 from creditline.cli.options import given, settings_options
+from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.errors import IndexMismatchError, SettingsError
@@ -59,9 +60,9 @@ if TYPE_CHECKING:
     help="CPU threads of each training; must be those of RUN for a retraining without removal to "
     "reproduce its images",
 )
-@models.workers_option
+@executor_options
 @click.option("--overwrite", is_flag=True, help="replace results of other settings")
-@models.device_option
+@device_option
 @images.image_options
 @settings_options(CounterfactualConfig(), section="Removal")
 def command(
@@ -73,9 +74,7 @@ def command(
     out: str,
     base: str | None,
     encoder: str | None,
-    threads: int,
     overwrite: bool,
-    device: str,
     **_: Any,
 ) -> None:
     """Do generated images change when their most influential training images are removed?
@@ -96,7 +95,7 @@ def command(
     target_files = [path for place in targets for path in _expand_list(place)]
     model = load_model(run).fingerprint
     opened = [
-        _check_index(api.open_index(path, device=device), image_set, model) for path in indexes
+        _check_index(api.open_index(path, runtime=runtime()), image_set, model) for path in indexes
     ]
     result = counterfactual(
         image_set,
@@ -107,10 +106,8 @@ def command(
         model=model,
         base=start,
         settings=settings,
-        encoder=None if encoder is None else load_encoder(encoder, device),
-        workers=models.workers(),
-        device=device,
-        threads=threads,
+        encoder=None if encoder is None else load_encoder(encoder, runtime().main_device),
+        runtime=runtime(),
         overwrite=overwrite,
     )
     click.echo(format_summaries(result.summaries()))

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from creditline.cli import images, models
+from creditline.cli import images
 from creditline.cli.options import flag, given, settings_options
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.training import chosen, training_options
 from creditline.errors import SettingsError
@@ -26,7 +27,7 @@ from creditline.settings import override
 @click.option("--out", required=True, help="folder of the ground truth to write, or to continue")
 @click.option("--masks", help=".npy file of your own subsets, 0 and 1, one row each")
 @click.option("--limit-tasks", type=int, help="train at most so many models now")
-@models.workers_option
+@executor_options
 @click.option("--overwrite", is_flag=True, help="replace a ground truth made from something else")
 @click.option(
     "--encoded",
@@ -43,7 +44,6 @@ def command(
     limit_tasks: int | None,
     encoded: str | None,
     overwrite: bool,
-    device: str,
     **_: Any,
 ) -> None:
     """Retrain on subsets of the images of DATA: the ground truth that `lds` judges by.
@@ -69,8 +69,7 @@ def command(
         base=base,
         settings=settings,
         masks=None if masks is None else read_array(Path(masks)),
-        workers=models.workers(),
-        device=device,
+        runtime=runtime(),
         encoded=encoded,
         limit_tasks=limit_tasks,
         overwrite=overwrite,

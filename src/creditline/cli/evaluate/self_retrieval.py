@@ -9,6 +9,7 @@ import click
 
 from creditline.cli import images, models
 from creditline.cli.options import given, settings_options
+from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.evaluation.self_retrieval import (
@@ -23,7 +24,7 @@ from creditline.settings import override
 @click.argument("model")
 @click.argument("data")
 @click.option("--out", required=True, help="folder for the indexes; an interrupted check continues")
-@models.workers_option
+@executor_options
 @models.parts_options
 @images.image_options
 @settings_options(SelfRetrievalConfig(), section="Check")
@@ -31,7 +32,7 @@ def command(model: str, data: str, out: str, **_: Any) -> None:
     """Do training images of DATA, as queries, come back as their own top proponent?"""
     settings = override(SelfRetrievalConfig(), given(SelfRetrievalConfig()))
     results = self_retrieval(
-        models.load(model), images.load(data), out, settings, workers=models.workers()
+        models.load(model), images.load(data), out, settings, runtime=runtime()
     )
     header = ["method", "own top proponent", "95 % interval", "planted in top 3", "median rank"]
     click.echo(table(header, map(_row, results), right=range(1, 5)))

@@ -58,17 +58,18 @@ class TuningTask:
             layer.p = config.attention_dropout
         self.null = null_condition(self.denoiser) if config.caption_dropout else {}
 
-    def encode(self, folder: Path) -> None:
+    def encode(self, folder: Path, runtime: Runtime) -> None:
         """Encode every picture and caption, unless the base has its encodings already.
 
         Args:
             folder: where they are kept.
+            runtime: shows progress.
 
         Raises:
             IndexMismatchError: if it holds those of another autoencoder or text encoder.
         """
         if getattr(self.denoiser, "encoded", None) is None:
-            encode_all(self.denoiser, [self.images], folder, self.config)
+            encode_all(self.denoiser, [self.images], folder, self.config, runtime)
 
     def set_mode(self) -> None:
         # No dropout but the one that was asked for: DiT's own, say, leaves out classes.
@@ -114,7 +115,13 @@ class TuningTask:
             save_adapter(self.denoiser, self.adapter, folder, about, aside)
 
 
-def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: TuneConfig) -> None:
+def encode_all(
+    denoiser: Any,
+    groups: Sequence[ImageSet],
+    folder: Path,
+    config: TuneConfig,
+    runtime: Runtime,
+) -> None:
     """Encode pictures and captions once, and let a model take them from a folder.
 
     Args:
@@ -122,6 +129,7 @@ def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: 
         groups: pictures.
         folder: where encodings are kept.
         config: whether pictures are mirrored, or shown without their captions.
+        runtime: shows progress.
 
     Raises:
         IndexMismatchError: if the folder holds encodings of another autoencoder or text encoder.
@@ -131,7 +139,7 @@ def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: 
     denoiser.encoded = EncodingCache(folder, denoiser.encoders(), MEMORY)
     if config.caption_dropout:
         null_condition(denoiser)
-    with Runtime().progress("encode", sum(map(len, groups)), "picture") as bar:
+    with runtime.progress("encode", sum(map(len, groups)), "picture") as bar:
         for images in groups:
             for i in range(len(images)):
                 denoiser.encode(images, [i])

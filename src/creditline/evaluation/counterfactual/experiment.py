@@ -36,6 +36,7 @@ from creditline.evaluation.counterfactual.removal import (
 from creditline.evaluation.counterfactual.result import BEFORE, CounterfactualResult, ImageChange
 from creditline.files import write_file
 from creditline.manifest import Manifest, circumstances, claim
+from creditline.runtime import Runtime
 from creditline.settings import require, setting, to_dict
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ def counterfactual(
     base: Any = None,
     settings: CounterfactualConfig | None = None,
     encoder: Any = None,
-    workers: int = 1,
-    device: str = "cpu",
-    threads: int = 1,
+    runtime: Runtime | None = None,
     overwrite: bool = False,
 ) -> CounterfactualResult:
     """Run a counterfactual evaluation.
@@ -111,10 +110,8 @@ def counterfactual(
         settings: settings of the evaluation.
         encoder: function of a list of images that returns shape `(b, k)`; adds the cosine of its
             embeddings.
-        workers: processes.
-        device: where to train.
-        threads: CPU threads of each training. Another number changes rounding, which training
-            amplifies.
+        runtime: where and how models are trained; by default on one thread each. Another number of
+            threads changes rounding, which training amplifies.
         overwrite: replace results of other settings.
 
     Raises:
@@ -124,7 +121,8 @@ def counterfactual(
     from creditline.evaluation.counterfactual.retraining import CounterfactualRetraining
     from creditline.evaluation.counterfactual.sampling_plan import read_targets
 
-    require(threads >= 1, "The number of threads must be at least 1", threads, "Use 1 or more.")
+    runtime = runtime or Runtime()
+    device, threads = runtime.main_device, runtime.threads or 1
     settings, folder, image_set = settings or CounterfactualConfig(), Path(out), load_images(images)
     originals, plan = read_targets(targets, image_set, model)
     matrices = check_scores(scores, len(plan), len(image_set))
@@ -155,7 +153,7 @@ def counterfactual(
     }
     manifest = Manifest("counterfactual", request, circumstances())
     claim(manifest, folder, overwrite)
-    retraining.run(removals, workers)
+    retraining.run(removals, runtime)
     result = compare_images(retraining, removals, originals, encoder)
     text = json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n"
     write_file(folder / RESULT, lambda path: path.write_text(text, "utf-8"), overwrite=True)

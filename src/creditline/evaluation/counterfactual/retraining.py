@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
@@ -24,7 +23,8 @@ from creditline.errors import CreditlineError
 from creditline.evaluation.counterfactual.removal import RemovalSet
 from creditline.evaluation.counterfactual.sampling_plan import SamplingPlan
 from creditline.files import write_file
-from creditline.runtime import Runtime
+from creditline.runtime import Runtime, SilentSink
+from creditline.runtime.threads import cpu_threads
 
 BATCH = 64
 
@@ -52,14 +52,18 @@ class CounterfactualRetraining:
     folder: Path
     keep_models: bool
 
-    def run(self, removals: Sequence[RemovalSet], workers: int) -> None:
+    def to_device(self, device: str) -> CounterfactualRetraining:
+        """Return the job with another device."""
+        return replace(self, device=device)
+
+    def run(self, removals: Sequence[RemovalSet], runtime: Runtime) -> None:
         """Run the retrainings that have no result yet."""
         jobs = {removal.key: removal for removal in removals}
         pending = [removal for removal in jobs.values() if not self._result(removal).is_file()]
-        with Runtime().progress(
+        with runtime.progress(
             "counterfactual", len(jobs), "model", done=len(jobs) - len(pending)
         ) as bar:
-            for _ in Runtime(workers=workers).map(_retrain, self, pending):
+            for _ in runtime.map(_retrain, self, pending):
                 bar.advance()
 
     def read_images(self, removal: RemovalSet) -> np.ndarray:
@@ -84,22 +88,17 @@ class CounterfactualRetraining:
         model = self.folder / "models" / removal.key
         rows = np.setdiff1d(np.arange(len(self.images)), removal.rows)
         config = replace(self.config, seed=removal.seed, checkpoint_every=0, sample_every=0)
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
+        with cpu_threads(self.threads):
             train(
                 self.images.subset(rows),
                 model,
                 config,
                 base=self.base,
-                device=self.device,
-                threads=self.threads,
+                runtime=Runtime(device=self.device, threads=self.threads, sink=SilentSink()),
                 # encodings are shared by all tunings
                 encoded=self.folder / ENCODED if isinstance(config, TuneConfig) else None,
             )
             images = self._generate(removal, model)
-        finally:
-            torch.set_num_threads(before)
         write_file(self._result(removal), lambda path: np.save(path, images), overwrite=True)
         if not self.keep_models:
             shutil.rmtree(model)

@@ -22,7 +22,6 @@ from creditline.evaluation.lds.score import score_outputs
 from creditline.indexing.queries import gather
 from creditline.methods.base import Method
 from creditline.retraining.leave_one_out import LeaveOneOut
-from creditline.runtime import Runtime
 from creditline.settings import from_dict, require, to_dict
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def compare(
             seed=contest.bootstrap_seed,
         )
     parts = []
-    with Runtime().progress("judge", len(bounds) * len(scored), "method") as bar:
+    with index.runtime.progress("judge", len(bounds) * len(scored), "method") as bar:
         for name, rows in bounds:
             entries = []
             for item in scored:

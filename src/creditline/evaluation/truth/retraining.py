@@ -40,7 +40,7 @@ from creditline.evaluation.truth.task import (
 )
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.retraining.arrays import trainable_masks
-from creditline.runtime import Runtime
+from creditline.runtime import DeviceMap, Runtime
 from creditline.settings import require, setting
 
 LOSSES = "losses.npy"
@@ -76,8 +76,7 @@ def retrain(
     base: Any = None,
     settings: RetrainingConfig | None = None,
     masks: Any = None,
-    workers: int = 1,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     encoded: str | Path | None = None,
     limit_tasks: int | None = None,
     overwrite: bool = False,
@@ -99,8 +98,7 @@ def retrain(
         base: trained model that each training tunes or starts from; None to train from scratch.
         settings: settings of subsets, seeds and losses.
         masks: subsets to use instead of drawn ones, 0 and 1 or bool of shape `(M, n)`.
-        workers: processes, of one thread each.
-        device: where models are trained and losses measured.
+        runtime: where and how models are trained and losses measured, on one thread each.
         encoded: folder of latents and text embeddings of tunings, which are computed once for all
             of them; by default a folder in `out` that is removed at the end.
         limit_tasks: train at most this number of models now.
@@ -124,10 +122,10 @@ def retrain(
         limit_tasks,
         "Leave it out to train all.",
     )
-    require(workers >= 1, "The number of workers must be at least 1", workers, "Use 1 or more.")
+    runtime = runtime or Runtime()
     image_set, folder = load_images(images), Path(out)
     query_sets = load_query_sets(queries, image_set)
-    trainer = _make_trainer(config, base, device, image_set, query_sets)
+    trainer = _make_trainer(config, base, runtime.devices, image_set, query_sets)
     n, spec = len(image_set), settings.subsets if masks is None else None
     members = draw_masks(settings.subsets, image_set) if spec else trainable_masks(masks, n)
     recipe = make_recipe(image_set, query_sets, trainer, spec, members, settings.losses)
@@ -135,7 +133,7 @@ def retrain(
         settings.losses.noise().grid(trainer.n_timesteps, "query", "")
 
     shape = (len(members), settings.seeds, sum(len(group) for _, group in query_sets))
-    facts = {"data_source": image_set.source, "device": device, **circumstances()}
+    facts = {"data_source": image_set.source, "device": runtime.device, **circumstances()}
     claim(Manifest("ground-truth", recipe, facts), folder, overwrite)
     manifest = Manifest.read(folder, "ground-truth")
     _require_order(list(manifest.request["queries"]), [name for name, _ in query_sets], folder)
@@ -156,12 +154,13 @@ def retrain(
     truth.write_files(folder)
     groups = tuple(group for _, group in query_sets)
     if isinstance(trainer, SubsetTrainer):
-        trainer.encode((image_set, *groups), folder / ENCODED if encoded is None else Path(encoded))
+        cache = folder / ENCODED if encoded is None else Path(encoded)
+        trainer.encode((image_set, *groups), cache, runtime)
     job = RetrainingJob(
-        *(image_set, groups, members, trainer, settings.losses, folder, device),
+        *(image_set, groups, members, trainer, settings.losses, folder, runtime.main_device),
         keep_models=settings.keep_models,
     )
-    truth = replace(truth, losses=_train_all(job, truth, workers, limit_tasks))
+    truth = replace(truth, losses=_train_all(job, truth, runtime, limit_tasks))
     if truth.finished.all():
         _remove_temporary_files(folder, keep_any)
         replace(manifest, status="complete").write(folder)
@@ -169,15 +168,15 @@ def retrain(
 
 
 def _train_all(
-    job: RetrainingJob, truth: GroundTruth, workers: int, limit: int | None
+    job: RetrainingJob, truth: GroundTruth, runtime: Runtime, limit: int | None
 ) -> np.ndarray:
     """Run the unfinished tasks, subset by subset; returns the losses."""
     losses, finished = truth.losses.copy(), truth.finished
     todo: list[Task] = [(int(j), int(s)) for j, s in np.argwhere(~finished)][:limit]
     done = int(finished.sum())
     try:
-        with Runtime().progress("retrain", done + len(todo), "model", done=done) as bar:
-            for task, values in Runtime(workers=workers).map(run_task, job, todo):
+        with runtime.progress("retrain", done + len(todo), "model", done=done) as bar:
+            for task, values in runtime.map(run_task, job, todo):
                 losses[task] = values
                 write_array(job.folder / LOSSES, losses)
                 bar.advance(1)
@@ -204,13 +203,14 @@ def _remove_temporary_files(folder: Path, keep_models: bool) -> None:
 def _make_trainer(
     config: TrainConfig | TuneConfig | Trainer,
     base: Any,
-    device: str,
+    devices: DeviceMap,
     images: ImageSet,
     queries: QuerySets,
 ) -> Trainer:
     from creditline.diffusion.denoiser import find_device
 
-    find_device(device)
+    for device in devices.devices:
+        find_device(device)
     if not isinstance(config, (TrainConfig, TuneConfig)):
         require(
             base is None,
@@ -219,7 +219,9 @@ def _make_trainer(
             "Leave base out, or give training settings as config.",
         )
         return config
-    return SubsetTrainer.create(config, base, device, (images, *(group for _, group in queries)))
+    return SubsetTrainer.create(
+        config, base, devices.first, (images, *(group for _, group in queries))
+    )
 
 
 def _require_order(before: list[str], now: list[str], folder: Path) -> None:

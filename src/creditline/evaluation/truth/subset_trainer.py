@@ -11,6 +11,7 @@ from typing import Any
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.tuning.config import TuneConfig
+from creditline.runtime import Runtime, SilentSink
 
 TIMESTEPS = 1000
 """Number of timesteps of every model that is trained by `TrainConfig`."""
@@ -63,16 +64,22 @@ class SubsetTrainer:
         """The number of timesteps of the diffusion process of the models."""
         return TIMESTEPS if self.base is None else self.base.process.n_timesteps
 
-    def encode(self, groups: Sequence[ImageSet], folder: Path) -> None:
+    def to_device(self, device: str) -> SubsetTrainer:
+        """Return the trainer with another device."""
+        return replace(self, device=device)
+
+    def encode(self, groups: Sequence[ImageSet], folder: Path, runtime: Runtime) -> None:
         """Encode images and captions to a folder, once for all tunings and their queries."""
         if isinstance(self.config, TuneConfig):
             from creditline.diffusion.tuning.task import encode_all
 
-            encode_all(self.base, groups, folder, self.config)
+            encode_all(self.base, groups, folder, self.config, runtime)
 
     def __call__(self, images: ImageSet, seed: int, folder: Path) -> Any:
         from creditline.diffusion.train import train, trained
 
         config = replace(self.config, seed=self.config.seed + seed)
-        run = train(images, folder, config, base=self.base, device=self.device, threads=1)
+        # No bar for a single training, beside the one over all of them.
+        runtime = Runtime(device=self.device, threads=1, sink=SilentSink())
+        run = train(images, folder, config, base=self.base, runtime=runtime)
         return trained(run, config, self.base, self.device)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError
 from creditline.evaluation.truth.files import write_array
 from creditline.evaluation.truth.losses import LossPlan, measure_losses
+from creditline.runtime.devices import place
 from creditline.runtime.threads import single_thread
 
 Task = tuple[int, int]
@@ -53,6 +52,10 @@ class RetrainingJob:
     device: str
     keep_models: bool
 
+    def to_device(self, device: str) -> RetrainingJob:
+        """Return the job with another device."""
+        return replace(self, device=device, trainer=place(self.trainer, device))
+
 
 def name_task(task: Task) -> str:
     """Name a task: `"00012-1"` for subset 12, seed 1."""
@@ -77,7 +80,7 @@ def run_task(job: RetrainingJob, task: Task) -> np.ndarray:
     folder = job.folder / MODELS / name_task(task)
     images = job.images.subset(np.flatnonzero(job.masks[subset]))
     try:
-        with single_thread(), _without_progress():
+        with single_thread():
             model = load_model(job.trainer(images, seed, folder), device=job.device)
             losses = np.concatenate([measure_losses(model, q, job.plan) for q in job.queries])
     except CreditlineError as error:
@@ -86,17 +89,3 @@ def run_task(job: RetrainingJob, task: Task) -> np.ndarray:
     if not job.keep_models:
         shutil.rmtree(folder, ignore_errors=True)
     return losses
-
-
-@contextmanager
-def _without_progress() -> Iterator[None]:
-    """Disable the progress bars of single trainings, beside the bar over all of them."""
-    before = os.environ.get("CREDITLINE_PROGRESS")
-    os.environ["CREDITLINE_PROGRESS"] = "0"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CREDITLINE_PROGRESS"]
-        else:
-            os.environ["CREDITLINE_PROGRESS"] = before
