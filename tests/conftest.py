@@ -28,7 +28,7 @@ def tiny_model():
     """A UNetDenoiser of 8x8 pixels and about 20,000 parameters with random, seeded weights."""
     from diffusers import DDPMScheduler, UNet2DModel
 
-    from creditline.diffusion.denoiser import UNetDenoiser
+    from creditline.diffusion.families.pixel import UNetDenoiser
     from creditline.diffusion.process import DiscreteProcess
 
     torch.manual_seed(0)

@@ -28,7 +28,8 @@ from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import UNetConfig
-from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.load import load_model
 from creditline.diffusion.process import DiscreteProcess
 from creditline.features.gradients import GradientExtractor

@@ -27,7 +27,7 @@ from diffusers import DDPMScheduler
 from tools.bench import NETWORKS, plain_step
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import NoisePlan

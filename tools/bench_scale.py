@@ -269,7 +269,7 @@ def _small_network() -> Any:
     from diffusers import DDPMScheduler
 
     from creditline.diffusion.config import UNetConfig
-    from creditline.diffusion.denoiser import UNetDenoiser
+    from creditline.diffusion.families.pixel import UNetDenoiser
     from creditline.diffusion.process import DiscreteProcess
 
     torch.set_num_threads(1)

@@ -18,7 +18,7 @@ from tests.tiny_pipelines import ENCODING, TINY, Size, make, peft_folder, pictur
 import creditline as cl
 from creditline.diffusion.adapters import adapter_parameters
 from creditline.diffusion.config import GenerateConfig, TrainConfig
-from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.generation import generate
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
@@ -141,7 +141,7 @@ def trains(base: Denoiser, lora: bool, out: Path) -> bool:
     config: TuneConfig | TrainConfig = TuneConfig(
         AdapterConfig(lora_rank=2 if lora else None), **steps
     )
-    if isinstance(base, UNetDenoiser) and not lora:  # trained as from fresh weights
+    if base.trains_from_scratch and not lora:
         config = TrainConfig(plain_config(TINY, 2 * TINY.side), **steps)
     run = train(pictures(), out, config, base=base, runtime=cl.Runtime(device=str(base.device)))
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -214,4 +214,4 @@ def _weights(model: Denoiser) -> dict[str, torch.Tensor]:
 
 
 def _encoders(model: Denoiser) -> dict[str, str]:
-    return model.encoders() if hasattr(model, "encoders") else {}
+    return model.encoders()

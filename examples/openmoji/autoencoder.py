@@ -12,7 +12,7 @@ from torch.nn.functional import mse_loss
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.training_state import NAME as STATE
-from creditline.diffusion.training_state import TrainState
+from creditline.diffusion.training_state import TrainingState
 from creditline.fingerprint import key64
 from creditline.runtime import Runtime
 from creditline.runtime.threads import single_thread
@@ -49,7 +49,7 @@ def train_autoencoder(images: ImageSet, out: Path, steps: int, seed: int = 0) ->
 
 def _train(vae: AutoencoderKL, images: ImageSet, out: Path, steps: int, seed: int) -> None:
     optimizer = torch.optim.AdamW(vae.parameters(), lr=RATE, weight_decay=0.0, fused=True)
-    state = TrainState(vae, optimizer)
+    state = TrainingState(vae, optimizer)
     state.load(out)
     with Runtime().progress("autoencoder", steps, "step", done=state.step) as bar:
         while state.step < steps:

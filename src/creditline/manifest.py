@@ -20,17 +20,17 @@ from creditline.files import ASIDE, write_file
 
 SCHEMA = 1
 NAME = "manifest.json"
-Kind = Literal["run", "pictures", "index", "ground-truth", "counterfactual"]
+Kind = Literal["run", "images", "index", "ground-truth", "counterfactual"]
 COMMANDS = {
     "run": "train",
-    "pictures": "generate",
+    "images": "generate",
     "index": "index",
     "ground-truth": "evaluate retrain",
     "counterfactual": "evaluate counterfactual",
 }
 NOUNS = {
     "run": "a training run",
-    "pictures": "generated pictures",
+    "images": "generated images",
     "index": "an index",
     "ground-truth": "a ground truth",
     "counterfactual": "a counterfactual",

@@ -9,7 +9,8 @@ from diffusers import DDPMScheduler, UNet2DModel
 from tests.device import DEVICE
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 
-from creditline.diffusion.ddim import sample
-from creditline.diffusion.euler import schedule
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.euler import EulerSampler, euler_timesteps
 from creditline.diffusion.flow import FlowProcess
+from creditline.diffusion.sampling import sample
 from creditline.errors import ModelError, NumericsError, SettingsError
 
 
@@ -73,24 +74,19 @@ def test_what_is_no_flow_is_refused():
         process.add_noise(torch.zeros(1), torch.zeros(1), torch.tensor([1000]))
 
 
-class Oracle:
-    """A flow that knows the one clean picture there is."""
+class Oracle(Denoiser):
+    """A flow that knows the only clean image."""
 
-    device, dtype = torch.device("cpu"), torch.float32
-    sample_shape, takes_prompts, usual_guidance = (3, 4, 4), False, 1.0
+    module = torch.nn.Linear(1, 1)
+    sample_shape = (3, 4, 4)
+    sampler = EulerSampler()
 
     def __init__(self, process):
         self.process = process
         self.clean = torch.linspace(-1, 1, 48).view(3, 4, 4)
 
-    def conditions(self, wanted, guidance=None):
-        return {}
-
-    def unconditional(self, n, negative=None):
-        return None
-
-    def decode(self, x0):
-        return x0
+    def encode(self, images, indices):
+        raise AssertionError("sampling encodes no image")
 
     def predict(self, x_t, t, condition):
         sigma = self.process.signal_noise(t)[1].float().view(-1, 1, 1, 1)
@@ -112,6 +108,6 @@ def test_euler_steps_end_at_the_picture(scheduler, steps):
 
 def test_steps_are_those_of_the_scheduler_to_the_nearest_level(scheduler):
     process = FlowProcess.from_scheduler(scheduler)
-    found = process.sigmas[schedule(process, 16, 8)]
+    found = process.sigmas[euler_timesteps(process, 16, 8)]
     scheduler.set_timesteps(8)
     assert (found - scheduler.sigmas[:-1]).abs().max() < 2e-3

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 
 from creditline.data.load import load_images
 from creditline.diffusion import generation as sample_module
-from creditline.diffusion.denoiser import UNetDenoiser
-from creditline.diffusion.generation import GenerateConfig, generate, read_record, trajectory
+from creditline.diffusion.families.pixel import UNetDenoiser
+from creditline.diffusion.generation import GenerateConfig, generate, read_record, read_trajectory
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
 
@@ -105,7 +105,7 @@ def test_an_interrupted_folder_is_continued(tiny_model, tmp_path, monkeypatch):
 
 def test_trajectories_are_kept_on_request(tiny_model, tmp_path):
     out = generate(tiny_model, 2, tmp_path / "out", GenerateConfig(steps=4, trajectory=True))
-    timesteps, x0 = trajectory(out, "00001.png")
+    timesteps, x0 = read_trajectory(out, "00001.png")
     assert timesteps.tolist() == [750, 500, 250, 0]
     assert x0.shape == (4, 3, 8, 8)
     shown = pixels(out)["00001.png"].transpose(2, 0, 1)
@@ -114,7 +114,7 @@ def test_trajectories_are_kept_on_request(tiny_model, tmp_path):
     assert len(load_images(out)) == 2
     (out / "trajectories" / "00001.safetensors").unlink()
     with pytest.raises(DataError, match=r"00001\.png is missing.*--trajectory"):
-        trajectory(out, "00001.png")
+        read_trajectory(out, "00001.png")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_full_disk(tiny_model, tmp_path, monkeypatch, error):
     assert list(pixels(tmp_path / "out")) == ["00000.png"]
     out = generate(tiny_model, 3, tmp_path / "out", config)
     assert len(pixels(out)) == 3
-    trajectory(out, "00001.png")
+    read_trajectory(out, "00001.png")
 
 
 def test_classes(conditional, tmp_path):

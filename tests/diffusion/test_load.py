@@ -16,6 +16,7 @@ from diffusers import (
     UNet2DModel,
 )
 
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import RECORD, checkpoints, learning_rate, load_model
 from creditline.errors import ModelError
 
@@ -79,21 +80,18 @@ def test_a_denoiser_is_returned_as_it_is(tiny_model):
 
 
 def test_whatever_is_a_denoiser_is_taken(tiny_model):
-    class Latent:
-        """Another family's adapter, made of the parts of this one."""
+    class Other(Denoiser):
+        """A denoiser of no family."""
 
         module, process = tiny_model.module, tiny_model.process
-        sample_shape, source, n_classes, fingerprint = (4, 8, 8), None, None, "0" * 32
-        image_shape, takes_prompts, usual_guidance, options = (3, 64, 64), False, 1.0, {}
-        conditions, unconditional, decode = (print,) * 3
-        device, dtype = torch.device("cpu"), torch.float32
-        encode, predict, check, to = (print,) * 4
+        sample_shape = image_shape = (3, 8, 8)
+        encode, predict = tiny_model.encode, tiny_model.predict
 
-    latent = Latent()
-    assert load_model(latent) is latent
-    del Latent.predict
-    with pytest.raises(ModelError, match="Latent"):
-        load_model(latent)
+    other = Other()
+    assert load_model(other) is other
+    assert other.fingerprint != tiny_model.fingerprint
+    with pytest.raises(ModelError, match="object"):
+        load_model(object())
 
 
 def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
@@ -181,9 +179,9 @@ def test_a_path_that_does_not_exist_is_named(tmp_path):
         load_model(tmp_path / "no-such-model")
 
 
-def test_another_network_class_lists_the_supported(tiny_folder):
+def test_another_network_class_in_a_pipeline_is_refused(tiny_folder):
     rewrite(tiny_folder / "model_index.json", unet=["diffusers", "UNet3DConditionModel"])
-    with pytest.raises(ModelError, match=r"UNet3DConditionModel.*supported: UNet2DModel"):
+    with pytest.raises(ModelError, match=r"a UNet3DConditionModel; a DDPMPipeline .* UNet2D"):
         load_model(tiny_folder)
 
 

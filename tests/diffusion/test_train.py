@@ -136,8 +136,8 @@ def test_training_lowers_the_loss(plain_config, tmp_path):
 
 
 def test_every_epoch_shows_each_image_once(labeled_images, tiny_config, tmp_path):
-    trainee = PixelTrainingTask(train_module.starting_network(tiny_config), labeled_images)
-    run = run_module.TrainingRun(trainee, tmp_path, tiny_config)
+    task = PixelTrainingTask(train_module.initial_network(tiny_config), labeled_images)
+    run = run_module.TrainingRun(task, tmp_path, tiny_config)
     epochs = [np.concatenate([run._rows(3 * e + b) for b in range(3)]) for e in range(2)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
     assert list(epochs[0]) != list(epochs[1])
@@ -259,7 +259,7 @@ def half_a_model(self, folder, original=DDPMPipeline.save_pretrained):
     self.unet.save_pretrained(folder / "unet")
     kill()
 
-def half_a_line(self, step, loss, rate, original=training_log.TrainLog.append):
+def half_a_line(self, step, loss, rate, original=training_log.TrainingLog.append):
     original(self, step, loss, rate)
     if step == 2:
         with open(self.path, "r+b") as file:
@@ -271,7 +271,7 @@ def no_end(folder):
 
 # Each child is killed elsewhere; the next one continues from what it left.
 for owner, name, function in [
-    (training_log.TrainLog, "append", half_a_line),
+    (training_log.TrainingLog, "append", half_a_line),
     (DDPMPipeline, "save_pretrained", half_a_model),
     (training_state, "save_file", half_a_state),
 ]:
@@ -378,9 +378,9 @@ def test_images_may_stay_on_disk(tiny_images, plain_config, tmp_path, weights):
 
 def test_stratified_timesteps_are_spread_evenly(tiny_images, plain_config, tmp_path):
     config = replace(plain_config, stratified=True)
-    trainee = PixelTrainingTask(train_module.starting_network(config), tiny_images)
-    run = run_module.TrainingRun(trainee, tmp_path, config)
-    t = run._timesteps(50, torch.Generator().manual_seed(0))
+    task = PixelTrainingTask(train_module.initial_network(config), tiny_images)
+    run = run_module.TrainingRun(task, tmp_path, config)
+    t = run._draw_timesteps(50, torch.Generator().manual_seed(0))
     assert sorted((t // 20).tolist()) == list(range(50))
     assert t.tolist() != sorted(t.tolist())
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from creditline.diffusion.training_log import TrainLog
+from creditline.diffusion.training_log import TrainingLog
 
 
 def steps(log):
@@ -15,7 +15,7 @@ def steps(log):
 
 @pytest.mark.parametrize("step", [0, 2, 5, 9])
 def test_what_comes_after_a_step_is_dropped(tmp_path, step):
-    log = TrainLog(tmp_path)
+    log = TrainingLog(tmp_path)
     for i in range(1, 6):
         log.append(i, 0.5, 1e-3)
     log.rewind(step)
@@ -27,7 +27,7 @@ def test_what_comes_after_a_step_is_dropped(tmp_path, step):
 
 @pytest.mark.parametrize("cut", ['{"step": 3, "lo', '{"step"', "[]", '{"loss": 1}', "\x00\x00"])
 def test_a_broken_line_and_all_after_it_are_dropped(tmp_path, cut):
-    log = TrainLog(tmp_path)
+    log = TrainingLog(tmp_path)
     log.append(1, 0.5, 1e-3)
     log.append(2, 0.5, 1e-3)
     with open(log.path, "a") as file:
@@ -37,6 +37,6 @@ def test_a_broken_line_and_all_after_it_are_dropped(tmp_path, cut):
 
 
 def test_a_new_run_begins_an_empty_log(tmp_path):
-    log = TrainLog(tmp_path)
+    log = TrainingLog(tmp_path)
     log.rewind(0)
     assert log.path.read_text() == ""

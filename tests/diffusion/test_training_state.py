@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from creditline.diffusion.training_state import NAME, TrainState
+from creditline.diffusion.training_state import NAME, TrainingState
 from creditline.errors import CreditlineError
 
 
@@ -14,7 +14,7 @@ def make(seed=0, ema=0.9, unused=False):
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.SiLU(), torch.nn.Linear(4, 2))
     if unused:
         module.register_parameter("unused", torch.nn.Parameter(torch.ones(2)))
-    return TrainState(module, torch.optim.AdamW(module.parameters(), lr=0.1), ema)
+    return TrainingState(module, torch.optim.AdamW(module.parameters(), lr=0.1), ema)
 
 
 def step(state, seed):
@@ -83,14 +83,14 @@ def test_the_average_is_what_its_formula_says():
 
 def test_half_a_step_is_not_whole(monkeypatch):
     state = make()
-    assert state.whole
+    assert state.is_consistent
     monkeypatch.setattr(state.optimizer, "step", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         step(state, 0)
-    assert not state.whole
+    assert not state.is_consistent
     monkeypatch.undo()
     step(state, 0)
-    assert state.whole
+    assert state.is_consistent
 
 
 @pytest.mark.parametrize("keep", [0, 7, 200, -1])
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_named(tmp_path, keep):
 def test_a_state_of_another_network_is_refused(tmp_path):
     make().save(tmp_path)
     module = torch.nn.Linear(3, 4)
-    other = TrainState(module, torch.optim.AdamW(module.parameters()))
+    other = TrainingState(module, torch.optim.AdamW(module.parameters()))
     with pytest.raises(CreditlineError, match="damaged"):
         other.load(tmp_path)
 

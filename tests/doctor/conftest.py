@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 
 

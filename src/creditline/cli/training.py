@@ -79,9 +79,7 @@ def chosen() -> tuple[TrainConfig | TuneConfig, Denoiser | None]:
             )
         return _fresh(name), None
     model = models.load(base, device="cpu")
-    from creditline.diffusion.denoiser import UNetDenoiser
-
-    if not asked and isinstance(model, UNetDenoiser):
+    if not asked and model.trains_from_scratch:
         return _fresh(name), model
     return _tuning(name), model
 

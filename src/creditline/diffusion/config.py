@@ -1,4 +1,4 @@
-"""Settings of training (network, process, optimizer, what is saved) and of sampling."""
+"""Settings of training and sampling."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ DiscretePrediction = Literal["epsilon", "v_prediction", "sample"]
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """A diffusers `UNet2DModel`, in the terms that matter.
+    """Settings of a diffusers `UNet2DModel` on pixels.
 
     Raises:
-        SettingsError: on sizes that cannot be built.
+        SettingsError: on sizes of which no network can be built.
     """
 
-    resolution: int = setting(16, "side of the pictures in pixels")
+    resolution: int = setting(16, "height and width of the images in pixels")
     channels: tuple[int, ...] = setting((32, 64), "channels of each level, finest first")
     attention: tuple[int, ...] = setting((), "levels with self-attention, 0 is the finest")
     layers: int = setting(1, "residual blocks per level")
     groups: int = setting(8, "groups of the group normalization")
     head_dim: int = setting(8, "dimension of an attention head")
     dropout: float = setting(0.0, "dropout in residual and attention blocks")
-    scale_shift: bool = setting(False, "time embedding scales and shifts instead of only shifting")
+    scale_shift: bool = setting(
+        False, "the time embedding scales and shifts, instead of only shifting"
+    )
     zero_init: bool = setting(False, "residual branches and the output start at zero")
     classes: int = setting(0, "number of classes to condition on; 0 is unconditional")
 
@@ -67,7 +69,7 @@ class UNetConfig:
         require(self.classes >= 0, "classes must not be negative", self.classes, "Use 0 for none.")
 
     def build(self) -> Any:
-        """The network with fresh weights from torch's current random state."""
+        """Create the network with random weights from torch's current random state."""
         from diffusers import UNet2DModel
         from diffusers.models.resnet import ResnetBlock2D
         from torch.nn import Dropout
@@ -90,11 +92,11 @@ class UNetConfig:
             resnet_time_scale_shift="scale_shift" if self.scale_shift else "default",
             num_class_embeds=self.classes or None,
         )
-        for part in unet.modules():
-            if isinstance(part, Dropout):  # diffusers has no setting for those in attention
-                part.p = self.dropout
+        for module in unet.modules():
+            if isinstance(module, Dropout):  # diffusers has no setting for dropout in attention
+                module.p = self.dropout
         if self.zero_init:
-            blocks = [part for part in unet.modules() if isinstance(part, ResnetBlock2D)]
+            blocks = [module for module in unet.modules() if isinstance(module, ResnetBlock2D)]
             for last in [unet.conv_out, *(block.conv2 for block in blocks)]:
                 zeros_(last.weight)
                 zeros_(last.bias)
@@ -107,22 +109,26 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. Every random choice is a function of `seed` and the step or epoch.
+    """Settings of one training run.
+
+    Every random choice is a function of `seed` and the step or epoch.
 
     Raises:
-        SettingsError: on numbers that cannot be trained with, or an unknown name.
+        SettingsError: on a number out of range or an unknown name.
     """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
     beta_schedule: BetaSchedule = setting("linear", "noise schedule")
-    prediction: DiscretePrediction = setting("epsilon", "what the network predicts")
+    prediction: DiscretePrediction = setting("epsilon", "training target of the network")
     steps: int = setting(1000, "optimizer steps")
     batch_size: int = setting(64, "images per step")
     learning_rate: float = setting(1e-3, "peak learning rate")
     beta1: float = setting(0.95, "AdamW's first decay")
     beta2: float = setting(0.999, "AdamW's second decay")
     weight_decay: float = setting(1e-6, "AdamW's weight decay")
-    warmup: float = setting(0.1, "share of the steps in which the rate rises, before the cosine")
+    warmup: float = setting(
+        0.1, "share of the steps with linear warm-up, before the cosine schedule"
+    )
     clip: float = setting(1.0, "largest gradient norm")
     stratified: bool = setting(False, "spread the timesteps of a batch evenly")
     flip: bool = setting(False, "mirror half of the images")
@@ -137,7 +143,7 @@ class TrainConfig:
 
 
 class RunSettings(Protocol):
-    """What the settings of every kind of training have; see `TrainConfig`."""
+    """Settings that every kind of training has; see `TrainConfig`."""
 
     @property
     def steps(self) -> int: ...
@@ -168,11 +174,11 @@ class RunSettings(Protocol):
 
 
 def check_numbers(settings: RunSettings, positive: Iterable[str] = ()) -> None:
-    """Refuse numbers that no training can be run with.
+    """Refuse training settings out of range.
 
     Args:
-        settings: of a training.
-        positive: further whole numbers of it that must be at least 1.
+        settings: settings of a training.
+        positive: names of further integers that must be at least 1.
 
     Raises:
         SettingsError: naming the number.
@@ -193,20 +199,22 @@ def check_numbers(settings: RunSettings, positive: Iterable[str] = ()) -> None:
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """How pictures are generated.
+    """Settings of generating images.
 
     Raises:
         SettingsError: on counts below 1, an eta outside [0, 1] or a guidance below 0.
     """
 
-    steps: int = setting(50, "DDIM steps")
+    steps: int = setting(50, "sampler steps")
     eta: float = setting(0.0, "DDIM's eta: 0 is deterministic, 1 is as random as DDPM")
-    seed: int = setting(0, "picture i starts from the noise of seed + i")
-    trajectory: bool = setting(False, "keep the predicted clean picture of every step")
+    seed: int = setting(0, "image i starts from the noise of seed + i")
+    trajectory: bool = setting(False, "keep the estimate of the clean image at every step")
     guidance: float | None = setting(
-        None, "scale of classifier-free guidance, 1 is without; none: the pipeline's usual one"
+        None, "scale of classifier-free guidance, 1 is without; none: the pipeline's default"
     )
-    negative_prompt: str | None = setting(None, "prompt that pictures are led away from")
+    negative_prompt: str | None = setting(
+        None, "prompt that replaces the empty one in classifier-free guidance"
+    )
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps must be at least 1", self.steps, "Try 50.")

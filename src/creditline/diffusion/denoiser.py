@@ -1,31 +1,33 @@
-"""Denoisers: one adapter per network family between images and the network's own arguments."""
+"""The denoiser: a network, its diffusion process, and how the network is called."""
 
 from __future__ import annotations
 
-import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from types import MappingProxyType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from creditline import fingerprint
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.adapters import described
+from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.process import Process
-from creditline.diffusion.weights import fingerprint_of
-from creditline.errors import ModelError
+from creditline.diffusion.weights import fingerprint_weights
+from creditline.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from creditline.diffusion.sampler import Sampler
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images as a denoiser is shown them.
+    """Encoded images, as the network takes them.
 
     Attributes:
-        x0: clean pixels or latents, shape `(b, C, H, W)`.
+        x0: clean pixels or latents, shape `(b, *sample_shape)`.
         condition: conditioning tensors, each of shape `(b, ...)`.
         ids: content hash of each image.
     """
@@ -35,68 +37,147 @@ class Batch:
     ids: tuple[str, ...]
 
 
-@runtime_checkable
-class Denoiser(Protocol):
+class Denoiser(ABC):
     """A network, the process it was trained on, and how to call it.
 
+    A subclass sets the attributes without a default and implements `encode` and `predict`. It
+    overrides the other methods where the network is conditional or works on latents.
+
     Attributes:
-        sample_shape: of the tensors that are noised, `(C, H, W)`: pixels or latents.
-        image_shape: of the pictures, `(3, H, W)`.
-        n_classes: of a class-conditional network; None otherwise.
-        takes_prompts: whether it is conditional on text.
-        usual_guidance: scale of classifier-free guidance that its pipeline samples with.
-        options: what `load_model` has to be told besides the source to make it again.
+        module: the network.
+        process: the diffusion process of its training.
+        sample_shape: shape of one noised sample without the batch dimension: `(C, H, W)` for
+            images or their latents, `(C, F, H, W)` for videos.
+        image_shape: shape of one image, `(3, H, W)`.
+        sampler: generates samples.
+        source: the place it was loaded from, for manifests; None for an object in memory.
+        n_classes: number of classes of a class-conditional network; None otherwise.
+        takes_prompts: whether the network is conditional on text.
+        default_guidance: classifier-free guidance scale of its pipeline.
+        on_pixels: whether samples are pixels in [-1, 1]; latents have no bounds.
+        trains_from_scratch: whether `TrainConfig` describes the network.
+        options: further arguments with which `load_model` loads it again.
+        encoding_cache: stores latents and text embeddings; None computes them every time.
     """
 
-    module: nn.Module
+    module: Any
     process: Process
-    sample_shape: tuple[int, int, int]
+    sample_shape: tuple[int, ...]
     image_shape: tuple[int, int, int]
-    source: str | None
-    n_classes: int | None
-    takes_prompts: bool
-    usual_guidance: float
-    options: Mapping[str, Any]
+    sampler: Sampler
+    source: str | None = None
+    n_classes: int | None = None
+    takes_prompts: bool = False
+    default_guidance: float = 1.0
+    on_pixels: bool = True
+    trains_from_scratch: bool = False
+    options: Mapping[str, Any] = MappingProxyType({})
+    encoding_cache: EncodingCache | None = None
 
     @property
     def fingerprint(self) -> str:
         """Hash of weights, configuration and process."""
+        # Not cached: weights change in place. 120 million parameters take about a second.
+        description = fingerprint.of_json(self._describe())
+        return fingerprint.of_bytes(fingerprint_weights(self.module).encode(), description.encode())
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
+        return next(self.module.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of its parameters."""
+        """Type of the network's parameters."""
+        return next(self.module.parameters()).dtype
 
+    @abstractmethod
     def encode(self, images: ImageSet, indices: Sequence[int]) -> Batch:
-        """Some images of a set, on the CPU; pixels and latents in float32."""
+        """Encode some images of a set.
 
+        Args:
+            images: the set.
+            indices: positions of the images.
+
+        Returns:
+            The images on the CPU, pixels or latents in float32.
+        """
+
+    @abstractmethod
     def predict(self, x_t: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
-        """The network's own prediction, differentiable, of the shape of `x_t`."""
+        """Predict the process's target from noised samples; differentiable.
+
+        Args:
+            x_t: noised samples, shape `(b, *sample_shape)`.
+            t: timesteps, int64 of shape `(b,)`.
+            condition: conditioning tensors, each of shape `(b, ...)`.
+
+        Returns:
+            A tensor of the shape of `x_t`.
+        """
 
     def check(self, images: ImageSet) -> None:
-        """Raise `ModelError` or `DataError` if images do not fit."""
+        """Refuse images that the network does not take.
 
-    def conditions(self, wanted: Sequence[Any], guidance: float | None = None) -> dict[str, Tensor]:
-        """Conditioning of classes or prompts, one for each row.
+        Raises:
+            ModelError: if they have another shape, or a class label is missing or unknown.
+            DataError: if a prompt is missing or too long.
+        """
+        if images.shape != self.image_shape:
+            c, h, w = self.image_shape
+            raise ModelError(
+                f"The model takes {c} channels of {h}x{w}; the images have shape {images.shape}. "
+                f"Load them with size={h} (--size {h})."
+            )
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuse prompts that the text encoders cannot take.
+
+        Raises:
+            DataError: if a prompt is too long, or the model takes none.
+        """
+        if not self.takes_prompts and prompts:
+            raise DataError(f"The model takes no prompts; got {prompts[0]!r}. Leave them out.")
+
+    def condition_input(self, images: ImageSet, i: int) -> Any:
+        """Return the class label or prompt of image `i`; None for an unconditional network."""
+        return None
+
+    def encode_conditions(
+        self, inputs: Sequence[Any], guidance: float | None = None
+    ) -> dict[str, Tensor]:
+        """Encode class labels or prompts.
 
         Args:
-            wanted: class numbers or prompts; None where the network takes neither.
-            guidance: what a network with a guidance embedding is told; None: as in `encode`.
-        """
+            inputs: class labels or prompts, one per row; None for an unconditional network.
+            guidance: input of a network with a guidance embedding; None: the same as in `encode`.
 
-    def unconditional(self, n: int, negative: str | None = None) -> dict[str, Tensor] | None:
-        """Conditioning of the other side of classifier-free guidance; None: there is none.
+        Returns:
+            Conditioning tensors, each of shape `(len(inputs), ...)`.
+        """
+        return {}
+
+    def encode_unconditional(
+        self, n: int, negative_prompt: str | None = None
+    ) -> dict[str, Tensor] | None:
+        """Encode the unconditional input of classifier-free guidance.
 
         Args:
-            n: rows.
-            negative: a prompt to be led away from, instead of the empty one.
+            n: number of rows.
+            negative_prompt: replaces the empty prompt.
+
+        Returns:
+            Conditioning tensors, or None if the network has no unconditional input.
         """
+        return None
 
     def decode(self, x0: Tensor) -> Tensor:
-        """Pictures, about [-1, 1], of clean pixels or latents."""
+        """Decode clean samples to images, shape `(b, 3, H, W)`, approximately in [-1, 1]."""
+        return x0
+
+    def encoders(self) -> dict[str, str]:
+        """Return the fingerprints of the frozen encoders, by name; empty if there are none."""
+        return {}
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         """Move the network.
@@ -104,187 +185,44 @@ class Denoiser(Protocol):
         Raises:
             ModelError: if this machine has no such device.
         """
-
-
-class NetworkDenoiser:
-    """What the adapters of diffusers' networks share: identity and place.
-
-    Args:
-        module: the network; put into eval mode.
-        process: what it was trained on.
-        source: where it came from, for manifests.
-    """
-
-    takes_prompts = False
-    usual_guidance = 1.0
-    n_classes: int | None = None
-    options: Mapping[str, Any] = MappingProxyType({})
-
-    def __init__(self, module: Any, process: Process, source: str | None = None) -> None:
-        self.module: Any = module.eval()
-        self.process = process
-        self.source = source
-
-    @property
-    def fingerprint(self) -> str:
-        # Never cached: weights change in place. 120 million parameters take about a second.
-        about = fingerprint.of_json(self._about())
-        return fingerprint.of_bytes(fingerprint_of(self.module).encode(), about.encode())
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.module.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.module.parameters()).dtype
-
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         self.module.to(find_device(device))
-        # diffusers warns of every cast, even of one that changes nothing.
+        # diffusers warns of every cast, even if it changes nothing.
         if dtype is not None and any(p.dtype != dtype for p in self.module.parameters()):
             self.module.to(dtype)
         return self
 
-    def _about(self) -> dict[str, Any]:
-        """What decides predictions besides the weights."""
-        about: dict[str, Any] = {"config": self._config(), "process": self.process.to_dict()}
-        adapters = described(self.module)
-        return {**about, "adapters": adapters} if adapters else about
-
-    def _config(self) -> dict[str, Any]:
-        """Settings of the network that differ from diffusers' defaults.
-
-        Later versions of diffusers add settings; at their defaults they change nothing.
-        """
-        parameters = signature(type(self.module).__init__).parameters.values()
-        defaults = _plain({p.name: p.default for p in parameters if p.default is not p.empty})
-        config = _plain({k: v for k, v in self.module.config.items() if not k.startswith("_")})
-        return {
-            key: value
-            for key, value in config.items()
-            if key not in defaults or value != defaults[key]
-        }
-
-    def _require_shape(self, images: ImageSet, shape: tuple[int, int, int]) -> None:
-        """Refuse pictures of another shape than the network takes."""
-        if images.shape != shape:
-            c, h, w = shape
-            raise ModelError(
-                f"The model takes {c} channels of {h}x{w}; the images have shape {images.shape}. "
-                f"Load them with size={h} (--size {h})."
-            )
-
-
-class UNetDenoiser(NetworkDenoiser):
-    """A diffusers `UNet2DModel` on pixels, unconditional or class-conditional.
-
-    Args:
-        module: the network; put into eval mode.
-        process: what it was trained on.
-        source: where it came from, for manifests.
-
-    Raises:
-        ModelError: if its input and output channels differ, its picture size is not recorded, or
-            it is conditional on something other than a class index.
-    """
-
-    def __init__(self, module: Any, process: Process, source: str | None = None) -> None:
-        config = module.config
-        if config.in_channels != config.out_channels:
-            raise ModelError(
-                f"A denoiser returns as many channels as it takes; this one takes "
-                f"{config.in_channels} and returns {config.out_channels}."
-            )
-        if config.get("class_embed_type") is not None:
-            raise ModelError(
-                f"Class embeddings of type {config.class_embed_type!r} are not supported, only "
-                "those of a class index (num_class_embeds)."
-            )
-        size = config.sample_size
-        if size is None:
-            raise ModelError(
-                "The model's config has no sample_size, so the size of its pictures is not known. "
-                "Set it in config.json to the side in pixels."
-            )
-        height, width = size if isinstance(size, (tuple, list)) else (size, size)
-        super().__init__(module, process, source)
-        self.sample_shape = self.image_shape = (config.in_channels, height, width)
-        embeddings = config.get("num_class_embeds")
-        self.n_classes = int(embeddings) if embeddings is not None else None
-
-    def encode(self, images: ImageSet, indices: Sequence[int]) -> Batch:
-        labels = [images.labels[i] for i in indices] if self.n_classes is not None else None
-        return self.batch(images.pixels(indices), [images.ids[i] for i in indices], labels)
-
-    def batch(
-        self, x0: Tensor, ids: Sequence[str], labels: Sequence[int | None] | None = None
-    ) -> Batch:
-        """A batch of tensors that are not in an image set.
-
-        Args:
-            x0: pixels in [-1, 1], shape `(b, C, H, W)`.
-            ids: what keys their noise.
-            labels: class of each, for class-conditional networks.
-
-        Raises:
-            ModelError: if a class is missing or unknown.
-        """
-        if self.n_classes is None:
-            return Batch(x0, {}, tuple(ids))
-        check_labels(labels or [None], self.n_classes)
-        return Batch(x0, {"class_labels": torch.tensor(labels)}, tuple(ids))
-
-    def conditions(self, wanted: Sequence[Any], guidance: float | None = None) -> dict[str, Tensor]:
-        return {} if self.n_classes is None else {"class_labels": torch.tensor(list(wanted))}
-
-    def unconditional(self, n: int, negative: str | None = None) -> dict[str, Tensor] | None:
-        return None
-
-    def decode(self, x0: Tensor) -> Tensor:
-        return x0
-
-    def predict(self, x_t: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
-        return self.module(x_t, t, **condition).sample
-
-    def check(self, images: ImageSet) -> None:
-        self._require_shape(images, self.sample_shape)
-        if self.n_classes is not None:
-            check_labels(images.labels, self.n_classes)
+    def _describe(self) -> dict[str, Any]:
+        """Return what determines predictions, besides the weights."""
+        return {"process": self.process.to_dict()}
 
 
 def find_device(device: torch.device | str) -> torch.device:
-    """The device of a name.
+    """Return the device of a name.
 
     Raises:
         ModelError: if this machine has no such device.
     """
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        place = torch.device(device)
+        torch.empty(0, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
         raise ModelError(
             f"Device {str(device)!r} cannot be used on this machine ({reason}). Try cpu."
         ) from error
-    return found
+    return place
 
 
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    """A config as it is when read from a file: lists, no tuples."""
-    return json.loads(json.dumps(config))
-
-
-def check_labels(labels: Sequence[int | None], classes: int) -> None:
-    """Refuse class labels that a model of `classes` classes does not know.
+def check_labels(labels: Sequence[int | None], n_classes: int) -> None:
+    """Refuse class labels outside `0 .. n_classes - 1`.
 
     Raises:
-        ModelError: if a label is missing or not in `0 .. classes - 1`.
+        ModelError: if a label is missing or out of range.
     """
-    wrong = [x for x in labels if x is None or not 0 <= x < classes]
-    if wrong:
+    invalid = [label for label in labels if label is None or not 0 <= label < n_classes]
+    if invalid:
         raise ModelError(
-            f"The model is conditional on {classes} classes, numbered from 0; {len(wrong)} of "
-            f"{len(labels)} images have label {wrong[0]}. Give labels in metadata.csv, or by "
+            f"The model is conditional on {n_classes} classes, numbered from 0; {len(invalid)} of "
+            f"{len(labels)} images have label {invalid[0]}. Give labels in metadata.csv, or by "
             "folder (labels='folder', --labels folder)."
         )

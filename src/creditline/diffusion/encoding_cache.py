@@ -1,4 +1,4 @@
-"""What was encoded once: latents and text embeddings as files, kept in an index's folder."""
+"""The encoding cache: latents and text embeddings in files."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from torch import Tensor
 from creditline.errors import CreditlineError, IndexMismatchError, difference
 from creditline.files import write_file
 
-ABOUT = "encoder.json"
+ENCODERS = "encoder.json"
 
 
 class EncodingCache:
-    """A folder of encoded pictures and prompts, written as they are first asked for.
+    """A folder of encoded images and prompts, computed at first use.
 
-    Every file is written whole and depends on its key alone, so several processes may fill the
-    folder at once, and an interrupted run continues with what it has.
+    Every file is written atomically and depends on its key alone. So several processes can fill
+    the folder at the same time, and an interrupted run continues.
 
     Args:
-        folder: where; made if it does not exist.
-        about: fingerprints of what encodes.
-        memory: bytes to hold of what was encoded or read, so that it is not read again.
+        folder: the folder; created if it does not exist.
+        encoders: fingerprints of the encoders, by name.
+        memory: bytes of encodings to hold in memory, so that they are not read again.
 
     Raises:
-        IndexMismatchError: if what is there was encoded by something else.
-        CreditlineError: if the folder is not one of these.
+        IndexMismatchError: if the folder's encodings are those of other encoders.
+        CreditlineError: if the folder holds something else.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, str], memory: int = 0) -> None:
+    def __init__(self, folder: Path, encoders: Mapping[str, str], memory: int = 0) -> None:
         self.folder = folder
-        self._held: dict[Path, dict[str, Tensor]] = {}
-        self._room = memory
-        path = folder / ABOUT
+        self._memory: dict[Path, dict[str, Tensor]] = {}
+        self._free_bytes = memory
+        path = folder / ENCODERS
         if not path.is_file():
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise CreditlineError(
-                    f"{folder} holds something other than encoded pictures. Name another folder."
+                    f"{folder} holds something other than encoded images. Name another folder."
                 )
-            text = json.dumps(dict(about), indent=1)
+            text = json.dumps(dict(encoders), indent=1)
             write_file(path, lambda aside: aside.write_text(text, "utf-8"))
             return
         try:
-            found = dict(json.loads(path.read_text("utf-8")))
+            stored = dict(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise CreditlineError(f"{path} cannot be read ({error}). Delete {folder}.") from error
-        lines = difference(found, dict(about))
+        lines = difference(stored, dict(encoders))
         if lines:
             raise IndexMismatchError(
                 f"The latents and text embeddings in {folder} were encoded by another autoencoder "
@@ -60,34 +60,36 @@ class EncodingCache:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is held: another process reads it from the folder."""
-        held = sum(value.nbytes for one in self._held.values() for value in one.values())
-        return {**self.__dict__, "_held": {}, "_room": self._room + held}
+        """Drop what is in memory: another process reads it from the folder."""
+        used = sum(x.nbytes for tensors in self._memory.values() for x in tensors.values())
+        return {**self.__dict__, "_memory": {}, "_free_bytes": self._free_bytes + used}
 
     def tensors(
         self, kind: str, key: str, compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """The tensors under a key, computed and written if they are not there yet.
+        """Return the tensors of a key; compute and write them if they are missing.
 
         Args:
             kind: `"latents"` or `"prompts"`.
-            key: hexadecimal hash of what is encoded.
-            compute: makes them.
+            key: hexadecimal hash of the image or prompt.
+            compute: returns them.
 
         Raises:
             CreditlineError: if a file is damaged.
         """
         path = self.folder / kind / key[:2] / f"{key}.safetensors"
-        held = self._held.get(path)
-        if held is not None:
-            return held
-        values = self._stored(path, compute)
+        cached = self._memory.get(path)
+        if cached is not None:
+            return cached
+        values = self._read_or_compute(path, compute)
         size = sum(value.nbytes for value in values.values())
-        if size <= self._room:
-            self._held[path], self._room = values, self._room - size
+        if size <= self._free_bytes:
+            self._memory[path], self._free_bytes = values, self._free_bytes - size
         return values
 
-    def _stored(self, path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    def _read_or_compute(
+        self, path: Path, compute: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         if not path.is_file():
             values = {name: value.contiguous().cpu() for name, value in compute().items()}
             write_file(path, lambda aside: save_file(values, aside), overwrite=True)

@@ -1,38 +1,40 @@
-"""How pictures and captions become what a network on latents is shown."""
+"""Settings of how images and captions are encoded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import require, setting, to_dict, validate_choices
 
 
 @dataclass(frozen=True)
 class EncodingConfig:
-    """Choices between a picture with its caption and the tensors of a latent or text model.
+    """Settings of how an image and its caption become the inputs of a latent or text model.
 
-    Features never use classifier-free guidance: it belongs to sampling, and no network was trained
-    with it. `embedded_guidance` is something else, an input of networks distilled to take one.
+    `embedded_guidance` is an input of networks distilled with a guidance embedding. It is not
+    classifier-free guidance, which features never use: no network was trained with it.
 
     Raises:
-        SettingsError: on an unknown name or a number that cannot be.
+        SettingsError: on an unknown name or a number out of range.
     """
 
     vae: Literal["mode", "sample"] = setting(
-        "mode", "latents are the mean of the VAE's posterior, or one draw from it"
+        "mode", "latents are the mean of the VAE's posterior, or one sample of it"
     )
-    vae_seed: int = setting(0, "seed of the draws from the VAE's posterior")
-    side: int | None = setting(None, "side of the pictures in pixels; none: the model's own")
-    caption: str | None = setting(None, "prompt of pictures that have none")
+    vae_seed: int = setting(0, "seed of the samples of the VAE's posterior")
+    side: int | None = setting(
+        None, "height and width of the images in pixels; none: the model's own"
+    )
+    caption: str | None = setting(None, "prompt of images without a caption")
     long_prompts: Literal["refuse", "cut"] = setting(
-        "refuse", "what becomes of prompts with more tokens than the text encoders take"
+        "refuse", "handling of prompts with more tokens than the text encoders take"
     )
     prompt_tokens: int | None = setting(
-        None, "tokens that a T5 encoder is given; none: as many as the pipeline's default"
+        None, "tokens of a T5 or Gemma encoder; none: the pipeline's default"
     )
     embedded_guidance: float = setting(
-        3.5, "guidance that networks with a guidance embedding are told (FLUX.1-dev)"
+        3.5, "input of networks with a guidance embedding (FLUX.1-dev)"
     )
 
     def __post_init__(self) -> None:
@@ -47,3 +49,8 @@ class EncodingConfig:
             self.embedded_guidance,
             "Try 3.5.",
         )
+
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that differ from their defaults."""
+        defaults = to_dict(EncodingConfig())
+        return {name: value for name, value in to_dict(self).items() if value != defaults[name]}

@@ -1,6 +1,9 @@
-"""Euler steps along a rectified flow, on the noise levels that its network was trained on."""
+"""Euler sampling of rectified flows, on the noise levels of the training."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,44 +11,42 @@ from torch import Tensor
 
 from creditline.diffusion.flow import FlowProcess
 from creditline.diffusion.guidance import GuidedDenoiser
+from creditline.diffusion.sampler import Sampler, SamplingPath
 from creditline.settings import require
 
-TOKEN = 4  # latents per token, which the shift for a picture's size is reckoned in
+TOKEN = 4  # latents per token, the unit of the resolution-dependent shift of noise levels
 
 
-def euler(
-    guided: GuidedDenoiser, process: FlowProcess, x: Tensor, steps: int
-) -> tuple[Tensor, list, list]:
-    """Follow the velocity from noise to image.
+class EulerSampler(Sampler):
+    """Euler steps along the velocity of a rectified flow."""
 
-    Args:
-        guided: predicts the velocity.
-        process: the flow.
-        x: noise, shape `(b, C, H, W)`.
-        steps: how many.
+    name = "Euler"
 
-    Returns:
-        Clean latents, the timesteps, and the predicted clean latents of each step.
+    def sample(
+        self, guided: GuidedDenoiser, draw_noise: Callable[[], Tensor], steps: int, eta: float
+    ) -> SamplingPath:
+        require(eta == 0, "A rectified flow is followed without noise: eta is 0", eta, "Use 0.")
+        process: Any = guided.denoiser.process
+        x = draw_noise()
+        timesteps = euler_timesteps(process, x.shape[-2] * x.shape[-1] // TOKEN, steps)
+        levels = [*process.sigmas[timesteps].tolist(), 0.0]
+        estimates = []
+        for i, t in enumerate(timesteps.tolist()):
+            velocity = guided.predict(x, torch.full((len(x),), t, device=x.device))
+            estimates.append(x - levels[i] * velocity)
+            x = x + (levels[i + 1] - levels[i]) * velocity
+        return SamplingPath(x, timesteps.tolist(), estimates)
+
+
+def euler_timesteps(process: FlowProcess, tokens: int, steps: int) -> np.ndarray:
+    """Return the timesteps of a sampling run, noisiest first, int64 of shape `(steps,)`.
+
+    They are the scheduler's own, rounded to the nearest noise level of the training, so that a
+    trajectory has timesteps on which the network was trained. Some schedulers shift noise levels
+    by the image's resolution; that shift is linear in the number of tokens, as in FLUX.
 
     Raises:
-        SettingsError: if two steps fall on one noise level.
-    """
-    timesteps = schedule(process, x.shape[-2] * x.shape[-1] // TOKEN, steps)
-    levels = [*process.sigmas[timesteps].tolist(), 0.0]
-    kept = []
-    for i, t in enumerate(timesteps.tolist()):
-        velocity = guided.predict(x, torch.full((len(x),), t, device=x.device))
-        kept.append(x - levels[i] * velocity)
-        x = x + (levels[i + 1] - levels[i]) * velocity
-    return x, timesteps.tolist(), kept
-
-
-def schedule(process: FlowProcess, tokens: int, steps: int) -> np.ndarray:
-    """Timesteps of a sampling run, noisiest first, int64.
-
-    They are those of the scheduler, moved to the nearest noise level of the training, so that a
-    trajectory has timesteps that the network knows. Where the scheduler shifts them by the size of
-    the picture, the shift is linear in the number of tokens, as FLUX has it.
+        SettingsError: if two steps have the same noise level.
     """
     from diffusers import FlowMatchEulerDiscreteScheduler
 
@@ -58,11 +59,11 @@ def schedule(process: FlowProcess, tokens: int, steps: int) -> np.ndarray:
         scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / steps, steps).tolist(), mu=shift)
     else:
         scheduler.set_timesteps(steps)
-    found = process.nearest(scheduler.sigmas[:-1].double().numpy())
+    timesteps = process.nearest_timesteps(scheduler.sigmas[:-1].double().numpy())
     require(
-        bool((np.diff(found) < 0).all()),
+        bool((np.diff(timesteps) < 0).all()),
         "Steps must fall on different noise levels of the training",
         steps,
         "Use fewer steps.",
     )
-    return found
+    return timesteps

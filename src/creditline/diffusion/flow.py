@@ -1,4 +1,4 @@
-"""Rectified flow: straight lines from images to noise, and the velocity along them."""
+"""Rectified flow: straight lines from images to noise."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from creditline.errors import ModelError, NumericsError
 class FlowProcess:
     """`x_t = (1 - sigma_t) x_0 + sigma_t eps`; the network predicts `eps - x_0`.
 
-    The timesteps 0 .. T-1 are places in the table of noise levels the network was trained on, from
-    the least noise to the most, as the discrete processes have it. A static shift of the noise
-    levels (SD3) is part of the table; one that depends on the picture's size (FLUX) is the
-    sampler's affair and no part of the training in diffusers' scripts.
+    The timesteps 0 .. T-1 are positions in the training's table of noise levels, which rises, as
+    in the discrete processes. A static shift of the noise levels (SD3) is part of the table. A
+    shift by the image's resolution (FLUX) belongs to the sampler: diffusers' training scripts do
+    not use it.
 
     Liu et al., "Flow straight and fast", ICLR 2023; Esser et al., ICML 2024 (SD3).
 
     Args:
         sigmas: noise levels, float64 of shape `(T,)`, rising, in (0, 1].
-        config: of the diffusers scheduler it came from.
+        config: config of the diffusers scheduler.
 
     Raises:
         ModelError: if the noise levels do not rise within (0, 1].
     """
 
     prediction: Prediction = "flow"
+    scheduler_class = "FlowMatchEulerDiscreteScheduler"
 
     def __init__(self, sigmas: np.ndarray, config: Mapping[str, Any]) -> None:
         sigmas = np.asarray(sigmas, dtype=np.float64)
@@ -47,30 +48,30 @@ class FlowProcess:
 
     @classmethod
     def from_scheduler(cls, scheduler: Any) -> FlowProcess:
-        """The process behind diffusers' flow matching schedulers.
+        """Create the process of a flow matching scheduler of diffusers.
 
         Args:
             scheduler: a scheduler, or its config as a mapping.
 
         Raises:
-            ModelError: if it is no scheduler of a rectified flow, or runs from noise to image.
+            ModelError: if it belongs to another process, or its noise levels are inverted.
         """
         from diffusers import FlowMatchEulerDiscreteScheduler
 
         if isinstance(scheduler, Mapping):
-            named = {"_class_name": "FlowMatchEulerDiscreteScheduler", **scheduler}
+            named = {"_class_name": cls.scheduler_class, **scheduler}
             scheduler = scheduler_from(named)
         if not type(scheduler).__name__.startswith("FlowMatch"):
             raise ModelError(
                 f"{type(scheduler).__name__} is not of a rectified flow, which this model was "
                 "trained as. Use FlowMatchEulerDiscreteScheduler with the model's settings."
             )
-        # Anew: a scheduler that has sampled holds the noise levels of that run instead.
-        fresh = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
-        if fresh.config.invert_sigmas:
+        # A new one: a scheduler that has sampled holds the noise levels of that run instead.
+        new = FlowMatchEulerDiscreteScheduler.from_config(scheduler.config)
+        if new.config.invert_sigmas:
             raise ModelError("Schedulers with invert_sigmas are not supported.")
-        sigmas = fresh.sigmas.double().cpu().numpy()[::-1].copy()
-        return cls(sigmas, dict(fresh.config))
+        sigmas = new.sigmas.double().cpu().numpy()[::-1].copy()
+        return cls(sigmas, dict(new.config))
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         sigma = self.sigmas[timestep_index(t, self.n_timesteps)].to(t.device)
@@ -93,13 +94,14 @@ class FlowProcess:
         return x_t - self._sigma(t, output) * output
 
     def elbo_weight(self, t: Tensor) -> Tensor:
-        """`(sigma_t - sigma_{t-1}) / (sigma_t (1 - sigma_t))` of the squared noise error.
+        """Return `(sigma_t - sigma_{t-1}) / (sigma_t (1 - sigma_t))`, float64 of shape `(b,)`.
 
-        The continuous bound weighs it by half the falling rate of the log signal-to-noise ratio,
-        `1 / (sigma (1 - sigma))` per unit of sigma (Kingma & Gao, NeurIPS 2023, eq. 3).
+        The continuous bound weighs the squared noise error by half the negative derivative of the
+        log signal-to-noise ratio, `1 / (sigma (1 - sigma))` per unit of sigma (Kingma & Gao,
+        NeurIPS 2023, eq. 3).
 
         Raises:
-            NumericsError: at pure noise, where it is infinite.
+            NumericsError: at pure noise, where the weight is infinite.
         """
         index = timestep_index(t, self.n_timesteps)
         sigma = self.sigmas[index]
@@ -111,8 +113,8 @@ class FlowProcess:
         before = torch.cat([torch.zeros(1, dtype=torch.float64), self.sigmas])[index]
         return ((sigma - before) / (sigma * (1.0 - sigma))).to(t.device)
 
-    def nearest(self, sigmas: np.ndarray) -> np.ndarray:
-        """Timesteps whose noise levels are nearest to these, int64."""
+    def nearest_timesteps(self, sigmas: np.ndarray) -> np.ndarray:
+        """Return the timesteps with the nearest noise levels, int64 of the shape of `sigmas`."""
         table = self.sigmas.numpy()
         return np.abs(table[None] - np.asarray(sigmas, np.float64)[:, None]).argmin(1)
 
@@ -122,7 +124,7 @@ class FlowProcess:
             "n_timesteps": self.n_timesteps,
             "prediction": self.prediction,
             "sigmas": [float(self.sigmas[0]), float(self.sigmas[-1])],
-            # Six digits, as the last ones of a table depend on the machine that made it.
+            # Six digits: the last ones of a table depend on the machine that computed it.
             "schedule": fingerprint.of_json([f"{s:.6g}" for s in self.sigmas.tolist()]),
         }
 

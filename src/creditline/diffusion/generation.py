@@ -1,4 +1,4 @@
-"""Generating pictures into a folder, with a record of how each of them was made."""
+"""Generating images into a folder, with a record of how each was generated."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from creditline.diffusion.config import GenerateConfig
-from creditline.diffusion.ddim import SEEDS, sample
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.guidance import GuidedDenoiser
 from creditline.diffusion.load import load_model
+from creditline.diffusion.sampling import SEEDS, sample
 from creditline.errors import CreditlineError, DataError
 from creditline.files import write_file
-from creditline.manifest import NAME, Manifest, circumstances, claim
+from creditline.manifest import NAME, Kind, Manifest, circumstances, claim
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
 from creditline.runtime.threads import single_thread
 from creditline.settings import require, to_dict
 
+KIND: Kind = "images"
 TRAJECTORIES = "trajectories"
 BATCH_ON_CPU, BATCH_ELSEWHERE = 8, 64
 """Images of one batch: small ones on a CPU, where workers share the batches out."""
@@ -33,11 +34,11 @@ BATCH_ON_CPU, BATCH_ELSEWHERE = 8, 64
 
 @dataclass(frozen=True)
 class GenerationRecord:
-    """What a folder of generated pictures remembers.
+    """The record of a folder of generated images.
 
     Attributes:
-        files: facts of each picture (seed, class label, prompt) by file name.
-        common: facts shared by all: steps, eta, guidance, sampler, model fingerprint.
+        files: facts of each image (seed, class label, prompt) by file name.
+        common: facts of all images: steps, eta, guidance, sampler, model fingerprint.
         trajectory: whether sampling trajectories were kept.
     """
 
@@ -46,7 +47,7 @@ class GenerationRecord:
     trajectory: bool
 
     def details(self, name: str) -> dict[str, Any]:
-        """Everything known of one picture."""
+        """Return all facts of one image."""
         return {**self.files[name], **self.common}
 
 
@@ -62,15 +63,16 @@ def generate(
     runtime: Runtime | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Generate `n` pictures as PNG files.
+    """Generate `n` images as PNG files.
 
-    Interrupt it at any time; the same call continues.
+    After an interruption, the same call continues.
 
     Args:
-        model: what `load_model` takes.
-        n: how many.
+        model: a model, as in `load_model`.
+        n: number of images.
         out: folder to write.
         config: sampler settings.
+<<<<<<< HEAD
         labels: classes for a class-conditional model, repeated to `n`; all classes in turn by
             default.
         prompts: for a model that reads them, one or several, repeated to `n`.
@@ -78,15 +80,24 @@ def generate(
             default 8, and 64 on a GPU.
         runtime: where and how it is done. Images do not depend on the number of workers.
         overwrite: replace pictures made with other settings.
+=======
+        labels: classes for a class-conditional model, repeated to `n`; by default all classes in
+            turn.
+        prompts: one or several prompts for a text-conditional model, repeated to `n`.
+        batch_size: images per pass; changes an image by float rounding at most.
+        device: where to load a model given as a path.
+        overwrite: replace images of other settings.
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
 
     Returns:
-        The folder; `load_images` and `Index.trace` take it.
+        The folder, for `load_images` and `Index.trace`.
 
     Raises:
-        CreditlineError: if `out` is taken or the disk is full.
+        CreditlineError: if `out` exists with other contents, or the disk is full.
         SettingsError: if labels, prompts or guidance do not fit the model.
         DataError: if a prompt is too long.
     """
+<<<<<<< HEAD
     require(n >= 1, "n must be at least 1", n, "Ask for one picture or more.")
     config, runtime, folder = config or GenerateConfig(), runtime or Runtime(), Path(out)
     denoiser = load_model(model, device=runtime.main_device)
@@ -95,26 +106,38 @@ def generate(
     require(batch_size >= 1, "batch_size must be at least 1", batch_size, "Try 64.")
     chosen = _labels(denoiser, labels, n)
     texts = _prompts(denoiser, prompts, n)
+=======
+    require(n >= 1, "n must be at least 1", n, "Ask for one image or more.")
+    require(batch_size >= 1, "batch_size must be at least 1", batch_size, "Try 64.")
+    config, denoiser, folder = (
+        config or GenerateConfig(),
+        load_model(model, device=device),
+        Path(out),
+    )
+    classes = _repeat_labels(denoiser, labels, n)
+    texts = _repeat_prompts(denoiser, prompts, n)
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
     last = config.seed + n - 1
     require(last < SEEDS, f"Seeds run from 0 to {SEEDS - 1}", last, "Use a smaller seed.")
     steps = denoiser.process.n_timesteps
     require(config.steps <= steps, f"The model has {steps} timesteps", config.steps, "Use fewer.")
-    first = (chosen or texts or [None])[:1]
+    first = (classes or texts or [None])[:1]
     guidance = GuidedDenoiser(denoiser, first, config.guidance, config.negative_prompt).guidance
     request = {
-        # Only what says something: records of models that cannot be guided say nothing of it.
+        # Without empty settings: records of models without guidance do not mention it.
         "config": {key: value for key, value in to_dict(config).items() if value is not None},
         "n": n,
-        "labels": chosen,
+        "labels": classes,
         "model": denoiser.fingerprint,
-        "sampler": "Euler" if denoiser.process.prediction == "flow" else "DDIM",
+        "sampler": denoiser.sampler.name,
         **({} if texts is None else {"prompts": texts}),
         **({} if guidance == 1 else {"guidance": guidance}),
     }
-    manifest = Manifest("pictures", request, {"model_source": denoiser.source, **circumstances()})
+    manifest = Manifest(KIND, request, {"model_source": denoiser.source, **circumstances()})
     if claim(manifest, folder, overwrite):
         return folder
     try:
+<<<<<<< HEAD
         job = GenerationJob(denoiser, config, chosen, texts, folder)
         # A batch is done again as a whole: an image depends on its batch by float rounding.
         batches = [range(i, min(i + batch_size, n)) for i in range(0, n, batch_size)]
@@ -122,27 +145,35 @@ def generate(
         done = n - sum(map(len, todo))
         with runtime.progress("generate", n, "image", done=done) as bar:
             for rows, _ in runtime.map(_generate_batch, job, todo):
+=======
+        missing = [i for i in range(n) if not (folder / _name(i)).is_file()]
+        bar = Runtime().progress("generate", n, "image", done=n - len(missing))
+        with exact_kernels(denoiser.device), bar:
+            for start in range(0, len(missing), batch_size):
+                rows = missing[start : start + batch_size]
+                _generate_batch(denoiser, config, rows, classes, texts, folder)
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
                 bar.advance(len(rows))
         replace(manifest, status="complete").write(folder)
     except (OSError, SafetensorError) as error:
         raise CreditlineError(
-            f"Writing pictures stopped: {error}. What is in {folder} is good; make room and run "
-            "the same command again to continue."
+            f"Writing images stopped: {error}. Those in {folder} are complete; free disk space "
+            "and run the same command again to continue."
         ) from error
     return folder
 
 
 def read_record(folder: str | Path) -> GenerationRecord | None:
-    """The record of a folder that `generate` wrote, or None for any other folder.
+    """Read the record of a folder that `generate` wrote; None for any other folder.
 
     Raises:
-        CreditlineError: if the record is damaged: without it a picture's seed and trajectory would
-            be ignored in silence.
+        CreditlineError: if the record is damaged. Otherwise an image's seed and trajectory would
+            be ignored silently.
     """
     folder = Path(folder)
-    if not _generated(folder):
+    if not _has_record(folder):
         return None
-    request = Manifest.read(folder, "pictures").request
+    request = Manifest.read(folder, KIND).request
     config, labels, prompts = request["config"], request["labels"], request.get("prompts")
     files = {
         _name(i): {
@@ -163,11 +194,12 @@ def read_record(folder: str | Path) -> GenerationRecord | None:
     return GenerationRecord(files, common, config["trajectory"])
 
 
-def trajectory(folder: str | Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sampling trajectory of one picture.
+def read_trajectory(folder: str | Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the sampling trajectory of one image.
 
     Returns:
-        Timesteps, int64 of shape `(s,)`, and predicted x0, float32 of shape `(s, C, H, W)`.
+        Timesteps, int64 of shape `(s,)`, and estimates of the clean sample, float32 of shape
+        `(s, *sample_shape)`.
 
     Raises:
         DataError: if it was not kept.
@@ -181,22 +213,22 @@ def trajectory(folder: str | Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return stored["timesteps"], stored["x0"]
 
 
-def _generated(folder: Path) -> bool:
-    """Whether a folder has a record of pictures, readable or not; other tools' do not count."""
+def _has_record(folder: Path) -> bool:
+    """Whether a folder has a record of generated images, readable or damaged."""
     try:
         values = json.loads((folder / NAME).read_text("utf-8"))
     except FileNotFoundError:
         return False
     except (json.JSONDecodeError, UnicodeDecodeError):
         return True
-    return isinstance(values, dict) and "schema" in values and values.get("kind") == "pictures"
+    return isinstance(values, dict) and "schema" in values and values.get("kind") == KIND
 
 
 def _name(i: int) -> str:
     return f"{i:05d}.png"
 
 
-def _labels(denoiser: Denoiser, labels: Sequence[int] | None, n: int) -> list[int] | None:
+def _repeat_labels(denoiser: Denoiser, labels: Sequence[int] | None, n: int) -> list[int] | None:
     classes = denoiser.n_classes
     if classes is None:
         require(labels is None, "The model is unconditional", labels, "Leave the labels out.")
@@ -211,16 +243,19 @@ def _labels(denoiser: Denoiser, labels: Sequence[int] | None, n: int) -> list[in
     return [listed[i % len(listed)] for i in range(n)]
 
 
-def _prompts(denoiser: Denoiser, prompts: str | Sequence[str] | None, n: int) -> list[str] | None:
+def _repeat_prompts(
+    denoiser: Denoiser, prompts: str | Sequence[str] | None, n: int
+) -> list[str] | None:
     if not denoiser.takes_prompts:
-        require(prompts is None, "The model reads no prompts", prompts, "Leave them out.")
+        require(prompts is None, "The model takes no prompts", prompts, "Leave them out.")
         return None
     listed = [prompts] if isinstance(prompts, str) else list(prompts or ())
-    require(len(listed) > 0, "The model reads prompts", prompts, "Give one (prompts=, --prompt).")
-    denoiser.check_prompts(listed)  # type: ignore[attr-defined]  # every one that reads has it
+    require(len(listed) > 0, "The model needs prompts", prompts, "Give one (prompts=, --prompt).")
+    denoiser.check_prompts(listed)
     return [listed[i % len(listed)] for i in range(n)]
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True)
 class GenerationJob:
     """What all batches of images share.
@@ -258,10 +293,36 @@ def _generate_batch(job: GenerationJob, rows: range) -> None:
             guidance=config.guidance,
         )
     for i, pixels, run in zip(rows, images, x0, strict=True):
+=======
+def _generate_batch(
+    denoiser: Denoiser,
+    config: GenerateConfig,
+    rows: Sequence[int],
+    labels: Sequence[int] | None,
+    prompts: Sequence[str] | None,
+    folder: Path,
+) -> None:
+    seeds = [config.seed + i for i in rows]
+    images, (timesteps, x0) = sample(
+        denoiser,
+        seeds,
+        steps=config.steps,
+        eta=config.eta,
+        labels=None if labels is None else [labels[i] for i in rows],
+        prompts=None if prompts is None else [prompts[i] for i in rows],
+        negative_prompt=config.negative_prompt,
+        guidance=config.guidance,
+    )
+    for i, pixels, estimates in zip(rows, images, x0, strict=True):
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         if config.trajectory:
             path = folder / TRAJECTORIES / f"{i:05d}.safetensors"
-            arrays = {"timesteps": timesteps, "x0": np.ascontiguousarray(run)}
+            arrays = {"timesteps": timesteps, "x0": np.ascontiguousarray(estimates)}
             write_file(path, lambda p, a=arrays: save_file(a, p), overwrite=True)  # type: ignore[misc]
+<<<<<<< HEAD
         # The image last: where it is, everything of it is.
+=======
+        # The image last: if it exists, its trajectory exists.
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         image = Image.fromarray(pixels)
         write_file(folder / _name(i), lambda p, im=image: im.save(p), overwrite=True)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: what a sampler sees of a conditional denoiser."""
+"""Classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -12,57 +12,61 @@ from creditline.settings import require
 
 
 class GuidedDenoiser:
-    """A denoiser's prediction for some pictures, led away from the unconditional one.
+    """A denoiser with its conditions and classifier-free guidance, as samplers call it.
 
-    `o_uncond + g (o_cond - o_uncond)` (Ho & Salimans, 2022); a network distilled to take guidance
-    is told `g` instead. Features are taken without any of this.
+    The prediction is `o_uncond + g (o_cond - o_uncond)` (Ho & Salimans, 2022). A network distilled
+    with a guidance embedding takes `g` as an input instead. Features never use guidance.
 
     Args:
         denoiser: the model.
-        wanted: prompt or class of each picture.
-        guidance: the scale g; 1 is without; None: what its pipeline samples with.
-        negative: a prompt to be led away from, instead of the empty one.
+        inputs: prompt or class label of each image.
+        guidance: the scale g; 1 is without; None: the default of the pipeline.
+        negative_prompt: replaces the empty prompt.
 
     Raises:
-        SettingsError: if the model has no unconditional side, and is to be guided or led away.
+        SettingsError: if the model has no unconditional input and guidance or a negative prompt
+            needs one.
     """
 
     def __init__(
         self,
         denoiser: Denoiser,
-        wanted: Sequence[Any],
+        inputs: Sequence[Any],
         guidance: float | None = None,
-        negative: str | None = None,
+        negative_prompt: str | None = None,
     ) -> None:
         self.denoiser = denoiser
-        self.guidance = denoiser.usual_guidance if guidance is None else guidance
-        self.condition = self._placed(denoiser.conditions(wanted, self.guidance))
-        told = "guidance" in self.condition
-        plain = self.guidance == 1 or told
-        other = (
-            None if plain and negative is None else denoiser.unconditional(len(wanted), negative)
+        self.guidance = denoiser.default_guidance if guidance is None else guidance
+        self.condition = self._move(denoiser.encode_conditions(inputs, self.guidance))
+        embedded = "guidance" in self.condition
+        plain = self.guidance == 1 or embedded
+        unconditional = (
+            None
+            if plain and negative_prompt is None
+            else denoiser.encode_unconditional(len(inputs), negative_prompt)
         )
         require(
-            plain or other is not None,
-            "This model has no unconditional side that guidance needs",
+            plain or unconditional is not None,
+            "This model has no unconditional input, which guidance needs",
             self.guidance,
             "Use guidance 1.",
         )
         require(
-            negative is None or (denoiser.takes_prompts and other is not None and not plain),
-            "A negative prompt needs a model that reads prompts, and classifier-free guidance",
-            negative,
+            negative_prompt is None
+            or (denoiser.takes_prompts and unconditional is not None and not plain),
+            "A negative prompt needs a model that takes prompts, and classifier-free guidance",
+            negative_prompt,
             "Leave it out, or use a guidance above 1.",
         )
-        self.other = None if other is None else self._placed(other)
+        self.unconditional = None if unconditional is None else self._move(unconditional)
 
     def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The guided prediction, of the shape of `x_t`."""
+        """Return the guided prediction, of the shape of `x_t`."""
         output = self.denoiser.predict(x_t, t, self.condition)
-        if self.other is None:
+        if self.unconditional is None:
             return output
-        away = self.denoiser.predict(x_t, t, self.other)
-        return away + self.guidance * (output - away)
+        baseline = self.denoiser.predict(x_t, t, self.unconditional)
+        return baseline + self.guidance * (output - baseline)
 
-    def _placed(self, condition: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _move(self, condition: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.to(self.denoiser.device) for name, value in condition.items()}

@@ -1,4 +1,4 @@
-"""What a training starts from: fresh weights, or those of a trained model."""
+"""The network before the first step: random weights, or those of a trained model."""
 
 from __future__ import annotations
 
@@ -9,75 +9,76 @@ import numpy as np
 import torch
 
 from creditline.diffusion.config import RunSettings, TrainConfig
-from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.load import load_model
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError, difference
 from creditline.fingerprint import key64
 
 
-def seed_for(config: RunSettings, *what: object) -> int:
-    """A seed for torch from a hash; nearby steps and run seeds share nothing."""
-    return int(key64(*what, config.seed)[0] >> np.uint64(1))
+def seed_for(config: RunSettings, *purpose: object) -> int:
+    """Return a seed for torch from a hash, so that nearby steps and run seeds are independent."""
+    return int(key64(*purpose, config.seed)[0] >> np.uint64(1))
 
 
-def starting_network(config: TrainConfig, base: Denoiser | None = None) -> UNetDenoiser:
-    """The network before the first step; torch's random state is changed.
+def initial_network(config: TrainConfig, base: Denoiser | None = None) -> UNetDenoiser:
+    """Create the network before the first step. Changes torch's random state.
 
     Args:
-        config: decides the network, its process and its fresh weights.
-        base: a model that `load_base` accepted, whose weights are taken instead.
+        config: settings of the network, its process and the seed of its weights.
+        base: a model that `load_base` returned, whose weights replace the random ones.
     """
     torch.manual_seed(seed_for(config, "weights"))
-    network = UNetDenoiser(config.unet.build(), _process(config))
+    network = UNetDenoiser(config.unet.build(), _create_process(config))
     if base is not None:
         network.module.load_state_dict(base.module.state_dict())
     return network
 
 
 def load_base(source: Any, config: TrainConfig) -> Denoiser:
-    """A trained model of the network that the settings train.
+    """Load a trained model of the network in the settings.
 
     Args:
-        source: what `load_model` takes.
-        config: settings of the training to come.
+        source: a model, as in `load_model`.
+        config: settings of the training.
 
     Raises:
-        ModelError: if it cannot be loaded, or its network or noise process is another; the
-            message names every difference.
+        ModelError: if it cannot be loaded, or its network or process differs; the message names
+            every difference.
     """
     base = load_model(source)
     with torch.device("meta"):
         unet = config.unet.build()
-    wanted = UNetDenoiser(unet, _process(config))
-    lines = difference(_network(base), _network(wanted), "network.")
-    lines += difference(base.process.to_dict(), wanted.process.to_dict(), "process.")
-    # Settings that do not differ leave differences such as layers of another version of diffusers.
-    lines = lines or difference(_shapes(base), _shapes(wanted), "weights.")
+    expected = UNetDenoiser(unet, _create_process(config))
+    lines = difference(_describe_network(base), _describe_network(expected), "network.")
+    lines += difference(base.process.to_dict(), expected.process.to_dict(), "process.")
+    # Equal settings can have different layers in another version of diffusers.
+    lines = lines or difference(_weight_shapes(base), _weight_shapes(expected), "weights.")
     if lines:
         lines = [line.replace(" on disk, ", " in the base, ") for line in lines]
         raise ModelError(
-            f"The base {base.source or type(base.module).__name__} is not of the network that the "
-            "settings train:\n"
+            f"The base {base.source or type(base.module).__name__} is not the network of the "
+            "settings:\n"
             + "\n".join(lines)
-            + "\nUse the settings that the base was trained with, or start from fresh weights."
+            + "\nUse the settings that the base was trained with, or train from scratch."
         )
     return base
 
 
-def _process(config: TrainConfig) -> DiscreteProcess:
+def _create_process(config: TrainConfig) -> DiscreteProcess:
     from diffusers import DDPMScheduler
 
     scheduler = DDPMScheduler(beta_schedule=config.beta_schedule, prediction_type=config.prediction)
     return DiscreteProcess.from_scheduler(scheduler)
 
 
-def _network(denoiser: Denoiser) -> dict[str, Any]:
-    """Class and settings of a network, as they are when read from a file."""
+def _describe_network(denoiser: Denoiser) -> dict[str, Any]:
+    """Return class and settings of a network, in the form in which they are read from a file."""
     config = dict(getattr(denoiser.module, "config", {}))
     public = {key: value for key, value in config.items() if not key.startswith("_")}
     return {"class": type(denoiser.module).__name__, **json.loads(json.dumps(public))}
 
 
-def _shapes(denoiser: Denoiser) -> dict[str, tuple[int, ...]]:
+def _weight_shapes(denoiser: Denoiser) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in denoiser.module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""The learning rate over a run."""
+"""The learning rate schedule."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from creditline.diffusion.config import RunSettings
 
 
 def learning_rate_at(config: RunSettings, step: int) -> float:
-    """Linear warm-up from zero, then half a cosine to zero.
+    """Return the learning rate of a step: linear warm-up from zero, then half a cosine to zero.
 
     Args:
-        config: gives the peak, the warm-up's share and the number of steps.
-        step: counted from 0; the rate is that of the update after it.
+        config: peak rate, share of the warm-up and number of steps.
+        step: number of updates before this one.
     """
     warm = math.ceil(config.warmup * config.steps)
     if step < warm:

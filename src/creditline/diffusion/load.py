@@ -1,4 +1,4 @@
-"""Loading models: pipeline folders, bare model folders, run folders and objects."""
+"""Loading models: pipeline folders, network folders, run folders and objects."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ import torch
 
 from creditline.diffusion.adapters import PEFT_CONFIG, check_adapters, load_adapters
 from creditline.diffusion.components import read_json
-from creditline.diffusion.denoiser import Denoiser, NetworkDenoiser, UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.diffusion.model_parts import from_folder, from_object
-from creditline.diffusion.process import DiscreteProcess
 from creditline.diffusion.saving import RECORD
 from creditline.diffusion.tuning.files import (
     base_source,
     is_adapter,
-    put_on,
+    load_tuned_adapter,
     recorded_encoding,
 )
 from creditline.errors import ModelError
-from creditline.settings import from_dict, to_dict
+from creditline.settings import from_dict
 
-MARKS = ("model_index.json", PEFT_CONFIG, "config.json")
-"""Files by which a folder that a run wrote is a model: a pipeline, an adapter, a bare network."""
+MARKERS = ("model_index.json", PEFT_CONFIG, "config.json")
+"""Files that identify a folder as a model: a pipeline, an adapter, a network."""
 
 
 def load_model(
@@ -42,104 +41,103 @@ def load_model(
     """Load a diffusion model.
 
     Args:
-        source: a pipeline folder (`model_index.json`), a bare model folder (`config.json`), a run
+        source: a pipeline folder (`model_index.json`), a network folder (`config.json`), a run
             folder of `creditline train`, one of its checkpoints, a pipeline or network object, a
-            network in a `PeftModel`, or anything that is a `Denoiser`, which is returned as it is.
-            A run that trained an adapter finds its base by itself.
-        device: where to put it; an object is moved, not copied.
-        dtype: type of its weights.
-        scheduler: of a bare model: a folder, a config or a scheduler object.
-        pipeline: where a bare network's autoencoder, text encoders and scheduler come from, or
-            the base of a run's adapter, if it moved: a folder or an object.
-        lora: adapters that act on it: a file or PEFT folder, several, or several by name.
-        encoding: choices between pictures with captions and the network's tensors.
+            network in a `PeftModel`, or a `Denoiser`, which is returned unchanged. A run that
+            trained an adapter finds its base model by itself.
+        device: device of the network; an object is moved, not copied.
+        dtype: type of the network's weights.
+        scheduler: scheduler of a network folder: a folder, a config or a scheduler object.
+        pipeline: pipeline that a network belongs to, for its autoencoder, text encoders and
+            scheduler, or the base model of a run's adapter, if it moved: a folder or an object.
+        lora: adapters: a file or PEFT folder, several, or several by name.
+        encoding: how images and captions are encoded.
         allow_pickle: accept weights that are not safetensors; loading them can run code.
 
     Raises:
-        ModelError: if there is no model, its class is not supported, a part is missing, an adapter
-            does not fit, its scheduler is not known, or its weights are not safetensors; if a
-            `Denoiser` is given further parts.
+        ModelError: if there is no model, its class is not supported, a component is missing, an
+            adapter does not fit, its scheduler is not known, or its weights are not safetensors;
+            if a `Denoiser` is given with further arguments.
     """
     if isinstance(source, Denoiser):
         if pipeline is not None or lora is not None or encoding is not None:
             raise ModelError(
-                "This model is loaded already; its parts, adapters and encoding are as they are. "
-                "Give them when it is loaded."
+                "This model is loaded already; its components, adapters and encoding cannot be "
+                "changed. Give them when it is loaded."
             )
         return source
-    kind: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    chosen = (
+    weight_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    config = (
         encoding
         if isinstance(encoding, EncodingConfig)
         else from_dict(EncodingConfig, encoding or {})
     )
-    adapters = _by_name(lora)
+    adapters = _adapters_by_name(lora)
     check_adapters(adapters)
     if isinstance(source, (str, Path)):
         folder = _model_folder(Path(source))
-        chosen = from_dict(EncodingConfig, {**recorded_encoding(folder), **_changed(chosen)})
+        config = from_dict(EncodingConfig, {**recorded_encoding(folder), **config.changes()})
         if is_adapter(folder):
-            told = {"dtype": dtype, "scheduler": scheduler}
-            usual = {"dtype": torch.float32, "scheduler": None}
-            settings = {name: value for name, value in told.items() if value != usual[name]}
-            return _tuned(
-                source, folder, pipeline, adapters, chosen, device, allow_pickle, **settings
+            values = {"dtype": dtype, "scheduler": scheduler}
+            defaults = {"dtype": torch.float32, "scheduler": None}
+            changes = {name: value for name, value in values.items() if value != defaults[name]}
+            return _load_tuned(
+                source, folder, pipeline, adapters, config, device, allow_pickle, **changes
             )
-        found = from_folder(folder, pipeline, allow_pickle, kind)
+        parts = from_folder(folder, pipeline, allow_pickle, weight_type)
     else:
-        found = from_object(source, pipeline, allow_pickle, kind)
-    named = str(source) if isinstance(source, (str, Path)) else None
-    noise = _scheduler(found.scheduler if scheduler is None else scheduler, found.label)
+        parts = from_object(source, pipeline, allow_pickle, weight_type)
+    noise_schedule = _find_scheduler(
+        parts.scheduler if scheduler is None else scheduler, parts.label
+    )
     if adapters:
-        load_adapters(found.network, found.pipeline, adapters, allow_pickle)
-    denoiser: NetworkDenoiser
-    if found.family is None:
-        if chosen != EncodingConfig():
-            raise ModelError(
-                "This model works on pixels and encodes nothing. Leave out "
-                + ", ".join(_changed(chosen))
-                + "."
-            )
-        denoiser = UNetDenoiser(found.network, DiscreteProcess.from_scheduler(noise), named)
-    else:
-        process = found.family.process_kind.from_scheduler(noise)
-        denoiser = found.family(found.network, process, found.pipeline, chosen, named)
+        load_adapters(parts.network, parts.pipeline, adapters, allow_pickle)
+    family = parts.family
+    denoiser = family(
+        parts.network,
+        family.process_class.from_scheduler(noise_schedule),
+        parts.pipeline if family.uses_pipeline else None,
+        config,
+        str(source) if isinstance(source, (str, Path)) else None,
+    )
+    changed = config.changes()
+    full = weight_type == torch.float32
     denoiser.options = {
-        **({"dtype": str(kind).removeprefix("torch.")} if kind != torch.float32 else {}),
+        **({} if full else {"dtype": str(weight_type).removeprefix("torch.")}),
         **({"pipeline": str(pipeline)} if isinstance(pipeline, (str, Path)) else {}),
         **({"lora": adapters} if adapters else {}),
-        **({"encoding": _changed(chosen)} if _changed(chosen) else {}),
+        **({"encoding": changed} if changed else {}),
     }
-    return denoiser.to(device, kind)
+    return denoiser.to(device, weight_type)
 
 
 def checkpoints(run: str | Path) -> list[Path]:
-    """Checkpoints of a training run, oldest first. `load_model` takes each.
+    """Return the checkpoint folders of a training run, oldest first, for `load_model`.
 
     Raises:
         ModelError: if there are none.
     """
-    found = [
+    folders = [
         folder
         for folder in (Path(run) / "checkpoints").glob("step-*")
-        if any((folder / name).is_file() for name in MARKS)
+        if any((folder / name).is_file() for name in MARKERS)
     ]
-    if not found:
+    if not folders:
         raise ModelError(f"{run} has no checkpoints. Train with --checkpoint-every.")
-    return sorted(found, key=lambda folder: int(folder.name.removeprefix("step-")))
+    return sorted(folders, key=lambda folder: int(folder.name.removeprefix("step-")))
 
 
 def learning_rate(source: str | Path | None) -> float | None:
-    """Learning rate of the update that led to a model of `train`, for TracIn's weights.
+    """Return the learning rate of a checkpoint's last update, a weight in TracIn.
 
-    A run folder stands for its final model, as in `load_model`; at the end of the cosine its rate
-    is almost 0, so TracIn wants checkpoints from the middle.
+    A run folder stands for its final model, as in `load_model`. At the end of the cosine schedule
+    the rate is almost 0, so TracIn needs checkpoints from the middle.
 
     Args:
         source: a checkpoint, a run folder, another model's folder, or None for one in memory.
 
     Returns:
-        The rate, or None where none is recorded.
+        The rate, or None if none is recorded.
 
     Raises:
         ModelError: if the record is damaged.
@@ -152,12 +150,12 @@ def learning_rate(source: str | Path | None) -> float | None:
 
 
 def _model_folder(folder: Path) -> Path:
-    """The pipeline of a run folder; any other folder itself."""
+    """Return the folder of a run's final model; any other folder itself."""
     inner = folder / "model"
-    return inner if any((inner / name).is_file() for name in MARKS) else folder
+    return inner if any((inner / name).is_file() for name in MARKERS) else folder
 
 
-def _tuned(
+def _load_tuned(
     source: Any,
     folder: Path,
     pipeline: Any,
@@ -167,22 +165,21 @@ def _tuned(
     allow_pickle: bool,
     **settings: Any,
 ) -> Denoiser:
-    """The adapter that a run trained, on its base."""
-    where, options = base_source(folder, pipeline)
+    """Load the adapter that a run trained, on its base model."""
+    place, options = base_source(folder, pipeline)
     base: Any = load_model(
-        where, **{**options, **settings}, encoding=encoding, allow_pickle=allow_pickle
+        place, **{**options, **settings}, encoding=encoding, allow_pickle=allow_pickle
     )
-    put_on(base, folder, adapters, allow_pickle)
+    load_tuned_adapter(base, folder, adapters, allow_pickle)
     base.source = str(source)
     moved = {"pipeline": str(pipeline)} if isinstance(pipeline, (str, Path)) else {}
     added = {"lora": adapters} if adapters else {}
-    kept = {k: v for k, v in base.options.items() if k in ("dtype", "encoding")}
-    base.options = {**kept, **moved, **added}
+    inherited = {k: v for k, v in base.options.items() if k in ("dtype", "encoding")}
+    base.options = {**inherited, **moved, **added}
     return base.to(device)
 
 
-def _by_name(lora: Any) -> dict[str, str]:
-    """Adapters by name."""
+def _adapters_by_name(lora: Any) -> dict[str, str]:
     if lora is None:
         return {}
     if isinstance(lora, Mapping):
@@ -192,17 +189,11 @@ def _by_name(lora: Any) -> dict[str, str]:
     return {f"adapter_{i}": str(path) for i, path in enumerate(lora)}
 
 
-def _changed(encoding: EncodingConfig) -> dict[str, Any]:
-    """Choices other than the default ones."""
-    usual = to_dict(EncodingConfig())
-    return {name: value for name, value in to_dict(encoding).items() if value != usual[name]}
-
-
-def _scheduler(scheduler: Any, where: object) -> Any:
-    """A scheduler object or config from whatever was given."""
+def _find_scheduler(scheduler: Any, label: object) -> Any:
+    """Return a scheduler object or config."""
     if scheduler is None:
         raise ModelError(
-            f"{where} comes without a scheduler, so its noise levels are not known. Pass "
+            f"{label} comes without a scheduler, so its noise levels are not known. Pass "
             "scheduler= (--scheduler): a scheduler folder, its config or an object."
         )
     if isinstance(scheduler, (str, Path)):

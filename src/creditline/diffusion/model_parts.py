@@ -1,4 +1,4 @@
-"""What was found where a model should be: its network, and the pipeline around it."""
+"""The parts of a model: its network, and the pipeline around it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from creditline.diffusion.components import listed_parts, load_network, load_pipeline, read_json
-from creditline.diffusion.families import (
-    PIPELINES,
-    LatentDenoiser,
-    family_of_network,
-    family_of_pipeline,
+from creditline.diffusion.components import (
+    listed_components,
+    load_network,
+    load_pipeline,
+    read_json,
 )
+from creditline.diffusion.families import FAMILIES
+from creditline.diffusion.families.registry import Family
 from creditline.errors import ModelError
 
-PIXELS = "UNet2DModel"
-SUPPORTED = (f"{PIXELS} on pixels, as in DDPMPipeline", *PIPELINES)
-"""What `load_model` can load, in words."""
+NETWORKS = ("unet", "transformer")
+"""Components of a pipeline that are its denoiser's network."""
 
 
 @dataclass(frozen=True)
@@ -28,128 +28,169 @@ class ModelParts:
 
     Attributes:
         network: the denoiser's network.
-        pipeline: the diffusers pipeline with its frozen parts; None: there are none.
-        scheduler: what lay beside it: an object, a folder, or None.
-        family: of a network on latents; None: on pixels.
-        label: the place, for messages.
+        pipeline: the diffusers pipeline with its frozen components; None: there are none.
+        scheduler: a scheduler object, its folder, or None.
+        family: the network's family.
+        label: where the model came from, for messages.
     """
 
     network: Any
     pipeline: Any
     scheduler: Any
-    family: type[LatentDenoiser] | None
+    family: Family
     label: str
 
 
 def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtype) -> ModelParts:
-    """The parts of a model in a folder.
+    """Load the parts of a model from a folder.
 
     Args:
-        folder: of a pipeline or of a bare network.
-        around: pipeline that a bare network belongs to: a folder, an object or None.
+        folder: folder of a pipeline or of a network.
+        around: pipeline of a network: a folder, an object or None.
         allow_pickle: accept weights that are not safetensors.
-        dtype: of the weights.
+        dtype: type of the weights.
 
     Raises:
         ModelError: if there is no model, it is not supported or cannot be loaded.
     """
     if (folder / "model_index.json").is_file():
         if around is not None:
-            raise ModelError(f"{folder} is a whole pipeline. Leave pipeline= (--pipeline) out.")
-        index = read_json(folder / "model_index.json")
-        family = family_of_pipeline(str(index.get("_class_name")))
-        parts = (family.part,) if family else ("unet", "transformer")
-        part = next((p for p in parts if index.get(p)), "unet")
-        label = f"{folder}, a {index.get('_class_name')},"
-        kind = _network_class((index.get(part) or [None, None])[1], family, label)
-        if family is not None:
-            listed_parts(folder)  # complete, before the largest of them is loaded
-        network = load_network(folder / part, kind, allow_pickle, dtype)
-        whole = load_pipeline(folder, {part: network}, allow_pickle, dtype) if family else None
-        # A pipeline corrects some settings of its scheduler.
-        scheduler = folder / "scheduler" if whole is None else whole.scheduler
-        return ModelParts(network, whole, scheduler, family, str(folder))
+            raise ModelError(f"{folder} is a complete pipeline. Leave pipeline= (--pipeline) out.")
+        return _from_pipeline_folder(folder, allow_pickle, dtype)
     if (folder / "config.json").is_file():
-        name = read_json(folder / "config.json").get("_class_name")
-        family = _family_around(around, name)
-        network = load_network(folder, _network_class(name, family, folder), allow_pickle, dtype)
-        whole = _around(around, network, family, allow_pickle, dtype)
-        places = (folder / "scheduler", folder.parent / "scheduler")
-        own = next((place for place in places if place.is_dir()), None)
-        scheduler = getattr(whole, "scheduler", None) if own is None else own
-        return ModelParts(network, whole, scheduler, family, str(folder))
+        config = read_json(folder / "config.json")
+        family = _family_of_network(config, around, folder)
+        kind = _network_class(config.get("_class_name"))
+        network = load_network(folder, kind, allow_pickle, dtype)
+        pipeline = _pipeline_around(around, network, family, allow_pickle, dtype)
+        folders = (folder / "scheduler", folder.parent / "scheduler")
+        own = next((place for place in folders if place.is_dir()), None)
+        scheduler = getattr(pipeline, "scheduler", None) if own is None else own
+        return ModelParts(network, pipeline, scheduler, family, str(folder))
     if not folder.exists():
         raise ModelError(f"There is no {folder}. Give a model's folder, or a model object.")
     raise ModelError(
         f"{folder} is not a model: it has neither model_index.json (a pipeline), nor "
-        "config.json (a bare model), nor model/ (a finished run of `creditline train`)."
+        "config.json (a network), nor model/ (a finished run of `creditline train`)."
     )
 
 
 def from_object(source: Any, around: Any, allow_pickle: bool, dtype: torch.dtype) -> ModelParts:
-    """The parts of a pipeline or network object; arguments as `from_folder`.
+    """Find the parts of a pipeline or network object; arguments as in `from_folder`.
 
     Raises:
         ModelError: if it is not supported.
     """
     label = type(source).__name__
-    family = family_of_pipeline(label)
-    if family is not None:
-        network = unwrapped(getattr(source, family.part))
+    family = FAMILIES.for_pipeline(label)
+    if family is not None and family.uses_pipeline:
+        network = unwrap_network(getattr(source, family.component))
         return ModelParts(network, source, source.scheduler, family, label)
-    source = unwrapped(source)
-    network = unwrapped(getattr(source, "unet", source))
-    name, where = type(network).__name__, f"the object given ({label})"
-    # Of a pipeline that is not known only networks on pixels are.
-    family = None if network is not source and around is None else _family_around(around, name)
-    _network_class(name, family, where)
-    whole = _around(around, network, family, allow_pickle, dtype)
-    scheduler = getattr(source, "scheduler", None) or getattr(whole, "scheduler", None)
-    return ModelParts(network, whole, scheduler, family, label)
+    source = unwrap_network(source)
+    network = unwrap_network(getattr(source, "unet", source))
+    place = f"the object given ({label})"
+    config = {**getattr(network, "config", {}), "_class_name": type(network).__name__}
+    family = _family_of_network(config, around, place, network is not source)
+    pipeline = _pipeline_around(around, network, family, allow_pickle, dtype)
+    scheduler = getattr(source, "scheduler", None) or getattr(pipeline, "scheduler", None)
+    return ModelParts(network, pipeline, scheduler, family, label)
 
 
-def unwrapped(network: Any) -> Any:
-    """The network in a `PeftModel`, with its adapters on it."""
-    return network.get_base_model() if hasattr(network, "get_base_model") else network
+def network_family(config: dict[str, Any], pipeline: str | None, place: object) -> Family:
+    """Return the family of a network.
 
+    Args:
+        config: config of the network, with its class under `_class_name`.
+        pipeline: class of its pipeline; None: it has none.
+        place: where it is, for messages.
 
-def _family_around(around: Any, name: str | None) -> type[LatentDenoiser] | None:
-    """The family of a bare network, by its pipeline where one is given."""
-    if around is None:
-        family = None if name == PIXELS else family_of_network(str(name))
-        if family is not None:
-            family.require_pipeline(str(name), around)
-        return family
-    if isinstance(around, (str, Path)):
-        kind = str(read_json(Path(around) / "model_index.json").get("_class_name"))
-    else:
-        kind = type(around).__name__
-    family = family_of_pipeline(kind)
+    Raises:
+        ModelError: if it is not supported; the message names what is.
+    """
+    name = config.get("_class_name")
+    family = FAMILIES.for_pipeline(pipeline)
     if family is None:
-        raise ModelError(f"No network comes from a {kind}; known: {', '.join(PIPELINES)}.")
+        family = FAMILIES.for_network(config)
+        # Of an unknown pipeline, only a network that needs nothing of it can be used.
+        if family is None or (pipeline is not None and family.uses_pipeline):
+            raise FAMILIES.refuse(name, place)
+    if name not in family.networks:
+        networks, pipelines = " or ".join(family.networks), " or ".join(family.pipelines)
+        raise ModelError(f"The network of {place} is a {name}; a {pipelines} has a {networks}.")
     return family
 
 
-def _around(around: Any, network: Any, family: Any, allow_pickle: bool, dtype: torch.dtype) -> Any:
-    """The pipeline given, with the network in its place."""
+def unwrap_network(network: Any) -> Any:
+    """Return the network in a `PeftModel`, with its adapters, or the network itself."""
+    return network.get_base_model() if hasattr(network, "get_base_model") else network
+
+
+def network_config(folder: Path) -> tuple[dict[str, Any], str, str]:
+    """Read the config of a pipeline's network.
+
+    Args:
+        folder: the pipeline's folder.
+
+    Returns:
+        The config, the name of the component, and the class of the pipeline.
+
+    Raises:
+        ModelError: if a file is missing or damaged.
+    """
+    index = read_json(folder / "model_index.json")
+    pipeline = str(index.get("_class_name"))
+    family = FAMILIES.for_pipeline(pipeline)
+    names = NETWORKS if family is None else (family.component,)
+    component = next((name for name in names if index.get(name)), names[0])
+    path = folder / component / "config.json"
+    listed = {"_class_name": (index.get(component) or [None, None])[1]}
+    return {**(read_json(path) if path.is_file() else {}), **listed}, component, pipeline
+
+
+def _from_pipeline_folder(folder: Path, allow_pickle: bool, dtype: torch.dtype) -> ModelParts:
+    config, component, pipeline_class = network_config(folder)
+    family = network_family(config, pipeline_class, f"{folder}, a {pipeline_class},")
+    kind = _network_class(config["_class_name"])
+    if not family.uses_pipeline:
+        network = load_network(folder / component, kind, allow_pickle, dtype)
+        return ModelParts(network, None, folder / "scheduler", family, str(folder))
+    listed_components(folder)  # nothing is missing, before the largest of them is loaded
+    network = load_network(folder / component, kind, allow_pickle, dtype)
+    pipeline = load_pipeline(folder, {component: network}, allow_pickle, dtype)
+    # A pipeline corrects some settings of its scheduler.
+    return ModelParts(network, pipeline, pipeline.scheduler, family, str(folder))
+
+
+def _family_of_network(
+    config: dict[str, Any], around: Any, place: object, unknown_pipeline: bool = False
+) -> Family:
+    """Return the family of a network, by its pipeline if one is given."""
+    if around is None:
+        family = network_family(config, "" if unknown_pipeline else None, place)
+        family.require_pipeline(str(config.get("_class_name")), around)
+        return family
+    if isinstance(around, (str, Path)):
+        pipeline = str(read_json(Path(around) / "model_index.json").get("_class_name"))
+    else:
+        pipeline = type(around).__name__
+    if FAMILIES.for_pipeline(pipeline) is None:
+        known = ", ".join(FAMILIES.pipelines())
+        raise ModelError(f"No network comes from a {pipeline}; known: {known}.")
+    return network_family(config, pipeline, place)
+
+
+def _pipeline_around(
+    around: Any, network: Any, family: Family, allow_pickle: bool, dtype: torch.dtype
+) -> Any:
+    """Return the pipeline given, with the network in its place."""
     if around is None:
         return None
     if isinstance(around, (str, Path)):
-        return load_pipeline(Path(around), {family.part: network}, allow_pickle, dtype)
-    return type(around)(**{**around.components, family.part: network})
+        return load_pipeline(Path(around), {family.component: network}, allow_pickle, dtype)
+    return type(around)(**{**around.components, family.component: network})
 
 
-def _network_class(name: str | None, family: type[LatentDenoiser] | None, where: object) -> Any:
-    """The class of a network.
-
-    Raises:
-        ModelError: if it is not supported, naming what is.
-    """
+def _network_class(name: str | None) -> Any:
     import diffusers
 
-    if family is not None and name not in family.networks:
-        kinds, pipelines = " or ".join(family.networks), " or ".join(family.pipelines)
-        raise ModelError(f"The network of {where} is a {name}; a {pipelines} has a {kinds}.")
-    if family is None and name != PIXELS:
-        raise ModelError(f"The network of {where} is a {name}; supported: {', '.join(SUPPORTED)}.")
     return getattr(diffusers, str(name))

@@ -1,19 +1,19 @@
-"""Named training settings: small ones for a CPU, and the D-TRAK paper's.
+"""Presets of training settings: small ones for a CPU, and the D-TRAK paper's.
 
-The paper's (Zheng et al., ICLR 2024): AdamW at 1e-4 with betas (0.95, 0.999) and weight decay 1e-6,
-cosine schedule with 10 % warm-up, gradient norm 1, random flips, dropout 0.1, batches of 128, no
-averaged weights; 200 epochs of 5,000 images are 8,000 steps.
+The paper's settings (Zheng et al., ICLR 2024): AdamW at 1e-4 with betas (0.95, 0.999) and weight
+decay 1e-6, cosine schedule with 10 % warm-up, gradient norm 1, random flips, dropout 0.1, batches
+of 128, no averaged weights; 200 epochs of 5,000 images are 8,000 steps.
 
-The small ones see some 100,000 images, a hundredth of what such models usually get. What makes
-that enough; the first and the learning rate were measured on the icons, by the error of the
-predicted image at fixed noise levels, the others are common sense:
+The small settings train on about 100,000 images, a hundredth of the usual number. They differ from
+the paper's as follows. The effects of v-prediction and of the learning rate were measured on icons,
+by the error of the predicted image at fixed noise levels; the others were not.
 
-- v-prediction. A network that predicts noise has to pass its input on unchanged at high noise, and
-  what it misses is divided by the little signal left: after 22,000 icons its guess of the image was
-  worse than the mean icon, and its pictures were blotches. Their velocity it learns at once.
-- A cosine noise schedule; few of the linear schedule's levels leave anything of small pictures.
-- Many small steps at a high rate, on a thin network. In the time of 3,200 steps of 32 icons, 5,200
-  of 16 made visibly crisper ones; 5e-3 beat 2e-3 at every noise level.
+- v-prediction. At high noise, a network that predicts noise must copy its input, and its error is
+  divided by a small signal. After 22,000 icons its estimate of the image was worse than the mean
+  icon.
+- A cosine noise schedule: with the linear schedule, most noise levels destroy small images.
+- Many small steps at a high learning rate, on a narrow network. In the same time, 5,200 steps of 16
+  icons gave sharper images than 3,200 steps of 32; 5e-3 was better than 2e-3 at all noise levels.
 - Averaged weights.
 """
 
@@ -53,14 +53,14 @@ def _small(unet: UNetConfig, steps: int, **changes: Any) -> TrainConfig:
     return replace(settings, **changes)
 
 
-def _thin(resolution: int) -> UNetConfig:
+def _narrow(resolution: int) -> UNetConfig:
     return UNetConfig(resolution, (16, 32, 64), (2,), zero_init=True)
 
 
 PRESETS: dict[str, TrainConfig] = {
     # 687,347 parameters; about 7 minutes on one core
     "icons-16": _small(
-        _thin(16),
+        _narrow(16),
         5200,
         batch_size=16,
         learning_rate=4e-3,
@@ -77,7 +77,7 @@ PRESETS: dict[str, TrainConfig] = {
         checkpoint_every=2000,
         sample_every=1000,
     ),
-    # 675,227 parameters; about 20 minutes on one core: thin where pixels are many
+    # 675,227 parameters; about 20 minutes on one core; narrow, because images have more pixels
     "small-32": _small(
         UNetConfig(32, (8, 16, 32, 64), (3,), groups=4, zero_init=True),
         4500,
@@ -94,10 +94,10 @@ PRESETS: dict[str, TrainConfig] = {
 
 
 def preset(name: str) -> TrainConfig:
-    """The settings registered as `name`.
+    """Return the settings of a preset.
 
     Raises:
-        SettingsError: if there are none; the message suggests the nearest.
+        SettingsError: if the name is unknown; the message suggests the most similar one.
     """
     if name not in PRESETS:
         raise unknown("training preset", name, PRESETS)

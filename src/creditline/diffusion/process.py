@@ -1,4 +1,4 @@
-"""Diffusion processes: noising, training targets and weights, knowing nothing of networks."""
+"""Diffusion processes: noising, training targets and weights, independent of the network."""
 
 from __future__ import annotations
 
@@ -17,64 +17,76 @@ Prediction = DiscretePrediction | Literal["flow"]
 
 
 class Process(Protocol):
-    """A noising process `x_t = a_t x_0 + s_t eps` and what its network predicts.
+    """A noising process `x_t = a_t x_0 + s_t eps` and the target of its network.
 
-    Tensors of images have shape `(b, ...)`, timesteps are int64 of shape `(b,)`.
+    Samples have shape `(b, ...)` with any number of dimensions, timesteps are int64 of shape
+    `(b,)`.
+
+    Attributes:
+        n_timesteps: number of timesteps T.
+        prediction: target of the network.
+        scheduler_class: class of the diffusers scheduler.
+        config: config of the diffusers scheduler, from which samplers are made.
     """
 
     n_timesteps: int
     prediction: Prediction
-    config: dict[str, Any]  # of the diffusers scheduler that samplers are made from
+    scheduler_class: str
+    config: dict[str, Any]
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """`a_t` and `s_t`, float64 of shape `(b,)`."""
+        """Return `a_t` and `s_t`, float64 of shape `(b,)`."""
 
     def network_time(self, t: Tensor) -> Tensor:
-        """What the network is told of the timestep: itself, or a noise level times `T`."""
+        """Return the network's time input: the timestep, or a noise level times `T`."""
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """`x_t`, in the type of `x0`."""
+        """Return `x_t`, in the type of `x0`."""
 
     def target(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What the network is trained to output."""
+        """Return the training target of the network's output."""
 
     def to_epsilon(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise that a network output implies.
+        """Return the noise that a network output implies.
 
         Raises:
-            NumericsError: where it implies none: a predicted image at a timestep without noise.
+            NumericsError: if it implies none: a predicted image at a timestep without noise.
         """
 
     def to_x0(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """The clean image that a network output implies.
+        """Return the clean sample that a network output implies.
 
         Raises:
-            NumericsError: where it implies none: predicted noise at a timestep without signal.
+            NumericsError: if it implies none: predicted noise at a timestep without signal.
         """
 
     def elbo_weight(self, t: Tensor) -> Tensor:
-        """Weight of the squared noise error in the variational bound, float64 of shape `(b,)`.
+        """Return the weight of the squared noise error in the variational bound.
+
+        Returns:
+            float64 of shape `(b,)`.
 
         Raises:
-            NumericsError: at timesteps without signal or without noise, where it is not finite.
+            NumericsError: at timesteps without signal or noise, where the weight is infinite.
         """
 
     def to_dict(self) -> dict[str, Any]:
-        """What is recorded of it."""
+        """Return the description that manifests and fingerprints use."""
 
 
 class DiscreteProcess:
-    """A process of `T` discrete timesteps given by its betas (DDPM and everything trained alike).
+    """A process of `T` discrete timesteps with given betas (DDPM and its relatives).
 
     Args:
         betas: noise variances, float64 of shape `(T,)`.
-        prediction: what the network outputs.
-        config: of the scheduler it came from, which samplers are made from; one with these betas
-            by default.
+        prediction: target of the network.
+        config: config of its diffusers scheduler; by default, one with these betas.
 
     Raises:
         ModelError: on an unknown prediction type or betas outside `[0, 1]`.
     """
+
+    scheduler_class = "DDPMScheduler"
 
     def __init__(
         self,
@@ -105,10 +117,10 @@ class DiscreteProcess:
 
     @classmethod
     def from_scheduler(cls, scheduler: Any) -> DiscreteProcess:
-        """The process behind a diffusers scheduler with discrete betas (DDPM, DDIM, PNDM, ...).
+        """Create the process of a diffusers scheduler with discrete betas (DDPM, DDIM, PNDM, ...).
 
         Args:
-            scheduler: a scheduler, or its config as a mapping (DDPM's where it names no class).
+            scheduler: a scheduler, or its config as a mapping; without a class name, DDPM's.
 
         Raises:
             ModelError: if it has no betas, its config cannot be used, or its prediction type is
@@ -121,15 +133,15 @@ class DiscreteProcess:
                 f"{type(scheduler).__name__} has no betas, so its noising process is not known. "
                 "Use the DDPM or DDIM scheduler that the model was trained with."
             )
-        # float32 tables of diffusers are the model's truth; only arithmetic on them is in float64.
+        # The network was trained on the float32 table; only arithmetic on it is in float64.
         betas = scheduler.betas.double().cpu().numpy()
         config = dict(scheduler.config)
         known = config.get("beta_schedule") in get_args(BetaSchedule)
         if not known and config.get("trained_betas") is None:
-            # Samplers refuse names they do not know, but take any list of betas.
-            given = {"trained_betas": betas.tolist(), "rescale_betas_zero_snr": False}
-            defaults = [k for k in config.get("_use_default_values", []) if k not in given]
-            config |= {**given, "_use_default_values": defaults}
+            # Samplers refuse unknown schedule names, but take any list of betas.
+            explicit = {"trained_betas": betas.tolist(), "rescale_betas_zero_snr": False}
+            defaults = [k for k in config.get("_use_default_values", []) if k not in explicit]
+            config |= {**explicit, "_use_default_values": defaults}
         return cls(betas, config.get("prediction_type", "epsilon"), config)
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,13 +182,13 @@ class DiscreteProcess:
         return (x_t - s * output) / a
 
     def elbo_weight(self, t: Tensor) -> Tensor:
-        """`beta_t^2 / (2 sigma_t^2 alpha_t (1 - abar_t))`, `sigma_t^2 = beta_t` (DDPM, eq. 12).
+        """Return `beta_t^2 / (2 sigma_t^2 alpha_t (1 - abar_t))` with `sigma_t^2 = beta_t`.
 
-        It weighs the squared error of the noise; networks with another prediction are weighed
-        by the noise that their output implies (`to_epsilon`).
+        It weighs the squared error of the noise (DDPM, eq. 12). If the network has another target,
+        that is the noise which its output implies (`to_epsilon`).
 
         Raises:
-            NumericsError: at a timestep without signal or without noise, where it is infinite.
+            NumericsError: at a timestep without signal or noise, where the weight is infinite.
         """
         index = timestep_index(t, self.n_timesteps)
         beta, abar = self.betas[index], self.alphas_cumprod[index]
@@ -189,8 +201,8 @@ class DiscreteProcess:
             "n_timesteps": self.n_timesteps,
             "prediction": self.prediction,
             "betas": [float(self.betas[0]), float(self.betas[-1])],
-            # Six digits of every beta: schedules of other shape share their ends, and the last
-            # bits of diffusers' float32 tables need not be the same on every machine.
+            # Six digits of every beta: different schedules can share their ends, and the last
+            # bits of diffusers' float32 tables may differ between machines.
             "schedule": fingerprint.of_json([f"{beta:.5e}" for beta in self.betas.tolist()]),
         }
 
@@ -201,7 +213,7 @@ class DiscreteProcess:
             raise NumericsError(f"Timestep {step} has {what}. Leave this timestep out.")
 
     def _scales(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """`a_t` and `s_t` in the type of `like`, shaped to multiply it."""
+        """Return `a_t` and `s_t` in the type of `like`, shaped to broadcast against it."""
         shape = (-1, *[1] * (like.ndim - 1))
         a, s = (scale.to(like.dtype) for scale in self.signal_noise(t.cpu()))
         # Rounded before they move: some devices have no float64.
@@ -209,7 +221,7 @@ class DiscreteProcess:
 
 
 def timestep_index(t: Tensor, n_timesteps: int) -> Tensor:
-    """Timesteps as positions in tables that are kept on the CPU.
+    """Convert timesteps to positions in the tables, which are on the CPU.
 
     Raises:
         ModelError: if one lies outside `0 .. n_timesteps - 1`.
@@ -224,7 +236,7 @@ def timestep_index(t: Tensor, n_timesteps: int) -> Tensor:
 
 
 def scheduler_from(config: Mapping[str, Any]) -> Any:
-    """The scheduler that a config describes; one that names no class is DDPM's."""
+    """Create the scheduler of a config; without a class name, it is DDPM's."""
     import diffusers
 
     name = str(config.get("_class_name", "DDPMScheduler"))

@@ -10,35 +10,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser
 from creditline.files import ASIDE
 
 RECORD = "creditline.json"
 
 
-def save_pipeline(
-    denoiser: UNetDenoiser, folder: Path, record: Mapping[str, Any], aside: Path
+def save_pixel_pipeline(
+    denoiser: Denoiser, folder: Path, record: Mapping[str, Any], aside: Path
 ) -> None:
-    """Write a DDPM pipeline with safetensors weights, whole or not at all.
+    """Write a DDPM pipeline with safetensors weights, atomically.
 
     Args:
-        denoiser: what to write.
-        folder, record, aside: as of `recorded`.
+        denoiser: a denoiser on pixels.
+        folder, record, aside: see `new_model_folder`.
     """
     from diffusers import DDPMPipeline, DDPMScheduler
 
     scheduler = DDPMScheduler.from_config(denoiser.process.config)
-    with recorded(folder, record, aside) as draft:
+    with new_model_folder(folder, record, aside) as draft:
         DDPMPipeline(unet=denoiser.module, scheduler=scheduler).save_pretrained(draft)
 
 
 @contextmanager
-def recorded(folder: Path, record: Mapping[str, Any], aside: Path) -> Iterator[Path]:
-    """A place to write a model to, which becomes `folder` once it is whole.
+def new_model_folder(folder: Path, record: Mapping[str, Any], aside: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes `folder` when it is complete.
 
     Args:
-        folder: where; must not exist.
-        record: what `creditline.json` in it says of the model.
+        folder: where to write; must not exist.
+        record: facts about the model, written to `creditline.json` in it.
         aside: an existing folder on the same disk, for the draft.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)

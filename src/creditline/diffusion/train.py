@@ -1,4 +1,4 @@
-"""Training a diffusion model: from fresh weights, from those of another, or tuning one."""
+"""Training a diffusion model: from scratch, from a trained model's weights, or by tuning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import Denoiser, check_labels, find_device
-from creditline.diffusion.initialization import load_base, starting_network
+from creditline.diffusion.initialization import initial_network, load_base
 from creditline.diffusion.load import load_model
 from creditline.diffusion.training_run import TrainingRun
 from creditline.diffusion.training_state import NAME as STATE
@@ -29,7 +29,7 @@ from creditline.runtime.determinism import exact_kernels
 from creditline.settings import to_dict
 
 ENCODED = "encoded"
-"""Folder of latents and text embeddings in that of a run."""
+"""Name of a run's folder of latents and text embeddings."""
 
 
 def train(
@@ -42,15 +42,16 @@ def train(
     encoded: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Train a model on images: a `UNet2DModel` of the settings' own, or a base that is tuned.
+    """Train a model on images: a `UNet2DModel` of the settings, or by tuning a base.
 
-    Interrupt it at any time; the same call continues and ends with identical weights (on the same
+    After an interruption, the same call continues and ends with identical weights (on the same
     machine and number of threads).
 
     Args:
-        images: what `load_images` takes.
+        images: images, as in `load_images`.
         out: run folder. Receives `model/` (a diffusers pipeline, or an adapter for PEFT and
             diffusers), `checkpoints/`, `samples/`, `log.jsonl` and `manifest.json`.
+<<<<<<< HEAD
         config: settings, such as those of `creditline.diffusion.presets`; a `TuneConfig` tunes
             the base.
         base: a trained model, anything that `load_model` takes. With a `TrainConfig` it is of the
@@ -59,28 +60,45 @@ def train(
         runtime: device, CPU threads and progress of the training.
         encoded: folder of latents and text embeddings of a tuning, which other tunings of the
             same base may share; in the run folder by default.
+=======
+        config: settings, such as a preset; a `TuneConfig` tunes the base.
+        base: a trained model, as in `load_model`. With a `TrainConfig` it has the same network
+            and its weights are the initial ones. With a `TuneConfig` it can be any model; it is not
+            changed.
+        device: where to train.
+        threads: number of CPU threads; by default torch's own.
+        encoded: folder of a tuning's latents and text embeddings, which tunings of the same base
+            can share; by default in the run folder.
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         overwrite: replace a run with other settings.
 
     Returns:
-        The run folder, which `load_model` takes.
+        The run folder, for `load_model`.
 
     Raises:
         ModelError: if the images or the base do not fit the network, or there is no such device.
         DataError: if captions are missing or too long.
         SettingsError: if settings do not fit the base.
-        NumericsError: if the loss is not finite; the last good state is kept.
-        CreditlineError: if `out` is taken, or the disk is full.
+        NumericsError: if the loss is not finite; the last state is kept.
+        CreditlineError: if `out` exists with other contents, or the disk is full.
     """
+<<<<<<< HEAD
     config, pictures, folder = config or TrainConfig(), load_images(images), Path(out)
     runtime = runtime or Runtime()
     place = find_device(runtime.main_device)
     start = check_start(pictures, config, base, place)
+=======
+    config, training_images, folder = config or TrainConfig(), load_images(images), Path(out)
+    require(threads is None or threads >= 1, "threads must be at least 1", threads, "Try 1.")
+    place = find_device(device)
+    start = check_training(training_images, config, base, place)
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
     request = {
         "config": to_dict(config),
-        "images": {"fingerprint": pictures.fingerprint, "n": len(pictures)},
+        "images": {"fingerprint": training_images.fingerprint, "n": len(training_images)},
     }
-    facts = {"data_source": pictures.source, **circumstances()}
-    if start is not None:  # runs from fresh weights have no such entry
+    facts = {"data_source": training_images.source, **circumstances()}
+    if start is not None:  # runs from scratch have no such entry
         request["base"] = {"fingerprint": start.fingerprint}
         facts["base_source"] = start.source
         if start.options:
@@ -94,6 +112,7 @@ def train(
                 torch.random.fork_rng([place] if place.type == "cuda" else []),
             ):
                 if isinstance(config, TuneConfig):
+<<<<<<< HEAD
                     tuned = TuningTask(start, pictures, config, place)
                     tuned.encode(folder / ENCODED if encoded is None else Path(encoded), runtime)
                     TrainingRun(tuned, folder, config.of(len(pictures)), runtime).finish()
@@ -101,30 +120,46 @@ def train(
                     network = starting_network(config, start).to(place)
                     task = PixelTrainingTask(network, pictures, config.flip)
                     TrainingRun(task, folder, config, runtime).finish()
+=======
+                    task = TuningTask(start, training_images, config, place)
+                    task.encode(folder / ENCODED if encoded is None else Path(encoded))
+                    TrainingRun(task, folder, config.with_steps(len(training_images))).finish()
+                else:
+                    network = initial_network(config, start).to(place)
+                    TrainingRun(
+                        PixelTrainingTask(network, training_images, config.flip), folder, config
+                    ).finish()
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
             replace(manifest, status="complete").write(folder)
         except (OSError, SafetensorError) as error:
             raise CreditlineError(
-                f"Writing the run stopped: {error}. The last saved state is safe in {folder}; make "
-                "room and run the same command again to continue."
+                f"Writing the run stopped: {error}. The last saved state is in {folder}; free "
+                "disk space and run the same command again to continue."
             ) from error
+<<<<<<< HEAD
     # Only now: without it, a run that is not marked complete would start from the beginning.
+=======
+        finally:
+            torch.set_num_threads(before)
+    # Last: without its state, a run that is not marked complete would start from the beginning.
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
     (folder / STATE).unlink(missing_ok=True)
     return folder
 
 
-def trained(
+def load_trained(
     run: Path, config: TrainConfig | TuneConfig, base: Any, device: str | torch.device
 ) -> Denoiser:
-    """The model of a finished run, without loading the base that it tuned again.
+    """Load the model of a finished run, without loading its base again.
 
     Args:
         run: folder that `train` wrote.
-        config: its settings.
+        config: settings of the run.
         base: the denoiser that it started from, or None.
-        device: where to put it.
+        device: device of the network.
 
     Raises:
-        ModelError: if the base is another.
+        ModelError: if the base is a different model.
     """
     if isinstance(config, TrainConfig):
         return load_model(run, device=device)
@@ -133,29 +168,31 @@ def trained(
     return model
 
 
-def check_start(
+def check_training(
     images: ImageSet, config: TrainConfig | TuneConfig, base: Any, device: str | torch.device
 ) -> Denoiser | None:
-    """The base that a training starts from, None for fresh weights, if everything fits.
+    """Refuse a training whose settings, images and base do not match; return its base.
 
     Args:
-        images: to train on, or pictures like them.
+        images: training images, or others of the same kind.
         config: settings of the training.
-        base: what `load_model` takes, or None.
+        base: a model, as in `load_model`, or None.
         device: where to train.
+
+    Returns:
+        The base; None for training from scratch.
 
     Raises:
         ModelError: if the images or the base do not fit the network or the settings.
         DataError: if captions are missing or too long.
-        SettingsError: if there is nothing to tune, or settings do not fit it.
+        SettingsError: if there is no base to tune, or settings do not fit it.
     """
     if isinstance(config, TrainConfig):
         check_images(images, config)
         return None if base is None else load_base(base, config)
     if base is None:
         raise SettingsError(
-            "An adapter is trained on a model, and so is whatever is tuned; there is none. Give "
-            "one: base= (--base)."
+            "Tuning needs a base model, and none was given. Give one: base= (--base)."
         )
     start = load_model(base)
     check_tuning(start, images, config, find_device(device))
@@ -163,15 +200,15 @@ def check_start(
 
 
 def check_images(images: ImageSet, config: TrainConfig) -> None:
-    """Refuse images that do not fit the network that the settings train.
+    """Refuse images that do not fit the network of the settings.
 
     Raises:
-        ModelError: if their size is another, or the network's classes are not theirs.
+        ModelError: if their size differs, or a class label is missing or unknown.
     """
     size, (height, width) = config.unet.resolution, images.shape[1:]
     if (height, width) != (size, size):
         raise ModelError(
-            f"The settings train a network for pictures of {size}x{size} pixels; the images have "
+            f"The settings train a network for images of {size}x{size} pixels; the images have "
             f"{width}x{height}. Load them with size={size} (--size {size}), or choose settings "
             "with the images' resolution."
         )

@@ -1,4 +1,4 @@
-"""The loop of every training, interruptible and repeatable to the bit."""
+"""The training loop: resumable and bitwise deterministic."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn.functional import mse_loss
 
 from creditline.data.contact_sheet import contact_sheet
 from creditline.diffusion.config import RunSettings
-from creditline.diffusion.ddim import sample
 from creditline.diffusion.initialization import seed_for
 from creditline.diffusion.learning_rate import learning_rate_at
 from creditline.diffusion.precision import SCALE, autocast
-from creditline.diffusion.training_log import TrainLog
-from creditline.diffusion.training_state import TrainState
+from creditline.diffusion.sampling import sample
+from creditline.diffusion.training_log import TrainingLog
+from creditline.diffusion.training_state import TrainingState
 from creditline.diffusion.training_task import TrainingTask
 from creditline.errors import CreditlineError, NumericsError
 from creditline.files import write_file
@@ -26,14 +26,15 @@ from creditline.fingerprint import key64
 from creditline.runtime import Runtime
 
 SAVE_SECONDS = 30.0
-SAVE_SHARE = 20.0  # large states take seconds to write: at most a twentieth of the time
+SAVE_SHARE = 20.0  # saving takes at most a twentieth of the time, even for large states
 GRID = 16
 
 
 class TrainingRun:
-    """One run from wherever it stands to its end.
+    """One training run, from its last saved state to its end.
 
     Args:
+<<<<<<< HEAD
         trainee: what is trained.
         folder: of the run; exists.
         config: steps, optimizer, and what is saved.
@@ -48,21 +49,33 @@ class TrainingRun:
         self.log = TrainLog(folder)
         module = trainee.denoiser.module
         self.trained = [p for p in module.parameters() if p.requires_grad]
+=======
+        task: what is trained.
+        folder: folder of the run; exists.
+        config: settings of steps, optimizer and checkpoints.
+    """
+
+    def __init__(self, task: TrainingTask, folder: Path, config: RunSettings) -> None:
+        self.task, self.folder, self.config = task, folder, config
+        self.log = TrainingLog(folder)
+        module = task.denoiser.module
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         optimizer = torch.optim.AdamW(
-            self.trained,
+            self.parameters,
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
-            fused=True,  # a tenth of a small network's step otherwise goes here
+            fused=True,  # unfused, it takes a tenth of a small network's step
         )
-        self.state = TrainState(module, optimizer, config.ema, SCALE[trainee.precision])
+        self.state = TrainingState(module, optimizer, config.ema, SCALE[task.precision])
 
     def finish(self) -> None:
         """Train to the last step and write the model."""
         state, steps = self.state, self.config.steps
         state.load(self.folder)
         self.log.rewind(state.step)
-        saved, cost = time.monotonic(), 0.0
+        saved_at, cost = time.monotonic(), 0.0
         try:
             with self.runtime.progress("train", steps, "step", done=state.step) as bar:
                 self._write_due()
@@ -70,90 +83,90 @@ class TrainingRun:
                     loss = self._step()
                     bar.advance(1, loss=f"{loss:.4f}")
                     self._write_due()
-                    if time.monotonic() - saved > max(SAVE_SECONDS, SAVE_SHARE * cost):
+                    if time.monotonic() - saved_at > max(SAVE_SECONDS, SAVE_SHARE * cost):
                         started = time.monotonic()
                         state.save(self.folder)
-                        saved, cost = time.monotonic(), time.monotonic() - started
+                        saved_at, cost = time.monotonic(), time.monotonic() - started
         except (KeyboardInterrupt, CreditlineError):
-            if state.whole:
+            if state.is_consistent:
                 state.save(self.folder)
             raise
         self._write_model(self.folder / "model")
 
     def _step(self) -> float:
-        """One optimizer step; returns the loss before it."""
+        """Take one optimizer step and return the loss before it."""
         config, state = self.config, self.state
         step = state.step
         rows = self._rows(step)
-        # All randomness but dropout's is drawn on the CPU: it is the same whatever the device.
+        # All randomness except dropout's is drawn on the CPU, so it does not depend on the device.
         generator = torch.Generator().manual_seed(seed_for(config, "noise", step))
-        x0, condition = self.trainee.batch(rows, generator)
+        x0, condition = self.task.batch(rows, generator)
         noise = torch.randn(x0.shape, generator=generator)
-        t = self._timesteps(len(rows), generator)
+        t = self._draw_timesteps(len(rows), generator)
 
-        value, norm = self._gradient(x0, noise, t, condition)
-        while math.isfinite(value) and not math.isfinite(norm) and state.scale > 1:
-            state.scale /= 2  # too large for half precision: the same step, with less of it
-            value, norm = self._gradient(x0, noise, t, condition)
+        loss, norm = self._compute_gradient(x0, noise, t, condition)
+        while math.isfinite(loss) and not math.isfinite(norm) and state.scale > 1:
+            state.scale /= 2  # the gradient overflowed: repeat the step with a smaller scale
+            loss, norm = self._compute_gradient(x0, noise, t, condition)
         rate = learning_rate_at(config, step)
-        if not (math.isfinite(value) and math.isfinite(norm)):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             raise NumericsError(
-                f"At step {step} the loss is {value} and its gradient's norm {norm}, with "
+                f"At step {step} the loss is {loss} and its gradient's norm {norm}, with "
                 f"learning rate {rate:.2e}. The last good state is in {self.folder}. Train with a "
                 "lower learning rate into another folder."
             )
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        self.log.append(step + 1, value, rate)
+        self.log.append(step + 1, loss, rate)
         state.advance()
-        return value
+        return loss
 
-    def _gradient(
+    def _compute_gradient(
         self, x0: Tensor, noise: Tensor, t: Tensor, condition: dict[str, Tensor]
     ) -> tuple[float, float]:
-        """The batch's loss, and the norm that its gradient had before it was clipped."""
+        """Return the batch's loss and its gradient's norm before clipping."""
         torch.manual_seed(seed_for(self.config, "dropout", self.state.step))
-        self.trainee.set_mode()
+        self.task.set_mode()
         self.state.optimizer.zero_grad()
         loss = self._backward(x0, noise, t, condition)
-        norm = torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip)
-        # The device is waited for once a step, here, so that no update is made of numbers that
-        # are not finite.
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        # The only synchronization with the device in a step: no update may use numbers that are
+        # not finite.
         return loss.item(), float(norm)
 
     def _backward(
         self, x0: Tensor, noise: Tensor, t: Tensor, condition: dict[str, Tensor]
     ) -> Tensor:
-        """Add up the gradient of the batch's mean loss, part by part; returns the loss."""
-        denoiser, precision = self.trainee.denoiser, self.trainee.precision
+        """Accumulate the gradient of the batch's mean loss over passes; return the loss."""
+        denoiser, precision = self.task.denoiser, self.task.precision
         process, device, dtype = denoiser.process, denoiser.device, denoiser.dtype
         scale, total = self.state.scale, torch.zeros((), device=device)
-        for part in torch.arange(len(t)).chunk(self.trainee.parts):
-            clean, added, when = x0[part].to(device), noise[part].to(device), t[part].to(device)
-            given = {name: value[part].to(device) for name, value in condition.items()}
-            noised = process.add_noise(clean, added, when).to(dtype)
+        for rows in torch.arange(len(t)).chunk(self.task.backward_passes):
+            clean, epsilon, steps = x0[rows].to(device), noise[rows].to(device), t[rows].to(device)
+            inputs = {name: value[rows].to(device) for name, value in condition.items()}
+            noised = process.add_noise(clean, epsilon, steps).to(dtype)
             with autocast(precision, device):
-                output = denoiser.predict(noised, when, given)
-            loss = mse_loss(output.float(), process.target(clean, added, when))
-            share = len(part) / len(t)
+                output = denoiser.predict(noised, steps, inputs)
+            loss = mse_loss(output.float(), process.target(clean, epsilon, steps))
+            share = len(rows) / len(t)
             (loss * (share * scale)).backward()
             total += loss.detach() * share
         if scale != 1:
-            for parameter in self.trained:
+            for parameter in self.parameters:
                 if parameter.grad is not None:
                     parameter.grad /= scale
         return total
 
-    def _timesteps(self, n: int, generator: torch.Generator) -> Tensor:
-        last = self.trainee.denoiser.process.n_timesteps
+    def _draw_timesteps(self, n: int, generator: torch.Generator) -> Tensor:
+        n_timesteps = self.task.denoiser.process.n_timesteps
         if not self.config.stratified:
-            return torch.randint(last, (n,), generator=generator)
-        place = torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)
-        return (place / n * last).long().clamp(max=last - 1)
+            return torch.randint(n_timesteps, (n,), generator=generator)
+        position = torch.randperm(n, generator=generator) + torch.rand(n, generator=generator)
+        return (position / n * n_timesteps).long().clamp(max=n_timesteps - 1)
 
     def _rows(self, step: int) -> np.ndarray:
-        """Images of a step: each epoch is a permutation of all, cut into batches."""
-        n, size = len(self.trainee.images), self.config.batch_size
+        """Return the images of a step: each epoch is a permutation of all, cut into batches."""
+        n, size = len(self.task.images), self.config.batch_size
         per_epoch = -(-n // size)
         epoch, batch = divmod(step, per_epoch)
         philox = np.random.Philox(key=key64("order", self.config.seed, epoch))
@@ -161,7 +174,7 @@ class TrainingRun:
         return order[batch * size : (batch + 1) * size]
 
     def _write_due(self) -> None:
-        """Write what belongs to the current step, unless it was written before an interruption."""
+        """Write the current step's checkpoint and samples, unless they exist already."""
         config, step = self.config, self.state.step
         if step and config.checkpoint_every and step % config.checkpoint_every == 0:
             self._write_model(self.folder / "checkpoints" / f"step-{step:06d}")
@@ -172,16 +185,17 @@ class TrainingRun:
         if not folder.exists():
             step = self.state.step
             record = {"step": step, "learning_rate": learning_rate_at(self.config, step - 1)}
-            with self.state.averaged():
-                self.trainee.save(folder, record, aside=self.folder)
+            with self.state.use_average():
+                self.task.save(folder, record, aside=self.folder)
 
     def _write_grid(self, path: Path) -> None:
         if path.exists():
             return
-        denoiser = self.trainee.denoiser
+        denoiser = self.task.denoiser
         denoiser.module.eval()
-        with self.state.averaged():
-            pictures, _ = sample(denoiser, range(GRID), steps=25, **self.trainee.shown(GRID))
+        with self.state.use_average():
+            conditions = self.task.sample_conditions(GRID)
+            images, _ = sample(denoiser, range(GRID), steps=25, **conditions)
         scale = max(1, 128 // denoiser.image_shape[1])
-        grid = contact_sheet(list(pictures), columns=4, scale=scale)
+        grid = contact_sheet(list(images), columns=4, scale=scale)
         write_file(path, lambda draft: grid.save(draft))

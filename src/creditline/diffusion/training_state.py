@@ -1,4 +1,4 @@
-"""Training state: everything a run needs to go on exactly where it was, in one file."""
+"""The training state: everything that a run needs to continue, in one file."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from creditline.files import write_file
 NAME = "state.safetensors"
 
 
-class TrainState:
-    """Trained weights, their optimizer and averages of a run.
+class TrainingState:
+    """Trained weights of a run, with their optimizer and averages.
 
     Args:
-        module: the network; what requires no gradient is not trained and no part of the state.
+        module: the network; parameters without a gradient are not part of the state.
         optimizer: AdamW over its trained parameters.
         ema: decay of the averaged weights, 0 for none.
-        scale: of the loss on the way back, to begin with.
+        scale: initial scale of the loss in the backward pass.
 
     Attributes:
-        step: optimizer steps done.
-        whole: whether no step is half taken, so that the state can be saved.
+        step: number of optimizer steps taken.
+        is_consistent: whether no step is in progress, so that the state can be saved.
         trained: parameters by name.
         average: averaged parameters by name; empty without averaging.
-        scale: of the loss on the way back; halved when a gradient overflows.
+        scale: scale of the loss in the backward pass; halved when a gradient overflows.
     """
 
     def __init__(
@@ -44,43 +44,43 @@ class TrainState:
         self.optimizer = optimizer
         self.ema, self.scale = ema, scale
         self.step = 0
-        self.whole = True
+        self.is_consistent = True
         self.trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self.average = {n: p.detach().clone() for n, p in self.trained.items()} if ema else {}
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Take the optimizer's step, count it and fold the new weights into the average.
+        """Take an optimizer step and update the averages.
 
-        The decay grows from 0.1 towards its setting, so that early weights are forgotten soon.
+        The decay grows from 0.1 to its setting, so that early weights have little influence.
         """
-        self.whole = False
+        self.is_consistent = False
         self.optimizer.step()
         self.step += 1
         decay = min(self.ema, self.step / (9 + self.step))
         for name, parameter in self.trained.items():
             if name in self.average:
                 self.average[name].lerp_(parameter, 1 - decay)
-        self.whole = True
+        self.is_consistent = True
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Meanwhile the network has its averaged weights, where there are any."""
-        self.whole = False  # an interruption must not save one kind of weights as the other
+    def use_average(self) -> Iterator[None]:
+        """Give the network its averaged weights within the context, if there are any."""
+        self.is_consistent = False  # an interruption must not save averages as weights
         self._swap()
         try:
             yield
         finally:
             self._swap()
-            self.whole = True
+            self.is_consistent = True
 
     @torch.no_grad()
     def _swap(self) -> None:
         for name, value in self.average.items():
             parameter = self.trained[name]
-            kept = parameter.clone()
+            weights = parameter.clone()
             parameter.copy_(value)
-            value.copy_(kept)
+            value.copy_(weights)
 
     def save(self, folder: Path) -> None:
         """Replace the state file of a run, atomically."""
@@ -99,10 +99,10 @@ class TrainState:
 
     @torch.no_grad()
     def load(self, folder: Path) -> bool:
-        """Go back to the saved state, if there is one.
+        """Restore the saved state, if there is one.
 
         Returns:
-            Whether there was one.
+            Whether there is one.
 
         Raises:
             CreditlineError: if the file is damaged.
@@ -131,7 +131,9 @@ class TrainState:
                 self.average[name].copy_(stored[f"average.{name}"])
             if f"exp_avg.{name}" in stored:
                 self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(step)),  # AdamW counts on the CPU, whatever device
+                    "step": torch.tensor(
+                        float(step)
+                    ),  # AdamW counts on the CPU, whatever the device
                     "exp_avg": stored[f"exp_avg.{name}"].to(parameter.device),
                     "exp_avg_sq": stored[f"exp_avg_sq.{name}"].to(parameter.device),
                 }

@@ -1,4 +1,4 @@
-"""Fingerprints of networks: their weights as values, whatever type holds them."""
+"""Fingerprints of network weights."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from creditline import fingerprint
 
 
-def fingerprint_of(module: Any) -> str:
-    """Hash of every array of a module's state, as float32."""
+def fingerprint_weights(module: Any) -> str:
+    """Hash every array of a module's state, converted to float32."""
     arrays = [
         (name, value.detach().cpu().float().numpy()) for name, value in module.state_dict().items()
     ]

@@ -14,7 +14,6 @@ from torch import Tensor
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoding_cache import EncodingCache
-from creditline.diffusion.families import LatentDenoiser
 from creditline.errors import ModelError
 from creditline.features.extractor import FeatureExtractor
 from creditline.gradients.autograd_engine import AutogradEngine
@@ -161,14 +160,14 @@ class GradientExtractor(FeatureExtractor):
         Raises:
             IndexMismatchError: if it holds those of another autoencoder or text encoder.
         """
-        latent = [x for x in self.denoisers if isinstance(x, LatentDenoiser) and x.encoders()]
+        latent = [denoiser for denoiser in self.denoisers if denoiser.encoders()]
         try:
             for denoiser in latent:
-                denoiser.encoded = EncodingCache(folder, denoiser.encoders())
+                denoiser.encoding_cache = EncodingCache(folder, denoiser.encoders())
             yield
         finally:
             for denoiser in latent:
-                denoiser.encoded = None
+                denoiser.encoding_cache = None
 
     def extract(
         self,

@@ -13,7 +13,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.data.spec import ImageSpec
 from creditline.data.template import captioned_alike
-from creditline.diffusion.generation import GenerationRecord, read_record, trajectory
+from creditline.diffusion.generation import GenerationRecord, read_record, read_trajectory
 from creditline.errors import DataError, SettingsError
 from creditline.gradients.noised_batch import Trajectory
 from creditline.indexing.regions import masked
@@ -216,7 +216,9 @@ def _with_records(images: ImageSet, origins: Sequence[Path | None], runs: bool) 
             continue
         details.append(record.details(origin.name))
         kept = runs and record.trajectory
-        trajectories.append(Trajectory(*trajectory(origin.parent, origin.name)) if kept else None)
+        trajectories.append(
+            Trajectory(*read_trajectory(origin.parent, origin.name)) if kept else None
+        )
     return Queries(_completed(images, details), tuple(trajectories), tuple(details))
 
 

@@ -12,7 +12,7 @@ import torch
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import find_device
-from creditline.diffusion.initialization import starting_network
+from creditline.diffusion.initialization import initial_network
 from creditline.diffusion.precision import SCALE, autocast
 from creditline.diffusion.tuning.check import check_tuning
 from creditline.diffusion.tuning.config import TuneConfig
@@ -144,7 +144,7 @@ def measure(
         t = torch.randint(denoiser.process.n_timesteps, (size,)).to(place)
         conditions = [0 if recipe.prompts is None else recipe.prompts[0]] * size
         condition = {
-            name: value.to(place) for name, value in denoiser.conditions(conditions).items()
+            name: value.to(place) for name, value in denoiser.encode_conditions(conditions).items()
         }
         scale = SCALE[recipe.precision]
 
@@ -187,7 +187,7 @@ def _network(
 ) -> Any:
     """Build the network that a recipe trains, before its first step."""
     if isinstance(config, TrainConfig):
-        network = starting_network(config).to(device)
+        network = initial_network(config).to(device)
         network.module.train()
         return network
     blank = np.zeros((1, recipe.resolution, recipe.resolution, 3), np.uint8)

@@ -22,7 +22,7 @@ def names(module, pattern):
 
 def predicted(model):
     x = torch.linspace(-1, 1, 256).view(1, 4, 8, 8)
-    return model.predict(x, torch.tensor([500]), model.conditions(["a cat"])).detach()
+    return model.predict(x, torch.tensor([500]), model.encode_conditions(["a cat"])).detach()
 
 
 def lora_weights(adapter):
@@ -106,7 +106,7 @@ def test_an_adapter_on_an_object(folder, load, name):
     bare = load_model(wrapped, pipeline=folder(name)[0])
     wanted = ["a cat"] if name == "sd" else [1]
     x, t = torch.ones(1, 4, 8, 8), torch.tensor([10])
-    outputs = [m.predict(x, t, m.conditions(wanted)) for m in (model, bare, expected)]
+    outputs = [m.predict(x, t, m.encode_conditions(wanted)) for m in (model, bare, expected)]
     torch.testing.assert_close(outputs[0], outputs[2])
     torch.testing.assert_close(outputs[1], outputs[2])
 
@@ -130,7 +130,7 @@ def test_adapters_that_do_not_fit_are_refused(folder, tmp_path):
         load_model(place, lora=tmp_path / "nowhere")
     with pytest.raises(ModelError, match="cannot name an adapter"):
         load_model(place, lora={"my adapter": adapter})
-    with pytest.raises(ModelError, match="diffusers loads LoRA files of no DiTTransformer2DModel"):
+    with pytest.raises(ModelError, match="no LoRA files for a DiTTransformer2DModel"):
         load_model(folder("dit")[0], lora=tmp_path)
 
 

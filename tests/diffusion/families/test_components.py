@@ -30,7 +30,7 @@ def copy(folder, tmp_path):
 
 def test_missing_captions_are_named_before_anything_is_encoded(load, captioned, monkeypatch):
     model = load("sd")
-    monkeypatch.setattr(model, "_embed", None)
+    monkeypatch.setattr(model, "_encode_condition", None)
     with pytest.raises(DataError, match=r"1 of 2 pictures have none, such as 00001.png.*--caption"):
         model.check(captioned_with(captioned, ["a cat", None]))
 
@@ -40,7 +40,7 @@ def test_a_caption_for_those_that_have_none(load, captioned):
     model, plain = load("sd", caption="a house"), load("sd")
     model.check(images)
     found = model.encode(images, [0, 1]).condition["encoder_hidden_states"]
-    expected = plain.conditions(["a cat", "a house"])["encoder_hidden_states"]
+    expected = plain.encode_conditions(["a cat", "a house"])["encoder_hidden_states"]
     assert torch.equal(found, expected)
 
 
@@ -127,7 +127,7 @@ def test_a_bare_network_takes_its_other_parts_from_a_pipeline(folder, load):
     assert found.fingerprint == whole.fingerprint
     assert found.options == {"pipeline": str(place)}
     assert load_model(whole.module, pipeline=whole.pipeline).fingerprint == whole.fingerprint
-    with pytest.raises(ModelError, match="whole pipeline"):
+    with pytest.raises(ModelError, match="complete pipeline"):
         load_model(place, pipeline=place)
 
 
@@ -209,9 +209,9 @@ def test_losses_of_queries_are_measured_on_latents(load, captioned):
 def test_classes_and_prompts_that_do_not_fit_are_refused(load, captioned, tmp_path):
     with pytest.raises(ModelError, match="conditional on 3 classes"):
         load("dit").check(captioned_with(captioned, [None]))
-    with pytest.raises(SettingsError, match="reads prompts"):
+    with pytest.raises(SettingsError, match="needs prompts"):
         generate(load("sd"), 1, tmp_path / "a")
-    with pytest.raises(SettingsError, match="reads no prompts"):
+    with pytest.raises(SettingsError, match="takes no prompts"):
         generate(load("ldm"), 1, tmp_path / "b", prompts="a cat")
     with pytest.raises(DataError, match="tokens"):
         generate(load("sd"), 1, tmp_path / "c", prompts="house" * 9)

@@ -15,9 +15,9 @@ SMALL = {"method": "trak", "timesteps": 2, "dim": 32}
 
 
 def counting(model, monkeypatch):
-    """How often the model encodes a picture or a prompt."""
-    calls = {"pictures": 0, "prompts": 0}
-    encode, prompt = model.codec.encode, model._prompt
+    """How often the model encodes a image or a prompt."""
+    calls = {"images": 0, "prompts": 0}
+    encode, prompt = model.codec.encode, model._encode_prompt
 
     def counted(name, function):
         def call(*args):
@@ -26,23 +26,23 @@ def counting(model, monkeypatch):
 
         return call
 
-    monkeypatch.setattr(model.codec, "encode", counted("pictures", encode))
-    monkeypatch.setattr(model, "_prompt", counted("prompts", prompt))
+    monkeypatch.setattr(model.codec, "encode", counted("images", encode))
+    monkeypatch.setattr(model, "_encode_prompt", counted("prompts", prompt))
     return calls
 
 
-def test_each_picture_and_prompt_is_encoded_once(load, captioned, tmp_path, monkeypatch):
+def test_each_image_and_prompt_is_encoded_once(load, captioned, tmp_path, monkeypatch):
     model = load("sd")
     calls = counting(model, monkeypatch)
     shared = tmp_path / "encoded"
     first = cl.index(model, captioned, out=tmp_path / "a", encoded=shared, shard_rows=2, **SMALL)
-    assert calls == {"pictures": 6, "prompts": 5}
+    assert calls == {"images": 6, "prompts": 5}
     again = cl.index(
         model, captioned, out=tmp_path / "b", encoded=shared, noise_seed=1, shard_rows=2, **SMALL
     )
-    assert calls == {"pictures": 6, "prompts": 5}
+    assert calls == {"images": 6, "prompts": 5}
     assert first.digest() != again.digest()
-    assert model.encoded is None
+    assert model.encoding_cache is None
     alone = cl.index(model, captioned, out=tmp_path / "c", shard_rows=2, **SMALL)
     assert alone.digest() == first.digest()
     assert (shared / "latents").is_dir()
@@ -73,5 +73,5 @@ def test_what_is_there_is_read_and_what_is_damaged_is_named(tmp_path):
         kept.tensors("latents", "abc", dict)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
-    with pytest.raises(CreditlineError, match="something other than encoded pictures"):
+    with pytest.raises(CreditlineError, match="something other than encoded images"):
         EncodingCache(tmp_path / "other", {})

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 import creditline as cl
 from creditline.cli import main
 from creditline.diffusion.config import GenerateConfig
-from creditline.diffusion.ddim import sample
 from creditline.diffusion.generation import generate, read_record
 from creditline.diffusion.guidance import GuidedDenoiser
+from creditline.diffusion.sampling import sample
 from creditline.errors import DataError, SettingsError
 from creditline.report import page
 
@@ -41,8 +41,8 @@ def index(model, captioned, tmp_path_factory):
 @torch.no_grad()
 def test_guidance_leads_away_from_the_other_prediction(model):
     x, t = torch.ones(1, 4, 8, 8), torch.tensor([400])
-    toward = model.predict(x, t, model.conditions(["a cat"]))
-    empty, blue = (model.predict(x, t, model.conditions([text])) for text in ("", "blue"))
+    toward = model.predict(x, t, model.encode_conditions(["a cat"]))
+    empty, blue = (model.predict(x, t, model.encode_conditions([text])) for text in ("", "blue"))
     guided = GuidedDenoiser(model, ["a cat"], 3.0).predict(x, t)
     torch.testing.assert_close(guided, empty + 3 * (toward - empty))
     led = GuidedDenoiser(model, ["a cat"], 3.0, "blue").predict(x, t)
@@ -62,9 +62,9 @@ def test_what_a_network_embeds_of_guidance_differs_between_sampling_and_features
 
 def test_models_that_cannot_be_guided_say_so(load, tiny_model):
     for unguided in (load("ldm"), tiny_model):
-        with pytest.raises(SettingsError, match="no unconditional side"):
+        with pytest.raises(SettingsError, match="no unconditional input"):
             GuidedDenoiser(unguided, [None], 2.0)
-    with pytest.raises(SettingsError, match="a model that reads prompts"):
+    with pytest.raises(SettingsError, match="a model that takes prompts"):
         GuidedDenoiser(load("dit"), [0], 2.0, "blue")
 
 
@@ -121,7 +121,7 @@ def test_a_trace_reads_the_prompt_that_was_recorded(index, pictures):
 
 def test_pictures_without_a_prompt_are_refused(index, captioned):
     pictures = list(captioned.array()[:2])
-    with pytest.raises(DataError, match="2 of 2 pictures have none"):
+    with pytest.raises(DataError, match="2 of 2 images have none"):
         index.trace(pictures)
     with pytest.raises(DataError, match="2 pictures need one prompt, or 2; got 3"):
         index.trace(pictures, prompts=["a", "b", "c"])

@@ -79,7 +79,7 @@ def test_a_fresh_adapter_changes_nothing_and_depends_on_the_seed_alone(load):
         model = load("sd")
         torch.manual_seed(seed)
         add_adapter(model.module, AdapterConfig(lora_rank=2))
-        w = model.conditions(["cat"])
+        w = model.encode_conditions(["cat"])
         assert torch.equal(model.predict(x, t, w), plain.predict(x, t, w))
         drawn.append([p.clone() for p in model.module.parameters() if p.requires_grad])
     same, other = (

@@ -16,10 +16,10 @@ def test_it_survives_a_manifest():
 
 def test_epochs_are_steps_of_whole_passes():
     config = TuneConfig(epochs=3, batch_size=4)
-    assert config.of(9).steps == 9
-    assert config.of(8).steps == 6
-    assert config.of(8).of(100) == config.of(8)
-    assert TuneConfig(steps=5).of(9).steps == 5
+    assert config.with_steps(9).steps == 9
+    assert config.with_steps(8).steps == 6
+    assert config.with_steps(8).with_steps(100) == config.with_steps(8)
+    assert TuneConfig(steps=5).with_steps(9).steps == 5
 
 
 @pytest.mark.parametrize(

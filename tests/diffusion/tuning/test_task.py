@@ -37,7 +37,7 @@ FULL = replace(SHORT, adapter=AdapterConfig())
 def predicted(model):
     x = torch.linspace(-1, 1, int(np.prod(model.sample_shape))).view(1, *model.sample_shape)
     wanted = "a cat" if model.takes_prompts else 1 if model.n_classes else None
-    return model.predict(x, torch.tensor([500]), model.conditions([wanted])).detach()
+    return model.predict(x, torch.tensor([500]), model.encode_conditions([wanted])).detach()
 
 
 def logged(run):
@@ -126,13 +126,13 @@ def test_stopped_and_continued(load, captioned, tmp_path, monkeypatch, config, s
 def test_the_gradient_is_that_of_the_loss_by_hand(load, captioned, tmp_path, monkeypatch):
     """The first step's loss and gradient, from the model and its process alone."""
     base, seen = load("sd3"), {}
-    original = run_module.TrainState.advance
+    original = run_module.TrainingState.advance
 
     def advance(self):
         seen.setdefault("grads", {n: p.grad.clone() for n, p in self.trained.items()})
         original(self)
 
-    monkeypatch.setattr(run_module.TrainState, "advance", advance)
+    monkeypatch.setattr(run_module.TrainingState, "advance", advance)
     config = replace(FULL, steps=1, batch_size=6, clip=1e9, accumulate=3)
     run = train(captioned, tmp_path / "run", config, base=base)
 
@@ -155,7 +155,7 @@ class _Trainee:
     """As much of a run as its order needs."""
 
     def __init__(self, images, config):
-        self.trainee, self.config = self, config
+        self.task, self.config = self, config
         self.images = images
 
 
@@ -243,13 +243,13 @@ def test_a_gradient_that_overflows_is_computed_again_with_less_of_it(
 ):
     base, config, scales = load("sd"), replace(SHORT, precision="fp16"), []
     small = train(captioned, tmp_path / "small", config, base=base)
-    advance = run_module.TrainState.advance
+    advance = run_module.TrainingState.advance
 
     def seen(self):
         scales.append(self.scale)
         advance(self)
 
-    monkeypatch.setattr(run_module.TrainState, "advance", seen)
+    monkeypatch.setattr(run_module.TrainingState, "advance", seen)
     monkeypatch.setitem(run_module.SCALE, "fp16", 2.0**60)
     large = train(captioned, tmp_path / "large", config, base=base)
     assert 1 < scales[0] < 2.0**40

@@ -123,7 +123,7 @@ def test_the_folder_contains_the_result(done):
 def test_an_image_is_generated_by_the_model_trained_without_the_removed_images(
     done, images, tmp_path
 ):
-    from creditline.diffusion.ddim import sample
+    from creditline.diffusion.sampling import sample
 
     _, result = done
     rest = np.setdiff1d(np.arange(N), np.argsort(-SCORES["d-trak"][1])[:3])

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 import creditline as cl
 from creditline.curvature.ridge import Ridge
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import UNetDenoiser
+from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import DataError, IndexMismatchError, SettingsError
 from creditline.evaluation.lds.compare import compare

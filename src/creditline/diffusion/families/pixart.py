@@ -1,12 +1,15 @@
-"""PixArt-alpha and PixArt-sigma: a transformer on latents that attends to T5's hidden states."""
+"""PixArt-alpha and PixArt-sigma: transformers on latents with cross-attention to T5's states."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from creditline.diffusion.families.latent import mean_half
+from creditline.diffusion.families.latent import drop_variance
+from creditline.diffusion.families.network import ConditionSpec
 from creditline.diffusion.families.text import TextDenoiser
 
 TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
@@ -17,26 +20,45 @@ class PixArt(TextDenoiser):
 
     pipelines = tuple(TOKENS)
     networks = ("PixArtTransformer2DModel", "Transformer2DModel")
-    part = "transformer"
-    usual_guidance = 4.5
+    component = "transformer"
+    default_guidance = 4.5
 
-    def __init__(self, module: Any, *rest: Any) -> None:
-        self.patch = module.config.patch_size
-        super().__init__(module, *rest)
+    def __init__(self, module: Any, *args: Any) -> None:
+        self.patch_size = module.config.patch_size
+        super().__init__(module, *args)
 
-    def _room(self, suffix: str) -> int:
+    @classmethod
+    def matches_network(cls, config: Mapping[str, Any]) -> bool:
+        # Older versions of diffusers have one class for this family and DiT.
+        own = config.get("_class_name") != "Transformer2DModel"
+        return super().matches_network(config) and (
+            own or config.get("norm_type") == "ada_norm_single"
+        )
+
+    @classmethod
+    def condition_specs(
+        cls, config: Any, prompt_tokens: int | None = None
+    ) -> Mapping[str, ConditionSpec]:
+        alpha = config.use_additional_conditions
+        tokens = prompt_tokens or TOKENS[cls.pipelines[0 if alpha else 1]]
+        return {
+            "encoder_hidden_states": ConditionSpec((tokens, config.caption_channels)),
+            "encoder_attention_mask": ConditionSpec((tokens,), torch.int64),
+        }
+
+    def _max_tokens(self, suffix: str) -> int:
         return self.encoding.prompt_tokens or TOKENS[type(self.pipeline).__name__]
 
-    def _prompt(self, prompt: str) -> dict[str, Tensor]:
+    def _encode_prompt(self, prompt: str) -> dict[str, Tensor]:
         hidden, mask, _, _ = self.pipeline.encode_prompt(
             prompt,
             do_classifier_free_guidance=False,
             device=self.device,
-            max_sequence_length=self._room(""),
+            max_sequence_length=self._max_tokens(""),
         )
         return {"encoder_hidden_states": hidden, "encoder_attention_mask": mask}
 
-    def _call(self, x_t: Tensor, time: Tensor, condition: dict[str, Tensor]) -> Tensor:
+    def _forward(self, x_t: Tensor, time: Tensor, condition: dict[str, Tensor]) -> Tensor:
         added: dict[str, Any] = {"resolution": None, "aspect_ratio": None}
         if self.module.use_additional_conditions:
             height, width = self.image_shape[1:]
@@ -46,4 +68,4 @@ class PixArt(TextDenoiser):
                 "aspect_ratio": x_t.new_tensor([height / width]).expand(n, 1),
             }
         output = self.module(x_t, timestep=time, added_cond_kwargs=added, **condition).sample
-        return mean_half(output, x_t.shape[1])
+        return drop_variance(output, x_t.shape[1])

@@ -1,4 +1,4 @@
-"""What all families have in common that read a prompt."""
+"""The base of families that are conditional on prompts."""
 
 from __future__ import annotations
 
@@ -13,82 +13,95 @@ from torch import Tensor
 from creditline import fingerprint
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.families.latent import LatentDenoiser
-from creditline.diffusion.weights import fingerprint_of
+from creditline.diffusion.weights import fingerprint_weights
 from creditline.errors import DataError, ModelError
+
+CLIP_TOKENS = 77
 
 
 class TextDenoiser(LatentDenoiser):
-    """A network conditioned on the embeddings of a prompt, made by the pipeline's own encoders.
+    """A network conditional on the embeddings of a prompt, from the pipeline's text encoders.
+
+    A family implements `_encode_prompt` with the pipeline's own `encode_prompt`.
+
+    Attributes:
+        encoder_suffixes: suffixes of the pipeline's tokenizers and text encoders.
+        optional_suffixes: those of them that a pipeline may lack.
 
     Raises:
-        ModelError: if a tokenizer or text encoder is missing, or they do not fit each other.
+        ModelError: if a tokenizer or text encoder is missing, or they do not match.
     """
 
     takes_prompts = True
-    readers: ClassVar[tuple[str, ...]] = ("",)
-    """Suffixes of the pipeline's tokenizers and text encoders."""
-    optional: ClassVar[tuple[str, ...]] = ()
-    """Those of them that a pipeline may do without."""
+    encoder_suffixes: ClassVar[tuple[str, ...]] = ("",)
+    optional_suffixes: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, module: Any, process: Any, pipeline: Any = None, *rest: Any) -> None:
+    def __init__(self, module: Any, process: Any, pipeline: Any = None, *args: Any) -> None:
         self.require_pipeline(type(module).__name__, pipeline)
-        for suffix in self.readers:
-            for part in (f"tokenizer{suffix}", f"text_encoder{suffix}"):
-                if getattr(pipeline, part, None) is None and suffix not in self.optional:
+        for suffix in self.encoder_suffixes:
+            for component in (f"tokenizer{suffix}", f"text_encoder{suffix}"):
+                missing = getattr(pipeline, component, None) is None
+                if missing and suffix not in self.optional_suffixes:
                     raise ModelError(
-                        f"This {type(pipeline).__name__} has no {part}, so it cannot read prompts. "
-                        "Use the whole pipeline."
+                        f"This {type(pipeline).__name__} has no {component}, so it cannot read "
+                        "prompts. Use the complete pipeline."
                     )
-        super().__init__(module, process, pipeline, *rest)
-        for suffix in self._present():
+        super().__init__(module, process, pipeline, *args)
+        for suffix in self._present_suffixes():
             encoder = getattr(pipeline, f"text_encoder{suffix}").eval().requires_grad_(False)
-            known = len(getattr(pipeline, f"tokenizer{suffix}").get_vocab())
+            vocabulary = len(getattr(pipeline, f"tokenizer{suffix}").get_vocab())
             size = encoder.get_input_embeddings().num_embeddings
-            # Without its vocabulary's file a tokenizer loads all the same, and knows no word.
-            if not size // 2 <= known <= size:
+            # A tokenizer without its vocabulary's file loads without an error.
+            if not size // 2 <= vocabulary <= size:
                 raise ModelError(
-                    f"tokenizer{suffix} knows {known:,} tokens and text_encoder{suffix} {size:,}, "
-                    "so prompts would be misread. Use the pipeline's own tokenizer, with the "
-                    "files of its vocabulary."
+                    f"tokenizer{suffix} knows {vocabulary:,} tokens and text_encoder{suffix} "
+                    f"{size:,}, so prompts would be misread. Use the pipeline's own tokenizer, "
+                    "with the files of its vocabulary."
                 )
 
     @classmethod
-    def require_pipeline(cls, name: str, pipeline: Any) -> None:
+    def require_pipeline(cls, network: str, pipeline: Any) -> None:
         if pipeline is None:
             raise ModelError(
-                f"A {name} reads prompts and comes without text encoders. Give the pipeline that "
-                "it belongs to (pipeline=, --pipeline), or its folder."
+                f"A {network} reads prompts and comes without text encoders. Give the pipeline "
+                "that it belongs to (pipeline=, --pipeline), or its folder."
             )
 
     def check(self, images: ImageSet) -> None:
         super().check(images)
-        missing = [n for i, n in enumerate(images.names) if self._wanted(images, i) is None]
-        if missing:
+        prompts = [self.condition_input(images, i) for i in range(len(images))]
+        names = [name for name, text in zip(images.names, prompts, strict=True) if text is None]
+        if names:
             raise DataError(
-                f"The model reads prompts, and {len(missing)} of {len(images)} pictures have none, "
-                f"such as {missing[0]}. Give them in the column 'text' of metadata.csv, or one for "
+                f"The model reads prompts, and {len(names)} of {len(images)} images have none, "
+                f"such as {names[0]}. Give them in the column 'text' of metadata.csv, or one for "
                 "all that have none (caption=, --caption)."
             )
-        self.check_prompts([str(self._wanted(images, i)) for i in range(len(images))])
+        self.check_prompts([str(prompt) for prompt in prompts])
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Refuse prompts that are longer than the text encoders take, unless they may be cut.
-
-        Raises:
-            DataError: naming the longest.
-        """
         if self.encoding.long_prompts == "cut":
             return
-        for suffix in self._present():
-            tokenizer, room = getattr(self.pipeline, f"tokenizer{suffix}"), self._room(suffix)
+        for suffix in self._present_suffixes():
+            tokenizer = getattr(self.pipeline, f"tokenizer{suffix}")
+            longest = self._max_tokens(suffix)
             for prompt in dict.fromkeys(prompts):
                 length = len(tokenizer(prompt, verbose=False).input_ids)
-                if length > room:
+                if length > longest:
                     raise DataError(
                         f"The prompt {prompt[:60]!r} has {length} tokens, the text encoder takes "
-                        f"{room}. Shorten it, or let prompts be cut off (long_prompts='cut', "
+                        f"{longest}. Shorten it, or let prompts be cut off (long_prompts='cut', "
                         "--long-prompts cut), as the pipeline does when it samples."
                     )
+
+    def condition_input(self, images: ImageSet, i: int) -> str | None:
+        text = images.texts[i]
+        return self.encoding.caption if text is None else text
+
+    def encode_unconditional(
+        self, n: int, negative_prompt: str | None = None
+    ) -> dict[str, Tensor] | None:
+        return self.encode_conditions([negative_prompt or ""] * n)
 
     def encoders(self) -> dict[str, str]:
         return {**super().encoders(), "text encoders": self._text_fingerprint}
@@ -96,39 +109,36 @@ class TextDenoiser(LatentDenoiser):
     @cached_property
     def _text_fingerprint(self) -> str:
         """Hash of encoders, vocabularies and lengths. Computed once: they are frozen."""
-        parts: list[Any] = [type(self.pipeline).__name__, self.encoding.long_prompts]
-        for suffix in self._present():
+        values: list[Any] = [type(self.pipeline).__name__, self.encoding.long_prompts]
+        for suffix in self._present_suffixes():
             encoder = getattr(self.pipeline, f"text_encoder{suffix}")
-            vocabulary = getattr(self.pipeline, f"tokenizer{suffix}").get_vocab()
-            parts += [fingerprint_of(encoder), fingerprint.of_json(vocabulary), self._room(suffix)]
-        return fingerprint.of_json(parts)
+            vocabulary = fingerprint.of_json(
+                getattr(self.pipeline, f"tokenizer{suffix}").get_vocab()
+            )
+            values += [fingerprint_weights(encoder), vocabulary, self._max_tokens(suffix)]
+        return fingerprint.of_json(values)
 
     @abstractmethod
-    def _prompt(self, prompt: str) -> dict[str, Tensor]:
-        """What the pipeline's encoders make of a prompt, each with a batch dimension of 1."""
-
-    def _wanted(self, images: ImageSet, i: int) -> str | None:
-        text = images.texts[i]
-        return self.encoding.caption if text is None else text
+    def _encode_prompt(self, prompt: str) -> dict[str, Tensor]:
+        """Return the encoders' outputs for a prompt, each with a batch dimension of 1."""
 
     @torch.no_grad()
-    def _embed(self, wanted: Any) -> dict[str, Tensor]:
-        for suffix in self._present():
+    def _encode_condition(self, value: Any) -> dict[str, Tensor]:
+        for suffix in self._present_suffixes():
             getattr(self.pipeline, f"text_encoder{suffix}").to(self.device)
-        return {name: value[0].cpu() for name, value in self._prompt(str(wanted)).items()}
+        return {name: row[0].cpu() for name, row in self._encode_prompt(str(value)).items()}
 
-    def _embedded(self, wanted: Any) -> dict[str, Tensor]:
-        if self.encoded is None:
-            return self._embed(wanted)
-        key = fingerprint.of_json(wanted)
-        return self.encoded.tensors("prompts", key, lambda: self._embed(wanted))
+    def _cached_condition(self, value: Any) -> dict[str, Tensor]:
+        if self.encoding_cache is None:
+            return self._encode_condition(value)
+        key = fingerprint.of_json(value)
+        return self.encoding_cache.tensors("prompts", key, lambda: self._encode_condition(value))
 
-    def unconditional(self, n: int, negative: str | None = None) -> dict[str, Tensor] | None:
-        return self.conditions([negative or ""] * n)
+    def _present_suffixes(self) -> list[str]:
+        return [
+            s for s in self.encoder_suffixes if getattr(self.pipeline, f"text_encoder{s}", None)
+        ]
 
-    def _present(self) -> list[str]:
-        return [s for s in self.readers if getattr(self.pipeline, f"text_encoder{s}", None)]
-
-    def _room(self, suffix: str) -> int:
-        """Tokens that an encoder takes."""
+    def _max_tokens(self, suffix: str) -> int:
+        """Return the number of tokens that an encoder takes."""
         return int(getattr(self.pipeline, f"tokenizer{suffix}").model_max_length)

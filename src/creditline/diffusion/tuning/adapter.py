@@ -12,30 +12,30 @@ from creditline.diffusion.tuning.config import AdapterConfig
 from creditline.errors import ModelError
 
 NAME = "tuned"
-"""Of the adapter that is trained here."""
+"""Name of the adapter that is trained."""
 
 ATTENTION = (
     *("to_q", "to_k", "to_v", "to_out.0"),
-    # of the text, in joint attention
+    # text projections in joint attention
     *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
 )
 
 
 def add_adapter(module: Any, config: AdapterConfig) -> Any:
-    """Put an adapter on a network, with weights from torch's current random state.
+    """Add an adapter to a network and freeze the network's own weights.
 
-    What it is on is frozen, and the adapter alone requires a gradient.
+    The adapter's weights are drawn from torch's current random state.
 
     Args:
         module: a diffusers network; changed.
-        config: its rank, scale and places.
+        config: rank, scale and layers of the adapter.
 
     Returns:
-        PEFT's settings of it.
+        PEFT's config of the adapter.
 
     Raises:
-        ModelError: if PEFT is missing, the network has adapters already, or has no layers of the
-            names asked for.
+        ModelError: if PEFT is missing, the network has adapters already, or has no layers with
+            these names.
     """
     targets = adapter_targets(module, config)
     from peft import LoraConfig, inject_adapter_in_model
@@ -49,55 +49,55 @@ def add_adapter(module: Any, config: AdapterConfig) -> Any:
     )
     module.requires_grad_(False)
     inject_adapter_in_model(settings, module, adapter_name=NAME)
-    if hasattr(module, "_hf_peft_config_loaded"):  # diffusers' own mark of a network with adapters
+    if hasattr(module, "_hf_peft_config_loaded"):  # diffusers' flag for a network with adapters
         module._hf_peft_config_loaded = True
     return settings
 
 
 def adapter_targets(module: torch.nn.Module, config: AdapterConfig) -> list[str]:
-    """Ends of the names of the layers that an adapter will be on.
+    """Return the suffixes of the names of an adapter's layers.
 
     Raises:
-        ModelError: if PEFT is missing, the network has adapters already, or has no layers of the
-            names asked for.
+        ModelError: if PEFT is missing, the network has adapters already, or has no layers with
+            these names.
     """
     if importlib.util.find_spec("peft") is None:
         raise ModelError("Adapters need the library peft: pip install 'creditline[lora]'.")
     if any(True for _ in adapter_layers(module)):
         raise ModelError(
-            "The base has adapters on it already. Merge them into its weights first (fuse_lora of "
+            "The base has adapters already. Merge them into its weights first (fuse_lora of "
             "its pipeline) and save it."
         )
     kinds = (torch.nn.Linear, torch.nn.Conv2d)
-    layers = [name for name, part in module.named_modules() if isinstance(part, kinds)]
+    layers = [name for name, layer in module.named_modules() if isinstance(layer, kinds)]
     network = type(module).__name__
     for target in config.lora_targets:
-        if not any(_ends(name, target) for name in layers):
+        if not any(_has_suffix(name, target) for name in layers):
             raise ModelError(
                 f"No linear or convolutional layer of the {network} is called {target!r}. Its "
-                f"layers end in: {_shown(layers)}."
+                f"layers end in: {_list_suffixes(layers)}."
             )
-    usual = [end for end in ATTENTION if any(_ends(name, end) for name in layers)]
-    if not config.lora_targets and not usual:
+    default = [end for end in ATTENTION if any(_has_suffix(name, end) for name in layers)]
+    if not config.lora_targets and not default:
         raise ModelError(
             f"This {network} has no attention projections for an adapter. Name other layers "
-            f"(lora_targets, --lora-targets); they end in: {_shown(layers)}."
+            f"(lora_targets, --lora-targets); they end in: {_list_suffixes(layers)}."
         )
-    return list(config.lora_targets) or usual
+    return list(config.lora_targets) or default
 
 
 def adapter_size(module: torch.nn.Module) -> int:
-    """Parameters of the adapters that act on a network; of shapes alone on the meta device."""
+    """Count the parameters of a network's active adapters; works on the meta device."""
     names = adapter_parameters(module)
     return sum(p.numel() for name, p in module.named_parameters() if name in names)
 
 
-def _ends(name: str, end: str) -> bool:
-    return name == end or name.endswith(f".{end}")
+def _has_suffix(name: str, suffix: str) -> bool:
+    return name == suffix or name.endswith(f".{suffix}")
 
 
-def _shown(layers: list[str]) -> str:
-    """The last word of each name; with the one before where the last is a number."""
+def _list_suffixes(layers: list[str]) -> str:
+    """List the last component of each name, and the one before if the last is a number."""
     ends: dict[str, None] = {}
     for name in layers:
         words = name.split(".")

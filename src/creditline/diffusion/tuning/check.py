@@ -1,4 +1,4 @@
-"""Does a tuning fit its base and its images? Asked before anything is written or computed."""
+"""Checks that a tuning fits its base and images, before anything is written or computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import Denoiser, UNetDenoiser
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.precision import require_precision
 from creditline.diffusion.tuning.adapter import adapter_targets
 from creditline.diffusion.tuning.config import TuneConfig
@@ -18,20 +18,20 @@ from creditline.errors import ModelError, SettingsError
 def check_tuning(
     base: Denoiser, images: ImageSet, config: TuneConfig, device: torch.device
 ) -> None:
-    """Refuse a tuning that cannot be done.
+    """Refuse a tuning that does not fit its base, images or device.
 
     Args:
         base: the model.
-        images: to tune it on.
+        images: training images.
         config: settings.
-        device: where.
+        device: where to train.
 
     Raises:
-        ModelError: if the images or an adapter do not fit the base, or it lacks what a setting is
-            about.
+        ModelError: if the images or an adapter do not fit the base, or it does not support a
+            setting.
         DataError: if images lack captions, or one is too long.
-        SettingsError: if the base has no side without captions or classes for `caption_dropout`,
-            or the device does not calculate in the precision asked for.
+        SettingsError: if the base has no unconditional input for `caption_dropout`, or the device
+            does not support the precision.
     """
     base.check(images)
     require_precision(config.precision, device)
@@ -39,7 +39,7 @@ def check_tuning(
     kind = type(module).__name__
     if config.adapter.lora_rank is not None:
         adapter_targets(module, config.adapter)
-    elif isinstance(base, UNetDenoiser):
+    elif base.trains_from_scratch:
         raise ModelError(
             f"All weights of a {kind} on pixels are trained by settings of its own network "
             "(TrainConfig). Use those, or train an adapter (lora_rank, --lora-rank)."
@@ -53,28 +53,32 @@ def check_tuning(
     if config.attention_dropout and not attention_dropouts(module):
         raise ModelError(f"No attention of this {kind} has a dropout. Leave attention_dropout out.")
     if config.caption_dropout:
-        null_condition(base)
+        encode_null_condition(base)
 
 
 def attention_dropouts(module: torch.nn.Module) -> list[Any]:
-    """The dropout behind every attention's projection."""
+    """Return the dropout layers after the output projections of attention."""
     return [
-        part
-        for name, part in module.named_modules()
-        if isinstance(part, torch.nn.Dropout) and name.rpartition(".")[0].endswith("to_out")
+        layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, torch.nn.Dropout) and name.rpartition(".")[0].endswith("to_out")
     ]
 
 
-def null_condition(denoiser: Denoiser) -> dict[str, Tensor]:
-    """The condition of an image without caption or class, one row.
+def encode_null_condition(denoiser: Denoiser) -> dict[str, Tensor]:
+    """Encode the condition of an image without caption or class, one row.
 
     Raises:
         SettingsError: if the model has none.
     """
-    found = denoiser.conditions([""]) if denoiser.takes_prompts else denoiser.unconditional(1)
-    if not found:
+    condition = (
+        denoiser.encode_conditions([""])
+        if denoiser.takes_prompts
+        else denoiser.encode_unconditional(1)
+    )
+    if not condition:
         raise SettingsError(
-            "caption_dropout leaves out captions or classes, and this model has no side without "
+            "caption_dropout leaves out captions or classes, and this model has no input without "
             "them. Leave it out."
         )
-    return found
+    return condition

@@ -1,4 +1,4 @@
-"""Settings of tuning a model: what is trained of it, and how."""
+"""Settings of tuning a model."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class AdapterConfig:
     """
 
     lora_rank: int | None = setting(
-        None, "rank of a LoRA adapter that is trained; none: all weights of the denoiser are"
+        None, "rank of the trained LoRA adapter; none: all weights of the denoiser are trained"
     )
     lora_alpha: float | None = setting(
-        None, "the adapter acts alpha / rank times as strongly; none: as the rank"
+        None, "scale of the adapter, applied as alpha / rank; none: equal to the rank"
     )
     lora_targets: tuple[str, ...] = setting(
-        (), "ends of the names of layers that the adapter is on; none: attention's projections"
+        (), "suffixes of the names of the adapted layers; none: attention's projections"
     )
 
     def __post_init__(self) -> None:
@@ -35,44 +35,46 @@ class AdapterConfig:
         require(alpha is None or alpha > 0, "lora_alpha must be positive", alpha, "Leave it out.")
         require(
             rank is not None or (alpha is None and not self.lora_targets),
-            "lora_alpha and lora_targets are of an adapter, and there is no lora_rank",
+            "lora_alpha and lora_targets are settings of an adapter, and there is no lora_rank",
             alpha if alpha is not None else self.lora_targets,
-            "Give its rank too (--lora-rank).",
+            "Give lora_rank too (--lora-rank).",
         )
 
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """One tuning. Every random choice is a function of `seed` and the step or epoch.
+    """Settings of one tuning. Every random choice is a function of `seed` and the step or epoch.
 
-    Noise process and targets are the model's own.
+    Diffusion process and targets are the model's own.
 
     Raises:
-        SettingsError: on numbers that cannot be trained with, or an unknown name.
+        SettingsError: on a number out of range or an unknown name.
     """
 
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     steps: int = setting(1000, "optimizer steps")
-    epochs: int = setting(0, "passes over the images, instead of steps; 0: as many steps as given")
+    epochs: int = setting(0, "passes over the images, which replace `steps`; 0: use `steps`")
     batch_size: int = setting(16, "images per step")
-    accumulate: int = setting(1, "parts that a step's images are computed in, to save memory")
+    accumulate: int = setting(1, "backward passes into which a step is split, to save memory")
     learning_rate: float = setting(1e-4, "peak learning rate")
     beta1: float = setting(0.9, "AdamW's first decay")
     beta2: float = setting(0.999, "AdamW's second decay")
     weight_decay: float = setting(1e-6, "AdamW's weight decay")
-    warmup: float = setting(0.1, "share of the steps in which the rate rises, before the cosine")
+    warmup: float = setting(
+        0.1, "share of the steps with linear warm-up, before the cosine schedule"
+    )
     clip: float = setting(1.0, "largest gradient norm")
     stratified: bool = setting(False, "spread the timesteps of a batch evenly")
     caption_dropout: float = setting(
-        0.0, "share of the images that are shown without their caption or class"
+        0.0, "probability that an image's caption or class is left out"
     )
-    attention_dropout: float = setting(0.0, "dropout of what attention returns")
+    attention_dropout: float = setting(0.0, "dropout of attention's outputs")
     flip: bool = setting(False, "mirror half of the images")
     precision: Precision = setting(
-        "fp32", "of the network's arithmetic; weights that are trained stay as they are"
+        "fp32", "precision of the network's arithmetic; trained weights keep their type"
     )
     gradient_checkpointing: bool = setting(
-        False, "compute activations again on the way back, to save memory"
+        False, "recompute activations in the backward pass, to save memory"
     )
     ema: float = setting(0.0, "decay of the averaged weights that are saved; 0 saves the last ones")
     seed: int = setting(0, "seed of the adapter, order, noise and dropout")
@@ -93,8 +95,8 @@ class TuneConfig:
             require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Try 0.1.")
         validate_choices(self)
 
-    def of(self, n: int) -> TuneConfig:
-        """With the steps that its epochs are on `n` images."""
+    def with_steps(self, n: int) -> TuneConfig:
+        """Return the settings with `epochs` converted to steps on `n` images."""
         if not self.epochs:
             return self
         return replace(self, steps=self.epochs * -(-n // self.batch_size), epochs=0)

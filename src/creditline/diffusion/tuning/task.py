@@ -1,4 +1,4 @@
-"""What a tuning trains: a copy of its base, whole or with an adapter on it."""
+"""The training task of a tuning: all weights of a base, or an adapter on it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.encoding_cache import EncodingCache
-from creditline.diffusion.families import LatentDenoiser
 from creditline.diffusion.initialization import seed_for
 from creditline.diffusion.tuning.adapter import add_adapter
-from creditline.diffusion.tuning.check import attention_dropouts, null_condition
+from creditline.diffusion.tuning.check import attention_dropouts, encode_null_condition
 from creditline.diffusion.tuning.config import TuneConfig
-from creditline.diffusion.tuning.files import describe_base, save_adapter, save_whole
+from creditline.diffusion.tuning.files import describe_base, save_adapter, save_pipeline
 from creditline.runtime import Runtime
 
 MEMORY = 2**30
-"""Bytes of latents and embeddings that are held at most; the others are read again from disk."""
+"""Maximum bytes of latents and embeddings in memory; the others are read from disk again."""
 
 
 class TuningTask:
-    """A copy of a base in training; autoencoder and text encoders are shared and stay frozen.
+    """Tunes a copy of a base; autoencoder and text encoders are shared and stay frozen.
 
-    Torch's random state is changed, as the adapter's first weights are drawn from it.
+    The constructor changes torch's random state, from which it draws the adapter's weights.
 
     Args:
-        base: the model, as `load_model` gives it; `check_tuning` found nothing wrong.
-        images: what it is trained on.
+        base: a denoiser that passed `check_tuning`.
+        images: training images.
         config: settings.
         device: where to train.
     """
@@ -43,7 +42,7 @@ class TuningTask:
         self.base = describe_base(base)
         self.denoiser: Any = copy.deepcopy(base).to(device)
         self.images, self.config = images, config
-        self.parts, self.precision = config.accumulate, config.precision
+        self.backward_passes, self.precision = config.accumulate, config.precision
         torch.manual_seed(seed_for(config, "weights"))
         module = self.denoiser.module
         self.adapter = None
@@ -56,23 +55,36 @@ class TuningTask:
         self.dropouts = attention_dropouts(module) if config.attention_dropout else []
         for layer in self.dropouts:
             layer.p = config.attention_dropout
-        self.null = null_condition(self.denoiser) if config.caption_dropout else {}
+        self.null = encode_null_condition(self.denoiser) if config.caption_dropout else {}
 
+<<<<<<< HEAD
     def encode(self, folder: Path, runtime: Runtime) -> None:
         """Encode every picture and caption, unless the base has its encodings already.
 
         Args:
             folder: where they are kept.
             runtime: shows progress.
+=======
+    def encode(self, folder: Path) -> None:
+        """Encode every image and caption, unless the base has an encoding cache already.
+
+        Args:
+            folder: folder of the cache.
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
 
         Raises:
-            IndexMismatchError: if it holds those of another autoencoder or text encoder.
+            IndexMismatchError: if it holds encodings of another autoencoder or text encoder.
         """
+<<<<<<< HEAD
         if getattr(self.denoiser, "encoded", None) is None:
             encode_all(self.denoiser, [self.images], folder, self.config, runtime)
+=======
+        if self.denoiser.encoding_cache is None:
+            encode_all(self.denoiser, [self.images], folder, self.config)
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
 
     def set_mode(self) -> None:
-        # No dropout but the one that was asked for: DiT's own, say, leaves out classes.
+        # Only the requested dropout acts: DiT, for instance, drops class labels in training mode.
         self.denoiser.module.eval()
         for layer in self.dropouts:
             layer.train()
@@ -80,13 +92,13 @@ class TuningTask:
     def batch(
         self, rows: np.ndarray, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        found = self.denoiser.encode(self.images, rows)
-        x0, condition = found.x0, found.condition
+        encoded = self.denoiser.encode(self.images, rows)
+        x0, condition = encoded.x0, encoded.condition
         if self.config.flip:
             mirrored = torch.rand(len(rows), generator=generator) < 0.5
             if mirrored.any():
-                others = _mirrored(self.images, rows[mirrored.numpy()])
-                x0[mirrored] = self.denoiser.encode(others, range(len(others))).x0
+                flipped = _flip_images(self.images, rows[mirrored.numpy()])
+                x0[mirrored] = self.denoiser.encode(flipped, range(len(flipped))).x0
         if self.null:
             dropped = torch.rand(len(rows), generator=generator) < self.config.caption_dropout
             condition = {
@@ -95,26 +107,27 @@ class TuningTask:
             }
         return x0, condition
 
-    def shown(self, n: int) -> dict[str, Any]:
+    def sample_conditions(self, n: int) -> dict[str, Any]:
         classes = self.denoiser.n_classes
         if classes is not None:
             return {"labels": [i % classes for i in range(n)]}
         if not self.denoiser.takes_prompts:
             return {}
-        wanted = [self.denoiser._wanted(self.images, i) for i in range(len(self.images))]
-        different = list(dict.fromkeys(wanted))
-        return {"prompts": [different[i % len(different)] for i in range(n)]}
+        captions = [self.denoiser.condition_input(self.images, i) for i in range(len(self.images))]
+        unique = list(dict.fromkeys(captions))
+        return {"prompts": [unique[i % len(unique)] for i in range(n)]}
 
     def save(self, folder: Path, record: Mapping[str, Any], aside: Path) -> None:
         encoding = self.denoiser.options.get("encoding", {})
-        about = {**record, **({"encoding": encoding} if encoding else {})}
+        facts = {**record, **({"encoding": encoding} if encoding else {})}
         if self.adapter is None:
-            save_whole(self.denoiser, folder, about, aside)
+            save_pipeline(self.denoiser, folder, facts, aside)
         else:
-            about["base"] = self.base
-            save_adapter(self.denoiser, self.adapter, folder, about, aside)
+            facts["base"] = self.base
+            save_adapter(self.denoiser, self.adapter, folder, facts, aside)
 
 
+<<<<<<< HEAD
 def encode_all(
     denoiser: Any,
     groups: Sequence[ImageSet],
@@ -130,26 +143,41 @@ def encode_all(
         folder: where encodings are kept.
         config: whether pictures are mirrored, or shown without their captions.
         runtime: shows progress.
+=======
+def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: TuneConfig) -> None:
+    """Encode images and captions into a cache that the denoiser reads afterwards.
+
+    Args:
+        denoiser: the model; one without encoders is not changed.
+        groups: sets of images.
+        folder: folder of the cache.
+        config: whether images are mirrored, and captions left out.
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
 
     Raises:
         IndexMismatchError: if the folder holds encodings of another autoencoder or text encoder.
     """
-    if not isinstance(denoiser, LatentDenoiser) or not denoiser.encoders():
+    if not denoiser.encoders():
         return
-    denoiser.encoded = EncodingCache(folder, denoiser.encoders(), MEMORY)
+    denoiser.encoding_cache = EncodingCache(folder, denoiser.encoders(), MEMORY)
     if config.caption_dropout:
+<<<<<<< HEAD
         null_condition(denoiser)
     with runtime.progress("encode", sum(map(len, groups)), "picture") as bar:
+=======
+        encode_null_condition(denoiser)
+    with Runtime().progress("encode", sum(map(len, groups)), "image") as bar:
+>>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         for images in groups:
             for i in range(len(images)):
                 denoiser.encode(images, [i])
                 if config.flip:
-                    denoiser.encode(_mirrored(images, np.array([i])), [0])
+                    denoiser.encode(_flip_images(images, np.array([i])), [0])
                 bar.advance(1)
 
 
-def _mirrored(images: ImageSet, rows: np.ndarray) -> ImageSet:
-    """Some images, mirrored, with their captions and classes."""
+def _flip_images(images: ImageSet, rows: np.ndarray) -> ImageSet:
+    """Mirror some images and keep their captions and classes."""
     return ImageSet.from_images(
         np.ascontiguousarray(images.array(rows)[:, :, ::-1]),
         texts=[images.texts[i] for i in rows],

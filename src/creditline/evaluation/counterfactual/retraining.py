@@ -16,8 +16,8 @@ import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.ddim import sample
-from creditline.diffusion.train import ENCODED, train, trained
+from creditline.diffusion.sampling import sample
+from creditline.diffusion.train import ENCODED, load_trained, train
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import CreditlineError
 from creditline.evaluation.counterfactual.removal import RemovalSet
@@ -104,7 +104,7 @@ class CounterfactualRetraining:
             shutil.rmtree(model)
 
     def _generate(self, removal: RemovalSet, model: Path) -> np.ndarray:
-        denoiser = trained(model, self.config, self.base, self.device)
+        denoiser = load_trained(model, self.config, self.base, self.device)
         own = self.plan.subset(removal.targets)
         # In separate batches, so that targets do not depend on whether there are controls.
         plans = [own] if self.controls is None else [own, self.controls]

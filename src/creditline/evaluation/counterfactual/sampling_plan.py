@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.ddim import SEEDS
+from creditline.diffusion.sampling import SEEDS
 from creditline.errors import DataError
 from creditline.indexing.queries import gather
 from creditline.settings import require

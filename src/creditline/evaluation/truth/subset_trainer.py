@@ -50,11 +50,11 @@ class SubsetTrainer:
         Raises:
             CreditlineError: if they do not fit.
         """
-        from creditline.diffusion.train import check_start
+        from creditline.diffusion.train import check_training
 
-        start = check_start(groups[0], config, base, device)
+        start = check_training(groups[0], config, base, device)
         for queries in groups[1:]:
-            check_start(queries, config, start, device)
+            check_training(queries, config, start, device)
         quiet = replace(config, checkpoint_every=0, sample_every=0)
         # A shallow copy: encodings of this training must not be set on the caller's model.
         return cls(quiet, copy.copy(start), device)
@@ -76,7 +76,7 @@ class SubsetTrainer:
             encode_all(self.base, groups, folder, self.config, runtime)
 
     def __call__(self, images: ImageSet, seed: int, folder: Path) -> Any:
-        from creditline.diffusion.train import train, trained
+        from creditline.diffusion.train import load_trained, train
 
         config = replace(self.config, seed=self.config.seed + seed)
         # No bar for a single training, beside the one over all of them.
