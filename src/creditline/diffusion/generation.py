@@ -72,22 +72,13 @@ def generate(
         n: number of images.
         out: folder to write.
         config: sampler settings.
-<<<<<<< HEAD
         labels: classes for a class-conditional model, repeated to `n`; all classes in turn by
             default.
         prompts: for a model that reads them, one or several, repeated to `n`.
         batch_size: images at a time, by one worker; changes an image by float rounding at most. By
             default 8, and 64 on a GPU.
         runtime: where and how it is done. Images do not depend on the number of workers.
-        overwrite: replace pictures made with other settings.
-=======
-        labels: classes for a class-conditional model, repeated to `n`; by default all classes in
-            turn.
-        prompts: one or several prompts for a text-conditional model, repeated to `n`.
-        batch_size: images per pass; changes an image by float rounding at most.
-        device: where to load a model given as a path.
         overwrite: replace images of other settings.
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
 
     Returns:
         The folder, for `load_images` and `Index.trace`.
@@ -97,26 +88,14 @@ def generate(
         SettingsError: if labels, prompts or guidance do not fit the model.
         DataError: if a prompt is too long.
     """
-<<<<<<< HEAD
-    require(n >= 1, "n must be at least 1", n, "Ask for one picture or more.")
+    require(n >= 1, "n must be at least 1", n, "Ask for one image or more.")
     config, runtime, folder = config or GenerateConfig(), runtime or Runtime(), Path(out)
     denoiser = load_model(model, device=runtime.main_device)
     if batch_size is None:
         batch_size = BATCH_ON_CPU if denoiser.device.type == "cpu" else BATCH_ELSEWHERE
     require(batch_size >= 1, "batch_size must be at least 1", batch_size, "Try 64.")
-    chosen = _labels(denoiser, labels, n)
-    texts = _prompts(denoiser, prompts, n)
-=======
-    require(n >= 1, "n must be at least 1", n, "Ask for one image or more.")
-    require(batch_size >= 1, "batch_size must be at least 1", batch_size, "Try 64.")
-    config, denoiser, folder = (
-        config or GenerateConfig(),
-        load_model(model, device=device),
-        Path(out),
-    )
     classes = _repeat_labels(denoiser, labels, n)
     texts = _repeat_prompts(denoiser, prompts, n)
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
     last = config.seed + n - 1
     require(last < SEEDS, f"Seeds run from 0 to {SEEDS - 1}", last, "Use a smaller seed.")
     steps = denoiser.process.n_timesteps
@@ -137,22 +116,13 @@ def generate(
     if claim(manifest, folder, overwrite):
         return folder
     try:
-<<<<<<< HEAD
-        job = GenerationJob(denoiser, config, chosen, texts, folder)
+        job = GenerationJob(denoiser, config, classes, texts, folder)
         # A batch is done again as a whole: an image depends on its batch by float rounding.
         batches = [range(i, min(i + batch_size, n)) for i in range(0, n, batch_size)]
         todo = [rows for rows in batches if not all((folder / _name(i)).is_file() for i in rows)]
         done = n - sum(map(len, todo))
         with runtime.progress("generate", n, "image", done=done) as bar:
             for rows, _ in runtime.map(_generate_batch, job, todo):
-=======
-        missing = [i for i in range(n) if not (folder / _name(i)).is_file()]
-        bar = Runtime().progress("generate", n, "image", done=n - len(missing))
-        with exact_kernels(denoiser.device), bar:
-            for start in range(0, len(missing), batch_size):
-                rows = missing[start : start + batch_size]
-                _generate_batch(denoiser, config, rows, classes, texts, folder)
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
                 bar.advance(len(rows))
         replace(manifest, status="complete").write(folder)
     except (OSError, SafetensorError) as error:
@@ -255,7 +225,6 @@ def _repeat_prompts(
     return [listed[i % len(listed)] for i in range(n)]
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True)
 class GenerationJob:
     """What all batches of images share.
@@ -289,40 +258,14 @@ def _generate_batch(job: GenerationJob, rows: range) -> None:
             eta=config.eta,
             labels=None if job.labels is None else [job.labels[i] for i in rows],
             prompts=None if job.prompts is None else [job.prompts[i] for i in rows],
-            negative=config.negative_prompt,
+            negative_prompt=config.negative_prompt,
             guidance=config.guidance,
         )
-    for i, pixels, run in zip(rows, images, x0, strict=True):
-=======
-def _generate_batch(
-    denoiser: Denoiser,
-    config: GenerateConfig,
-    rows: Sequence[int],
-    labels: Sequence[int] | None,
-    prompts: Sequence[str] | None,
-    folder: Path,
-) -> None:
-    seeds = [config.seed + i for i in rows]
-    images, (timesteps, x0) = sample(
-        denoiser,
-        seeds,
-        steps=config.steps,
-        eta=config.eta,
-        labels=None if labels is None else [labels[i] for i in rows],
-        prompts=None if prompts is None else [prompts[i] for i in rows],
-        negative_prompt=config.negative_prompt,
-        guidance=config.guidance,
-    )
     for i, pixels, estimates in zip(rows, images, x0, strict=True):
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         if config.trajectory:
             path = folder / TRAJECTORIES / f"{i:05d}.safetensors"
             arrays = {"timesteps": timesteps, "x0": np.ascontiguousarray(estimates)}
             write_file(path, lambda p, a=arrays: save_file(a, p), overwrite=True)  # type: ignore[misc]
-<<<<<<< HEAD
         # The image last: where it is, everything of it is.
-=======
-        # The image last: if it exists, its trajectory exists.
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         image = Image.fromarray(pixels)
         write_file(folder / _name(i), lambda p, im=image: im.save(p), overwrite=True)  # type: ignore[misc]

@@ -51,7 +51,6 @@ def train(
         images: images, as in `load_images`.
         out: run folder. Receives `model/` (a diffusers pipeline, or an adapter for PEFT and
             diffusers), `checkpoints/`, `samples/`, `log.jsonl` and `manifest.json`.
-<<<<<<< HEAD
         config: settings, such as those of `creditline.diffusion.presets`; a `TuneConfig` tunes
             the base.
         base: a trained model, anything that `load_model` takes. With a `TrainConfig` it is of the
@@ -60,16 +59,6 @@ def train(
         runtime: device, CPU threads and progress of the training.
         encoded: folder of latents and text embeddings of a tuning, which other tunings of the
             same base may share; in the run folder by default.
-=======
-        config: settings, such as a preset; a `TuneConfig` tunes the base.
-        base: a trained model, as in `load_model`. With a `TrainConfig` it has the same network
-            and its weights are the initial ones. With a `TuneConfig` it can be any model; it is not
-            changed.
-        device: where to train.
-        threads: number of CPU threads; by default torch's own.
-        encoded: folder of a tuning's latents and text embeddings, which tunings of the same base
-            can share; by default in the run folder.
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         overwrite: replace a run with other settings.
 
     Returns:
@@ -82,17 +71,10 @@ def train(
         NumericsError: if the loss is not finite; the last state is kept.
         CreditlineError: if `out` exists with other contents, or the disk is full.
     """
-<<<<<<< HEAD
-    config, pictures, folder = config or TrainConfig(), load_images(images), Path(out)
+    config, training_images, folder = config or TrainConfig(), load_images(images), Path(out)
     runtime = runtime or Runtime()
     place = find_device(runtime.main_device)
-    start = check_start(pictures, config, base, place)
-=======
-    config, training_images, folder = config or TrainConfig(), load_images(images), Path(out)
-    require(threads is None or threads >= 1, "threads must be at least 1", threads, "Try 1.")
-    place = find_device(device)
     start = check_training(training_images, config, base, place)
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
     request = {
         "config": to_dict(config),
         "images": {"fingerprint": training_images.fingerprint, "n": len(training_images)},
@@ -112,37 +94,22 @@ def train(
                 torch.random.fork_rng([place] if place.type == "cuda" else []),
             ):
                 if isinstance(config, TuneConfig):
-<<<<<<< HEAD
-                    tuned = TuningTask(start, pictures, config, place)
-                    tuned.encode(folder / ENCODED if encoded is None else Path(encoded), runtime)
-                    TrainingRun(tuned, folder, config.of(len(pictures)), runtime).finish()
-                else:
-                    network = starting_network(config, start).to(place)
-                    task = PixelTrainingTask(network, pictures, config.flip)
-                    TrainingRun(task, folder, config, runtime).finish()
-=======
                     task = TuningTask(start, training_images, config, place)
-                    task.encode(folder / ENCODED if encoded is None else Path(encoded))
-                    TrainingRun(task, folder, config.with_steps(len(training_images))).finish()
+                    task.encode(folder / ENCODED if encoded is None else Path(encoded), runtime)
+                    TrainingRun(
+                        task, folder, config.with_steps(len(training_images)), runtime
+                    ).finish()
                 else:
                     network = initial_network(config, start).to(place)
-                    TrainingRun(
-                        PixelTrainingTask(network, training_images, config.flip), folder, config
-                    ).finish()
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
+                    pixel_task = PixelTrainingTask(network, training_images, config.flip)
+                    TrainingRun(pixel_task, folder, config, runtime).finish()
             replace(manifest, status="complete").write(folder)
         except (OSError, SafetensorError) as error:
             raise CreditlineError(
                 f"Writing the run stopped: {error}. The last saved state is in {folder}; free "
                 "disk space and run the same command again to continue."
             ) from error
-<<<<<<< HEAD
     # Only now: without it, a run that is not marked complete would start from the beginning.
-=======
-        finally:
-            torch.set_num_threads(before)
-    # Last: without its state, a run that is not marked complete would start from the beginning.
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
     (folder / STATE).unlink(missing_ok=True)
     return folder
 

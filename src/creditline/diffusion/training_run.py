@@ -34,33 +34,20 @@ class TrainingRun:
     """One training run, from its last saved state to its end.
 
     Args:
-<<<<<<< HEAD
-        trainee: what is trained.
+        task: what is trained.
         folder: of the run; exists.
         config: steps, optimizer, and what is saved.
         runtime: shows progress.
     """
 
     def __init__(
-        self, trainee: TrainingTask, folder: Path, config: RunSettings, runtime: Runtime
+        self, task: TrainingTask, folder: Path, config: RunSettings, runtime: Runtime
     ) -> None:
-        self.trainee, self.folder, self.config = trainee, folder, config
-        self.runtime = runtime
-        self.log = TrainLog(folder)
-        module = trainee.denoiser.module
-        self.trained = [p for p in module.parameters() if p.requires_grad]
-=======
-        task: what is trained.
-        folder: folder of the run; exists.
-        config: settings of steps, optimizer and checkpoints.
-    """
-
-    def __init__(self, task: TrainingTask, folder: Path, config: RunSettings) -> None:
         self.task, self.folder, self.config = task, folder, config
+        self.runtime = runtime
         self.log = TrainingLog(folder)
         module = task.denoiser.module
         self.parameters = [p for p in module.parameters() if p.requires_grad]
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
         optimizer = torch.optim.AdamW(
             self.parameters,
             lr=config.learning_rate,

@@ -98,7 +98,7 @@ def run(
     recipe.check_base(start)
     config = recipe.config(seed=SEED)
     for part in (images.train, images.validation):
-        check_start(part, config, start, runtime.main_device)
+        check_training(part, config, start, runtime.main_device)
     folders = RecipeFolders.of(out)
     train_images = _store_images(images.train, folders.images)
     validation = _store_images(images.validation, folders.validation)
@@ -113,7 +113,7 @@ def run(
     )
     sampling = GenerateConfig(steps=recipe.sampling_steps, seed=0, guidance=recipe.guidance)
     generate(
-        trained(folders.model, config, start, runtime.main_device),
+        load_trained(folders.model, config, start, runtime.main_device),
         recipe.generated,
         folders.generated,
         sampling,

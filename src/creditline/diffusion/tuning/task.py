@@ -57,31 +57,18 @@ class TuningTask:
             layer.p = config.attention_dropout
         self.null = encode_null_condition(self.denoiser) if config.caption_dropout else {}
 
-<<<<<<< HEAD
     def encode(self, folder: Path, runtime: Runtime) -> None:
         """Encode every picture and caption, unless the base has its encodings already.
 
         Args:
             folder: where they are kept.
             runtime: shows progress.
-=======
-    def encode(self, folder: Path) -> None:
-        """Encode every image and caption, unless the base has an encoding cache already.
-
-        Args:
-            folder: folder of the cache.
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
 
         Raises:
             IndexMismatchError: if it holds encodings of another autoencoder or text encoder.
         """
-<<<<<<< HEAD
-        if getattr(self.denoiser, "encoded", None) is None:
-            encode_all(self.denoiser, [self.images], folder, self.config, runtime)
-=======
         if self.denoiser.encoding_cache is None:
-            encode_all(self.denoiser, [self.images], folder, self.config)
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
+            encode_all(self.denoiser, [self.images], folder, self.config, runtime)
 
     def set_mode(self) -> None:
         # Only the requested dropout acts: DiT, for instance, drops class labels in training mode.
@@ -127,7 +114,6 @@ class TuningTask:
             save_adapter(self.denoiser, self.adapter, folder, facts, aside)
 
 
-<<<<<<< HEAD
 def encode_all(
     denoiser: Any,
     groups: Sequence[ImageSet],
@@ -143,16 +129,6 @@ def encode_all(
         folder: where encodings are kept.
         config: whether pictures are mirrored, or shown without their captions.
         runtime: shows progress.
-=======
-def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: TuneConfig) -> None:
-    """Encode images and captions into a cache that the denoiser reads afterwards.
-
-    Args:
-        denoiser: the model; one without encoders is not changed.
-        groups: sets of images.
-        folder: folder of the cache.
-        config: whether images are mirrored, and captions left out.
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
 
     Raises:
         IndexMismatchError: if the folder holds encodings of another autoencoder or text encoder.
@@ -161,13 +137,8 @@ def encode_all(denoiser: Any, groups: Sequence[ImageSet], folder: Path, config: 
         return
     denoiser.encoding_cache = EncodingCache(folder, denoiser.encoders(), MEMORY)
     if config.caption_dropout:
-<<<<<<< HEAD
-        null_condition(denoiser)
-    with runtime.progress("encode", sum(map(len, groups)), "picture") as bar:
-=======
         encode_null_condition(denoiser)
-    with Runtime().progress("encode", sum(map(len, groups)), "image") as bar:
->>>>>>> dcad234 (Families are self-contained: encoding, codec, sampler and shapes in one file each, found by a registry)
+    with runtime.progress("encode", sum(map(len, groups)), "image") as bar:
         for images in groups:
             for i in range(len(images)):
                 denoiser.encode(images, [i])

@@ -82,4 +82,4 @@ class SubsetTrainer:
         # No bar for a single training, beside the one over all of them.
         runtime = Runtime(device=self.device, threads=1, sink=SilentSink())
         run = train(images, folder, config, base=self.base, runtime=runtime)
-        return trained(run, config, self.base, self.device)
+        return load_trained(run, config, self.base, self.device)
