@@ -1,4 +1,4 @@
-"""The same work by other libraries (`make bench-peers`): CPU time per evaluation, one thread.
+"""Benchmark other libraries on the same work (`make bench-peers`): CPU time, one thread.
 
 Projected gradients of the diffusion loss, one for each image and timestep, at equal k. Each library
 gets an environment of its own beside this one, made on the first call; where it cannot be
@@ -86,13 +86,13 @@ def main() -> None:
         for turn in range(args.rounds + 1):
             for name in list(work):
                 try:
-                    found = work[name]()
+                    measured = work[name]()
                 except ChildProcessError:
                     print(f"{name} did not do the work and is left out.", file=sys.stderr)
                     del work[name]
                     continue
-                if turn:  # the first call allocates, and draws what is kept
-                    seconds[name].append(found)
+                if turn:  # the first call allocates and fills caches
+                    seconds[name].append(measured)
         middle = {name: statistics.median(seconds[name]) for name in work}
         print(f"{NETWORK}, {args.images} images x {args.timesteps} timesteps, k = {args.dim:,}\n")
         print("| | CPU ms per evaluation | over forward + backward | over ours | inner products |")
@@ -103,7 +103,7 @@ def main() -> None:
                 cells[2] = f"{each / middle['Creditline']:.1f}"
             if name in folders:
                 features = torch.load(folders[name] / "features.pt").numpy()
-                cells[3] = f"r = {_likeness(features, mine):.3f}"
+                cells[3] = f"r = {_agreement(features, mine):.3f}"
             print(f"| {name} | {' | '.join(cells)} |")
 
 
@@ -158,7 +158,7 @@ def _by_peer(process: subprocess.Popen[str]) -> float:
     raise ChildProcessError
 
 
-def _likeness(a: np.ndarray, b: np.ndarray) -> float:
+def _agreement(a: np.ndarray, b: np.ndarray) -> float:
     """Correlation of the inner products of two sets of features."""
     return float(np.corrcoef((a @ a.T).ravel(), (b @ b.T).ravel())[0, 1])
 

@@ -1,8 +1,8 @@
-"""Does a GPU find what the CPU finds? Features, scores, an index, a training, pictures.
+"""Compare a GPU with the CPU: features, scores, an index, a training run and generated images.
 
-With the network that ships with the benchmark `icons`. Features are compared with those of the
-same projection on the CPU in float32, scores with those of them; everything is done twice on the
-device, and said to repeat if both times gave the same bits.
+The network is the one that ships with the benchmark `icons`. Features are compared with those of
+the same projection on the CPU in float32, and scores with the scores of these. Everything is done
+twice on the device; it repeats if both results are bitwise equal.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ CONFIG = TrainConfig(UNetConfig(16, (32, 64), (1,)), steps=STEPS, batch_size=16)
 
 
 def main() -> None:
-    """Print a table, and what became of an index, a training and pictures."""
+    """Print a table of features, then an index, a training run and generated images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--images", default="demo:icons", help="training pictures of 16 px")
+    parser.add_argument("--images", default="demo:icons", help="training images of 16 px")
     parser.add_argument("--n", type=int, default=96)
     parser.add_argument("--timesteps", type=int, default=10)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    pictures = cl.load_images(args.images)
-    images = pictures.subset(range(args.n))
-    queries = pictures.subset(range(args.n, args.n + QUERIES))
+    loaded = cl.load_images(args.images)
+    images = loaded.subset(range(args.n))
+    queries = loaded.subset(range(args.n, args.n + QUERIES))
     path = find(get("icons")).model
     print("| projection | engine | precision | error of features | scores of TRAK | repeats |")
     print("| --- | --- | --- | --: | --: | --- |")
@@ -62,31 +62,33 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print(_index(path, images, queries, Path(folder), args.device))
         print(_training(images, Path(folder), args.device))
-        print(_pictures(path, Path(folder), args.device))
+        print(_generation(path, Path(folder), args.device))
 
 
 def _line(
     path: Path, images: ImageSet, queries: ImageSet, settings: dict[str, Any], device: str
 ) -> str:
-    exact = _found(path, images, queries, {**settings, "precision": "fp32"}, "cpu")
-    mine, again = (_found(path, images, queries, settings, device) for _ in range(2))
-    error = np.linalg.norm(mine[0] - exact[0]) / np.linalg.norm(exact[0])
-    rho = np.mean([spearmanr(a, b).statistic for a, b in zip(mine[1], exact[1], strict=True)])
+    exact = _features_and_scores(path, images, queries, {**settings, "precision": "fp32"}, "cpu")
+    first, second = (
+        _features_and_scores(path, images, queries, settings, device) for _ in range(2)
+    )
+    error = np.linalg.norm(first[0] - exact[0]) / np.linalg.norm(exact[0])
+    rho = np.mean([spearmanr(a, b).statistic for a, b in zip(first[1], exact[1], strict=True)])
     cells = settings["projection"], settings["engine"], settings.get("precision", "fp32")
-    same = _yes(all(np.array_equal(a, b) for a, b in zip(mine, again, strict=True)))
+    same = _yes(all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)))
     return f"| {' | '.join(cells)} | {error:.1e} | {rho:.5f} | {same} |"
 
 
-def _found(
+def _features_and_scores(
     path: Path, images: ImageSet, queries: ImageSet, settings: dict[str, Any], device: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features of images, and scores of queries by TRAK."""
+    """Compute features of images and TRAK scores of queries."""
     method = override(methods.get("trak")(), settings)
     source = GradientExtractor([cl.load_model(path, device=device)], method.features)
     source.check(images)
     rows = source.extract(images, range(len(images)), reduction="halves")
-    asked = source.extract(queries, range(len(queries)), "query")
-    return rows, method.fit(rows[:, 0, 0]).attribute(asked[:, 0, 0])
+    query_rows = source.extract(queries, range(len(queries)), "query")
+    return rows, method.fit(rows[:, 0, 0]).attribute(query_rows[:, 0, 0])
 
 
 def _index(path: Path, images: ImageSet, queries: ImageSet, folder: Path, device: str) -> str:
@@ -103,12 +105,12 @@ def _index(path: Path, images: ImageSet, queries: ImageSet, folder: Path, device
 
 
 def _training(images: ImageSet, folder: Path, device: str) -> str:
-    found = []
+    weights = []
     for name, place in (("cpu", "cpu"), ("first", device), ("second", device)):
         run = train(images, folder / f"train-{name}", CONFIG, runtime=cl.Runtime(device=place))
-        found.append(_weights(run))
-    error = np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0])
-    same = _yes(np.array_equal(found[1], found[2]))
+        weights.append(_weights(run))
+    error = np.linalg.norm(weights[1] - weights[0]) / np.linalg.norm(weights[0])
+    same = _yes(np.array_equal(weights[1], weights[2]))
     return f"Training, {STEPS} steps: weights are {error:.1e} from the CPU's; repeats: {same}."
 
 
@@ -118,20 +120,20 @@ def _weights(run: Path) -> np.ndarray:
     return np.concatenate([stored[name].ravel() for name in sorted(stored)])
 
 
-def _pictures(path: Path, folder: Path, device: str) -> str:
-    found = []
+def _generation(path: Path, folder: Path, device: str) -> str:
+    pixels = []
     for name, place in (("cpu", "cpu"), ("first", device), ("second", device)):
         out = generate(
             path,
             8,
-            folder / f"made-{name}",
+            folder / f"generated-{name}",
             GenerateConfig(steps=20),
             runtime=cl.Runtime(device=place),
         )
-        found.append(cl.load_images(out).pixels(range(8)).numpy())
-    levels = np.abs(found[1] - found[0]).max() * 255 / 2
-    same = _yes(np.array_equal(found[1], found[2]))
-    return f"Pictures, 20 steps: within {levels:.0f} of 255 levels; repeats: {same}."
+        pixels.append(cl.load_images(out).pixels(range(8)).numpy())
+    levels = np.abs(pixels[1] - pixels[0]).max() * 255 / 2
+    same = _yes(np.array_equal(pixels[1], pixels[2]))
+    return f"Generated images, 20 steps: within {levels:.0f} of 255 levels; repeats: {same}."
 
 
 def _yes(value: bool) -> str:

@@ -1,7 +1,7 @@
-"""Does `creditline doctor` foretell what an index costs? It is asked, then the index is built.
+"""Compare the cost that `creditline doctor` estimates with the cost of building the index.
 
-On the networks of the shipped benchmarks, one thread: time of CPU and disk of the index, and disk
-after the first trace, each as foretold over as found. Time is of a machine that may do other work.
+On the networks of the shipped benchmarks with one thread: CPU time and disk of the index, and disk
+after the first trace. Ratios are estimates over measurements. The machine may do other work.
 """
 
 from __future__ import annotations
@@ -38,45 +38,49 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--icons", default="demo:icons", help="images for the network of icons")
-    parser.add_argument("--cifar2", help="images for that of cifar2; left out without them")
+    parser.add_argument(
+        "--cifar2", help="images for the network of cifar2; without them it is left out"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        "| network | T | engine | CPU s | foretold | MB built | foretold | MB traced | foretold |"
+        "| network | T | engine | CPU s | estimate | MB built | estimate | MB traced | estimate |"
     )
     print("| --- | --: | --- |" + " --: |" * 6)
     for name, t, engine in itertools.product(args.networks, args.timesteps, args.engines):
         place = getattr(args, name)
         if place is not None:
             settings = {"timesteps": t, **ENGINES[engine]}
-            found = _compare(find(BENCHMARKS[NETWORKS[name]]).model, place, args.images, settings)
-            cells = " | ".join(f"{actual:.3g} | {said / actual:.2f}" for said, actual in found)
+            pairs = _compare(find(BENCHMARKS[NETWORKS[name]]).model, place, args.images, settings)
+            cells = " | ".join(
+                f"{actual:.3g} | {estimate / actual:.2f}" for estimate, actual in pairs
+            )
             print(f"| {name} | {t} | {engine} | {cells} |", flush=True)
 
 
 def _compare(
     model: Path, place: str, n: int, settings: dict[str, Any]
 ) -> list[tuple[float, float]]:
-    """Foretold and found: seconds of CPU, MB of the index, MB after the first trace."""
+    """Estimate and measure CPU seconds, MB of the index, and MB after the first trace."""
     denoiser = cl.load_model(model)
-    pictures = cl.load_images(place, size=denoiser.image_shape[1])
-    rows = np.linspace(0, len(pictures) - 1, n).round().astype(np.int64)
-    images: ImageSet = pictures.subset(rows)
+    loaded = cl.load_images(place, size=denoiser.image_shape[1])
+    rows = np.linspace(0, len(loaded) - 1, n).round().astype(np.int64)
+    images: ImageSet = loaded.subset(rows)
     cost = diagnose(denoiser, images, **settings).cost
     if cost is None:
-        raise RuntimeError(f"The doctor reckoned no cost for {model}.")
+        raise RuntimeError(f"The doctor estimated no cost for {model}.")
     folder = Path(tempfile.mkdtemp(prefix="creditline-"))
     try:
         before = time.process_time()
         index = cl.index(denoiser, images, out=folder / "index", **settings)
-        spent = time.process_time() - before
+        seconds = time.process_time() - before
         built = _megabytes(folder)
         index.trace(images.subset([0]), top=1)
         traced = _megabytes(folder)
     finally:
         shutil.rmtree(folder)
     return [
-        (cost.build_seconds, spent),
+        (cost.build_seconds, seconds),
         (cost.build_bytes / 1e6, built),
         (cost.total_bytes / 1e6, traced),
     ]

@@ -1,7 +1,7 @@
-"""What is checked of every class of models, on small instances of random weights.
+"""Checks of every class of models, on small instances of random weights.
 
-Each is saved and loaded as a folder, tuned for some steps, sampled from, its gradients are compared
-with autograd's, and it is indexed, traced and examined by the doctor.
+Each model is saved and loaded, tuned for some steps and sampled from. Its gradients are compared
+with those of autograd. It is indexed, traced and examined by the doctor.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ from creditline.runtime.determinism import exact_kernels
 
 @dataclass(frozen=True)
 class Case:
-    """A row's model.
+    """Model of one row.
 
     Attributes:
         title: its class.
         maker: its pipeline's name in `tests.tiny_pipelines`.
-        bare: the part that is given without its pipeline, and a scheduler; None: all of it.
-        reads: whether a bare part needs the pipeline's text encoders.
+        bare: part that is loaded with a scheduler instead of the complete pipeline, or None.
+        needs_text: whether a bare part needs the pipeline's text encoders.
     """
 
     title: str
     maker: str
     bare: str | None = None
-    reads: bool = False
+    needs_text: bool = False
 
     def load(
         self, folder: Path, lora: bool, size: Size = TINY, rank: int = 2, device: str = "cpu"
     ) -> Denoiser:
-        """The model as it comes from disk.
+        """Load the model from disk.
 
         Args:
-            folder: where its files are, or will be written.
-            lora: with an adapter of attention's projections.
-            size: of its networks.
-            rank: of the adapter.
-            device: where it is put.
+            folder: holds its files, or receives them.
+            lora: load an adapter on the projections of attention.
+            size: size of its networks.
+            rank: rank of the adapter.
+            device: device of the model.
         """
         place, adapter = folder / "pipeline", folder / "adapter"
         if not place.exists():
@@ -68,12 +68,12 @@ class Case:
         encoding = dict(ENCODING.get(self.maker, {}))
         if "side" in encoding:
             encoding["side"] = 2 * size.side
-        chosen: dict[str, Any] = {"lora": adapter if lora else None, "encoding": encoding}
-        chosen["device"] = device
+        options: dict[str, Any] = {"lora": adapter if lora else None, "encoding": encoding}
+        options["device"] = device
         if self.bare is None:
-            return cl.load_model(place, **chosen)
-        parts = {"scheduler": place / "scheduler", "pipeline": place if self.reads else None}
-        return cl.load_model(place / self.bare, **parts, **chosen)
+            return cl.load_model(place, **options)
+        parts = {"scheduler": place / "scheduler", "pipeline": place if self.needs_text else None}
+        return cl.load_model(place / self.bare, **parts, **options)
 
 
 CASES = (
@@ -89,22 +89,22 @@ CASES = (
     Case("DDPMPipeline", "ddpm"),
     Case("DDIMPipeline", "ddim"),
     Case("UNet2DModel, bare", "ddpm", "unet"),
-    Case("SD3Transformer2DModel, bare", "sd3", "transformer", reads=True),
+    Case("SD3Transformer2DModel, bare", "sd3", "transformer", needs_text=True),
 )
 
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """What was found of a model.
+    """Results of the checks of a model.
 
     Attributes:
-        parameters: that were differentiated.
-        trains: losses of some steps are finite, the weights change that should and no others, and
-            what was saved loads.
-        generates: pictures of its size.
-        error: largest relative difference of a gradient from autograd's.
-        traces: a training picture with its noise of the index finds itself, with cosine 1.
-        doctor: no check fails.
+        parameters: number of differentiated parameters.
+        trains: whether losses are finite, the right weights change, and the saved model loads.
+        generates: whether generated images have its size and differ.
+        error: largest relative difference to a gradient of autograd.
+        traces: whether a training image with the noise of the index is its own first proponent,
+            with cosine 1.
+        doctor: whether no check of the doctor fails.
     """
 
     parameters: int
@@ -116,19 +116,19 @@ class ModelCheck:
 
 
 def examine(case: Case, lora: bool, folder: Path, device: str = "cpu") -> ModelCheck:
-    """Everything but the cost.
+    """Run all checks, without the cost.
 
     Args:
         case: the model.
-        lora: with an adapter.
-        folder: for the model's files and those made here.
-        device: where everything is done.
+        lora: check the model with an adapter.
+        folder: receives all files.
+        device: device of the model.
     """
     model, out = case.load(folder, lora, device=device), folder / ("lora" if lora else "full")
     return ModelCheck(
         sum(layer.size for layer in select_layers(model.module, "trained")),
         trains(case.load(folder, lora=False, device=device), lora, out / "run"),
-        generates(model, out / "pictures"),
+        generates(model, out / "generated"),
         gradient_error(model),
         traces(model, out / "index"),
         not diagnose(model, pictures(), timesteps=2, dim=64, samples=2).failed,
@@ -136,7 +136,7 @@ def examine(case: Case, lora: bool, folder: Path, device: str = "cpu") -> ModelC
 
 
 def trains(base: Denoiser, lora: bool, out: Path) -> bool:
-    """Whether a tuning of three steps does what it should, and leaves the rest alone."""
+    """Check that tuning for three steps changes the right weights and no others."""
     before, steps = _weights(base), {"steps": 3, "batch_size": 2, "learning_rate": 1e-2}
     config: TuneConfig | TrainConfig = TuneConfig(
         AdapterConfig(lora_rank=2 if lora else None), **steps
@@ -153,31 +153,34 @@ def trains(base: Denoiser, lora: bool, out: Path) -> bool:
     if not (finite and untouched and _encoders(base) == _encoders(tuned)):
         return False
     if not lora:
-        still = {name for name, alike in zip(before, same, strict=True) if alike}
-        return set(after) == set(before) and still <= idle(base)
+        unchanged = {name for name, equal in zip(before, same, strict=True) if equal}
+        return set(after) == set(before) and unchanged <= unused_parameters(base)
     added = adapter_parameters(tuned.module)
     return all(same) and set(after) == set(before) | added and any(after[n].any() for n in added)
 
 
-def idle(model: Denoiser) -> set[str]:
-    """Parameters that no loss depends on: the last joint block's, say, that only text meets."""
+def unused_parameters(model: Denoiser) -> set[str]:
+    """Find parameters that no loss depends on, such as text layers of the last joint block."""
     named = model.module.named_parameters()
     layers = [Layer(name, (name,), (tuple(value.shape),)) for name, value in named]
     probes = expand(model, model.encode(pictures(), [0, 1]), NoisePlan(timesteps=2), "train")
-    found = AutogradEngine(model, layers, Objective("simple")).gradients(probes)
-    return {layer.name for layer, gradient in zip(layers, found, strict=True) if not gradient.any()}
+    computed = AutogradEngine(model, layers, Objective("simple")).gradients(probes)
+    return {
+        layer.name for layer, gradient in zip(layers, computed, strict=True) if not gradient.any()
+    }
 
 
 def generates(model: Denoiser, out: Path) -> bool:
-    """Whether two steps of sampling end in pictures of the model's size that differ."""
+    """Check that two steps of sampling give two different images of the model's size."""
     prompts = ["a red cat"] if model.takes_prompts else None
     generate(model, 2, out, GenerateConfig(steps=2), prompts=prompts)
-    made = cl.load_images(out)
-    return made.pixels([0, 1]).shape[1:] == model.image_shape and made.ids[0] != made.ids[1]
+    images = cl.load_images(out)
+    first, second = images.ids
+    return images.pixels([0, 1]).shape[1:] == model.image_shape and first != second
 
 
 def gradient_error(model: Denoiser) -> float:
-    """Of two pictures and both squares, in the halves of their noise, the largest error."""
+    """Compute the largest error over two images, two objectives and both halves of the noise."""
     layers = select_layers(model.module, "trained")
     plan = NoisePlan(timesteps=3, draws=2, include_zero=False)
     probes = expand(model, model.encode(pictures(), [0, 1]), plan, "train")
@@ -185,26 +188,25 @@ def gradient_error(model: Denoiser) -> float:
     with exact_kernels(model.device):
         for objective in (Objective("simple"), Objective("square-norm", space="epsilon")):
             both = [kind(model, layers, objective) for kind in (HookEngine, AutogradEngine)]
-            found = [engine.gradients(probes, "halves") for engine in both]
-            mine, exact = (torch.cat(gradient, -1).double() for gradient in found)
+            results = [engine.gradients(probes, "halves") for engine in both]
+            mine, exact = (torch.cat(gradient, -1).double() for gradient in results)
             errors.append(float(((mine - exact).norm(dim=-1) / exact.norm(dim=-1)).max()))
     return max(errors)
 
 
 def traces(model: Denoiser, out: Path) -> bool:
-    """Whether a training picture is its own first proponent when the index's noise is its own.
+    """Check that a training image is its own first proponent under the noise of the index.
 
-    What was cached for the index is then what is encoded for a query, and the model that is loaded
-    for it the one that was indexed, adapter and all.
+    The latents and the model of the query are then those of the index, adapter included.
     """
     images = pictures()
     plan = {"timesteps": 2, "draws": 2, "query_draws": 2, "shared_noise": True, "dim": 128}
     cl.index(model, images, method="gradient-cosine", out=out, **plan)
     opened = cl.open_index(out, runtime=cl.Runtime(device=str(model.device)))
-    (found,) = opened.trace(images.subset([1]), top=6)
-    first, second = found.proponents[:2]
+    (trace,) = opened.trace(images.subset([1]), top=6)
+    first, second = trace.proponents[:2]
     itself = first.name == images.names[1] and abs(first.score - 1) < 1e-3
-    return itself and second.score < first.score and found.text == images.texts[1]
+    return itself and second.score < first.score and trace.text == images.texts[1]
 
 
 def _weights(model: Denoiser) -> dict[str, torch.Tensor]:

@@ -1,8 +1,8 @@
-"""Every class of models on a small instance, whole and with an adapter (`make models-table`).
+"""Check every class of models on small instances, with and without adapter (`make models-table`).
 
-What is checked is in `tools/model_checks.py`. What the engine costs is measured on larger ones, as
-a ratio of CPU time to a plain forward and backward pass to the same parameters: one thread, rounds
-interleaved, medians.
+The checks are those of `tools/model_checks.py`. The cost of the engine is measured on larger
+instances, as CPU time over that of a plain forward and backward pass to the same parameters: one
+thread, interleaved rounds, medians.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from creditline.gradients.spec import FeatureSpec
 T = 10
 ANSWERS = ("trains", "generates", "gradient", "index, trace", "doctor")
 RANK = 128
-"""Of the adapters whose cost is measured."""
+"""Rank of the adapters whose cost is measured."""
 
 
 def cost(
     case: Case, lora: bool, folder: Path, n: int, rounds: int, device: str
 ) -> tuple[float, float]:
-    """Seconds per evaluation, of the plain pass and of features with their errors.
+    """Measure seconds per evaluation of a plain pass and of features with their errors.
 
-    Latents and prompts are encoded beforehand, as an index has them after its first look.
+    Latents and prompts are encoded before, as an index does.
 
     Args:
         case: the model, on a moderate instance.
-        lora: with an adapter of rank 128.
-        folder: for its files.
-        n: pictures.
-        rounds: of each.
-        device: where it is measured.
+        lora: load an adapter of rank 128.
+        folder: receives its files.
+        n: number of images.
+        rounds: number of measurements.
+        device: device of the measurement.
     """
     model = case.load(folder, lora, MODERATE, RANK, device)
     images = pictures(n, model.image_shape[1])
@@ -55,13 +55,13 @@ def cost(
     with source.caching(folder / "encoded"), trained as layers:
         plain = plain_step(model, images, T, [p for layer in layers for p in layer])
         features = partial(source.extract, images, range(n), reduction="halves")
-        found: tuple[list[float], list[float]] = ([], [])
+        measured: tuple[list[float], list[float]] = ([], [])
         for i in range(rounds + 1):
-            for work, kept in zip((plain, features), found, strict=True):
+            for work, values in zip((plain, features), measured, strict=True):
                 spent = seconds(work, model.device)
-                if i:  # the first allocates, and draws what is kept
-                    kept.append(spent / (n * T))
-    a, b = map(statistics.median, found)
+                if i:  # the first round allocates and fills caches
+                    values.append(spent / (n * T))
+    a, b = map(statistics.median, measured)
     return a, b
 
 
@@ -70,13 +70,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     titles = [case.title for case in CASES]
     parser.add_argument("--classes", nargs="+", choices=titles, default=titles)
-    parser.add_argument("--pictures", type=int, default=4, help="that the cost is measured on")
-    parser.add_argument("--rounds", type=int, default=3, help="of the cost; 0: leave it out")
+    parser.add_argument("--images", type=int, default=4, help="images that measure the cost")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds that measure the cost; 0: leave it out"
+    )
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = [case for case in CASES if case.title in args.classes]
-    for text in table(chosen, args.pictures, args.rounds, args.device):
+    cases = [case for case in CASES if case.title in args.classes]
+    for text in table(cases, args.images, args.rounds, args.device):
         print(text, flush=True)
 
 

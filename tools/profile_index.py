@@ -1,8 +1,8 @@
-"""Where the CPU time of `creditline index` goes (`make profile`), stage by stage, one thread.
+"""Profile `creditline index`: CPU time by stage, one thread (`make profile`).
 
-Some images of each benchmark are indexed with the model that ships with it. A stage has the time
-that is its own: what runs inside another one is counted there alone. Forward and back are the
-model's own kernels with the bookkeeping of hooks; what taps calculate are stages of their own.
+Some images of each benchmark are indexed with the model that ships with it. Time inside an inner
+stage is not counted for the outer one. Forward and backward passes are the model's own kernels and
+the bookkeeping of hooks; computation in hooks has stages of its own.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class Clock:
 
 
 @contextmanager
-def watched(clock: Clock) -> Iterator[None]:
-    """All stages on the clock."""
+def measure_stages(clock: Clock) -> Iterator[None]:
+    """Measure all stages with a clock."""
     with ExitStack() as stack:
         for owner, name, stage in [*STAGES, (gradients.GradientExtractor, "check", ONCE)]:
             original = getattr(owner, name)
@@ -102,7 +102,7 @@ def _on(clock: Clock, stage: str, function: Callable[..., Any]) -> Callable[...,
 
 
 def _steps(clock: Clock, stage: str, generator: Iterator[Any]) -> Iterator[Any]:
-    """What a generator does between two of its values; not what is done with them."""
+    """Measure a generator between its values, without their use."""
     while True:
         with clock.stage(stage):
             value = next(generator, None)
@@ -112,12 +112,12 @@ def _steps(clock: Clock, stage: str, generator: Iterator[Any]) -> Iterator[Any]:
 
 
 def profile(name: str, data: str | None, n: int, timesteps: int) -> dict[str, float]:
-    """Seconds of CPU by stage of an index of `n` images of a benchmark."""
+    """Measure CPU seconds by stage of an index of `n` images of a benchmark."""
     shipped = find(get(name))
     images = shipped.images(data)[0].subset(range(n))
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
-        with watched(clock):
+        with measure_stages(clock):
             creditline.index(
                 str(shipped.model), images, out=Path(folder) / "index", timesteps=timesteps
             )
@@ -134,20 +134,20 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     cases = {"icons": None} | ({"cifar2-small": args.cifar2} if args.cifar2 else {})
-    found = {n: profile(n, data, args.images, args.timesteps) for n, data in cases.items()}
+    profiles = {n: profile(n, data, args.images, args.timesteps) for n, data in cases.items()}
     print(f"{args.images} images, T = {args.timesteps}\n")
-    print(f"| ms per image | {' | '.join(found)} |\n| --- |{' --: |' * len(found)}")
+    print(f"| ms per image | {' | '.join(profiles)} |\n| --- |{' --: |' * len(profiles)}")
     stages = [s for s in dict.fromkeys(stage for _, _, stage in STAGES) if s != ONCE]
-    totals = {name: sum(s for k, s in x.items() if k != ONCE) for name, x in found.items()}
+    totals = {name: sum(s for k, s in x.items() if k != ONCE) for name, x in profiles.items()}
     for stage in stages:
         cells = [
             f"{1000 * x.get(stage, 0) / args.images:.1f} ({x.get(stage, 0) / totals[name]:.1%})"
-            for name, x in found.items()
+            for name, x in profiles.items()
         ]
         print(f"| {stage} | {' | '.join(cells)} |")
-    shares = [sum(x[s] for s in MODEL) / totals[name] for name, x in found.items()]
+    shares = [sum(x[s] for s in MODEL) / totals[name] for name, x in profiles.items()]
     print(f"| **in the model itself** | {' | '.join(f'**{share:.1%}**' for share in shares)} |")
-    print(f"| {ONCE}, s | {' | '.join(f'{x[ONCE]:.1f}' for x in found.values())} |")
+    print(f"| {ONCE}, s | {' | '.join(f'{x[ONCE]:.1f}' for x in profiles.values())} |")
 
 
 if __name__ == "__main__":

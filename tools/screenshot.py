@@ -1,4 +1,4 @@
-"""Take a picture of a report (or any local page) with a headless browser, for the README.
+"""Take a screenshot of a report (or any local page) with a headless browser, for the README.
 
     python tools/screenshot.py report.html report.png --width 1200 --height 1500 [--dark]
 
@@ -43,9 +43,9 @@ def screenshot(page: Path, out: Path, width: int, height: int, dark: bool) -> No
             [*command, frame.as_uri()], capture_output=True, text=True, timeout=TIMEOUT
         )
         if not shot.is_file():
-            sys.exit(f"{browser} took no picture:\n{done.stderr[-2000:]}")
-        picture = Image.open(shot).convert("RGB").crop((0, 0, width, height))
-        picture.save(out, optimize=True)
+            sys.exit(f"{browser} took no screenshot:\n{done.stderr[-2000:]}")
+        image = Image.open(shot).convert("RGB").crop((0, 0, width, height))
+        image.save(out, optimize=True)
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--width", type=int, default=1200)
     parser.add_argument("--height", type=int, default=1500)
-    parser.add_argument("--dark", action="store_true", help="as with a dark color scheme")
+    parser.add_argument("--dark", action="store_true", help="use a dark color scheme")
     screenshot(**vars(parser.parse_args()))
 
 

@@ -1,4 +1,4 @@
-"""Pictures and features that are drawn, for `bench_scale.py`."""
+"""Synthetic images and features for `bench_scale.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from creditline.settings import to_dict
 
 
 class ImageFiles:
-    """As many pictures as wanted, all of them gray: what an index keeps of images."""
+    """Any number of gray images, with all that an index stores of images."""
 
     def __init__(self, start: int, stop: int) -> None:
         self.names = [f"{i:07d}.png" for i in range(start, stop)]
@@ -57,17 +57,17 @@ class Synthetic(FeatureExtractor):
         trajectories: Any = None,
         reduction: str = "mean",
     ) -> np.ndarray:
-        found = self.rows(images.start + indices.start, len(indices))
+        features = self.rows(images.start + indices.start, len(indices))
         if not self.has_halves:
-            return found[:, None, None]
+            return features[:, None, None]
         errors = self.rows(images.start + indices.start, len(indices), 1) - self.common
-        return np.stack([found, 0.1 * errors], axis=1)[:, :, None]
+        return np.stack([features, 0.1 * errors], axis=1)[:, :, None]
 
     def rows(self, start: int, count: int, stream: int = 0) -> np.ndarray:
         """float32 of shape `(count, k)`."""
         rng = np.random.default_rng([stream, start])
-        found = rng.standard_normal((count, self.dim), np.float32)
-        found += self.centers[rng.integers(0, len(self.centers), count)]
-        found *= np.exp(rng.uniform(-1, 1, count)).astype(np.float32)[:, None]
-        found += self.common
-        return found
+        features = rng.standard_normal((count, self.dim), np.float32)
+        features += self.centers[rng.integers(0, len(self.centers), count)]
+        features *= np.exp(rng.uniform(-1, 1, count)).astype(np.float32)[:, None]
+        features += self.common
+        return features

@@ -1,4 +1,4 @@
-"""Training the autoencoder: pictures back from a twelfth of their numbers."""
+"""Train the autoencoder, whose latents have a twelfth of an image's numbers."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ SAVE_EVERY = 100
 
 
 def train_autoencoder(images: ImageSet, out: Path, steps: int, seed: int = 0) -> None:
-    """Train to the last step; stopped at any time, the same call goes on.
+    """Train to the last step. Interrupt it at any time; the same call continues.
 
     The scaling factor becomes one over the standard deviation of the images' latents.
 
     Args:
-        images: pictures of one size.
+        images: images of one size.
         out: folder in diffusers format.
-        steps: of the optimizer.
-        seed: of weights, order and noise.
+        steps: optimizer steps.
+        seed: seed of weights, order and noise.
     """
     if (out / "config.json").is_file():
         return

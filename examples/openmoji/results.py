@@ -1,4 +1,4 @@
-"""What came out, as tables in Markdown and a sheet of pictures."""
+"""Results of all stages as tables in Markdown and a contact sheet."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SCHEMES = {
         {": images": "lds", ": totals": "totals_per_contributor"},
     ),
 }
-"""Of each kind of subsets, a title and what is judged on them."""
+"""Title and measures of each kind of subsets."""
 COLUMNS = 12
 
 
 def write_results(folder: Path) -> None:
-    """Write `results.md` and `sheet.png` from what the stages left in a folder."""
+    """Write `results.md` and `sheet.png` from the files of all stages."""
     sections = [
         *(f"## {title}\n\n{_lds(folder, scheme)}" for scheme, (title, _) in SCHEMES.items()),
         f"## Shares of the prompts' contributors, %\n\n{_totals(folder)}",
@@ -42,12 +42,12 @@ def write_results(folder: Path) -> None:
 
 
 def _lds(folder: Path, scheme: str) -> str:
-    """A row for each method, a column for each set of queries and what is judged."""
+    """Make a row for each method and a column for each set of queries and measure."""
     measures = SCHEMES[scheme][1]
     columns = [(queries, measure) for queries in QUERIES for measure in measures.values()]
     header = [title + about for title in QUERIES.values() for about in measures]
     rows: dict[str, list[str]] = {}
-    below: dict[str, list[str]] = {}  # what knows nothing of the model
+    below: dict[str, list[str]] = {}  # baselines without the model
     for index in INDEXES:
         parts = json.loads((folder / f"lds-{scheme}-{index}.json").read_text("utf-8"))["parts"]
         judged = {part["name"]: part for part in parts}
@@ -61,7 +61,7 @@ def _lds(folder: Path, scheme: str) -> str:
     ceilings = [judged[queries]["ceiling"] for queries, _ in columns]
     last = {
         "seed to seed": [_percent(ceiling, "seed_to_seed") for ceiling in ceilings],
-        "another fleet": [f"{100 * ceiling['mean_to_mean']:.1f}" for ceiling in ceilings],
+        "second retraining": [f"{100 * ceiling['mean_to_mean']:.1f}" for ceiling in ceilings],
     }
     return table(["", *header], [[title, *cells] for title, cells in (rows | below | last).items()])
 
@@ -72,13 +72,13 @@ def _percent(values: Mapping[str, Any], name: str) -> str:
 
 
 def _totals(folder: Path) -> str:
-    """Rows: whose picture had the prompt. Columns: whose training pictures get which share."""
-    asked = load_images(folder / "data" / "held-out")
-    whose = dict(zip(asked.texts, asked.contributors, strict=True))
+    """Make a row for each contributor of a prompt, with the shares of all contributors."""
+    held_out = load_images(folder / "data" / "held-out")
+    contributors = dict(zip(held_out.texts, held_out.contributors, strict=True))
     shares: dict[str, list[dict[str, float]]] = {}
     for query in Trace.from_json(folder / "trace.json"):
         totals = {str(total.name): total.share for total in query.totals["contributor"]}
-        shares.setdefault(str(whose[query.text]), []).append(totals)
+        shares.setdefault(str(contributors[query.text]), []).append(totals)
     people = sorted(shares)
     rows = [
         [by, *(f"{100 * np.mean([each[who] for each in shares[by]]):.0f}" for who in people)]
@@ -94,14 +94,14 @@ def _cost(folder: Path) -> str:
 
 
 def _sheet(folder: Path) -> Any:
-    """Pairs of rows: before tuning, and from the same noise and prompts after it."""
+    """Draw pairs of rows: before tuning, and after it from the same noise and prompts."""
     before, after = (load_images(folder / name) for name in ("before", "generated"))
-    asked = load_images(folder / "data" / "held-out")
-    order = sorted(range(len(asked)), key=lambda i: (str(asked.contributors[i]), i))
-    pictures, labels = [], []
+    held_out = load_images(folder / "data" / "held-out")
+    order = sorted(range(len(held_out)), key=lambda i: (str(held_out.contributors[i]), i))
+    cells, labels = [], []
     for start in range(0, len(order), COLUMNS):
         for images in (before, after):
             for i in order[start : start + COLUMNS]:
-                pictures.append(images.image(i))
-                labels.append(str(asked.texts[i]).rpartition(": ")[2])
-    return contact_sheet(pictures, COLUMNS, 2, labels)
+                cells.append(images.image(i))
+                labels.append(str(held_out.texts[i]).rpartition(": ")[2])
+    return contact_sheet(cells, COLUMNS, 2, labels)

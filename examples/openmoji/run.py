@@ -1,4 +1,4 @@
-"""Whose emoji taught the model? From training to totals per contributor, one command at a time."""
+"""Run the example: from training to totals per contributor, one command at a time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import click
 from autoencoder import train_autoencoder
-from blank import pipeline
 from diffusers import AutoencoderKL
-from pictures import pictures
+from emoji_images import draw_images
 from results import write_results
+from untrained_pipeline import pipeline
 
 from creditline.data.load import load_images
 from creditline.files import write_file
@@ -30,7 +30,7 @@ QUIET = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error"}
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of everything. `tuning` is the steps on all images, half of them on a subset."""
+    """Size of every stage. `tuning` is the number of steps on all images; a subset has half."""
 
     autoencoder: int = 1500
     base: int = 8000
@@ -48,15 +48,15 @@ FULL = Scale()
 QUICK = Scale(3, 3, 4, 2, 2, 64, 8, 8, 2, 20)
 
 
-class Story:
-    """All stages in a folder; a stage that is finished takes no time when it is run again."""
+class Example:
+    """All stages in a folder; a finished stage is not run again."""
 
     def __init__(self, folder: Path, scale: Scale, workers: int) -> None:
         self.folder, self.scale, self.workers = folder, scale, workers
 
     def prepare(self, tarball: Path | None) -> None:
-        """What creditline has no command for: pictures, autoencoder, a pipeline to start from."""
-        self._timed("pictures", lambda: pictures(self.folder / "data", tarball))
+        """Draw images, train the autoencoder and write an untrained pipeline."""
+        self._timed("images", lambda: draw_images(self.folder / "data", tarball))
         images = load_images(self.folder / "data" / "base")
         vae, blank = self.folder / "vae", self.folder / "blank"
         self._timed("autoencoder", lambda: train_autoencoder(images, vae, self.scale.autoencoder))
@@ -65,6 +65,7 @@ class Story:
             pipeline(AutoencoderKL.from_pretrained(vae), texts).save_pretrained(blank)
 
     def train(self) -> None:
+        """Train the base, then tune it."""
         s = self.scale
         self._run(
             "train the base",
@@ -79,16 +80,17 @@ class Story:
         )
 
     def generate(self) -> None:
-        """The prompts of the pictures that were held out, before and after tuning."""
+        """Generate images from the prompts of the held-out images, before and after tuning."""
         prompts = load_images(self.folder / "data" / "held-out").texts
-        asked = [word for prompt in prompts for word in ("--prompt", prompt)]
+        options = [word for prompt in prompts for word in ("--prompt", prompt)]
         for model, out in (("base", "before"), ("tuned", "generated")):
             self._run(
                 f"generate with {model}",
-                *("generate", model, "-n", len(prompts), "--out", out, "--guidance", 3, *asked),
+                *("generate", model, "-n", len(prompts), "--out", out, "--guidance", 3, *options),
             )
 
     def attribute(self) -> None:
+        """Index the tuned model and trace the generated images."""
         s = self.scale
         for method in ("d-trak", "trak"):
             self._run(
@@ -103,7 +105,7 @@ class Story:
         )
 
     def retrain(self) -> None:
-        """Fleets of two kinds: random subsets, and subsets of unequal shares."""
+        """Retrain on random subsets, and on subsets of unequal shares."""
         for scheme, subsets in (
             ("random", self.scale.subsets),
             ("contributor-shares", self.scale.shares),
@@ -118,7 +120,8 @@ class Story:
                 *self._tuning(self.scale.tuning // 2),
             )
 
-    def judge(self) -> None:
+    def evaluate(self) -> None:
+        """Compute the LDS of every method."""
         families = {
             "d-trak": ("d-trak",),
             "trak": ("trak", "gradient-dot", "gradient-cosine", "pixel-dot"),
@@ -141,7 +144,7 @@ class Story:
         )
 
     def _run(self, stage: str, *words: object) -> None:
-        """One command of creditline, run in the folder, as it could be typed there."""
+        """Run a command of creditline in the folder, as it could be typed there."""
         command = [str(Path(sys.executable).with_name("creditline")), *map(str, words)]
 
         def work() -> None:
@@ -154,7 +157,7 @@ class Story:
         self._timed(stage, work)
 
     def _timed(self, stage: str, work: Callable[[], object]) -> None:
-        """Add the stage's CPU seconds, of all processes, to what earlier calls took for it."""
+        """Add the CPU seconds of all processes to those of earlier calls of the stage."""
         click.echo(f"\n== {stage}")
         before, started = _cpu(), time.monotonic()
         try:
@@ -169,7 +172,7 @@ class Story:
 
 
 def _cpu() -> float:
-    """CPU seconds of this process and of those that have ended."""
+    """CPU seconds of this process and of its finished children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
@@ -178,18 +181,18 @@ def _cpu() -> float:
 @click.option("--out", default="runs/openmoji", show_default=True, help="folder for everything")
 @click.option("--tarball", type=Path, help="the npm package as a file, instead of `npm pack`")
 @click.option("--workers", default=2, show_default=True, help="processes")
-@click.option("--quick", is_flag=True, help="a few steps of everything: does it run?")
+@click.option("--quick", is_flag=True, help="run only a few steps of every stage")
 def main(out: str, tarball: Path | None, workers: int, quick: bool) -> None:
-    """Run every stage; interrupted at any time, the same command goes on."""
+    """Run every stage. Interrupt it at any time; the same command continues."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    story = Story(folder, QUICK if quick else FULL, workers)
-    story.prepare(tarball)
-    story.train()
-    story.generate()
-    story.attribute()
-    story.retrain()
-    story.judge()
+    example = Example(folder, QUICK if quick else FULL, workers)
+    example.prepare(tarball)
+    example.train()
+    example.generate()
+    example.attribute()
+    example.retrain()
+    example.evaluate()
     write_results(folder)
 
 

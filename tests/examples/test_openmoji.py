@@ -1,4 +1,4 @@
-"""The OpenMoji example, on pictures that are made up and need no network."""
+"""The OpenMoji example, on synthetic images without a network connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EACH = {"base": 4, "tune": 6, "held-out": 2}
 
 @pytest.fixture
 def data(tmp_path):
-    """Shapes by three contributors, in the folders that `pictures.py` makes."""
+    """Shapes by three contributors, in the folders of `emoji_images.py`."""
     rng = np.random.default_rng(0)
     for name, each in EACH.items():
         folder = tmp_path / "out" / "data" / name
@@ -31,11 +31,11 @@ def data(tmp_path):
             table.writerow(["file_name", "contributor", "text"])
             for who, shape in enumerate(("ellipse", "rectangle", "line")):
                 for i in range(each):
-                    picture = Image.new("RGB", (32, 32), "white")
+                    image = Image.new("RGB", (32, 32), "white")
                     corners = [(4 + i, 4), (20, 18 + i)]
                     color = tuple(int(c) for c in rng.integers(0, 200, 3))
-                    getattr(ImageDraw.Draw(picture), shape)(corners, color)
-                    picture.save(folder / f"{shape}-{i}.png")
+                    getattr(ImageDraw.Draw(image), shape)(corners, color)
+                    image.save(folder / f"{shape}-{i}.png")
                     table.writerow([f"{shape}-{i}.png", f"artist {who}", f"{shape}: {name} {i}"])
     return tmp_path / "out"
 
@@ -52,19 +52,20 @@ def run(out: Path) -> str:
     return done.stdout
 
 
-def test_from_pictures_to_tables(data):
-    said = run(data)
+@pytest.mark.trains
+def test_from_images_to_tables(data):
+    output = run(data)
     results = (data / "results.md").read_text("utf-8")
     for title in (
         "D-TRAK",
         "TRAK",
         "Gradient (cosine)",
         "seed to seed",
-        "another fleet",
+        "second retraining",
         "prompts of",
     ):
         assert title in results, results
-    assert results.strip() in said
+    assert results.strip() in output
     for scheme in ("random", "contributor-shares"):
         losses = np.load(data / f"truth-{scheme}" / "losses.npy")
         assert losses.shape == (8, 2, 12)
@@ -76,10 +77,10 @@ def test_from_pictures_to_tables(data):
     assert all(seconds > 0 for seconds in stages.values())
 
 
-def test_pictures_go_where_their_contributor_belongs(tmp_path, monkeypatch):
+def test_images_go_to_the_folder_of_their_contributor(tmp_path, monkeypatch):
     pytest.importorskip("resvg_py")
     monkeypatch.syspath_prepend(str(FOLDER))
-    import pictures
+    import emoji_images
 
     emojis = [
         {
@@ -90,7 +91,7 @@ def test_pictures_go_where_their_contributor_belongs(tmp_path, monkeypatch):
             "openmoji_author": author,
             "skintone": "",
         }
-        for who, author in enumerate(("", "Somebody", *pictures.NEW))
+        for who, author in enumerate(("", "Somebody", *emoji_images.NEW))
         for i in range(40)
     ]
     emojis[50]["skintone"] = 2
@@ -101,7 +102,7 @@ def test_pictures_go_where_their_contributor_belongs(tmp_path, monkeypatch):
         for emoji in emojis:
             add(package, f"color/svg/{emoji['hexcode']}.svg", SVG)
 
-    out = pictures.pictures(tmp_path / "data", path)
+    out = emoji_images.draw_images(tmp_path / "data", path)
     rows = {}
     for part in ("base", "tune", "held-out"):
         with open(out / part / "metadata.csv", encoding="utf-8") as file:
@@ -110,16 +111,16 @@ def test_pictures_go_where_their_contributor_belongs(tmp_path, monkeypatch):
         assert files == {p.name for p in (out / part).glob("*.png")}
     assert {row["contributor"] for row in rows["base"]} == {"Somebody"}
     assert len(rows["base"]) == 38
-    for part, each in (("tune", pictures.TUNE), ("held-out", pictures.ASIDE)):
+    for part, each in (("tune", emoji_images.TUNE), ("held-out", emoji_images.HELD_OUT)):
         count = [row["contributor"] for row in rows[part]]
-        assert {who: count.count(who) for who in count} == dict.fromkeys(pictures.NEW, each)
+        assert {who: count.count(who) for who in count} == dict.fromkeys(emoji_images.NEW, each)
     assert rows["tune"][0]["text"].startswith("other object: thing ")
-    tune, aside = ({r["file_name"] for r in rows[part]} for part in ("tune", "held-out"))
-    assert not tune & aside
-    with Image.open(out / "base" / "1-0.png") as picture:
-        assert picture.size == (32, 32)
-        assert picture.convert("RGB").getpixel((16, 16)) == (255, 0, 0)
-        assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    tune, held_out = ({r["file_name"] for r in rows[part]} for part in ("tune", "held-out"))
+    assert not tune & held_out
+    with Image.open(out / "base" / "1-0.png") as image:
+        assert image.size == (32, 32)
+        assert image.convert("RGB").getpixel((16, 16)) == (255, 0, 0)
+        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
 SVG = (

@@ -1,4 +1,4 @@
-"""OpenMoji as folders of pictures with `metadata.csv`: what each shows, and who drew it."""
+"""OpenMoji as folders of images with captions and contributors in `metadata.csv`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from creditline.runtime import Runtime
 
 PACKAGE = "openmoji@17.0.0"
 SIDE = 32
-LEFT_OUT = ("flags", "component")
-"""Groups that nobody had to invent."""
+EXCLUDED = ("flags", "component")
+"""Groups of emoji without a creative choice."""
 NEW = (
     "Crystal Moon",  # lettered buttons
     "Jonas Roßner",  # clothes and computers
@@ -30,39 +30,39 @@ NEW = (
     "Ronja Bäurlen",  # vehicles
     "Sofie Ascherl",  # mammals
 )
-"""Contributors whose pictures the base model never sees."""
-TUNE, ASIDE = 32, 6
-"""Pictures of each new contributor: to tune on, and to ask about."""
+"""Contributors whose images the base model is not trained on."""
+TUNE, HELD_OUT = 32, 6
+"""Images of each new contributor: for tuning, and as queries."""
 
 Emoji = dict[str, Any]
 
 
-def pictures(out: Path, tarball: Path | None = None) -> Path:
-    """Draw every emoji that has a named contributor, without variants of skin tone.
+def draw_images(out: Path, tarball: Path | None = None) -> Path:
+    """Draw every emoji with a named contributor, without variants of skin tone.
 
     Args:
-        out: folder that appears when all are drawn. Receives `base/`, pictures of all others;
-            `tune/` and `held-out/`, of the new contributors.
-        tarball: the npm package as a file; None: `npm pack` brings it.
+        out: folder that appears when all images are drawn. It holds `tune/` and `held-out/` with
+            images of the new contributors, and `base/` with those of all others.
+        tarball: the npm package as a file; by default `npm pack` downloads it.
 
     Raises:
-        CreditlineError: if the package cannot be had, or is another.
+        CreditlineError: if the package cannot be downloaded, or is another one.
     """
     if out.is_dir():
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as aside:
         draft = Path(aside) / "draft"
-        with tarfile.open(tarball or _packed(Path(aside))) as package:
+        with tarfile.open(tarball or _download(Path(aside))) as package:
             table = json.loads(_read(package, "data/openmoji.json"))
-            for name, part in _parts([emoji for emoji in table if _wanted(emoji)]).items():
+            for name, part in _parts([emoji for emoji in table if _is_used(emoji)]).items():
                 _draw(package, part, draft / name)
         shutil.move(draft, out)
     return out
 
 
-def _packed(folder: Path) -> Path:
-    """The npm package, 4 MB."""
+def _download(folder: Path) -> Path:
+    """Download the npm package, 4 MB."""
     command = ["npm", "pack", PACKAGE, "--silent"]
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
@@ -74,14 +74,14 @@ def _packed(folder: Path) -> Path:
     return next(folder.glob("*.tgz"))
 
 
-def _wanted(emoji: Emoji) -> bool:
+def _is_used(emoji: Emoji) -> bool:
     return bool(
-        emoji["openmoji_author"] and not emoji["skintone"] and emoji["group"] not in LEFT_OUT
+        emoji["openmoji_author"] and not emoji["skintone"] and emoji["group"] not in EXCLUDED
     )
 
 
 def _parts(emojis: Sequence[Emoji]) -> dict[str, list[Emoji]]:
-    """Which emoji go into which folder; those of a new contributor are shuffled first."""
+    """Assign emoji to folders; those of a new contributor are shuffled first."""
     parts = {"base": [e for e in emojis if e["openmoji_author"] not in NEW]}
     parts |= {"tune": [], "held-out": []}
     for who in NEW:
@@ -89,17 +89,17 @@ def _parts(emojis: Sequence[Emoji]) -> dict[str, list[Emoji]]:
         order = np.random.Generator(np.random.Philox(key=key64("openmoji", who)))
         shuffled = [own[i] for i in order.permutation(len(own))]
         parts["tune"] += shuffled[:TUNE]
-        parts["held-out"] += shuffled[TUNE : TUNE + ASIDE]
+        parts["held-out"] += shuffled[TUNE : TUNE + HELD_OUT]
     return parts
 
 
 def _draw(package: tarfile.TarFile, emojis: Sequence[Emoji], folder: Path) -> None:
-    import resvg_py  # only where something is drawn
+    import resvg_py  # an optional dependency
 
     folder.mkdir(parents=True)
     with (
         open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file,
-        Runtime().progress(f"draw {folder.name}", len(emojis), "picture") as bar,
+        Runtime().progress(f"draw {folder.name}", len(emojis), "image") as bar,
     ):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["file_name", "contributor", "text"])
@@ -115,7 +115,7 @@ def _draw(package: tarfile.TarFile, emojis: Sequence[Emoji], folder: Path) -> No
 
 
 def prompt(emoji: Emoji) -> str:
-    """Its kind and its name, such as 'animal mammal: cow face'."""
+    """Caption an emoji by its kind and name, such as 'animal mammal: cow face'."""
     return f"{emoji['subgroups'].replace('-', ' ')}: {emoji['annotation']}"
 
 

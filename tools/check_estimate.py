@@ -1,8 +1,9 @@
-"""Does `creditline doctor --shapes` foretell what a gradient costs? It is asked, and some taken.
+"""Compare the cost of a gradient that `creditline doctor --shapes` estimates with its measurement.
 
-On networks of moderate size with random weights and an adapter of rank 128, one thread: CPU time
-per evaluation as foretold over as found (`python -m tools.check_shapes`). Of a machine that may do
-other work.
+    python -m tools.check_estimate
+
+On networks of moderate size with random weights and an adapter of rank 128, one thread: estimated
+over measured CPU time per evaluation. The machine may do other work.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ MAKERS = ("sd", "sdxl", "dit", "sd3")
 RANK, T, IMAGES, ROUNDS = 128, 10, 6, 3
 
 
-def found(case: Case, folder: Path) -> float:
-    """CPU seconds per evaluation, the median of some rounds after a first one."""
+def measure_seconds(case: Case, folder: Path) -> float:
+    """Measure CPU seconds per evaluation: the median of some rounds after a first one."""
     model = case.load(folder, True, MODERATE, RANK)
     images = pictures(IMAGES, model.image_shape[1])
     source = GradientExtractor([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
@@ -41,15 +42,15 @@ def found(case: Case, folder: Path) -> float:
 
 def main() -> None:
     torch.set_num_threads(1)
-    print("| class | found, ms per evaluation | foretold over found |")
+    print("| class | measured, ms per evaluation | estimated over measured |")
     print("| --- | --: | --: |")
     for case in CASES:
         if case.maker in MAKERS and case.bare is None:
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                actual = found(case, folder)
-                said = estimate(folder / "pipeline", lora_rank=RANK, timesteps=T).seconds
-            print(f"| {case.title} | {1e3 * actual:.1f} | {said / actual:.2f} |", flush=True)
+                actual = measure_seconds(case, folder)
+                expected = estimate(folder / "pipeline", lora_rank=RANK, timesteps=T).seconds
+            print(f"| {case.title} | {1e3 * actual:.1f} | {expected / actual:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

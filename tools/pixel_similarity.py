@@ -1,7 +1,7 @@
 """What of likeness foretells retraining: large areas, detail, or what sets pictures apart?
 
-    python tools/pixel_likeness.py icons
-    python tools/pixel_likeness.py cifar2-small --data cifar2.zip/train
+    python tools/pixel_similarity.py icons
+    python tools/pixel_similarity.py cifar2-small --data cifar2.zip/train
 
 LDS of cosines between pictures averaged over blocks, between what the averages leave out, and
 between pictures less the mean training picture; no model is run.

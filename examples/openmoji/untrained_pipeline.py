@@ -1,4 +1,4 @@
-"""A small Stable Diffusion that has learned nothing yet, of the classes that large ones are of."""
+"""A small untrained Stable Diffusion, of the same classes as large ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START, END = 0, 1
 
 
 def autoencoder(size: int) -> AutoencoderKL:
-    """A fourth of the sides of a picture, 4 channels."""
+    """Make an autoencoder with 4 channels at a fourth of an image's side."""
     return AutoencoderKL(
         block_out_channels=(16, 32, 64),
         down_block_types=("DownEncoderBlock2D",) * 3,
@@ -29,15 +29,15 @@ def autoencoder(size: int) -> AutoencoderKL:
 
 
 def pipeline(vae: AutoencoderKL, texts: Sequence[str], seed: int = 0) -> StableDiffusionPipeline:
-    """The trained autoencoder, with a denoiser and a text encoder of random weights.
+    """Combine the trained autoencoder with a denoiser and a text encoder of random weights.
 
-    The text encoder stays as it is: random features tell prompts apart, and the denoiser learns
-    what they mean.
+    The text encoder stays untrained: random features distinguish prompts, and the denoiser learns
+    their meaning.
 
     Args:
         vae: the autoencoder.
-        texts: what the tokenizer learns its pieces of words from.
-        seed: of the weights.
+        texts: captions that the tokenizer is trained on.
+        seed: seed of the weights.
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -89,7 +89,7 @@ def pipeline(vae: AutoencoderKL, texts: Sequence[str], seed: int = 0) -> StableD
 
 
 def tokenizer(texts: Sequence[str]) -> CLIPTokenizer:
-    """CLIP's byte-pair encoding with pieces of these texts."""
+    """Train CLIP's byte-pair encoding on texts."""
     marks = {"<|startoftext|>": START, "<|endoftext|>": END}
     empty = CLIPTokenizer(vocab=marks, merges=[], model_max_length=LENGTH)
     return empty.train_new_from_iterator(texts, PIECES)

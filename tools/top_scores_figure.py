@@ -1,9 +1,10 @@
-"""Draw what the largest scores foretell and what the rest, from results of `creditline benchmark`.
+"""Draw LDS of the largest scores and of the rest, from results of `creditline research scores`.
 
-    python tools/kept_figure.py ICONS_FOLDER CIFAR2_FOLDER --out docs/assets/kept.png
+    python tools/top_scores_figure.py runs/benchmark-icons runs/benchmark-cifar2-small \\
+        --out docs/assets/top_scores.png
 
-The folders are those of `creditline benchmark NAME --kept`. Upper row: LDS of the part above the
-split (solid) and of the rest (dashed). Lower row: would fresh noise predict the same of the rest?
+The folders are those of the benchmarks. Upper row: LDS of the part above the split (solid) and of
+the rest (dashed). Lower row: correlation of the rest's predictions with those from fresh noise.
 """
 
 from __future__ import annotations
@@ -24,20 +25,18 @@ QUERIES = ("validation", "generated")
 
 
 def entries(folder: Path, timesteps: int, queries: str) -> Iterator[dict[str, Any]]:
-    """Judged methods of one set of queries that have splits, learnt ones once."""
-    for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text("utf-8"))
-        if found["models"] > 1:
-            continue
-        part = next(p for p in found["comparison"]["parts"] if p["name"] == queries)
+    """Yield the judged methods of one set of queries; subset methods once."""
+    for path in sorted((folder / "scores").glob("*.json")):
+        result = json.loads(path.read_text("utf-8"))
+        part = next(p for p in result["parts"] if p["name"] == queries)
         for entry in part["methods"]:
-            own = found["timesteps"] == timesteps or entry["method"] == "datamodel"
-            if own and entry["method"] in COLORS and "kept" in entry:
+            matches = result["timesteps"] == timesteps or entry["method"] == "datamodel"
+            if matches and entry["method"] in COLORS:
                 yield entry
 
 
 def draw(folders: list[Path], timesteps: int, out: Path) -> None:
-    """One column for every benchmark and set of queries."""
+    """Draw one column for every benchmark and set of queries."""
     columns = [(folder, queries) for folder in folders for queries in QUERIES]
     figure, axes = plt.subplots(
         2, len(columns), figsize=(3.4 * len(columns), 5.4), sharex=True, sharey="row", squeeze=False
@@ -47,7 +46,7 @@ def draw(folders: list[Path], timesteps: int, out: Path) -> None:
         for entry in entries(folder, timesteps, queries):
             color = COLORS[entry["method"]]
             for side, style in (("top", "-"), ("rest", "--")):
-                points = [(k["share"], k[side]) for k in entry["kept"] if side in k]
+                points = [(s["share"], s[side]) for s in entry["top_scores"] if side in s]
                 label = f"{entry['title']}, above (rest: dashed)" if side == "top" else None
                 shares = [100 * share for share, _ in points]
                 upper.plot(
@@ -76,5 +75,5 @@ if __name__ == "__main__":
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--timesteps", type=int, default=100)
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    draw(given.folders, given.timesteps, given.out)
+    options = parser.parse_args()
+    draw(options.folders, options.timesteps, options.out)
