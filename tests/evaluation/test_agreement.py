@@ -13,11 +13,11 @@ def test_larger_projections_agree_better_and_paths_agree(tiny_model, tiny_images
     rows = agreement(tiny_model, tiny_images, settings)
     for title in ("TRAK", "D-TRAK"):
         mine = [row for row in rows if row.method == title]
-        correlations = [r for r in mine if "rank correlation" in r.what]
+        correlations = [r for r in mine if "rank correlation" in r.comparison]
         assert len(correlations) == 12, "three projections, two layouts, two dimensions"
         for small, large in zip(correlations[::2], correlations[1::2], strict=True):
             assert large.value > small.value
             assert large.value > 0.7
-        assert all(r.value < 1e-6 for r in mine if "against" in r.what)
+        assert all(r.value < 1e-6 for r in mine if "against" in r.comparison)
     with pytest.raises(SettingsError, match="drawn from"):
         agreement(tiny_model, tiny_images, AgreementConfig())

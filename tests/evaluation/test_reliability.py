@@ -46,13 +46,13 @@ def test_nothing_above_the_floor_has_no_rate(index, tiny_images):
 
 
 def test_the_command_prints_a_row_for_each_method(index, tiny_images, tmp_path):
-    pictures = tiny_images.save(tmp_path / "pictures")
+    queries = tiny_images.save(tmp_path / "queries")
     methods = ("--method", "trak", "--method", "gradient-cosine")
-    result = CliRunner().invoke(command, [str(index.path), str(pictures), *methods])
+    result = CliRunner().invoke(command, [str(index.path), str(queries), *methods])
     assert result.exit_code == 0, result.output
     assert "TRAK  " in result.output
     assert "Gradient (cosine)" in result.output
-    assert "silent: pictures without" in result.output
+    assert "silent: queries without" in result.output
 
 
 def test_methods_without_noise_are_refused(index, tiny_images, tmp_path):

@@ -10,12 +10,17 @@ from creditline.data.spec import ImageSpec
 from creditline.errors import SettingsError
 from creditline.evaluation.agreement import AgreementConfig
 from creditline.evaluation.interval import wilson_interval
-from creditline.evaluation.self_retrieval import SelfRetrievalConfig, _judge, plant, self_retrieval
+from creditline.evaluation.self_retrieval import (
+    SelfRetrievalConfig,
+    _rank,
+    add_near_duplicates,
+    self_retrieval,
+)
 
 
 def test_near_duplicates_are_near_and_not_equal(tiny_images):
     rows = np.array([2, 5])
-    planted = plant(tiny_images, rows, 8, np.random.default_rng(0))
+    planted = add_near_duplicates(tiny_images, rows, 8, np.random.default_rng(0))
     assert len(planted) == len(tiny_images) + 2
     assert planted.ids[:12] == tiny_images.ids
     change = planted.array([12, 13]).astype(int) - tiny_images.array(rows).astype(int)
@@ -24,11 +29,11 @@ def test_near_duplicates_are_near_and_not_equal(tiny_images):
     assert planted.contributors[12] == tiny_images.contributors[2]
 
 
-def test_prepared_pictures_are_not_prepared_again():
-    """Cut to 8x8 already, they would be refused or cut once more."""
+def test_prepared_images_are_not_prepared_again():
+    """The images are cropped to 8x8 already; a second crop would fail or shrink them."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3), dtype=np.uint8)
     images = ImageSet.from_images(pixels, spec=ImageSpec(size=16, center_crop=8))
-    planted = plant(images, np.array([1]), 8, np.random.default_rng(0))
+    planted = add_near_duplicates(images, np.array([1]), 8, np.random.default_rng(0))
     assert planted.ids[:4] == images.ids
 
 
@@ -43,7 +48,7 @@ def test_negative_settings_are_refused():
 def test_ranks():
     """Two queries (rows 1 and 3 of four images), a duplicate of row 3 planted at row 4."""
     scores = np.array([[0.0, 9.0, 1.0, 2.0, 3.0], [7.0, 8.0, 1.0, 5.0, 6.0]])
-    result = _judge("trak", scores, np.array([1, 3]), np.array([3]), 4, list("abcde"))
+    result = _rank("trak", scores, np.array([1, 3]), np.array([3]), 4, list("abcde"))
     assert (result.first, result.queries) == (1, 2)
     assert result.duplicate_ranks == (3,)
     assert result.duplicates_in_top_3 == 1

@@ -1,7 +1,7 @@
-"""Agreement: how close the production path comes to exact arithmetic, step by step.
+"""Agreement of computed scores with exact ones.
 
-Three comparisons on a few real images: projected against unprojected scores as k grows, the primal
-against the dual solution, and the production path against textbook formulas in float64.
+Three comparisons on a few training images: projected with unprojected scores as k grows, the primal
+with the dual solution, and the production path with textbook formulas in float64.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ NAMES = ("trak", "d-trak")
 
 @dataclass(frozen=True)
 class AgreementConfig:
-    """Settings of the comparison."""
+    """Settings of the agreement check."""
 
-    train: int = setting(300, "training images, drawn at random")
-    queries: int = setting(30, "further training images used as queries")
+    train: int = setting(300, "number of training images, drawn at random")
+    queries: int = setting(30, "number of further training images used as queries")
     timesteps: int = setting(10, "timesteps per image")
     dims: tuple[int, ...] = setting((1024, 4096, 16384), "projection dimensions to compare")
     kinds: tuple[str, ...] = setting(
         ("two-sided", "principal", "count-sketch"), "projections to compare"
     )
-    layouts: tuple[str, ...] = setting(("joint", "layers"), "layouts of each to compare")
-    seed: int = setting(0, "seed of the draw")
+    layouts: tuple[str, ...] = setting(("joint", "layers"), "layouts of each projection to compare")
+    seed: int = setting(0, "seed of the random images")
 
     def __post_init__(self) -> None:
         require(self.train >= 8, "train must be at least 8", self.train, "Try 300.")
@@ -52,16 +52,16 @@ class AgreementConfig:
 
 @dataclass(frozen=True)
 class AgreementRow:
-    """One comparison.
+    """Result of one comparison.
 
     Attributes:
-        method: title.
-        what: what is compared.
+        method: title of the method.
+        comparison: what is compared.
         value: mean Spearman correlation over queries, or largest relative difference.
     """
 
     method: str
-    what: str
+    comparison: str
     value: float
 
 
@@ -74,49 +74,50 @@ def agreement(
     """Run all comparisons for TRAK and D-TRAK at their default damping.
 
     Args:
-        model: what `load_model` takes.
-        images: its training images; what `load_images` takes.
-        settings: see `AgreementConfig`.
+        model: the model; see `load_model`.
+        images: training images of the model; see `load_images`.
+        settings: settings of the check.
         runtime: the device of a model given as a path, and progress.
 
     Returns:
-        Rows to print. Relative differences are `max |a - b| / max |b|` over all scores of a query,
-        the largest over queries.
+        One row per comparison. A relative difference is `max |a - b| / max |b|` over the scores of
+        a query, and the largest over queries.
 
     Raises:
         SettingsError: if there are too few images.
     """
     settings = settings or AgreementConfig()
     runtime = runtime or Runtime()
-    denoiser, pictures = load_model(model, device=runtime.main_device), load_images(images)
+    denoiser, image_set = load_model(model, device=runtime.main_device), load_images(images)
     n, m = settings.train, settings.queries
     require(
-        n + m <= len(pictures),
+        n + m <= len(image_set),
         f"{n} training images and {m} queries are drawn from the images",
-        len(pictures),
-        "Ask for fewer.",
+        len(image_set),
+        "Use fewer training images or queries.",
     )
-    order = np.random.default_rng(settings.seed).permutation(len(pictures))
-    chosen = pictures.subset(order[: n + m])
+    order = np.random.default_rng(settings.seed).permutation(len(image_set))
+    sample = image_set.subset(order[: n + m])
     rows: list[AgreementRow] = []
     for name in NAMES:
         plain = {"timesteps": settings.timesteps, "projection": "none"}
         method: Any = override(methods.get(name)(), plain)
         source = GradientExtractor([denoiser], method.features)
-        train = extract(source, chosen, range(n), "train", f"{name}: train", runtime)
-        query = extract(source, chosen, range(n, n + m), "query", f"{name}: queries", runtime)
-        rows += _projected(method, source, train, query, settings)
-        rows += _exact(method, source, train, query, max(settings.dims[0], 2 * n))
+        train = extract(source, sample, range(n), "train", f"{name}: train", runtime)
+        query = extract(source, sample, range(n, n + m), "query", f"{name}: queries", runtime)
+        rows += _compare_projections(method, source, train, query, settings)
+        rows += _compare_solutions(method, source, train, query, max(settings.dims[0], 2 * n))
     return rows
 
 
-def _projected(
+def _compare_projections(
     method: RidgeMethod,
     source: GradientExtractor,
     train: np.ndarray,
     query: np.ndarray,
     settings: AgreementConfig,
 ) -> list[AgreementRow]:
+    """Compare projected with unprojected scores."""
     exact = method.fit(train).attribute(query)
     rows = []
     for kind, layout, dim in product(settings.kinds, settings.layouts, settings.dims):
@@ -126,15 +127,15 @@ def _projected(
         a, b = project(source.layers, projection, train, query)
         scores = method.fit(a).attribute(b)
         rho = [spearmanr(x, y).statistic for x, y in zip(scores, exact, strict=True)]
-        what = f"rank correlation with unprojected scores, {kind}, {layout}, k = {dim}"
-        rows.append(AgreementRow(method.title, what, float(np.mean(rho))))
+        comparison = f"rank correlation with unprojected scores, {kind}, {layout}, k = {dim}"
+        rows.append(AgreementRow(method.title, comparison, float(np.mean(rho))))
     return rows
 
 
-def _exact(
+def _compare_solutions(
     method: RidgeMethod, source: GradientExtractor, train: np.ndarray, query: np.ndarray, dim: int
 ) -> list[AgreementRow]:
-    """Primal, dual and textbook on the same projected, stored features."""
+    """Compare primal, dual and textbook solutions on the same projected, stored features."""
     dim = min(dim, source.dim - 1)
     projection = Projection("count-sketch", dim)
     train, query = project(source.layers, projection, train, query)
@@ -159,4 +160,5 @@ def _exact(
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the largest relative difference over queries."""
     return float((np.abs(a - b).max(1) / np.abs(b).max(1)).max())

@@ -1,8 +1,8 @@
-"""Reliability: would scores come out the same with fresh noise?
+"""Reliability: the agreement of scores with those of fresh noise.
 
-The two halves of the noise that an index and its queries keep share nothing, so they are two
-experiments. What stands above the noise floor in one should have the same sign in the other. A
-half's standard error is `sqrt(2)` times that of both together.
+An index and its queries store two halves of their noise, which are independent. A score above the
+noise floor of one half should have the same sign in the other. The standard error of a half is
+`sqrt(2)` times that of both together.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from creditline.settings import require
 
 @dataclass(frozen=True)
 class Reliability:
-    """How much of a method's scores is more than noise.
+    """Reliability of the scores of one method.
 
     Attributes:
-        method: title.
-        queries: how many.
+        method: title of the method.
+        queries: number of queries.
         per_query: expected correlation of each query's scores with those of fresh noise.
-        above: share of all scores further than `NOISE_FLOOR` standard errors from 0.
-        top_above: share of each query's `top` strongest proponents that are.
-        top: how many that were.
-        silent: queries with no proponent above the floor.
-        agreeing, compared: scores above the floor of one half, and how many of them have the same
-            sign in the other; both halves in turn.
+        above: share of all scores that are more than `NOISE_FLOOR` standard errors from 0.
+        top_above: share of each query's top proponents that are above this noise floor.
+        top: number of top proponents per query.
+        silent: number of queries without a proponent above the noise floor.
+        agreeing: number of scores above the noise floor of one half that have the same sign in
+            the other half; both halves in turn.
+        compared: number of scores above the noise floor of one half.
     """
 
     method: str
@@ -52,43 +53,46 @@ class Reliability:
 
     @property
     def rate(self) -> float:
-        """Share of the scores above the floor of one half that agree in sign with the other."""
+        """The share of `compared` scores that agree in sign with the other half."""
         return self.agreeing / self.compared if self.compared else math.nan
 
     @property
     def interval(self) -> Interval | None:
-        """Wilson's 95 % interval of the rate, as if scores were independent."""
+        """The 95 % Wilson interval of the rate, assuming independent scores."""
         return wilson_interval(self.agreeing, self.compared) if self.compared else None
 
 
 def reliability(
     index: Index, queries: Any, names: Sequence[str | Method] = (), *, top: int = 10
 ) -> Iterator[Reliability]:
-    """Compare the halves of the noise, method by method.
+    """Measure the reliability of scores by their split-half noise, method by method.
 
     Args:
-        index: with the halves of its noise.
-        queries: pictures, as in `Index.trace`.
-        names: methods on the index's features; its own by default.
-        top: proponents of each query to look at.
+        index: an index that stores both halves of its noise.
+        queries: query images; see `Index.trace`.
+        names: methods on the features of the index; by default its own.
+        top: number of top proponents per query.
+
+    Yields:
+        One result per method.
 
     Raises:
-        SettingsError: if index or queries have no halves, a method has no noise, or `top` is
-            below 1.
+        SettingsError: if the index or the queries have no halves, the scores of a method have no
+            noise, or `top` is below 1.
     """
     require(top >= 1, "top must be at least 1", top, "Try 10.")
-    chosen = [index.using(name) for name in names] or [index]
-    for one in chosen:
+    indexes = [index.using(name) for name in names] or [index]
+    for view in indexes:
         require(
-            isinstance(one.method, GradientMethod),
+            isinstance(view.method, GradientMethod),
             "Only scores from random noise have an error",
-            one.method.name,
+            view.method.name,
             "Choose gradient methods.",
         )
     index.require_errors()
     extracted: dict[NoisePlan | None, QueryFeatures] = {}
-    for one in chosen:
-        plain = one.using(shape="plain")
+    for view in indexes:
+        plain = view.using(shape="plain")
         plan = plain.method.query_plan
         if plan not in extracted:
             extracted[plan] = plain.extract(queries)
@@ -99,9 +103,9 @@ def reliability(
         halves = scores + noise.sample, scores - noise.sample
         agreeing = compared = 0
         for a, b in (halves, halves[::-1]):
-            clear = np.abs(a) > math.sqrt(2) * floor
-            compared += int(clear.sum())
-            agreeing += int((np.sign(a) == np.sign(b))[clear].sum())
+            above = np.abs(a) > math.sqrt(2) * floor
+            compared += int(above.sum())
+            agreeing += int((np.sign(a) == np.sign(b))[above].sum())
         yield Reliability(
             method=plain.method.title,
             queries=len(scores),

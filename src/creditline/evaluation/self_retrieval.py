@@ -1,9 +1,9 @@
-"""Self-retrieval: does a training image, shown as a query, come back as its own top proponent?
+"""Self-retrieval: whether a training image, used as a query, is its own top proponent.
 
-A necessary condition that needs no retraining: the model did train on exactly this image. The
-query's noise is drawn independently of the index's, so nothing is retrieved by shared noise.
-Near-duplicates are planted among the indexed images (not in training) to see whether likeness in
-pixels survives as likeness in gradients.
+This is a necessary condition that needs no retraining: the model was trained on exactly this image.
+The noise of queries is independent of the noise of the index, so shared noise cannot cause a match.
+Near-duplicates are added to the index, but not to training. Their ranks show whether similarity of
+pixels leads to similarity of gradients.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ ON_ONE_INDEX = ("trak", "gradient-dot", "gradient-cosine", "relative-if", "renor
 
 @dataclass(frozen=True)
 class SelfRetrievalConfig:
-    """Settings of the check."""
+    """Settings of the self-retrieval check."""
 
-    queries: int = setting(200, "training images used as queries, drawn at random")
-    planted: int = setting(20, "queries of which a near-duplicate is planted in the index")
-    noise: int = setting(8, "near-duplicates differ by up to this much (of 255) per pixel")
-    seed: int = setting(0, "seed of the draw and of the near-duplicates")
+    queries: int = setting(200, "number of training images used as queries, drawn at random")
+    planted: int = setting(20, "number of queries of which a near-duplicate is added to the index")
+    noise: int = setting(8, "largest difference of a near-duplicate per pixel value (of 255)")
+    seed: int = setting(0, "seed of the random queries and near-duplicates")
     timesteps: int = setting(10, "timesteps per image")
     dim: int = setting(4096, "projection dimension")
 
@@ -52,14 +52,14 @@ class SelfRetrievalConfig:
 
 @dataclass(frozen=True)
 class RetrievalResult:
-    """Result for one method.
+    """Result of one method.
 
     Attributes:
-        method: its title.
-        first: queries that came back as their own top proponent.
-        queries: of how many.
+        method: title of the method.
+        first: number of queries that are their own top proponent.
+        queries: number of queries.
         interval: 95 % interval of the rate.
-        duplicate_ranks: rank of each planted near-duplicate, the query itself left out.
+        duplicate_ranks: rank of each near-duplicate among all images but the query itself.
     """
 
     method: str
@@ -70,12 +70,12 @@ class RetrievalResult:
 
     @property
     def rate(self) -> float:
-        """Share of queries that came back first."""
+        """The share of queries that are their own top proponent."""
         return self.first / self.queries
 
     @property
     def duplicates_in_top_3(self) -> int:
-        """Planted near-duplicates among the three strongest besides the query."""
+        """The number of near-duplicates among the three top images besides the query."""
         return sum(rank <= 3 for rank in self.duplicate_ranks)
 
 
@@ -89,34 +89,32 @@ def self_retrieval(
     """Run the check for TRAK and the methods that share its index, and for D-TRAK.
 
     Args:
-        model: what `load_model` takes.
-        images: its training images; what `load_images` takes.
-        out: folder for the two indexes; an interrupted run continues.
-        settings: see `SelfRetrievalConfig`.
+        model: the model; see `load_model`.
+        images: training images of the model; see `load_images`.
+        out: folder of the two indexes; an interrupted check continues.
+        settings: settings of the check.
         runtime: where and how features are extracted.
 
     Returns:
         One result per method.
 
     Raises:
-        SettingsError: if more queries are asked for than there are images.
+        SettingsError: if there are more queries than images.
     """
     settings = settings or SelfRetrievalConfig()
-    denoiser, pictures = (
-        load_model(model, device=(runtime or Runtime()).main_device),
-        load_images(images),
-    )
+    device = (runtime or Runtime()).main_device
+    denoiser, image_set = load_model(model, device=device), load_images(images)
     require(
-        settings.queries <= len(pictures),
-        f"There are {len(pictures)} training images to draw queries from",
+        settings.queries <= len(image_set),
+        f"There are {len(image_set)} training images to draw queries from",
         settings.queries,
-        "Ask for fewer queries.",
+        "Use fewer queries.",
     )
     rng = np.random.default_rng(settings.seed)
-    rows = np.sort(rng.choice(len(pictures), settings.queries, replace=False))
+    rows = np.sort(rng.choice(len(image_set), settings.queries, replace=False))
     planted = rng.permutation(rows)[: settings.planted]
-    indexed = plant(pictures, planted, settings.noise, rng)
-    queries = pictures.subset(rows)
+    indexed = add_near_duplicates(image_set, planted, settings.noise, rng)
+    queries = image_set.subset(rows)
     results = []
     for name, sharing in (("trak", ON_ONE_INDEX), ("d-trak", ("d-trak",))):
         chosen = {"timesteps": settings.timesteps, "dim": settings.dim}
@@ -125,31 +123,31 @@ def self_retrieval(
         features = index.extract(queries)
         for other in sharing:
             scores = index.using(other).scores(features)
-            results.append(_judge(other, scores, rows, planted, len(pictures), indexed.ids))
+            results.append(_rank(other, scores, rows, planted, len(image_set), indexed.ids))
     return results
 
 
-def plant(
+def add_near_duplicates(
     images: ImageSet, rows: Sequence[int] | np.ndarray, noise: int, rng: np.random.Generator
 ) -> ImageSet:
-    """The images with near-duplicates of some appended, in the order of `rows`.
+    """Append near-duplicates of some images, in the order of `rows`.
 
-    Each pixel value moves by a uniform whole number from `-noise` to `noise`.
+    Each pixel value changes by a uniform random integer from `-noise` to `noise`.
     """
     originals = images.array(np.asarray(rows, dtype=np.int64))
-    moved = originals.astype(np.int16) + rng.integers(-noise, noise + 1, originals.shape)
-    copies = np.clip(moved, 0, 255).astype(np.uint8)
+    shifted = originals.astype(np.int16) + rng.integers(-noise, noise + 1, originals.shape)
+    copies = np.clip(shifted, 0, 255).astype(np.uint8)
     return ImageSet.from_images(
         np.concatenate([images.array(), copies]),
         names=[*images.names, *(f"planted/{images.names[int(r)]}" for r in rows)],
         contributors=[*images.contributors, *(images.contributors[int(r)] for r in rows)],
         labels=[*images.labels, *(images.labels[int(r)] for r in rows)],
-        spec=replace(images.spec, center_crop=None),  # cut already; once more would shrink them
+        spec=replace(images.spec, center_crop=None),  # the images are cropped already
         source=f"{images.source} with {len(rows)} planted near-duplicates",
     )
 
 
-def _judge(
+def _rank(
     name: str,
     scores: np.ndarray,
     rows: np.ndarray,
@@ -157,13 +155,13 @@ def _judge(
     n: int,
     ids: Sequence[str],
 ) -> RetrievalResult:
-    """Ranks from a score matrix of shape `(m, n + planted)`."""
+    """Rank queries and near-duplicates by a score matrix of shape `(m, n + planted)`."""
     best = scores.argmax(1)
     first = sum(ids[b] == ids[r] for b, r in zip(best, rows, strict=True))
     ranks = []
     for j, row in enumerate(planted):
-        mine = scores[int(np.searchsorted(rows, row))].copy()
-        mine[row] = -np.inf
-        ranks.append(int((mine > mine[n + j]).sum()) + 1)
+        others = scores[int(np.searchsorted(rows, row))].copy()
+        others[row] = -np.inf
+        ranks.append(int((others > others[n + j]).sum()) + 1)
     interval = wilson_interval(first, len(rows))
     return RetrievalResult(methods.get(name).title, first, len(rows), interval, tuple(ranks))

@@ -1,4 +1,4 @@
-"""`creditline evaluate`: a group of checks, one module each."""
+"""`creditline evaluate`: a group of evaluations, one module each."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from creditline.cli.lazy import LazyGroup
 COMMANDS: dict[str, tuple[str, str]] = {
     "retrain": (
         "creditline.cli.evaluate.retrain",
-        "Retrain on subsets: the ground truth that attributions are judged by.",
+        "Retrain on subsets: the ground truth of attribution methods.",
     ),
     "lds": (
         "creditline.cli.evaluate.lds",
-        "Do scores predict what happens when the model is retrained on subsets?",
+        "LDS: do scores predict the losses of models retrained on subsets?",
     ),
     "counterfactual": (
         "creditline.cli.evaluate.counterfactual",
-        "Do pictures change when their most influential images are left out?",
+        "Do images change when their most influential training images are removed?",
     ),
     "reliability": (
         "creditline.cli.evaluate.reliability",
-        "Would scores come out the same with fresh noise?",
+        "Do scores agree with those of fresh noise?",
     ),
     "self-retrieval": (
         "creditline.cli.evaluate.self_retrieval",
-        "Does a training image come back as its own proponent?",
+        "Is a training image its own top proponent?",
     ),
     "agreement": (
         "creditline.cli.evaluate.agreement",
-        "How close do projected scores come to exact ones?",
+        "How close are projected scores to exact ones?",
     ),
 }
 
@@ -38,4 +38,4 @@ COMMANDS: dict[str, tuple[str, str]] = {
     name="evaluate", cls=LazyGroup, modules=COMMANDS, plugins="creditline.commands.evaluate"
 )
 def command() -> None:
-    """Check whether attributions tell the truth."""
+    """Evaluate attribution methods and their scores."""

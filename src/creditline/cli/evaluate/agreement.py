@@ -25,5 +25,5 @@ def command(model: str, data: str, **_: Any) -> None:
     """How close do projected scores come to exact ones?"""
     settings = override(AgreementConfig(), given(AgreementConfig()))
     rows = agreement(models.load(model), images.load(data), settings, runtime())
-    cells = [[row.method, row.what, f"{row.value:.4g}"] for row in rows]
+    cells = [[row.method, row.comparison, f"{row.value:.4g}"] for row in rows]
     click.echo(table(["method", "comparison", "value"], cells, right=[2]))

@@ -18,27 +18,29 @@ from creditline.evaluation.reliability import Reliability, reliability
 
 @click.command(name="reliability", cls=SectionedCommand)
 @click.argument("index")
-@click.argument("pictures", nargs=-1, required=True)
-@click.option("--method", "names", multiple=True, help="a method on the same index; repeat")
-@click.option("--top", default=10, show_default=True, help="proponents of each picture to look at")
+@click.argument("queries", nargs=-1, required=True)
+@click.option(
+    "--method", "names", multiple=True, help="a method on the same index; repeat for several"
+)
+@click.option("--top", default=10, show_default=True, help="top proponents per query")
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
     index: str,
-    pictures: tuple[str, ...],
+    queries: tuple[str, ...],
     names: tuple[str, ...],
     top: int,
     paths: tuple[str, ...],
     **_: Any,
 ) -> None:
-    """Would the scores of PICTURES come out the same with fresh noise?"""
+    """How well do the scores of QUERIES agree with those of fresh noise?"""
     opened = models.opened(index, paths)
-    chosen = [opened.using(name).method for name in names] or [opened.method]
-    configured_methods = [configured(method, given(*EVERY)) for method in chosen]
-    results = list(reliability(opened, list(pictures), configured_methods, top=top))
+    selected = [opened.using(name).method for name in names] or [opened.method]
+    methods = [configured(method, given(*EVERY)) for method in selected]
+    results = list(reliability(opened, list(queries), methods, top=top))
     header = [
         "method",
-        "pictures",
+        "queries",
         "reliability",
         "above noise",
         f"of top {top}",
@@ -47,19 +49,19 @@ def command(
     ]
     click.echo(table(header, map(_row, results), right=range(1, 7)))
     click.echo(
-        "reliability: expected correlation with the scores of fresh noise, median over pictures. "
-        "above noise: scores\nmore than 3 standard errors from 0. silent: pictures without a "
-        "proponent above it. agree: of the scores above\nthe noise in one half of it, how many "
-        "have the same sign in the other."
+        "reliability: expected correlation with the scores of fresh noise, median over queries. "
+        "above noise: scores\nmore than 3 standard errors from 0. silent: queries without a "
+        "proponent above the noise. agree: share of the\nscores above the noise of one half that "
+        "have the same sign in the other half."
     )
 
 
 def _row(result: Reliability) -> list[str]:
     interval = result.interval
-    agree = "-"
+    agreement = "-"
     if interval is not None:
         low, high = interval
-        agree = f"{result.rate:.1%} ({low:.1%} to {high:.1%})"
+        agreement = f"{result.rate:.1%} ({low:.1%} to {high:.1%})"
     return [
         result.method,
         str(result.queries),
@@ -67,5 +69,5 @@ def _row(result: Reliability) -> list[str]:
         f"{result.above:.0%}",
         f"{result.top_above:.0%}",
         str(result.silent),
-        agree,
+        agreement,
     ]

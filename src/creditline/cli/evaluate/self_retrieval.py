@@ -23,13 +23,13 @@ from creditline.settings import override
 @click.command(name="self-retrieval", cls=SectionedCommand)
 @click.argument("model")
 @click.argument("data")
-@click.option("--out", required=True, help="folder for the indexes; an interrupted check continues")
+@click.option("--out", required=True, help="folder of the indexes; an interrupted check continues")
 @executor_options
 @models.parts_options
 @images.image_options
 @settings_options(SelfRetrievalConfig(), section="Check")
 def command(model: str, data: str, out: str, **_: Any) -> None:
-    """Do training images of DATA, as queries, come back as their own top proponent?"""
+    """Are training images of DATA, used as queries, their own top proponents?"""
     settings = override(SelfRetrievalConfig(), given(SelfRetrievalConfig()))
     results = self_retrieval(
         models.load(model), images.load(data), out, settings, runtime=runtime()

@@ -94,8 +94,8 @@ def cosine(before: np.ndarray, after: np.ndarray, encoder: Any) -> np.ndarray:
 def _embed(source: Any, images: np.ndarray) -> np.ndarray:
     from creditline.data.image_set import ImageSet
 
-    images = ImageSet.from_images([Image.fromarray(p) for p in images])
-    return source.extract(images, range(len(images)))[:, 0, 0].astype(np.float64)
+    image_set = ImageSet.from_images([Image.fromarray(image) for image in images])
+    return source.extract(image_set, range(len(image_set)))[:, 0, 0].astype(np.float64)
 
 
 def _check_images(images: Any) -> np.ndarray:

@@ -76,7 +76,7 @@ class SubsetTrainer:
             encode_all(self.base, groups, folder, self.config, runtime)
 
     def __call__(self, images: ImageSet, seed: int, folder: Path) -> Any:
-        from creditline.diffusion.train import load_trained, train
+        from creditline.diffusion.train import train
 
         config = replace(self.config, seed=self.config.seed + seed)
         # No bar for a single training, beside the one over all of them.
