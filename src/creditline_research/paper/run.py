@@ -14,7 +14,7 @@ from creditline.data.load import load_images
 from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
-from creditline.diffusion.train import train
+from creditline.diffusion.train import check_training, load_trained, train
 from creditline.errors import IndexMismatchError
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan

@@ -76,10 +76,10 @@ class SubsetTrainer:
             encode_all(self.base, groups, folder, self.config, runtime)
 
     def __call__(self, images: ImageSet, seed: int, folder: Path) -> Any:
-        from creditline.diffusion.train import train
+        from creditline.diffusion.train import load_trained, train
 
         config = replace(self.config, seed=self.config.seed + seed)
-        # No bar for a single training, beside the one over all of them.
+        # No progress bar for a single training, beside the bar over all of them.
         runtime = Runtime(device=self.device, threads=1, sink=SilentSink())
         run = train(images, folder, config, base=self.base, runtime=runtime)
         return load_trained(run, config, self.base, self.device)
