@@ -63,7 +63,7 @@ def _compare(
 ) -> list[tuple[float, float]]:
     """Estimate and measure CPU seconds, MB of the index, and MB after the first trace."""
     denoiser = cl.load_model(model)
-    loaded = cl.load_images(place, size=denoiser.image_shape[1])
+    loaded = cl.load_images(place, cl.ImageSpec(size=denoiser.image_shape[1]))
     rows = np.linspace(0, len(loaded) - 1, n).round().astype(np.int64)
     images: ImageSet = loaded.subset(rows)
     cost = diagnose(denoiser, images, **settings).cost

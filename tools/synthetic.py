@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from creditline.data.image_set import fingerprint
-from creditline.data.spec import ImageSpec
+from creditline.data.image_spec import ImageSpec
 from creditline.features.extractor import FeatureExtractor
 from creditline.fingerprint import of_bytes
 from creditline.settings import to_dict

@@ -17,6 +17,7 @@ from creditline import fingerprint
 from creditline.api import index as build_index
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.data.selection import SelectionSpec
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.generation import generate
 from creditline.diffusion.presets import preset
@@ -137,7 +138,9 @@ def credit_line(query: QueryTrace) -> str:
 
 
 def _icons() -> ImageSet:
-    return load_images("demo:icons", sample=ICONS_EACH, sample_each="contributor")
+    return load_images(
+        "demo:icons", selection=SelectionSpec(sample=ICONS_EACH, sample_each="contributor")
+    )
 
 
 def _plan(folder: Path, pictures: ImageSet, runtime: Runtime) -> TrainConfig:

@@ -1,4 +1,4 @@
-"""Small picture folders, zip files and pictures for the data tests."""
+"""Small image folders, zip files and images for the data tests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def noise() -> Callable[..., np.ndarray]:
 def write(tmp_path: Path) -> Callable[..., Path]:
     """Write files, given as name to bytes, text or pixels, into a fresh folder."""
 
-    def make(files: dict[str, bytes | str | np.ndarray], name: str = "pictures") -> Path:
+    def make(files: dict[str, bytes | str | np.ndarray], name: str = "images") -> Path:
         root = tmp_path / name
         for file, content in files.items():
             path = root / file
@@ -55,7 +55,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def folder(write: Callable[..., Path], noise: Callable[..., np.ndarray]) -> Path:
-    """Six 8x6 pictures in two folders, without metadata."""
+    """Six 8x6 images in two folders, without metadata."""
     return write(
         {f"{kind}/{i}.png": noise(6, 8, 3, seed=i + 10 * len(kind)) for i in range(3)
          for kind in ("cat", "horse")}

@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 
 from creditline.data import load_images
+from creditline.data.metadata_spec import MetadataSpec
+from creditline.data.selection import SelectionSpec
 from creditline.errors import DataError, SettingsError
 
 datasets = pytest.importorskip("datasets")
@@ -54,7 +56,7 @@ def test_rows_keep_their_order_and_are_read_again_elsewhere(rows, travel):
     np.testing.assert_array_equal(images.array(), plain.array([2, 0]))
 
 
-def test_pictures_on_disk_beside_the_dataset(folder):
+def test_images_on_disk_beside_the_dataset(folder):
     paths = [str(folder / "cat/0.png"), str(folder / "horse/1.png")]
     rows = datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image())
     assert load_images(rows).ids == load_images(paths).ids
@@ -63,14 +65,14 @@ def test_pictures_on_disk_beside_the_dataset(folder):
         load_images(rows)
 
 
-def test_a_row_without_picture(rows, noise):
+def test_a_row_without_image(rows, noise):
     broken = datasets.Dataset.from_dict(
         {"image": [None, {"bytes": b"junk", "path": None}, rows[0]["img"]]},
         features=datasets.Features({"image": datasets.Image()}),
     )
-    with pytest.raises(DataError, match=r"row 0: no picture in column 'image'"):
+    with pytest.raises(DataError, match=r"row 0: no image in column 'image'"):
         load_images(broken)
-    images = load_images(broken, skip_bad=True)
+    images = load_images(broken, selection=SelectionSpec(skip_bad=True))
     assert images.names == ("row-2",)
     assert [name for name, _ in images.skipped] == ["row-0", "row-1"]
 
@@ -79,9 +81,9 @@ def test_which_image_column(rows):
     two = rows.add_column("thumb", [None] * 3).cast_column("thumb", datasets.Image())
     with pytest.raises(DataError, match="image columns img, thumb"):
         load_images(two)
-    assert load_images(two, image_column="img").ids == load_images(rows).ids
+    assert load_images(two, metadata=MetadataSpec(image_column="img")).ids == load_images(rows).ids
     with pytest.raises(SettingsError, match="Did you mean 'img'"):
-        load_images(rows, image_column="imgs")
+        load_images(rows, metadata=MetadataSpec(image_column="imgs"))
     with pytest.raises(DataError, match="no image column; its columns: label"):
         load_images(rows.remove_columns("img"))
 
@@ -94,4 +96,4 @@ def test_what_is_not_one_dataset(rows, folder):
     with pytest.raises(DataError, match="no rows"):
         load_images(rows.select([]))
     with pytest.raises(DataError, match="image_column is for datasets"):
-        load_images(folder, image_column="img")
+        load_images(folder, metadata=MetadataSpec(image_column="img"))

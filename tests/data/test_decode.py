@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from creditline.data.decode import TURNS, decode, upright
+from creditline.data.decode import TURNS, decode, to_upright
 from creditline.errors import DataError
 
 
@@ -21,14 +21,14 @@ def test_16_bit_gray_is_scaled_not_clipped():
     out = np.asarray(decode(encoded(Image.fromarray(values)), "gray16.png"))
     np.testing.assert_array_equal(out[..., 0], np.arange(256).reshape(16, 16))
     near = Image.fromarray(np.array([[128, 129, 65406, 65407]], np.uint16))
-    assert np.asarray(upright(near))[0, :, 0].tolist() == [0, 1, 254, 255]
+    assert np.asarray(to_upright(near))[0, :, 0].tolist() == [0, 1, 254, 255]
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", [1, *TURNS])
 def test_exif_orientation_is_applied_once(orientation, format):
     stored = np.zeros((8, 12, 3), np.uint8)
-    stored[:4, :6] = 255  # a white corner that shows how the picture was turned
+    stored[:4, :6] = 255  # a white corner that shows how the image was turned
     exif = Image.Exif()
     exif[0x0112] = orientation
     lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100}}.get(format, {})
@@ -40,7 +40,7 @@ def test_exif_orientation_is_applied_once(orientation, format):
     if orientation in TURNS:
         expected = np.asarray(Image.fromarray(stored).transpose(TURNS[orientation]))
     np.testing.assert_allclose(np.asarray(out).astype(int), expected, atol=40)
-    np.testing.assert_array_equal(np.asarray(upright(out)), np.asarray(out))
+    np.testing.assert_array_equal(np.asarray(to_upright(out)), np.asarray(out))
 
 
 def test_every_orientation_is_a_different_turn():
@@ -53,7 +53,7 @@ def test_every_orientation_is_a_different_turn():
 def test_opaque_modes_become_rgb_of_the_same_color(mode):
     white = Image.new("RGB", (4, 4), (255, 255, 255))
     image = Image.new("LAB", (4, 4), (255, 128, 128)) if mode == "LAB" else white.convert(mode)
-    out = upright(image)
+    out = to_upright(image)
     assert out.mode == "RGB"
     np.testing.assert_allclose(np.asarray(out), 255, atol=3)
 
@@ -82,9 +82,9 @@ def test_palette_and_gray_transparency_become_alpha():
 
 def test_premultiplied_alpha_is_undone():
     color = Image.new("RGBA", (1, 1), (200, 100, 50, 128)).convert("RGBa")
-    np.testing.assert_allclose(upright(color).getpixel((0, 0)), (200, 100, 50, 128), atol=2)
+    np.testing.assert_allclose(to_upright(color).getpixel((0, 0)), (200, 100, 50, 128), atol=2)
     gray = Image.new("LA", (1, 1), (200, 128)).convert("La")
-    np.testing.assert_allclose(upright(gray).getpixel((0, 0)), (200, 200, 200, 128), atol=2)
+    np.testing.assert_allclose(to_upright(gray).getpixel((0, 0)), (200, 200, 200, 128), atol=2)
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
@@ -92,7 +92,7 @@ def test_first_frame_of_an_animation(format):
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     lossless = {"lossless": True} if format == "WEBP" else {}
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **lossless)
-    assert upright(decode(data, "moving")).convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+    assert to_upright(decode(data, "moving")).convert("RGB").getpixel((0, 0)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])
@@ -129,8 +129,8 @@ def test_random_damage_never_escapes(noise, format, mode):
     assert refused > 0
 
 
-def test_not_a_picture_and_empty_file():
-    with pytest.raises(DataError, match=r"notes\.png: not a picture"):
+def test_not_an_image_and_empty_file():
+    with pytest.raises(DataError, match=r"notes\.png: not an image"):
         decode(b"these are notes", "notes.png")
     with pytest.raises(DataError, match=r"none\.png: the file is empty"):
         decode(b"", "none.png")

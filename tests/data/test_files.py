@@ -5,6 +5,7 @@ import zipfile
 import pytest
 
 from creditline.data import files, load_images
+from creditline.data.selection import SelectionSpec
 from creditline.errors import DataError
 
 NAMES = tuple(f"{kind}/{i}.png" for kind in ("cat", "horse") for i in range(3))
@@ -49,7 +50,7 @@ def test_links_are_followed_but_not_in_circles(folder, noise, write):
     assert load_images(folder).names == (*NAMES, "linked/0.png")
 
 
-def test_one_picture_and_a_list_of_pictures(folder):
+def test_one_image_and_a_list_of_images(folder):
     everything = load_images(folder)
     one = load_images(folder / "cat/1.png")
     assert one.names == ("1.png",)
@@ -66,9 +67,9 @@ def test_missing_sources(folder, zipped, tmp_path):
         load_images(tmp_path / "nowhere" / "else")
     with pytest.raises(DataError, match=r"holds no folder 'bird/'. Its folders: cat/, horse/"):
         load_images(zipped(folder) / "bird")
-    with pytest.raises(DataError, match=r"No such picture files: .*gone\.png"):
+    with pytest.raises(DataError, match=r"No such image files: .*gone\.png"):
         load_images([folder / "cat/0.png", folder / "gone.png"])
-    with pytest.raises(DataError, match="list of picture files is empty"):
+    with pytest.raises(DataError, match="list of image files is empty"):
         load_images([])
     with pytest.raises(DataError, match="got int"):
         load_images(5)
@@ -79,10 +80,10 @@ def test_sources_that_are_something_else(write, tmp_path):
     for name in ("notes.txt", "fake.zip", "notes.txt/inner"):
         with pytest.raises(DataError, match="cannot be read as a zip file"):
             load_images(root / name)
-    with pytest.raises(DataError, match=r"holds no picture among its 2 files"):
+    with pytest.raises(DataError, match=r"holds no image among its 2 files"):
         load_images(root)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty holds no picture\. Give"):
+    with pytest.raises(DataError, match=r"empty holds no image\. Give"):
         load_images(tmp_path / "empty")
 
 
@@ -112,9 +113,9 @@ def test_damaged_zip_entry_is_named(folder, zipped):
     middle = entry.header_offset + 60
     data[middle : middle + 40] = bytes(40)
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"cat/1\.png: damaged in .*pictures\.zip"):
+    with pytest.raises(DataError, match=r"cat/1\.png: damaged in .*images\.zip"):
         load_images(path)
-    assert len(load_images(path, skip_bad=True)) == 5
+    assert len(load_images(path, selection=SelectionSpec(skip_bad=True))) == 5
 
 
 def test_zip_entry_gone_since_loading(folder, zipped, travel):

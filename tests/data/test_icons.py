@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from creditline.data import load_images
-from creditline.data.icons import PACKS, PIP_COMMAND, caption, describe_icons
+from creditline.data.icons import PACKS, PIP_COMMAND, caption, list_icons
+from creditline.data.image_spec import ImageSpec
+from creditline.data.metadata_spec import MetadataSpec
+from creditline.data.selection import SelectionSpec
 from creditline.errors import DataError, SettingsError
 
 
@@ -117,9 +120,13 @@ def test_icons_of_four_artists():
 
 @icons_present
 def test_icons_follow_the_settings():
-    small = load_images("demo:icons", limit=5)
-    options = {"size": 32, "resample": "nearest", "label_column": "contributor"}
-    large = load_images("demo:icons", limit=5, **options)
+    small = load_images("demo:icons", selection=SelectionSpec(limit=5))
+    large = load_images(
+        "demo:icons",
+        ImageSpec(size=32, resample="nearest"),
+        metadata=MetadataSpec(label_column="contributor"),
+        selection=SelectionSpec(limit=5),
+    )
     doubled = small.array().repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_array_equal(large.array(), doubled)
     assert large.label_names == tuple(sorted(pack.contributor for pack in PACKS))
@@ -128,10 +135,10 @@ def test_icons_follow_the_settings():
 
 @icons_present
 def test_sprite_tiles_are_cut_where_the_index_says():
-    listing = describe_icons()
+    listing = list_icons()
     at = list(listing.names).index("fugue/abacus.png")
     pack = next(pack for pack in PACKS if pack.sprite)
     tile = dict(pack.tiles())["abacus"]
     assert tile.size == (16, 16)
-    assert listing.opened(at).tobytes() == tile.tobytes()
+    assert listing.open_image(at).tobytes() == tile.tobytes()
     assert listing.columns["text"][at] == "abacus"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from creditline.data import ImageSet, ImageSpec, load_images
-from creditline.data.pixels import identity
+from creditline.data.pixel_array import content_hash
 from creditline.errors import DataError, SettingsError
 
 
@@ -56,7 +56,7 @@ def test_tensors_come_back_to_the_same_bytes(noise, dtype):
     assert unit.ids == images.ids
 
 
-def test_all_kinds_of_pictures_in_memory_agree(noise):
+def test_all_kinds_of_images_in_memory_agree(noise):
     raw = noise(4, 4, 3)
     tensor = torch.from_numpy(raw).permute(2, 0, 1)
     kinds = [
@@ -68,7 +68,7 @@ def test_all_kinds_of_pictures_in_memory_agree(noise):
         np.dstack([raw, np.full((4, 4), 255, np.uint8)]),
     ]
     images = ImageSet.from_images(kinds)
-    assert set(images.ids) == {identity(raw)}
+    assert set(images.ids) == {content_hash(raw)}
     assert images.duplicates() == ((0, 1, 2, 3, 4, 5),)
     assert images.names[:2] == ("00000.png", "00001.png")
 
@@ -83,8 +83,8 @@ def test_gray_arrays_and_tensors(noise):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.zeros((4, 4, 2), np.uint8), r"Picture 0 has shape \[4, 4, 2\]"),
-        (torch.zeros(4, 4, 3), r"Picture 0 has shape \[4, 4, 3\]; expected \[3, H, W\]"),
+        (np.zeros((4, 4, 2), np.uint8), r"Image 0 has shape \[4, 4, 2\]"),
+        (torch.zeros(4, 4, 3), r"Image 0 has shape \[4, 4, 3\]; expected \[3, H, W\]"),
         (np.zeros((0, 4, 3), np.uint8), "shape"),
         (np.zeros((4, 4, 3), np.int64), "int64"),
         (torch.full((3, 2, 2), 1.5), r"from 1.5 to 1.5, outside value_range=\(-1, 1\)"),
@@ -92,7 +92,7 @@ def test_gray_arrays_and_tensors(noise):
         ("cat.png", "load_images"),
     ],
 )
-def test_pictures_without_a_clear_meaning_are_refused(value, message):
+def test_images_without_a_clear_meaning_are_refused(value, message):
     with pytest.raises(DataError, match=message):
         ImageSet.from_images([value])
 
@@ -108,7 +108,7 @@ def test_from_images_wants_a_sequence(noise):
     stream = io.BytesIO()
     Image.fromarray(noise(40, 40, 3)).save(stream, "PNG")
     unread = Image.open(io.BytesIO(stream.getvalue()[:2000]))
-    with pytest.raises(DataError, match="Picture 0 cannot be read"):
+    with pytest.raises(DataError, match="Image 0 cannot be read"):
         ImageSet.from_images([unread])
     with pytest.raises(SettingsError, match="black < white"):
         ImageSet.from_images([noise(4, 4, 3)], value_range=(1, 0))
@@ -117,7 +117,7 @@ def test_from_images_wants_a_sequence(noise):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"names": ["a"]}, "2 pictures need 2 names; got 1"),
+        ({"names": ["a"]}, "2 images need 2 names; got 1"),
         ({"contributors": ["a"]}, "2 contributors"),
         ({"columns": {"license": []}}, "2 license"),
         ({"labels": [0, -1]}, "got -1"),
@@ -163,9 +163,9 @@ def test_positions_outside_or_of_another_kind(images, positions):
 
 def test_identity_is_of_pixels_and_shape(noise):
     flat = np.zeros((2, 8, 3), np.uint8)
-    assert identity(flat) != identity(flat.reshape(4, 4, 3))
-    assert identity(flat) == identity(flat.copy(order="F"))
-    assert len(identity(flat)) == 32
+    assert content_hash(flat) != content_hash(flat.reshape(4, 4, 3))
+    assert content_hash(flat) == content_hash(flat.copy(order="F"))
+    assert len(content_hash(flat)) == 32
 
 
 def test_duplicates_are_grouped_by_content(noise):

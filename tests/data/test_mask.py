@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from creditline.data.image_set import ImageSet
-from creditline.data.mask import Mask, by_area, gray_of, require_aspect
+from creditline.data.mask import Mask, by_area, require_aspect, to_gray
 from creditline.errors import DataError
 
 SIZES = [((8, 8), (4, 4)), ((7, 5), (3, 4)), ((6, 6), (16, 16)), ((9, 3), (9, 3))]
@@ -29,7 +29,7 @@ def test_by_area_averages_whole_cells_and_there_and_back_is_the_identity():
 
 
 @pytest.mark.parametrize("edge", [0.5, 1 / 3, 0.37])
-def test_boxes_that_part_a_picture_add_up_to_it(edge):
+def test_boxes_that_part_an_image_add_up_to_it(edge):
     left, right = (Mask.from_box(box, (7, 9)) for box in ((0, 0, edge, 1), (edge, 0, 1, 1)))
     assert_allclose(left.weights + right.weights, 1, atol=1e-6)
     assert left.share == pytest.approx(edge, rel=1e-6)
@@ -63,8 +63,8 @@ def test_weights_on_a_grid_have_mean_one_and_only_where_the_mask_is():
     ("box", "said"),
     [
         ((0, 0, 8, 8), "divide pixels by the size, here 9x7"),
-        ((-0.1, 0, 1, 1), "not inside the picture"),
-        ((0, float("nan"), 1, 1), "not inside the picture"),
+        ((-0.1, 0, 1, 1), "not inside the image"),
+        ((0, float("nan"), 1, 1), "not inside the image"),
         ((0.5, 0, 0.5, 1), "empty"),
         ((0.6, 0, 0.5, 1), "empty"),
         ((0, 0, 1), "four numbers"),
@@ -82,13 +82,13 @@ def test_black_and_colored_masks_are_refused():
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[0, 0] = (200, 30, 30)
     with pytest.raises(DataError, match="has colors"):
-        gray_of(Image.fromarray(pixels), "the mask")
+        to_gray(Image.fromarray(pixels), "the mask")
 
 
 def test_what_is_transparent_does_not_count():
     pixels = np.full((2, 2, 4), 255, np.uint8)
     pixels[0, 0, 3] = 0
-    assert np.asarray(gray_of(Image.fromarray(pixels), "m")).tolist() == [[0, 255], [255, 255]]
+    assert np.asarray(to_gray(Image.fromarray(pixels), "m")).tolist() == [[0, 255], [255, 255]]
 
 
 def test_aspects():
@@ -109,7 +109,7 @@ def test_an_image_set_carries_masks(tiny_images, travel, tmp_path):
     there = travel(masked)
     assert there.masks == masked.masks
     assert there.mask_ids == masked.mask_ids
-    with pytest.raises(DataError, match="12 pictures need 12 masks; got 1"):
+    with pytest.raises(DataError, match="12 images need 12 masks; got 1"):
         tiny_images.with_masks([mask])
     with pytest.raises(DataError, match=r"has shape \(4, 4\)"):
         tiny_images.with_masks([Mask.from_box((0, 0, 1, 1), (4, 4))] * 12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from creditline.data.image_set import ImageSet
+from creditline.data.selection import SelectionSpec
 
 
 def pictures(n, side=8, **facts):
@@ -42,7 +43,9 @@ def test_skipped_images_are_listed(tiny_model, tiny_images, examine, tmp_path):
     (folder / "broken.png").write_bytes(b"no picture")
     from creditline.data.load import load_images
 
-    finding = examine(tiny_model, load_images(folder, skip_bad=True))["skipped"]
+    finding = examine(tiny_model, load_images(folder, selection=SelectionSpec(skip_bad=True)))[
+        "skipped"
+    ]
     assert finding.status == "warn"
     assert "broken.png" in finding.text
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from creditline.data.image_set import ImageSet
-from creditline.data.spec import ImageSpec
+from creditline.data.image_spec import ImageSpec
 from creditline.errors import SettingsError
 from creditline.evaluation.agreement import AgreementConfig
 from creditline.evaluation.interval import wilson_interval

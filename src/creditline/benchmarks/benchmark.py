@@ -8,10 +8,11 @@ run from a base that was trained on other images of the same two classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from creditline.data.image_spec import ImageSpec
+from creditline.data.metadata_spec import MetadataSpec
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.presets import preset
 from creditline.errors import unknown
@@ -33,7 +34,7 @@ class Benchmark:
         about: description in one line.
         source: where its images come from; None if the user has to give them.
         needed_data: description of the images that the user has to give.
-        options: options of `load_images` for the source.
+        spec, metadata: settings of `load_images` for the source.
         each: groups that every draw takes the same number of images from.
         train, validation: number of images from each group.
         generated: number of images that the full model generates as further queries.
@@ -49,7 +50,8 @@ class Benchmark:
     about: str
     source: str | None
     needed_data: str
-    options: Mapping[str, Any]
+    spec: ImageSpec
+    metadata: MetadataSpec
     each: Literal["contributor", "label"]
     train: int
     validation: int
@@ -99,7 +101,8 @@ BENCHMARKS = {
             about="200 icons by four artists at 16 px, trained from scratch",
             source="demo:icons",
             needed_data="",
-            options={},
+            spec=ImageSpec(),
+            metadata=MetadataSpec(),
             each="contributor",
             train=50,
             validation=15,
@@ -116,7 +119,8 @@ BENCHMARKS = {
             source=None,
             needed_data="CIFAR-10's training images of automobile and horse, a folder or zip with "
             "a folder for each class",
-            options={"size": 16, "labels": "folder", "contributors": "none"},
+            spec=ImageSpec(size=16),
+            metadata=MetadataSpec(labels="folder", contributors="none"),
             each="label",
             train=200,
             validation=30,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from creditline.benchmarks.benchmark import Benchmark
-from creditline.data.draw import draw
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.data.selection import SelectionSpec, sample_images
 from creditline.diffusion.generation import GenerateConfig, generate
 from creditline.diffusion.train import train
 from creditline.errors import DataError
@@ -131,7 +131,12 @@ def image_sets(benchmark: Benchmark, data: Any = None) -> dict[str, ImageSet]:
     """
     images = source_images(benchmark, data)
     sets = {
-        name: draw(images, part["count"], benchmark.each, skip=part["skip"])
+        name: sample_images(
+            images,
+            SelectionSpec(
+                sample=part["count"], sample_each=benchmark.each, sample_skip=part["skip"]
+            ),
+        )
         for name, part in benchmark.draws().items()
     }
     groups = len(set(getattr(images, f"{benchmark.each}s")))
@@ -154,4 +159,4 @@ def source_images(benchmark: Benchmark, data: Any = None) -> ImageSet:
     source = benchmark.source if data is None else data
     if source is None:
         raise DataError(f"{benchmark.name} needs images: --data with {benchmark.needed_data}.")
-    return load_images(source, **benchmark.options)
+    return load_images(source, benchmark.spec, metadata=benchmark.metadata)

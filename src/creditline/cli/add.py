@@ -9,6 +9,8 @@ import click
 from creditline.cli import images, models
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
+from creditline.data.image_spec import ImageSpec
+from creditline.settings import from_dict
 
 
 @click.command(name="add", cls=SectionedCommand)
@@ -25,7 +27,7 @@ def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
     images. Interrupt it at any time; the same command continues.
     """
     opened = models.opened(index, paths)
-    pictures = images.load(data, opened.manifest.request["images"]["spec"])
+    pictures = images.load(data, from_dict(ImageSpec, opened.manifest.request["images"]["spec"]))
     before = opened.n
     opened.add(pictures, runtime=runtime())
     click.echo(f"{opened.path}: {len(pictures):,} added to {before:,}, now {opened.n:,} images")

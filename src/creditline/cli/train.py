@@ -55,4 +55,4 @@ def command(
     click.echo(f"{run} holds the trained model. Next:")
     prompt = " --prompt TEXT" if base is not None and base.takes_prompts else ""
     click.echo(f"  creditline generate {quote(out)} -n 16{prompt} --out PICTURES")
-    click.echo(f"  creditline index {quote(out)} {quote(data)} --out INDEX{images.typed()}")
+    click.echo(f"  creditline index {quote(out)} {quote(data)} --out INDEX{images.given_options()}")

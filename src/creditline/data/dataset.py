@@ -1,17 +1,17 @@
-"""A Hugging Face `datasets.Dataset` as a source of pictures."""
+"""A Hugging Face `datasets.Dataset` as a source of images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from creditline.data.listing import ImageListing, Value
-from creditline.data.metadata import text_of
+from creditline.data.image_listing import ImageListing, Value
+from creditline.data.metadata_files import text_of
 from creditline.errors import DataError, unknown
 
 
 class DatasetRows:
-    """The image column of a dataset; keys are row numbers. Pictures stay encoded until read."""
+    """The image column of a dataset; keys are row numbers. Images stay encoded until read."""
 
     def __init__(self, dataset: Any, column: str) -> None:
         from datasets import Image
@@ -21,10 +21,10 @@ class DatasetRows:
         self.label = f"dataset of {len(dataset)} rows, column {column!r}"
 
     def read(self, key: str) -> bytes:
-        """The encoded picture of a row; DataError if there is none."""
+        """The encoded image of a row; DataError if there is none."""
         value = self.rows[int(key)][self.column]
         if value is None:
-            raise DataError(f"row {key}: no picture in column {self.column!r}.")
+            raise DataError(f"row {key}: no image in column {self.column!r}.")
         if value["bytes"] is not None:
             return value["bytes"]
         try:
@@ -38,8 +38,8 @@ def is_dataset(source: Any) -> bool:
     return any(cls.__module__.split(".")[0] == "datasets" for cls in type(source).__mro__)
 
 
-def describe_dataset(dataset: Any, image_column: str | None, label_column: str) -> ImageListing:
-    """List the rows of a dataset; columns other than pictures, sound and arrays become text.
+def list_dataset(dataset: Any, image_column: str | None, label_column: str) -> ImageListing:
+    """List the rows of a dataset; columns other than images, sound and arrays become text.
 
     Values of class-label columns become class names. The order of the classes of `label_column`
     is that of the dataset.

@@ -1,4 +1,4 @@
-"""From the bytes of a picture file to an upright 8-bit RGB or RGBA picture, or a clear refusal."""
+"""From the bytes of an image file to an upright 8-bit RGB or RGBA image, or a clear refusal."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ EXTENSIONS = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".tga", ".jp2", ".j2k", ".ico", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
-"""Lower-case file name endings that are taken for pictures."""
+"""Lower-case file name endings that are taken for images."""
 
 MAX_FILE_BYTES = 1 << 30
-"""No picture file is larger than this; a zip entry that claims to be is a bomb or a mistake."""
+"""No image file is larger than this; a zip entry that claims to be is a bomb or a mistake."""
 
 # What Pillow's readers raise on damaged files, found by feeding them some.
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, RuntimeError)
@@ -37,51 +37,51 @@ TURNS = {
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Open, check and turn upright one encoded picture.
+    """Open, check and turn upright one encoded image.
 
     Args:
         data: the contents of the file.
         name: what to call it in an error.
 
     Returns:
-        A fully loaded picture as `upright` gives it: mode RGB, or RGBA where there is alpha.
+        A fully loaded image as `upright` gives it: mode RGB, or RGBA where there is alpha.
 
     Raises:
-        DataError: if the bytes are no picture, are cut short or corrupt, would unpack to more
+        DataError: if the bytes are no image, are cut short or corrupt, would unpack to more
             pixels than Pillow's `Image.MAX_IMAGE_PIXELS`, or have no defined 8-bit meaning.
     """
     if not data:
-        raise DataError(f"{name}: the file is empty. Remove it or put the picture back.")
+        raise DataError(f"{name}: the file is empty. Remove it or put the image back.")
     try:
         with warnings.catch_warnings():
             # Pillow only warns between one and two times its limit; both are refused here.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
             with Image.open(io.BytesIO(data)) as image:
-                return upright(image, name)
+                return to_upright(image, name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(
             f"{name}: unpacks to more than {Image.MAX_IMAGE_PIXELS:,} pixels, which looks like a "
             "decompression bomb. Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it."
         ) from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{name}: not a picture in any format Pillow reads.") from error
+        raise DataError(f"{name}: not an image in any format Pillow reads.") from error
     except DAMAGE as error:
         raise DataError(f"{name}: corrupt or cut short ({error}).") from error
 
 
-def upright(image: Image.Image, name: str = "picture") -> Image.Image:
-    """The first frame of a picture, turned as its EXIF tag says, in 8-bit RGB or RGBA.
+def to_upright(image: Image.Image, name: str = "image") -> Image.Image:
+    """The first frame of an image, turned as its EXIF tag says, in 8-bit RGB or RGBA.
 
     16-bit gray is scaled to 8 bits; palette, gray, CMYK, YCbCr, HSV and LAB are converted (color
     profiles are not applied); every kind of transparency becomes an alpha channel.
 
     Raises:
-        DataError: for floating point and 32-bit integer pictures, whose range is not defined.
+        DataError: for floating point and 32-bit integer images, whose range is not defined.
     """
     if getattr(image, "n_frames", 1) > 1:
         image.seek(0)
-    image.load()  # some readers turn the picture themselves here, and drop the tag
+    image.load()  # some readers turn the image themselves here, and drop the tag
     from_png = image.format == "PNG"  # some Pillow versions open 16-bit gray PNG as mode I
     turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     if turn is not None:
@@ -91,7 +91,7 @@ def upright(image: Image.Image, name: str = "picture") -> Image.Image:
     if image.mode in ("I", "F"):
         raise DataError(
             f"{name}: pixels of mode {image.mode!r} (32 bits) have no defined black and white. "
-            "Convert the picture to 8 or 16 bits per channel."
+            "Convert the image to 8 or 16 bits per channel."
         )
     alpha = image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info
     if image.mode == "La":

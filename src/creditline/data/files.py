@@ -1,4 +1,4 @@
-"""Sources on disk: a folder, a zip file or a folder inside one, and a list of picture files."""
+"""Sources on disk: a folder, a zip file or a folder inside one, and a list of image files."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ArchiveFiles:
             except (zipfile.BadZipFile, OSError) as error:
                 raise DataError(
                     f"{self.path} cannot be read as a zip file ({error}). Give a folder of "
-                    "pictures, a zip file of one, or a picture."
+                    "images, a zip file of one, or an image."
                 ) from error
         return self._open[1]
 
@@ -91,7 +91,7 @@ class ArchiveFiles:
 
 
 class ImageFiles:
-    """Picture files named one by one; keys are their paths."""
+    """Image files named one by one; keys are their paths."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -102,26 +102,26 @@ class ImageFiles:
         return _read_file(Path(key), key)
 
 
-def find(path: str | os.PathLike[str]) -> FolderFiles | ArchiveFiles | ImageFiles:
+def open_source(path: str | os.PathLike[str]) -> FolderFiles | ArchiveFiles | ImageFiles:
     """The source a path stands for.
 
     Raises:
-        DataError: if nothing is there, or it is neither folder, zip file nor picture.
+        DataError: if nothing is there, or it is neither folder, zip file nor image.
     """
     try:
-        return _find(Path(path).expanduser())
+        return _open_source(Path(path).expanduser())
     except RuntimeError as error:  # the home of a user who does not exist
         raise DataError(f"{path} cannot be found: {error}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file name ends as those of pictures do."""
+def is_image_file(name: str) -> bool:
+    """Whether a file name ends as those of images do."""
     return PurePosixPath(name).suffix.lower() in EXTENSIONS
 
 
-def _find(place: Path) -> FolderFiles | ArchiveFiles | ImageFiles:
+def _open_source(place: Path) -> FolderFiles | ArchiveFiles | ImageFiles:
     if place.is_dir():
         return FolderFiles(place)
     if place.is_file():
@@ -134,7 +134,7 @@ def _find(place: Path) -> FolderFiles | ArchiveFiles | ImageFiles:
     missing = place.relative_to(parent).parts[0]
     raise DataError(
         f"{place} does not exist: {parent} holds no {missing!r}. "
-        "Give a folder of pictures, a zip file of one, or a picture."
+        "Give a folder of images, a zip file of one, or an image."
     )
 
 
@@ -169,7 +169,7 @@ def _visible(names: Iterable[str]) -> Iterator[str]:
 def _read_file(path: Path, name: str) -> bytes:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise DataError(f"{name}: {path.stat().st_size:,} bytes are too many for a picture.")
+            raise DataError(f"{name}: {path.stat().st_size:,} bytes are too many for an image.")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror}).") from error

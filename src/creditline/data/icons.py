@@ -1,4 +1,4 @@
-"""The demo's pictures: icons of 16x16 pixels by four artists, out of packages on PyPI.
+"""The demo's images: icons of 16x16 pixels by four artists, out of packages on PyPI.
 
 The packages are read as files; their code is never imported. Blank tiles and repeated ones are
 dropped: the first in the order of `PACKS`, then of file names, stays.
@@ -16,9 +16,10 @@ from pathlib import Path
 from PIL import Image
 
 from creditline.data.decode import decode
-from creditline.data.listing import ImageListing
-from creditline.data.pixels import identity
-from creditline.data.spec import ImageSpec, prepare
+from creditline.data.image_listing import ImageListing
+from creditline.data.image_spec import ImageSpec
+from creditline.data.pixel_array import content_hash
+from creditline.data.preparation import prepare
 from creditline.errors import DataError
 
 SIDE = 16
@@ -34,7 +35,7 @@ class IconPack:
         contributor: the artist.
         license: of the icons, not of the package's code.
         folder: inside the installed package.
-        sprite: name of one large picture of tiles, with a JSON file of positions beside it;
+        sprite: name of one large image of tiles, with a JSON file of positions beside it;
             None if every icon is a file.
     """
 
@@ -47,7 +48,7 @@ class IconPack:
     sprite: str | None = None
 
     def tiles(self) -> Iterator[tuple[str, Image.Image]]:
-        """Name and picture of each icon, sorted by name; pictures of other sizes are left out."""
+        """Name and image of each icon, sorted by name; images of other sizes are left out."""
         root = self._root()
         if self.sprite is not None:
             yield from self._cut(root)
@@ -110,7 +111,7 @@ PACKS = (
 PIP_COMMAND = "pip install --no-deps " + " ".join(f"{p.package}=={p.version}" for p in PACKS)
 
 
-def describe_icons() -> ImageListing:
+def list_icons() -> ImageListing:
     """List every distinct icon, with columns contributor, text, license and package.
 
     Raises:
@@ -123,7 +124,7 @@ def describe_icons() -> ImageListing:
     for pack in PACKS:
         for name, image in pack.tiles():
             pixels = prepare(image, ImageSpec())
-            key = identity(pixels)
+            key = content_hash(pixels)
             if key in seen or (pixels == pixels[0, 0]).all():
                 continue
             seen.add(key)

@@ -1,4 +1,4 @@
-"""ImageSet: an ordered, immutable set of pictures with ids, names, contributors and captions."""
+"""ImageSet: an ordered, immutable set of images with ids, names, contributors and captions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from creditline.data.image_spec import ImageSpec
 from creditline.data.mask import Mask
-from creditline.data.pixels import PixelArray
-from creditline.data.spec import ImageSpec
+from creditline.data.pixel_array import PixelArray
+from creditline.data.save import write_folder
 from creditline.errors import DataError
 from creditline.fingerprint import of_json
 from creditline.settings import to_dict
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
 
 
 class ImageSet:
-    """An ordered, immutable sequence of n prepared pictures. Make one with `load_images`.
+    """An ordered, immutable sequence of n prepared images. Make one with `load_images`.
 
     Attributes:
-        ids: content hash of each picture's prepared pixels; equal pictures have equal ids.
-        names: path of each picture relative to the source, such as `"train/horse/0001.jpg"`.
-        contributors: who made each picture, or None.
-        texts: caption of each picture, or None.
-        labels: class index of each picture, or None.
+        ids: content hash of each image's prepared pixels; equal images have equal ids.
+        names: path of each image relative to the source, such as `"train/horse/0001.jpg"`.
+        contributors: who made each image, or None.
+        texts: caption of each image, or None.
+        labels: class index of each image, or None.
         label_names: name of each class, when classes have names.
         columns: every further metadata column; values are strings or None, n per column.
-        masks: which part of each picture attribution looks at, None: all of it; None for all.
-        spec: how the pictures were prepared.
+        masks: which part of each image attribution looks at, None: all of it; None for all.
+        spec: how the images were prepared.
         source: where they came from, in words.
-        shape: (C, H, W) of every picture, C = 3.
+        shape: (C, H, W) of every image, C = 3.
         skipped: (name, reason) of what was left out because `skip_bad` was asked for.
         prompt_template: that captions were made by, or None; queries are captioned alike.
         fingerprint: hash over ids, labels, texts, spec and masks, in order.
@@ -81,7 +82,7 @@ class ImageSet:
         fields = {"names": self.names, "contributors": self.contributors, "texts": self.texts}
         for name, values in {**fields, "labels": self.labels, **self._columns}.items():
             if len(values) != n:
-                raise DataError(f"{n} pictures need {n} {name}; got {len(values)}.")
+                raise DataError(f"{n} images need {n} {name}; got {len(values)}.")
         self._take(masks)
 
     @property
@@ -96,19 +97,19 @@ class ImageSet:
         people = len(set(self.contributors) - {None})
         size = f"{self.shape[2]}x{self.shape[1]}"
         return (
-            f"ImageSet({len(self)} pictures {size}, {people} contributors, "
+            f"ImageSet({len(self)} images {size}, {people} contributors, "
             f"source={self.source!r}, fingerprint={self.fingerprint!r})"
         )
 
     def image(self, index: int) -> Image.Image:
-        """Picture `index`, prepared, as a Pillow image in mode RGB."""
+        """Image `index`, prepared, as a Pillow image in mode RGB."""
         return Image.fromarray(self.array([index])[0])
 
     def array(self, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-        """Prepared pixels uint8 [b, H, W, 3] of the pictures at `indices` (default: all).
+        """Prepared pixels uint8 [b, H, W, 3] of the images at `indices` (default: all).
 
         Raises:
-            DataError: if a picture no longer in memory has vanished or changed on disk.
+            DataError: if an image no longer in memory has vanished or changed on disk.
             IndexError: for positions outside the set.
         """
         return self._pixels.array(self._positions(indices))
@@ -125,7 +126,7 @@ class ImageSet:
         return values.to(torch.float32) / 127.5 - 1.0
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> ImageSet:
-        """The pictures at `indices`, in this order, repeats allowed; pixels stay shared lazily."""
+        """The images at `indices`, in this order, repeats allowed; pixels stay shared lazily."""
         rows = self._positions(indices)
 
         def pick(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -146,7 +147,7 @@ class ImageSet:
         )
 
     def captioned(self, texts: Sequence[str | None], prompt_template: str | None) -> ImageSet:
-        """The same pictures with other captions, and the template that made them, if one did."""
+        """The same images with other captions, and the template that made them, if one did."""
         return ImageSet(
             self._pixels,
             names=self.names,
@@ -162,19 +163,19 @@ class ImageSet:
         )
 
     def with_masks(self, masks: Sequence[Mask | None] | None) -> ImageSet:
-        """The same pictures with other masks.
+        """The same images with other masks.
 
         Args:
-            masks: one for each picture, None where all of it counts.
+            masks: one for each image, None where all of it counts.
 
         Raises:
-            DataError: if there are not as many, or one is of another shape than the pictures.
+            DataError: if there are not as many, or one is of another shape than the images.
         """
         other = copy.copy(self)
         other._take(masks)
         return other
 
-    def require_whole(self, what: str) -> None:
+    def require_no_masks(self, what: str) -> None:
         """Refuse masks where they would be passed over.
 
         Args:
@@ -185,23 +186,39 @@ class ImageSet:
         """
         if any(mask is not None for mask in self.masks or ()):
             raise DataError(
-                f"{what} knows no parts of pictures, and these come with masks. Leave the masks "
+                f"{what} knows no parts of images, and these come with masks. Leave the masks "
                 "out (with_masks(None)); gradient methods know what to do with them."
             )
 
     def duplicates(self) -> tuple[tuple[int, ...], ...]:
-        """Groups of positions whose pictures are equal, each group and the list ascending."""
+        """Groups of positions whose images are equal, each group and the list ascending."""
         return duplicates(self.ids)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the pictures as PNG files with a `metadata.csv`, ready for `load_images`.
+        """Write the prepared images as PNG files with a `metadata.csv`, for `load_images`.
+
+        Classes that have names are written by name. Reading numbers the names in sorted order, so
+        class indices survive if `label_names` is sorted and every class is present.
+
+        Returns:
+            The folder.
 
         Raises:
-            DataError: if `folder` exists and is not empty.
+            DataError: if `folder` exists and is not empty, or the set has masks.
         """
-        from creditline.data.save import save
-
-        return save(self, folder)
+        self.require_no_masks("A saved folder")
+        names = self.label_names
+        fields: dict[str, Sequence[Any]] = {
+            "contributor": self.contributors,
+            "text": self.texts,
+            "label": [x if x is None or names is None else names[x] for x in self.labels],
+        }
+        # Without any value a column would come back as one of empty strings.
+        columns = {k: values for k, values in fields.items() if any(v is not None for v in values)}
+        # A column that was read under another name must not come back under its own.
+        reserved = {*fields, "file_name"}
+        columns |= {k: values for k, values in self.columns.items() if k not in reserved}
+        return write_folder(folder, self.names, self.image, columns)
 
     @classmethod
     def from_images(
@@ -218,7 +235,7 @@ class ImageSet:
         source: str = "memory",
         value_range: tuple[float, float] = (-1.0, 1.0),
     ) -> ImageSet:
-        """An image set of pictures that are already in memory.
+        """An image set of images that are already in memory.
 
         Args:
             images: a sequence of Pillow images, arrays [H, W], [H, W, 3] or [H, W, 4], or
@@ -228,23 +245,21 @@ class ImageSet:
             contributors, texts, labels, label_names, columns: as the attributes.
             spec: how to prepare them; default `ImageSpec()`, all of one size already.
             source: where they came from, in words.
-            value_range: black and white of floating point pictures, (-1, 1) unless told
+            value_range: black and white of floating point images, (-1, 1) unless told
                 otherwise. Values outside are refused, not clipped.
 
         Raises:
-            DataError: for an empty sequence, pictures of other shapes, types or sizes, and
+            DataError: for an empty sequence, images of other shapes, types or sizes, and
                 floating point values that are not finite or outside `value_range`.
         """
-        from creditline.data.gather import gather
-        from creditline.data.memory import to_pillow
+        from creditline.data.in_memory import to_pillow
+        from creditline.data.prepared_pixels import prepare_images
 
-        pictures = to_pillow(images, value_range)
-        shown = [f"{i:05d}.png" for i in range(len(pictures))] if names is None else list(names)
-        if len(shown) != len(pictures):
-            raise DataError(
-                f"{len(pictures)} pictures need {len(pictures)} names; got {len(shown)}."
-            )
-        gathered = gather(shown, pictures.__getitem__, spec or ImageSpec())
+        images = to_pillow(images, value_range)
+        shown = [f"{i:05d}.png" for i in range(len(images))] if names is None else list(names)
+        if len(shown) != len(images):
+            raise DataError(f"{len(images)} images need {len(images)} names; got {len(shown)}.")
+        gathered = prepare_images(shown, images.__getitem__, spec or ImageSpec())
         return cls(
             gathered.pixels,
             names=shown,
@@ -259,12 +274,12 @@ class ImageSet:
     def _take(self, masks: Sequence[Mask | None] | None) -> None:
         self.masks = None if masks is None else tuple(masks)
         if self.masks is not None and len(self.masks) != len(self):
-            raise DataError(f"{len(self)} pictures need {len(self)} masks; got {len(self.masks)}.")
+            raise DataError(f"{len(self)} images need {len(self)} masks; got {len(self.masks)}.")
         for name, mask in zip(self.names, self.masks or (), strict=False):
             if mask is not None and mask.shape != self.shape[1:]:
                 raise DataError(
-                    f"The mask of {name} has shape {mask.shape}; the picture has "
-                    f"{self.shape[1:]}. Make it with the picture's."
+                    f"The mask of {name} has shape {mask.shape}; the image has "
+                    f"{self.shape[1:]}. Make it with the image's."
                 )
         spec = to_dict(self.spec)
         self.fingerprint = fingerprint(self.ids, self.labels, self.texts, spec, self.mask_ids)
@@ -288,7 +303,7 @@ class ImageSet:
         rows = rows.astype(np.int64)
         if ((rows < -n) | (rows >= n)).any():
             bad = rows[(rows < -n) | (rows >= n)][0]
-            raise IndexError(f"position {bad} is outside a set of {n} pictures")
+            raise IndexError(f"position {bad} is outside a set of {n} images")
         return np.where(rows < 0, rows + n, rows)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from creditline.data.listing import Value, some
+from creditline.data.image_listing import Value, abbreviate
 from creditline.errors import DataError
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -36,7 +36,7 @@ def class_indices(
         if len(numeric) < len(given):
             others = sorted({value for value in given if not NUMBER.fullmatch(value)})
             raise DataError(
-                f"Column {column!r} mixes numbers with names ({some(others)}). "
+                f"Column {column!r} mixes numbers with names ({abbreviate(others)}). "
                 "Use class numbers from 0 on, or a name for every class."
             )
         wrong = sorted(
@@ -44,8 +44,8 @@ def class_indices(
         )
         if wrong:
             raise DataError(
-                f"Column {column!r} holds {some(wrong)}, which are no class labels. Use whole "
-                "numbers from 0 on or names; leave unknown labels empty; or ignore the column "
+                f"Column {column!r} holds {abbreviate(wrong)}, which are no class labels. Use "
+                "integers from 0 on or names; leave unknown labels empty; or ignore the column "
                 "with labels='none'."
             )
         return tuple(None if v is None else int(float(v)) for v in values), None
@@ -57,12 +57,12 @@ def class_indices(
 
 
 def parent_folder(names: Sequence[str]) -> tuple[str, ...]:
-    """The folder each picture lies in."""
+    """The folder each image lies in."""
     return _folder(names, -1)
 
 
 def first_folder(names: Sequence[str]) -> tuple[str, ...]:
-    """The first folder below the source on the way to each picture."""
+    """The first folder below the source on the way to each image."""
     return _folder(names, 0)
 
 
@@ -70,7 +70,7 @@ def _folder(names: Sequence[str], at: int) -> tuple[str, ...]:
     loose = [name for name in names if len(PurePosixPath(name).parts) < 2]
     if loose:
         raise DataError(
-            f"{len(loose)} pictures lie in no folder that could tell: {some(loose)}. Put them "
+            f"{len(loose)} images lie in no folder that could tell: {abbreviate(loose)}. Put them "
             "into folders, or take the information from metadata instead of 'folder'."
         )
     return tuple(PurePosixPath(name).parts[:-1][at] for name in names)

@@ -1,4 +1,4 @@
-"""A mask: how much each place of a picture counts, from a gray picture or a box."""
+"""A mask: how much each place of an image counts, from a gray image or a box."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from creditline.data.decode import upright
-from creditline.data.spec import flatten
+from creditline.data.decode import to_upright
+from creditline.data.preparation import flatten
 from creditline.errors import DataError
 from creditline.fingerprint import of_bytes
 
 COLOR = 24
-"""Channels of a gray picture differ by no more than this, out of 255: JPEG is not exact."""
+"""Channels of a gray image differ by no more than this, out of 255: JPEG is not exact."""
 AS_BOX = "Give LEFT, TOP, RIGHT, BOTTOM as fractions of width and height, such as 0, 0, 0.5, 1"
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Weights from 0 to 1 of a picture's pixels.
+    """Weights from 0 to 1 of an image's pixels.
 
     Attributes:
-        shape: `(H, W)` of the picture.
+        shape: `(H, W)` of the image.
         packed: the weights, float32, compressed: few bytes where they are black and white.
     """
 
@@ -42,7 +42,7 @@ class Mask:
         """
         if not (weights > 0).any():
             raise DataError(
-                f"{name} is black all over, so no part of the picture would count. Paint white "
+                f"{name} is black all over, so no part of the image would count. Paint white "
                 "what counts."
             )
         values = np.ascontiguousarray(weights, dtype=np.float32)
@@ -54,13 +54,13 @@ class Mask:
 
         Args:
             gray: not negative, shape `(h, w)`, of any size; resized by area.
-            shape: `(H, W)` of the picture.
+            shape: `(H, W)` of the image.
             name: what to call it in an error.
 
         Raises:
             DataError: if it is black all over.
         """
-        # Before resizing, so that masks which part a picture between them still do so after it.
+        # Before resizing, so that masks which part an image between them still do so after it.
         return cls.of(by_area(gray / (gray.max() or 1.0), shape), name)
 
     @classmethod
@@ -69,10 +69,10 @@ class Mask:
 
         Args:
             box: left, top, right and bottom, as fractions of width and height.
-            shape: `(H, W)` of the picture.
+            shape: `(H, W)` of the image.
 
         Raises:
-            DataError: if it is no box, is empty, or lies outside the picture.
+            DataError: if it is no box, is empty, or lies outside the image.
         """
         try:
             left, top, right, bottom = map(float, box)
@@ -82,7 +82,7 @@ class Mask:
         if not all(0 <= edge <= 1 for edge in (left, top, right, bottom)):
             height, width = shape
             raise DataError(
-                f"The region {shown} is not inside the picture, whose edges are at 0 and 1. "
+                f"The region {shown} is not inside the image, whose edges are at 0 and 1. "
                 f"{AS_BOX}; divide pixels by the size, here {width}x{height}."
             )
         if not (left < right and top < bottom):
@@ -97,7 +97,7 @@ class Mask:
 
     @cached_property
     def share(self) -> float:
-        """Mean weight: the part of the picture that counts, above 0 and at most 1."""
+        """Mean weight: the part of the image that counts, above 0 and at most 1."""
         return float(self.weights.mean(dtype=np.float64))
 
     @property
@@ -123,28 +123,28 @@ class Mask:
         return {"shape": self.shape, "packed": self.packed}
 
 
-def gray_of(picture: Image.Image, name: str) -> Image.Image:
-    """A picture as a mask, mode L: upright, what is transparent black.
+def to_gray(image: Image.Image, name: str) -> Image.Image:
+    """An image as a mask, mode L: upright, what is transparent black.
 
     Raises:
         DataError: if it has colors, or no 8-bit meaning.
     """
-    rgb = flatten(upright(picture, name), "black")
+    rgb = flatten(to_upright(image, name), "black")
     values = np.asarray(rgb).astype(np.int16)
     if (values.max(2) - values.min(2)).max() > COLOR:
         raise DataError(
             f"{name} has colors, and a mask is gray: white counts, black does not. Is it the "
-            "picture itself?"
+            "image itself?"
         )
     return rgb.convert("L")
 
 
 def require_aspect(size: tuple[int, int], shape: tuple[int, int], name: str) -> None:
-    """Refuse a mask that cannot be laid over a picture.
+    """Refuse a mask that cannot be laid over an image.
 
     Args:
         size: `(w, h)` of the mask.
-        shape: `(H, W)` of the picture.
+        shape: `(H, W)` of the image.
         name: of the mask.
 
     Raises:
@@ -153,8 +153,8 @@ def require_aspect(size: tuple[int, int], shape: tuple[int, int], name: str) -> 
     (w, h), (height, width) = size, shape
     if abs(w * height - h * width) >= min(width, height):
         raise DataError(
-            f"{name} is {w}x{h}, and the picture, as the model sees it, {width}x{height}: "
-            "another aspect. Make the mask of the picture's size, or larger or smaller alike."
+            f"{name} is {w}x{h}, and the image, as the model sees it, {width}x{height}: "
+            "another aspect. Make the mask of the image's size, or larger or smaller alike."
         )
 
 

@@ -1,4 +1,4 @@
-"""Masks of an image set's pictures: a metadata column that names them, or a folder of them."""
+"""Masks of an image set's images: a metadata column that names them, or a folder of them."""
 
 from __future__ import annotations
 
@@ -9,57 +9,58 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from creditline.data.decode import decode
-from creditline.data.files import ArchiveFiles, FolderFiles, ImageFiles, find, is_picture
-from creditline.data.listing import ImageListing, some
-from creditline.data.mask import Mask, gray_of, require_aspect
-from creditline.data.spec import ImageSpec, middle
+from creditline.data.files import ArchiveFiles, FolderFiles, ImageFiles, is_image_file, open_source
+from creditline.data.image_listing import ImageListing, abbreviate
+from creditline.data.image_spec import ImageSpec
+from creditline.data.mask import Mask, require_aspect, to_gray
+from creditline.data.preparation import center_square
 from creditline.errors import DataError
 
 COLUMN = "mask"
 
 
 def read_masks(
-    listing: ImageListing, kept: Sequence[int], origin: str | Path, spec: ImageSpec, shape: tuple
+    listing: ImageListing, rows: Sequence[int], origin: str | Path, spec: ImageSpec, shape: tuple
 ) -> list[Mask | None]:
-    """The masks of pictures that were loaded.
+    """The masks of images that were loaded.
 
-    A mask has the size of its picture's file, and is cropped as that is; or it has the aspect of
-    the picture as prepared, at any size.
+    A mask has the size of its image's file, and is cropped as that is; or it has the aspect of
+    the image as prepared, at any size.
 
     Args:
-        listing: of all pictures.
-        kept: positions of those that were loaded.
+        listing: of all images.
+        rows: positions of the loaded images.
         origin: `"column"`, where column `mask` names a file of the same source (empty: all of the
-            picture counts); or a folder or zip file with a mask of the same name, its ending
-            apart, for every picture.
-        spec: how the pictures were prepared.
-        shape: `(H, W)` of the prepared pictures.
+            image counts); or a folder or zip file with a mask of the same name, its ending
+            apart, for every image.
+        spec: how the images were prepared.
+        shape: `(H, W)` of the prepared images.
 
     Raises:
-        DataError: if a mask is missing, belongs to no picture, cannot be read, is black all over or
+        DataError: if a mask is missing, belongs to no image, cannot be read, is black all over or
             of another aspect, or the source has no such column.
     """
     if origin == "column":
         place, files = listing.source, _in_column(listing)
     else:
-        found = find(origin)
-        if isinstance(found, ImageFiles):
-            raise DataError(f"{origin} is a picture. Masks come in a folder, one for each picture.")
-        place, files = found, _of_same_names(found, listing.names)
+        place = open_source(origin)
+        if isinstance(place, ImageFiles):
+            raise DataError(f"{origin} is an image. Masks come in a folder, one for each image.")
+        files = _of_same_names(place, listing.names)
     masks: list[Mask | None] = []
-    for i in kept:
+    for i in rows:
         file = files[i]
         if file is None or place is None:
             masks.append(None)
             continue
         name = f"The mask {file} of {listing.names[i]}"
-        gray = gray_of(decode(place.read(file), name), name)
+        gray = to_gray(decode(place.read(file), name), name)
         fits = gray.width * shape[0] == gray.height * shape[1] and spec.center_crop is None
-        if not fits and gray.size == listing.opened(i).size:
+        if not fits and gray.size == listing.open_image(i).size:
             if spec.center_crop is not None:
-                gray = middle(gray, spec.center_crop)
+                gray = center_square(gray, spec.center_crop)
             if spec.size is not None and spec.crop == "center":
-                gray = middle(gray, min(gray.size))
+                gray = center_square(gray, min(gray.size))
         else:
             require_aspect(gray.size, shape, name)
         masks.append(Mask.from_gray(np.asarray(gray).astype(np.float64), shape, name))
@@ -78,7 +79,7 @@ def _in_column(listing: ImageListing) -> Sequence[str | None]:
 
 def _of_same_names(place: FolderFiles | ArchiveFiles, names: Sequence[str]) -> Sequence[str | None]:
     files: dict[str, str] = {}
-    for file in filter(is_picture, place.files()):
+    for file in filter(is_image_file, place.files()):
         other = files.setdefault(_stem(file), file)
         if other != file:
             raise DataError(f"{place.label} has two masks of one name, {other} and {file}.")
@@ -86,14 +87,14 @@ def _of_same_names(place: FolderFiles | ArchiveFiles, names: Sequence[str]) -> S
     without = [name for name, stem in zip(names, stems, strict=True) if stem not in files]
     if without:
         raise DataError(
-            f"{len(without)} pictures have no mask of their name in {place.label}: "
-            f"{some(without)}. Add white ones for pictures that count as a whole."
+            f"{len(without)} images have no mask of their name in {place.label}: "
+            f"{abbreviate(without)}. Add white ones for images that count as a whole."
         )
     strangers = sorted(files[stem] for stem in set(files) - set(stems))
     if strangers:
         raise DataError(
-            f"{len(strangers)} masks in {place.label} have the name of no picture: "
-            f"{some(strangers)}. Name masks as their pictures, or take them out."
+            f"{len(strangers)} masks in {place.label} have the name of no image: "
+            f"{abbreviate(strangers)}. Name masks as their images, or take them out."
         )
     return [files[stem] for stem in stems]
 

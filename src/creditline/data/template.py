@@ -1,4 +1,4 @@
-"""Captions from a template over what else is known of a picture."""
+"""Captions from a template over what else is known of an image."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Mapping, Sequence
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from creditline.data.listing import Value, some
+from creditline.data.image_listing import Value, abbreviate
 from creditline.errors import DataError, SettingsError, unknown
 
 if TYPE_CHECKING:
     from creditline.data.image_set import ImageSet
 
 
-def fill(
+def fill_template(
     template: str, columns: Mapping[str, Sequence[str | None]], names: Sequence[str]
 ) -> list[str]:
-    """A caption for every picture.
+    """A caption for every image.
 
     Args:
         template: text with names of columns in braces, as `"an icon of {label} by {contributor}"`.
-        columns: values by name, one for each picture.
-        names: of the pictures, for messages.
+        columns: values by name, one for each image.
+        names: of the images, for messages.
 
     Raises:
         SettingsError: if the template has no column in it, one that does not exist, or braces
             that hold anything but a name.
-        DataError: if a picture has no value in a column of it.
+        DataError: if an image has no value in a column of it.
     """
     fields = _fields(template)
     for field in fields:
@@ -35,17 +35,17 @@ def fill(
         lacking = [name for name, v in zip(names, columns[field], strict=True) if v is None]
         if lacking:
             raise DataError(
-                f"{len(lacking)} of {len(names)} pictures have no {field!r} for the prompt "
-                f"template: {some(lacking)}. Fill in the metadata, or use another column."
+                f"{len(lacking)} of {len(names)} images have no {field!r} for the prompt "
+                f"template: {abbreviate(lacking)}. Fill in the metadata, or use another column."
             )
     return [_filled(template, fields, columns, row) for row in range(len(names))]
 
 
-def captioned_alike(images: ImageSet, template: str | None) -> ImageSet:
+def caption_queries(images: ImageSet, template: str | None) -> ImageSet:
     """Queries captioned as the training images were.
 
-    A picture with a value in every column of the template gets its caption from it, like a training
-    image. Any other keeps the caption that it has, if any: generated pictures come without such
+    An image with a value in every column of the template gets its caption from it, like a training
+    image. Any other keeps the caption that it has, if any: generated images come without such
     columns, and with a record of the prompt that they were drawn from.
 
     Args:
@@ -53,12 +53,12 @@ def captioned_alike(images: ImageSet, template: str | None) -> ImageSet:
         template: that made the training images' captions; None if none did.
 
     Raises:
-        SettingsError: as `fill`, except that columns may be missing.
+        SettingsError: as `fill_template`, except that columns may be missing.
     """
     if template is None:
         return images
     fields = _fields(template)
-    columns = known_columns(
+    columns = template_columns(
         images.columns, images.contributors, images.texts, images.labels, images.label_names
     )
 
@@ -72,7 +72,7 @@ def captioned_alike(images: ImageSet, template: str | None) -> ImageSet:
     return images.captioned(texts, template)
 
 
-def known_columns(
+def template_columns(
     columns: Mapping[str, Sequence[Value]],
     contributors: Sequence[Value],
     texts: Sequence[Value],
@@ -98,7 +98,7 @@ def _fields(template: str) -> list[str]:
     if not fields or any(spec or conversion for _, _, spec, conversion in pieces):
         raise SettingsError(
             f"The prompt template {template!r} must name one column or more in braces, and nothing "
-            "but their names. For one caption of all pictures give a caption (--caption)."
+            "but their names. For one caption of all images give a caption (--caption)."
         )
     return fields
 

@@ -50,7 +50,7 @@ class EncoderExtractor(FeatureExtractor):
         Raises:
             DataError: on masks.
         """
-        images.require_whole("Encoder similarity")
+        images.require_no_masks("Encoder similarity")
 
     def extract(
         self,

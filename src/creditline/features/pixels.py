@@ -36,7 +36,7 @@ class PixelExtractor(FeatureExtractor):
             SettingsError: on another shape.
             DataError: on masks.
         """
-        images.require_whole("Pixel similarity")
+        images.require_no_masks("Pixel similarity")
         require(
             images.shape == self.shape,
             f"Pixel similarity needs images of shape {self.shape}",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from creditline.data.spec import ImageSpec
+from creditline.data.image_spec import ImageSpec
 from creditline.errors import DataError, SettingsError
 from creditline.features.extractor import FeatureExtractor
 from creditline.gradients.noise_plan import Reduction

@@ -11,6 +11,7 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY
 from creditline.data.image_set import ImageSet
+from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
 from creditline.errors import IndexMismatchError, SettingsError, difference
 from creditline.features.table import FeatureTable
@@ -28,7 +29,7 @@ from creditline.methods.noise import ScoreNoise
 from creditline.methods.shape import ScoreTransform
 from creditline.records import MethodCard, QueryTrace
 from creditline.runtime import Runtime
-from creditline.settings import override, require
+from creditline.settings import from_dict, override, require
 from creditline.trace import Trace
 from creditline.version import __version__
 
@@ -226,8 +227,8 @@ class Index:
         Raises:
             CreditlineError: before long work, if anything does not fit; see `change.add`.
         """
-        spec = self.manifest.request["images"]["spec"]
-        pictures = images if isinstance(images, ImageSet) else load_images(images, **spec)
+        spec = from_dict(ImageSpec, self.manifest.request["images"]["spec"])
+        pictures = images if isinstance(images, ImageSet) else load_images(images, spec)
         change.add(
             self._state, self._extractor.source(self.method), pictures, runtime or self.runtime
         )

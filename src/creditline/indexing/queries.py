@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from creditline.data.image_set import ImageSet
+from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
-from creditline.data.spec import ImageSpec
-from creditline.data.template import captioned_alike
+from creditline.data.template import caption_queries
 from creditline.diffusion.generation import GenerationRecord, read_record, read_trajectory
 from creditline.errors import DataError, SettingsError
 from creditline.gradients.noised_batch import Trajectory
 from creditline.indexing.regions import masked
-from creditline.settings import to_dict
 
 T = TypeVar("T")
 
@@ -107,7 +106,7 @@ def gather(
             captions, or what their record says.
         region: the part of them that counts; see `creditline.indexing.regions`.
         template: that made the training images' captions, which makes those of pictures in files
-            as well, where they have what it names; see `captioned_alike`.
+            as well, where they have what it names; see `caption_queries`.
 
     Raises:
         DataError: if nothing is there, a picture does not come out in `shape`, or has a class
@@ -120,7 +119,7 @@ def gather(
     elif isinstance(source, (str, Path)) or _all_paths(source):
         paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
         images, origins = _prepared(lambda s: _from_paths(paths, s), spec, shape)
-        images = captioned_alike(images, template)
+        images = caption_queries(images, template)
     else:
         listed = _listed(source)
         images = _prepared(lambda s: ImageSet.from_images(listed, spec=s), spec, shape)
@@ -188,15 +187,14 @@ def _listed(source: Any) -> Any:
 
 def _from_paths(paths: Sequence[Path], spec: ImageSpec) -> tuple[ImageSet, list[Path | None]]:
     """Pictures of files and folders, in the order given, and the file each came from."""
-    options = to_dict(spec)
     if len(paths) == 1 and paths[0].is_dir():
-        images = load_images(paths[0], **options)
+        images = load_images(paths[0], spec)
         return images, [paths[0] / name for name in images.names]
     files: list[Path] = []
     for path in paths:
-        inside = load_images(path, **options).names if path.is_dir() else None
+        inside = load_images(path, spec).names if path.is_dir() else None
         files += [path] if inside is None else [path / name for name in inside]
-    return load_images(files, **options), list(files)
+    return load_images(files, spec), list(files)
 
 
 def _with_records(images: ImageSet, origins: Sequence[Path | None], runs: bool) -> Queries:

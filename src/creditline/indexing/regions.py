@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from creditline.data.decode import decode
-from creditline.data.files import ImageFiles, find
+from creditline.data.files import ImageFiles, open_source
 from creditline.data.image_set import ImageSet
-from creditline.data.mask import Mask, gray_of, require_aspect
+from creditline.data.mask import Mask, require_aspect, to_gray
 from creditline.errors import DataError
 
 KINDS = (
@@ -60,12 +60,12 @@ def _is_one(region: Any) -> bool:
 
 def _mask(region: Any, shape: tuple[int, int], name: str) -> Mask:
     if isinstance(region, (str, Path)):
-        place = find(region)
+        place = open_source(region)
         if not isinstance(place, ImageFiles):
             raise DataError(f"The mask {region} is no picture file. A region is {KINDS}.")
         region, name = decode(place.read(str(place.paths[0])), str(region)), f"The mask {region}"
     if isinstance(region, Image.Image):
-        gray = np.asarray(gray_of(region, name)).astype(np.float64)
+        gray = np.asarray(to_gray(region, name)).astype(np.float64)
     elif isinstance(region, Sequence) or getattr(region, "ndim", 0) == 1:
         return Mask.from_box(region, shape)
     else:

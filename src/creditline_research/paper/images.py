@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from creditline.data.image_set import ImageSet
+from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
+from creditline.data.metadata_spec import MetadataSpec
 from creditline.errors import DataError
 from creditline_research.paper.recipe import Recipe
 from creditline_research.paper.splits import PaperSplit, validation
@@ -47,10 +49,8 @@ def load(recipe: Recipe, data: str) -> RecipeImages:
     train, test = (
         load_images(
             f"{data}/{part}",
-            size=recipe.resolution,
-            crop="none",
-            labels="folder",
-            prompt_template=recipe.prompt,
+            ImageSpec(size=recipe.resolution, crop="none"),
+            metadata=MetadataSpec(labels="folder", prompt_template=recipe.prompt),
         )
         for part in ("train", "test")
     )
@@ -113,7 +113,9 @@ def _from_files(recipe: Recipe, folder: Path) -> RecipeImages:
 
 
 def _prepared(recipe: Recipe, files: Sequence[Path]) -> ImageSet:
-    return load_images(list(files), size=recipe.resolution, center_crop=recipe.center_crop)
+    return load_images(
+        list(files), ImageSpec(size=recipe.resolution, center_crop=recipe.center_crop)
+    )
 
 
 def _require_size(recipe: Recipe, count: int, size: int, source: str) -> None:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from creditline.data.template import fill
+from creditline.data.template import fill_template
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.precision import Precision
 from creditline.diffusion.presets import PRESETS
@@ -108,7 +108,7 @@ class Recipe:
         """One prompt for each class, which generated queries take in turn; None without text."""
         if self.prompt is None:
             return None
-        return fill(self.prompt, {"label": self.classes}, self.classes)
+        return fill_template(self.prompt, {"label": self.classes}, self.classes)
 
     def steps(self, images: int) -> int:
         """Optimizer steps of a training run on a number of images."""

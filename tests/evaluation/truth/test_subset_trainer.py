@@ -9,6 +9,7 @@ from tests.tiny_pipelines import make
 from creditline import api
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.data.metadata_spec import MetadataSpec
 from creditline.diffusion.codec import Codec
 from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.generation import generate
@@ -116,7 +117,7 @@ def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):
         ImageSet.from_images(pixels[rows], columns=styles).save(tmp_path / part)
     sampling = GenerateConfig(steps=2)
     generate(base, 2, tmp_path / "generated", sampling, prompts=["two cats", "a cat"])
-    images = load_images(tmp_path / "train", prompt_template="a {style}")
+    images = load_images(tmp_path / "train", metadata=MetadataSpec(prompt_template="a {style}"))
     named = [(name, tmp_path / name) for name in ("validation", "generated")]
     sets = dict(load_query_sets(named, images))
     assert sets["validation"].texts == ("a cat", "a house")

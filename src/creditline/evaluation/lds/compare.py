@@ -10,9 +10,9 @@ import numpy as np
 
 from creditline import methods, retraining
 from creditline.data.image_set import ImageSet
+from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
-from creditline.data.spec import ImageSpec
-from creditline.data.template import captioned_alike
+from creditline.data.template import caption_queries
 from creditline.errors import unknown
 from creditline.evaluation.lds.ceiling import ceiling
 from creditline.evaluation.lds.comparison import OVERALL, Comparison, Entry, LDSConfig, QueryGroup
@@ -132,7 +132,7 @@ def _pictures(index: Index, source: Any) -> tuple[Any, ImageSet]:
     spec = from_dict(ImageSpec, images["spec"])
     template = index.manifest.facts.get("prompt_template")
     if isinstance(source, (str, Path)) and not Path(source).is_dir():  # such as part of a zip file
-        source = captioned_alike(load_images(source, **to_dict(spec)), template)
+        source = caption_queries(load_images(source, spec), template)
     return source, gather(
         source,
         spec,

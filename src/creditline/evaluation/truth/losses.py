@@ -104,7 +104,7 @@ def _errors(
 
     from creditline.gradients.noised_batch import expand, join
 
-    images.require_whole("The loss under a retrained model")
+    images.require_no_masks("The loss under a retrained model")
     batch = denoiser.encode(images, rows)
     # With their plain ids the queries would get the noise of attribution methods with this seed.
     batch = replace(batch, ids=tuple(f"loss of {key}" for key in batch.ids))

@@ -9,9 +9,8 @@ from typing import Any
 from creditline.data.dataset import is_dataset
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
-from creditline.data.template import captioned_alike
+from creditline.data.template import caption_queries
 from creditline.errors import DataError
-from creditline.settings import to_dict
 
 QuerySets = tuple[tuple[str, ImageSet], ...]
 
@@ -58,7 +57,7 @@ def _load(source: Any, images: ImageSet) -> ImageSet:
     template = images.prompt_template
     no_folder = isinstance(source, (str, Path)) and not Path(source).is_dir()
     if no_folder or is_dataset(source):  # a zip file, a folder in one, one image, the icons
-        loaded = captioned_alike(load_images(source, **to_dict(images.spec)), template)
+        loaded = caption_queries(load_images(source, images.spec), template)
     else:
         from creditline.indexing.queries import gather
 

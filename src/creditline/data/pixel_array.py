@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from creditline.data.decode import decode
-from creditline.data.spec import ImageSpec, prepare
+from creditline.data.image_spec import ImageSpec
+from creditline.data.preparation import prepare
 from creditline.errors import DataError
 from creditline.fingerprint import of_bytes
 
@@ -20,28 +21,28 @@ CARRIED = 64 << 20
 
 
 class PixelReader(Protocol):
-    """Where encoded pictures come from. Sources pickle, and open their files lazily."""
+    """Where encoded images come from. Sources pickle, and open their files lazily."""
 
     label: str
 
     def read(self, key: str) -> bytes:
-        """The encoded picture `key`; DataError, naming it, if it cannot be read."""
+        """The encoded image `key`; DataError, naming it, if it cannot be read."""
         ...
 
 
-def identity(pixels: np.ndarray) -> str:
+def content_hash(pixels: np.ndarray) -> str:
     """Content hash of prepared pixels uint8 [H, W, 3] and their shape: 32 hex characters."""
     return of_bytes(repr(pixels.shape).encode(), np.ascontiguousarray(pixels).tobytes())
 
 
 class PixelArray:
-    """The prepared pixels of n pictures, the first of them held in memory.
+    """The prepared pixels of n images, the first of them held in memory.
 
     Args:
-        held: uint8 [c, H, W, 3], c <= n; the pictures kept in memory.
-        ids: content hashes, n of them. A picture decoded again must still have its hash.
-        keys: what `source` calls the n pictures.
-        source: where to read pictures that are not held; None only if all are.
+        held: uint8 [c, H, W, 3], c <= n; the images kept in memory.
+        ids: content hashes, n of them. An image decoded again must still have its hash.
+        keys: what `source` calls the n images.
+        source: where to read images that are not held; None only if all are.
         spec: how to prepare them.
     """
 
@@ -57,14 +58,14 @@ class PixelArray:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, 3) of every picture."""
+        """(H, W, 3) of every image."""
         return self.held.shape[1], self.held.shape[2], 3
 
     def array(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """A fresh uint8 [b, H, W, 3].
 
         Raises:
-            DataError: if a picture has to be read again and is gone or has changed.
+            DataError: if an image has to be read again and is gone or has changed.
         """
         rows = np.asarray(rows, dtype=np.int64)
         out = np.empty((len(rows), *self.shape), dtype=np.uint8)
@@ -75,7 +76,7 @@ class PixelArray:
         return out
 
     def take(self, rows: np.ndarray) -> PixelArray:
-        """Only these pictures, in this order; held ones come first only if they did before."""
+        """Only these images, in this order; held ones come first only if they did before."""
         kept = rows < len(self.held)
         lead = len(rows) if kept.all() else int(np.argmin(kept))
         return PixelArray(
@@ -88,11 +89,11 @@ class PixelArray:
 
     def _again(self, row: int) -> np.ndarray:
         if self.source is None:
-            raise IndexError(f"there is no picture {row} among {len(self.ids)}")
+            raise IndexError(f"there is no image {row} among {len(self.ids)}")
         key = self.keys[row]
         name = f"{self.source.label}: {key}"
         pixels = prepare(decode(self.source.read(key), name), self.spec, name)
-        if identity(pixels) != self.ids[row]:
+        if content_hash(pixels) != self.ids[row]:
             raise DataError(
                 f"{name} has changed since it was loaded. Load the images again, and make "
                 "whatever was computed from the old ones again too."

@@ -1,4 +1,4 @@
-"""Pictures that are already in memory: Pillow images, arrays and tensors, told apart strictly."""
+"""Images that are already in memory: Pillow images, arrays and tensors, told apart strictly."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TOLERANCE = 1e-5
 
 
 def to_pillow(images: Any, value_range: tuple[float, float]) -> list[Image.Image]:
-    """Pillow images out of a sequence or batch of pictures; see `ImageSet.from_images`.
+    """Pillow images out of a sequence or batch of images; see `ImageSet.from_images`.
 
     Raises:
-        DataError: for shapes, types and values that have no clear meaning as pictures.
+        DataError: for shapes, types and values that have no clear meaning as images.
         SettingsError: if `value_range` is not two increasing numbers.
     """
     low, high = value_range
@@ -27,7 +27,7 @@ def to_pillow(images: Any, value_range: tuple[float, float]) -> list[Image.Image
         raise SettingsError(f"value_range is (black, white) with black < white; got {value_range}.")
     if isinstance(images, (Image.Image, str, bytes)) or getattr(images, "ndim", 4) == 3:
         raise DataError(
-            "from_images takes a sequence of pictures, got a single one. Put it in a list."
+            "from_images takes a sequence of images, got a single one. Put it in a list."
         )
     return [_one(image, i, (low, high)) for i, image in enumerate(_sequence(images))]
 
@@ -37,7 +37,7 @@ def _sequence(images: Any) -> Sequence[Any]:
         return list(images)
     except TypeError as error:
         raise DataError(
-            f"from_images takes a sequence of pictures; got {type(images).__name__}."
+            f"from_images takes a sequence of images; got {type(images).__name__}."
         ) from error
 
 
@@ -46,7 +46,7 @@ def _one(image: Any, i: int, value_range: tuple[float, float]) -> Image.Image:
         try:
             image.load()  # one that was opened but not yet read
         except DAMAGE as error:
-            raise DataError(f"Picture {i} cannot be read ({error}).") from error
+            raise DataError(f"Image {i} cannot be read ({error}).") from error
         return image
     if isinstance(image, np.ndarray):
         array, layout = image, "[H, W], [H, W, 3] or [H, W, 4]"
@@ -59,11 +59,11 @@ def _one(image: Any, i: int, value_range: tuple[float, float]) -> Image.Image:
             array = array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
     else:
         raise DataError(
-            f"Picture {i} is of type {type(image).__name__}. "
+            f"Image {i} is of type {type(image).__name__}. "
             "Give Pillow images, numpy arrays or torch tensors, or load paths with load_images."
         )
     if not good or array.size == 0:
-        raise DataError(f"Picture {i} has shape {list(image.shape)}; expected {layout}.")
+        raise DataError(f"Image {i} has shape {list(image.shape)}; expected {layout}.")
     return Image.fromarray(np.ascontiguousarray(_to_bytes(array, i, value_range)))
 
 
@@ -72,7 +72,7 @@ def _to_bytes(array: np.ndarray, i: int, value_range: tuple[float, float]) -> np
         return array
     if array.dtype.kind != "f":
         raise DataError(
-            f"Picture {i} has values of type {array.dtype}; expected uint8 (0 to 255) or "
+            f"Image {i} has values of type {array.dtype}; expected uint8 (0 to 255) or "
             "floating point."
         )
     low, high = value_range
@@ -80,7 +80,7 @@ def _to_bytes(array: np.ndarray, i: int, value_range: tuple[float, float]) -> np
     slack = TOLERANCE * (high - low)
     if not (least >= low - slack and most <= high + slack):  # also catches NaN
         raise DataError(
-            f"Picture {i} has values from {least:.6g} to {most:.6g}, outside value_range="
+            f"Image {i} has values from {least:.6g} to {most:.6g}, outside value_range="
             f"({low:g}, {high:g}). Clamp them, or pass the range they are in, such as "
             "value_range=(0, 1)."
         )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from creditline.data import ImageSpec
-from creditline.data.spec import RESAMPLE, prepare
+from creditline.data.preparation import prepare
 from creditline.errors import DataError, SettingsError
 from creditline.settings import from_dict, to_dict
 
@@ -57,7 +59,7 @@ def test_half_pixels_go_to_the_even_side(noise, width, left):
     np.testing.assert_array_equal(out, pixels[:, left : left + 4])
 
 
-def test_stretch_keeps_the_whole_picture():
+def test_stretch_keeps_the_whole_image():
     halves = np.zeros((4, 12, 3), np.uint8)
     halves[:, 6:] = 255
     image = Image.fromarray(halves)
@@ -66,7 +68,7 @@ def test_stretch_keeps_the_whole_picture():
     assert prepare(image, ImageSpec(size=4, crop="center", resample="nearest")).mean() == 127.5
 
 
-@pytest.mark.parametrize("resample", RESAMPLE)
+@pytest.mark.parametrize("resample", get_args(get_type_hints(ImageSpec)["resample"]))
 def test_flat_color_survives_every_filter(resample):
     image = Image.new("RGB", (30, 17), (9, 99, 199))
     out = prepare(image, ImageSpec(size=7, resample=resample))
@@ -74,7 +76,7 @@ def test_flat_color_survives_every_filter(resample):
     assert (out == (9, 99, 199)).all()
 
 
-def test_a_fitting_picture_is_not_touched(noise):
+def test_a_fitting_image_is_not_touched(noise):
     pixels = noise(16, 16, 3)
     for crop in ("center", "stretch", "none"):
         out = prepare(Image.fromarray(pixels), ImageSpec(size=16, crop=crop))
@@ -86,7 +88,7 @@ def test_none_refuses_other_sizes():
         prepare(Image.new("RGB", (8, 6)), ImageSpec(size=16, crop="none"), "cat.png")
 
 
-def test_center_crop_larger_than_the_picture():
+def test_center_crop_larger_than_the_image():
     with pytest.raises(DataError, match=r"cat\.png is 64x64, too small to cut 140"):
         prepare(Image.new("RGB", (64, 64)), ImageSpec(size=64, center_crop=140), "cat.png")
 

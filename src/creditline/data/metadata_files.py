@@ -1,7 +1,7 @@
 """metadata.csv, .jsonl and .parquet as Hugging Face's imagefolder has them, matched to files.
 
-A metadata file describes pictures in its own folder and below: column `file_name` is a path
-relative to it. Once there is metadata, every picture needs exactly one row and every row a file.
+A metadata file describes images in its own folder and below: column `file_name` is a path
+relative to it. Once there is metadata, every image needs exactly one row and every row a file.
 All values are kept as strings; empty ones become None. Numbers, lists and objects of JSON lines
 and Parquet are kept as JSON text. Columns without a name are dropped.
 """
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from creditline.data.files import ArchiveFiles, FolderFiles, is_picture
-from creditline.data.listing import ImageListing, Value, some
+from creditline.data.files import ArchiveFiles, FolderFiles, is_image_file
+from creditline.data.image_listing import ImageListing, Value, abbreviate
 from creditline.errors import DataError
 
 KINDS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -27,31 +27,31 @@ FILE = "file_name"
 ProjectionRow = dict[str, Value]
 
 
-def describe(
+def list_files(
     source: FolderFiles | ArchiveFiles, skip_bad: bool = False, aside: str | None = None
 ) -> ImageListing:
-    """List the pictures of a folder or zip file together with their metadata.
+    """List the images of a folder or zip file together with their metadata.
 
     Args:
         source: where to look.
         skip_bad: leave out rows without a file and files without a row, and list them.
-        aside: a column that names further files, which are no pictures of the set.
+        aside: a column that names further files, which are no images of the set.
 
     Raises:
-        DataError: if there is no picture, metadata cannot be parsed, or rows and files do not
+        DataError: if there is no image, metadata cannot be parsed, or rows and files do not
             match one to one.
     """
     files = source.files()
     tables = [file for file in files if PurePosixPath(file).name in KINDS]
-    pictures = [file for file in files if is_picture(file)]
+    images = [file for file in files if is_image_file(file)]
     if not tables:
-        if not pictures:
+        if not images:
             found = f" among its {len(files)} files" if files else ""
             raise DataError(
-                f"{source.label} holds no picture{found}. Give a folder or zip file with "
-                ".png, .jpg, .webp or other pictures in it or below it."
+                f"{source.label} holds no image{found}. Give a folder or zip file with "
+                ".png, .jpg, .webp or other images in it or below it."
             )
-        return ImageListing.of(source, pictures, pictures)
+        return ImageListing.of(source, images, images)
     _one_kind_per_folder(tables)
 
     present = set(files)
@@ -66,7 +66,7 @@ def describe(
             where = f"{table}, {unit} {line}"
             given = row.pop(FILE, None)
             if not given:
-                raise DataError(f"{where}: {FILE} is empty. Name the picture or remove the row.")
+                raise DataError(f"{where}: {FILE} is empty. Name the image or remove the row.")
             file = posixpath.normpath(posixpath.join(posixpath.dirname(table), given))
             if file not in present:  # systems differ in separators and in composing accents
                 file = spelt.get(unicodedata.normalize("NFC", file.replace("\\", "/")), file)
@@ -81,25 +81,26 @@ def describe(
             names |= dict.fromkeys(row)
 
     named = {posixpath.normpath(row.get(aside) or ".") for row in rows.values()} if aside else set()
-    without_row = [file for file in pictures if file not in rows and file not in named]
+    without_row = [file for file in images if file not in rows and file not in named]
     if without_file and not skip_bad:
         raise DataError(
             f"{len(without_file)} metadata rows name files that are not there: "
-            f"{some(without_file)}. {FILE} is relative to the metadata file. Correct or remove "
-            "the rows, or skip them with skip_bad (--skip-bad)."
+            f"{abbreviate(without_file)}. {FILE} is relative to the metadata file. Correct or "
+            "remove the rows, or skip them with skip_bad (--skip-bad)."
         )
     if without_row and not skip_bad:
         raise DataError(
-            f"{len(without_row)} pictures have no row in {some(tables)}: {some(without_row)}. "
-            "Add rows, move the pictures elsewhere, or skip them with skip_bad (--skip-bad)."
+            f"{len(without_row)} images have no row in {abbreviate(tables)}: "
+            f"{abbreviate(without_row)}. Add rows, move the images elsewhere, or skip them with "
+            "skip_bad (--skip-bad)."
         )
-    left_out = [(item, "a metadata row without a file") for item in without_file]
-    left_out += [(item, "a picture without a metadata row") for item in without_row]
+    skipped = [(item, "a metadata row without a file") for item in without_file]
+    skipped += [(item, "an image without a metadata row") for item in without_row]
     kept = sorted(rows)
     if not kept:
-        raise DataError(f"{source.label} holds no picture that its metadata describes.")
+        raise DataError(f"{source.label} holds no image that its metadata describes.")
     columns = {name: tuple(rows[file].get(name) for file in kept) for name in names}
-    return ImageListing.of(source, kept, kept, columns, left_out=tuple(left_out))
+    return ImageListing.of(source, kept, kept, columns, skipped=tuple(skipped))
 
 
 def text_of(value: Any) -> Value:
@@ -133,7 +134,7 @@ def _rows(source: FolderFiles | ArchiveFiles, table: str) -> Iterator[tuple[int,
             found = ", ".join(repr(name) for name in row) or "none"
             raise DataError(
                 f"{table} has no column {FILE!r}; its columns: {found}. Name the column with the "
-                "pictures' paths so, and separate columns of a csv with commas."
+                "images' paths so, and separate columns of a csv with commas."
             )
         yield line, {name: value for name, value in row.items() if name}
 
@@ -144,7 +145,9 @@ def _csv(text: str, table: str) -> Iterator[tuple[int, ProjectionRow]]:
         header = [name.strip() for name in next(reader, [])]
         twice = {name for name in header if name and header.count(name) > 1}
         if twice:
-            raise DataError(f"{table} has two columns called {some(sorted(twice))}. Rename one.")
+            raise DataError(
+                f"{table} has two columns called {abbreviate(sorted(twice))}. Rename one."
+            )
         if FILE not in header:
             yield 1, dict.fromkeys(header)
         for fields in reader:

@@ -1,4 +1,4 @@
-"""A listing: which pictures a source holds and what is written about them, before any is opened."""
+"""A listing: which images a source holds and what is written about them, before any is opened."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from creditline.data.decode import decode
-from creditline.data.pixels import PixelReader
+from creditline.data.pixel_array import PixelReader
 
 Value = str | None
 
 
 @dataclass(frozen=True)
 class ImageListing:
-    """The pictures of a source, in order.
+    """The images of a source, in order.
 
     Attributes:
         label: the source, in words.
-        names: what the pictures are called, n of them.
-        opened: gives picture i, loaded; raises DataError if it is bad.
+        names: what the images are called, n of them.
+        open_image: gives image i, loaded; raises DataError if it is bad.
         columns: metadata by column, n values each.
         classes: the class names in the order of their indices, where the source defines one.
-        left_out: (name, reason) of what the metadata and the files disagree about.
-        keys, source: where to read pictures again; no source for pictures held in memory.
+        skipped: (name, reason) of what the metadata and the files disagree about.
+        keys, source: where to read images again; no source for images held in memory.
     """
 
     label: str
     names: Sequence[str]
-    opened: Callable[[int], Image.Image]
+    open_image: Callable[[int], Image.Image]
     columns: Mapping[str, Sequence[Value]] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
-    left_out: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
     keys: Sequence[str] = ()
     source: PixelReader | None = None
 
@@ -44,17 +44,17 @@ class ImageListing:
         keys: Sequence[str],
         columns: Mapping[str, Sequence[Value]] | None = None,
         classes: tuple[str, ...] | None = None,
-        left_out: tuple[tuple[str, str], ...] = (),
+        skipped: tuple[tuple[str, str], ...] = (),
     ) -> ImageListing:
-        """A listing whose pictures are decoded from the bytes of a source."""
+        """A listing whose images are decoded from the bytes of a source."""
 
-        def opened(i: int) -> Image.Image:
+        def open_image(i: int) -> Image.Image:
             return decode(source.read(keys[i]), names[i])
 
-        return cls(source.label, names, opened, columns or {}, classes, left_out, keys, source)
+        return cls(source.label, names, open_image, columns or {}, classes, skipped, keys, source)
 
 
-def some(items: Sequence[str], at_most: int = 5) -> str:
+def abbreviate(items: Sequence[str], at_most: int = 5) -> str:
     """The first few items, and how many more there are, for an error."""
     more = f" and {len(items) - at_most} more" if len(items) > at_most else ""
     return ", ".join(items[:at_most]) + more

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from joblib import Parallel, delayed
 
-from creditline.data import ImageSet, load_images, pixels
-from creditline.data.files import find
+from creditline.data import ImageSet, load_images, pixel_array
+from creditline.data.files import open_source
+from creditline.data.image_spec import ImageSpec
+from creditline.data.selection import SelectionSpec
 from creditline.errors import DataError
 
 
@@ -51,7 +53,7 @@ def test_worker_processes_read_by_themselves(folder, zipped, kind, monkeypatch):
 
 
 def test_a_forked_process_opens_the_zip_file_for_itself(folder, zipped, monkeypatch):
-    source = find(zipped(folder))
+    source = open_source(zipped(folder))
     mine = source._archive()
     assert source._archive() is mine
     monkeypatch.setattr(os, "getpid", lambda: -1)
@@ -61,23 +63,23 @@ def test_a_forked_process_opens_the_zip_file_for_itself(folder, zipped, monkeypa
 def test_large_sets_travel_without_their_pixels(folder, monkeypatch, travel):
     images = load_images(folder)
     full = len(pickle.dumps(images))
-    monkeypatch.setattr(pixels, "CARRIED", 2 * 6 * 8 * 3)
+    monkeypatch.setattr(pixel_array, "CARRIED", 2 * 6 * 8 * 3)
     light = len(pickle.dumps(images))
     assert full - light >= 4 * 6 * 8 * 3 - 64
     np.testing.assert_array_equal(travel(images).array(), images.array())
 
 
-def test_corrupt_picture_in_the_middle(folder, write):
+def test_corrupt_image_in_the_middle(folder, write):
     write({"cat/1.png": b"\x89PNG\r\n\x1a\n but no more"})
-    with pytest.raises(DataError, match=r"cat/1\.png: (corrupt|not a picture)"):
+    with pytest.raises(DataError, match=r"cat/1\.png: (corrupt|not an image)"):
         load_images(folder)
-    images = load_images(folder, skip_bad=True)
+    images = load_images(folder, selection=SelectionSpec(skip_bad=True))
     assert len(images) == 5
     assert [name for name, _ in images.skipped] == ["cat/1.png"]
     assert "cat/1.png" not in images.names
 
 
-def test_skipped_pictures_do_not_shift_what_belongs_to_the_others(write, noise):
+def test_skipped_images_do_not_shift_what_belongs_to_the_others(write, noise):
     source = write(
         {
             "a.png": noise(4, 4, 3, seed=1),
@@ -86,7 +88,7 @@ def test_skipped_pictures_do_not_shift_what_belongs_to_the_others(write, noise):
             "metadata.csv": "file_name,text,contributor\na.png,A,Ann\nb.png,B,Bo\nc.png,C,Cy\n",
         }
     )
-    images = load_images(source, skip_bad=True, memory=0)
+    images = load_images(source, selection=SelectionSpec(skip_bad=True), memory=0)
     assert images.texts == ("A", "C")
     assert images.contributors == ("Ann", "Cy")
     np.testing.assert_array_equal(images.array()[1], noise(4, 4, 3, seed=3))
@@ -94,15 +96,15 @@ def test_skipped_pictures_do_not_shift_what_belongs_to_the_others(write, noise):
 
 def test_nothing_left_after_skipping(write):
     source = write({"a.png": b"x", "b.png": b"y"})
-    with pytest.raises(DataError, match=r"None of 2 pictures.*a\.png"):
-        load_images(source, skip_bad=True)
+    with pytest.raises(DataError, match=r"None of 2 images.*a\.png"):
+        load_images(source, selection=SelectionSpec(skip_bad=True))
 
 
-def test_limit_counts_good_pictures(folder, write):
+def test_limit_counts_good_images(folder, write):
     write({"cat/0.png": b"broken"})
-    images = load_images(folder, limit=2, skip_bad=True)
+    images = load_images(folder, selection=SelectionSpec(limit=2, skip_bad=True))
     assert images.names == ("cat/1.png", "cat/2.png")
-    assert len(load_images(folder, limit=100, skip_bad=True)) == 5
+    assert len(load_images(folder, selection=SelectionSpec(limit=100, skip_bad=True))) == 5
 
 
 def test_mixed_sizes_say_which_and_what_to_do(folder, write, noise):
@@ -114,22 +116,28 @@ def test_mixed_sizes_say_which_and_what_to_do(folder, write, noise):
     assert "8x6: 6 (such as cat/0.png)" in message
     assert "9x5: 2 (such as zebra/0.png)" in message
     assert "size=6" in message
-    assert load_images(folder, size=6, skip_bad=True).shape == (3, 6, 6)
+    assert load_images(folder, ImageSpec(size=6), selection=SelectionSpec(skip_bad=True)).shape == (
+        3,
+        6,
+        6,
+    )
 
 
 def test_crop_none_can_skip_what_does_not_fit(folder, write, noise):
     write({"cat/1.png": noise(8, 8, 3)})
     with pytest.raises(DataError, match=r"cat/0\.png is 8x6"):
-        load_images(folder, size=8, crop="none")
-    images = load_images(folder, size=8, crop="none", skip_bad=True)
+        load_images(folder, ImageSpec(size=8, crop="none"))
+    images = load_images(
+        folder, ImageSpec(size=8, crop="none"), selection=SelectionSpec(skip_bad=True)
+    )
     assert images.names == ("cat/1.png",)
     assert len(images.skipped) == 5
 
 
-def test_progress_only_for_many_pictures(folder, monkeypatch, capsys):
+def test_progress_only_for_many_images(folder, monkeypatch, capsys):
     monkeypatch.delenv("CREDITLINE_PROGRESS", raising=False)
     load_images(folder)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("creditline.data.gather.QUIET", 3)
+    monkeypatch.setattr("creditline.data.prepared_pixels.QUIET", 3)
     load_images(folder)
-    assert "load pictures" in capsys.readouterr().err
+    assert "load images" in capsys.readouterr().err

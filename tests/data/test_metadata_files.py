@@ -7,6 +7,8 @@ import unicodedata
 import pytest
 
 from creditline.data import load_images
+from creditline.data.metadata_spec import MetadataSpec
+from creditline.data.selection import SelectionSpec
 from creditline.errors import DataError
 
 CSV = 'file_name,contributor,text,license\na.png,Ann ,"red, round",CC BY\nb.png,,,\n'
@@ -14,11 +16,11 @@ CSV = 'file_name,contributor,text,license\na.png,Ann ,"red, round",CC BY\nb.png,
 
 @pytest.fixture
 def pair(write, noise):
-    """Two pictures, a.png and b.png, and the metadata given."""
+    """Two images, a.png and b.png, and the metadata given."""
 
     def make(**metadata: str | bytes):
-        pictures = {f"{name}.png": noise(4, 4, 3, seed=i) for i, name in enumerate("ab")}
-        return write(pictures | {k.replace("_", "."): v for k, v in metadata.items()})
+        images = {f"{name}.png": noise(4, 4, 3, seed=i) for i, name in enumerate("ab")}
+        return write(images | {k.replace("_", "."): v for k, v in metadata.items()})
 
     return make
 
@@ -48,13 +50,13 @@ def test_csv_jsonl_and_parquet_agree(pair, write, tmp_path):
     texts = {"metadata.jsonl": "\n".join(map(json.dumps, rows)), "metadata.parquet": parquet(rows)}
     plain = load_images(pair(metadata_csv=CSV))
     for name, content in texts.items():
-        (tmp_path / "pictures/metadata.csv").unlink(missing_ok=True)
+        (tmp_path / "images/metadata.csv").unlink(missing_ok=True)
         write({name: content})
-        images = load_images(tmp_path / "pictures")
+        images = load_images(tmp_path / "images")
         assert images.fingerprint == plain.fingerprint
         assert images.contributors == plain.contributors
         assert images.columns == plain.columns
-        (tmp_path / "pictures" / name).unlink()
+        (tmp_path / "images" / name).unlink()
 
 
 def test_values_stay_text(pair):
@@ -117,7 +119,7 @@ def test_accents_and_separators_of_another_system(write, noise, form):
     ("csv", "message"),
     [
         ("file_name,text\na.png,x\nb.png,y\nc.png,z\n", r"1 metadata rows .*c\.png \(.*line 4\)"),
-        ("file_name,text\na.png,x\n", r"1 pictures have no row in metadata\.csv: b\.png"),
+        ("file_name,text\na.png,x\n", r"1 images have no row in metadata\.csv: b\.png"),
         ("file_name,text\na.png,x\nb.png,y\na.png,z\n", r"a\.png is described twice: .*2.*line 4"),
         ("file_name,text\na.png,x\n,y\n", r"line 3: file_name is empty"),
         ("filename,text\na.png,x\n", r"no column 'file_name'; its columns: 'filename', 'text'"),
@@ -127,7 +129,7 @@ def test_accents_and_separators_of_another_system(write, noise, form):
         ("file_name,text\na.png,x, y\nb.png,z\n", r"line 2: 3 fields under 2 columns"),
         ('file_name,text\na.png,"x\n', r"not valid csv"),
         (b"file_name,text\na.png,caf\xe9\n", r"not UTF-8"),
-        ("file_name,text\n../pictures/a.png,x\n../outside.png,y\n", r"outside\.png"),
+        ("file_name,text\n../images/a.png,x\n../outside.png,y\n", r"outside\.png"),
     ],
 )
 def test_bad_csv(pair, csv, message):
@@ -162,22 +164,29 @@ def test_two_kinds_in_one_folder(pair):
 
 
 def test_skip_bad_lists_what_does_not_match(pair):
-    images = load_images(pair(metadata_csv="file_name,text\na.png,x\nc.png,y\n"), skip_bad=True)
+    images = load_images(
+        pair(metadata_csv="file_name,text\na.png,x\nc.png,y\n"),
+        selection=SelectionSpec(skip_bad=True),
+    )
     assert images.names == ("a.png",)
     assert [reason for _, reason in images.skipped] == [
         "a metadata row without a file",
-        "a picture without a metadata row",
+        "an image without a metadata row",
     ]
     assert images.skipped[0][0].startswith("c.png")
-    with pytest.raises(DataError, match="no picture that its metadata describes"):
-        load_images(pair(metadata_csv="file_name,text\nc.png,y\n"), skip_bad=True)
+    with pytest.raises(DataError, match="no image that its metadata describes"):
+        load_images(
+            pair(metadata_csv="file_name,text\nc.png,y\n"), selection=SelectionSpec(skip_bad=True)
+        )
 
 
 def test_columns_under_other_names(pair):
     source = pair(metadata_csv="file_name,artist,caption,text\na.png,Ann,A,x\nb.png,Bo,B,y\n")
-    images = load_images(source, contributor_column="artist", text_column="caption")
+    images = load_images(
+        source, metadata=MetadataSpec(contributor_column="artist", text_column="caption")
+    )
     assert images.contributors == ("Ann", "Bo")
     assert images.texts == ("A", "B")
     assert dict(images.columns) == {"text": ("x", "y")}
     with pytest.raises(DataError, match=r"no column 'author'; its columns: artist, caption, text"):
-        load_images(source, contributor_column="author")
+        load_images(source, metadata=MetadataSpec(contributor_column="author"))
