@@ -44,10 +44,14 @@ STAGES: list[tuple[Any, str, str]] = [
     (gradients, "expand", "draw noise"),
     (Engine, "values", MODEL[0]),
     (torch.autograd, "grad", MODEL[1]),
-    *((tap, "keep", "inputs projected") for tap in WITH_WEIGHTS),
-    *((tap, "contract", CONTRACTED) for tap in layer_gradients.TAPS if "contract" in vars(tap)),
-    (PatchSketch, "of_input", "inputs projected"),
-    (hook_engine.HookEngine, "gather", "bookkeeping of passes"),
+    *((kind, "save", "inputs projected") for kind in WITH_WEIGHTS),
+    *(
+        (kind, "contract", CONTRACTED)
+        for kind in layer_gradients.LAYER_GRADIENTS
+        if "contract" in vars(kind)
+    ),
+    (PatchSketch, "sketch_input", "inputs projected"),
+    (hook_engine.HookEngine, "accumulate", "bookkeeping of passes"),
     (Engine, "features", "bookkeeping of passes"),
     (SketchAccumulator, "add", "sketch"),
     (SketchAccumulator, "features", "sketch"),

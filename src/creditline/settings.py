@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +17,13 @@ Stage = Literal["features", "factors", "scores"]
 """A stage of attribution, in order: each is computed from the one before it and cached."""
 
 
-def setting(default: Any, help: str, *, affects: Stage | None = None) -> Any:
+def setting(
+    default: Any,
+    help: str,
+    *,
+    affects: Stage | None = None,
+    choices: Callable[[], Iterable[str]] | None = None,
+) -> Any:
     """A dataclass field with a one-line explanation that `--help` and the docs show.
 
     Args:
@@ -26,20 +32,27 @@ def setting(default: Any, help: str, *, affects: Stage | None = None) -> Any:
         affects: first stage that changes with the value. `"features"`: the index has to be built
             again. `"factors"`: features stay valid; cached factors are computed again.
             `"scores"`: cached factors stay valid too. None: the setting is not about attribution.
+        choices: returns the names that are allowed, for names that other packages may add.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "affects": affects})
+    metadata = {"help": help, "affects": affects, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def validate_choices(settings: object) -> None:
-    """Check every field typed as a `Literal` (or an optional one) against its choices.
+    """Check every field that has choices: a `Literal` type, optional or not, or `choices`.
 
-    Call it first in `__post_init__`; the type is then the only list of the choices.
+    Call it first in `__post_init__`; the field is then the only list of the choices.
 
     Raises:
         SettingsError: naming the nearest choice.
     """
     cls: Any = type(settings)  # mypy takes a class with instances' __hash__ for unhashable
-    for name, choices in _choices(cls).items():
+    registered = {
+        f.name: tuple(f.metadata["choices"]())
+        for f in dataclasses.fields(cls)
+        if f.metadata.get("choices")
+    }
+    for name, choices in {**_choices(cls), **registered}.items():
         value = getattr(settings, name)
         if value not in choices:
             known = [choice for choice in choices if choice is not None]

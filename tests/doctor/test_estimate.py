@@ -44,7 +44,7 @@ def test_operations_and_memory_are_those_of_real_weights(tmp_path, picture, rank
     )
     assert said.pass_bytes == measure_pass(engine, probe)
     with OperationCounter() as counter:
-        engine.means([(probe, torch.arange(4))])
+        engine.mean_gradients([(probe, torch.arange(4))])
     assert said.gradient.products * 4 == counter.products
     assert said.gradient.convolutions * 4 == counter.convolutions
     with FlopCounterMode(display=False) as plain, torch.no_grad():
@@ -72,5 +72,5 @@ def test_what_shapes_do_not_tell_is_refused(tmp_path):
         estimate(tmp_path, flops_per_second=0.0)
     with pytest.raises(SettingsError, match="takes no gradients"):
         estimate(tmp_path, method="pixel-dot")
-    with pytest.raises(SettingsError, match="learns"):
+    with pytest.raises(SettingsError, match="fitted to images"):
         estimate(tmp_path, projection="principal")

@@ -35,8 +35,8 @@ def engine(request):
         model, objective="simple", normalize="none", microbatch=64, pattern="*", rank=None, **more
     ):
         layers = select_layers(model.module, pattern)
-        sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
-        settings = Objective(objective, **more), normalize, sides, microbatch
+        two_sided = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
+        settings = Objective(objective, **more), normalize, two_sided, microbatch
         return request.param(model, layers, *settings)
 
     return make

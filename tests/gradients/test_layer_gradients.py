@@ -176,8 +176,8 @@ def batch(n: int = 3, side: int = SIDE):
 
 def both(model, rank=None, normalize="none", pattern="*"):
     layers = select_layers(model.module, pattern)
-    sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
-    settings = (model, layers, Objective("simple"), normalize, sides)
+    two_sided = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
+    settings = (model, layers, Objective("simple"), normalize, two_sided)
     return AutogradEngine(*settings), HookEngine(*settings)
 
 

@@ -111,5 +111,5 @@ def test_the_largest_element_has_no_parts(tiny_model, tiny_images):
     spec = FeatureSpec(objective=Objective("p-norm", p=float("inf")), plan=PLAN)
     source = GradientExtractor([tiny_model], spec)
     source.check(tiny_images)
-    with pytest.raises(SettingsError, match="is the largest of them"):
+    with pytest.raises(SettingsError, match="is their maximum"):
         source.check(tiny_images.with_masks([LEFT] * 12))

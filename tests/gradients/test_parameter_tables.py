@@ -28,8 +28,8 @@ def model():
 @pytest.mark.parametrize("rank", [None, 3])
 def test_several_images_in_one_pass(model, rank, pattern):
     layers = select_layers(model.module, pattern)
-    sides = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
-    settings = (model, layers, Objective("simple"), "none", sides)
+    two_sided = None if rank is None else TwoSidedProjection(layers, rank, seed=0)
+    settings = (model, layers, Objective("simple"), "none", two_sided)
     mine = HookEngine(*settings)
     assert len(mine.tables) == 3
     assert not mine.rest

@@ -44,11 +44,11 @@ def test_columns_of_patches_are_those_of_the_weights_gradient(name, count, most)
     y = conv(x)
     g = torch.randn_like(y)
     (whole,) = torch.autograd.grad((y * g).sum(), [conv.weight])
-    seen = columns.of_input(x, conv)
-    assert torch.equal(columns.of_input_at_once(x, conv), seen)
+    seen = columns.sketch_input(x, conv)
+    assert torch.equal(columns.index_input(x, conv), seen)
     assert seen.shape == (2, groups, count, *y.shape[2:])
     mine = torch.einsum("ngohw,ngmhw->gom", g.unflatten(1, (groups, -1)), seen) * columns.factor
-    expected = columns.of_weight(whole.flatten(2)).unflatten(0, (groups, -1))
+    expected = columns.sketch_weight(whole.flatten(2)).unflatten(0, (groups, -1))
     torch.testing.assert_close(mine, expected)
 
 
@@ -59,7 +59,7 @@ def test_inner_products_are_unbiased(count, most):
     v = u + v
     true = float((u * v).sum())
     pairs = (draw(count, 9, most, seed) for seed in range(600))
-    found = [float((c.of_weight(u) * c.of_weight(v)).sum()) for c in pairs]
+    found = [float((c.sketch_weight(u) * c.sketch_weight(v)).sum()) for c in pairs]
     assert abs(np.mean(found) - true) < 4 * np.std(found) / np.sqrt(len(found))
 
 
@@ -68,7 +68,7 @@ def test_what_all_places_see_alike_is_seen_whole(count, most):
     generator = torch.Generator().manual_seed(0)
     u, v = torch.randn(2, 5, CHANNELS, 1, generator=generator).expand(-1, -1, -1, 9)
     columns = draw(count, 9, most)
-    found = (columns.of_weight(u) * columns.of_weight(v)).sum()
+    found = (columns.sketch_weight(u) * columns.sketch_weight(v)).sum()
     torch.testing.assert_close(found, (u * v).sum(), rtol=1e-5, atol=1e-5)
 
 
@@ -76,7 +76,7 @@ def test_what_all_places_see_alike_is_seen_whole(count, most):
 def test_every_channel_is_seen_in_every_round_from_another_place(channels, count):
     columns = draw(count, 9, 64, channels=channels)
     marked = torch.arange(channels * 9).reshape(1, channels, 9).double() + 1
-    channel, place = np.divmod((columns.of_weight(marked) / columns.factor - 1).numpy()[0], 9)
+    channel, place = np.divmod((columns.sketch_weight(marked) / columns.factor - 1).numpy()[0], 9)
     pairs = {(round(c), round(p)) for c, p in zip(channel, place, strict=True)}
     assert len(pairs) == count
     assert set(Counter(c for c, _ in pairs).values()) == {count // channels}
@@ -88,6 +88,6 @@ def test_everywhere_keeps_all_that_its_directions_see():
     generator = torch.Generator().manual_seed(0)
     basis, _ = torch.linalg.qr(torch.randn(CHANNELS, CHANNELS, generator=generator))
     u, v = torch.randn(2, 5, CHANNELS, 9, generator=generator)
-    columns = PatchSketch.everywhere(basis, 9)
-    found = (columns.of_weight(u) * columns.of_weight(v)).sum()
+    columns = PatchSketch.at_all_positions(basis, 9)
+    found = (columns.sketch_weight(u) * columns.sketch_weight(v)).sum()
     torch.testing.assert_close(found, (u * v).sum(), rtol=1e-5, atol=1e-5)

@@ -32,6 +32,7 @@ class SettingLeaf:
         defaults: its default in each class that has it, without repetition.
         help: one line.
         group: field that holds its dataclass; empty at the top.
+        choices: returns the names that are allowed; None: the type decides.
     """
 
     name: str
@@ -39,6 +40,7 @@ class SettingLeaf:
     defaults: tuple[Any, ...]
     help: str
     group: str
+    choices: Callable[[], Iterable[str]] | None = None
 
 
 def leaves(*settings: Any) -> dict[str, SettingLeaf]:
@@ -64,8 +66,8 @@ def _leaves(instance: Any, group: str = "") -> Iterable[SettingLeaf]:
         if dataclasses.is_dataclass(value):
             yield from _leaves(value, field.name)
         else:
-            text = field.metadata.get("help", "")
-            yield SettingLeaf(field.name, hints[field.name], (value,), text, group)
+            text, choices = field.metadata.get("help", ""), field.metadata.get("choices")
+            yield SettingLeaf(field.name, hints[field.name], (value,), text, group, choices)
 
 
 def settings_options(
@@ -114,7 +116,10 @@ def _option(leaf: SettingLeaf, section: str, default: str | None) -> Callable[[F
     if leaf.hint is bool:
         yes, no = flag(leaf.name), flag(f"no_{leaf.name}")
         return option(f"{yes}/{no}", leaf.name, default=None, help=text, section=section)
-    kind = parameter(leaf.name, leaf.hint)
+    if leaf.choices is not None:
+        kind: click.ParamType = NameChoice(leaf.name.replace("_", " "), leaf.choices())
+    else:
+        kind = parameter(leaf.name, leaf.hint)
     return option(flag(leaf.name), leaf.name, type=kind, help=text, section=section)
 
 

@@ -140,8 +140,10 @@ def _start_seconds(source: GradientExtractor, images: ImageSet, n: int) -> float
     fresh = GradientExtractor(source.denoisers, source.spec, source.query_plan)
     learning = 0.0
     if source.needs_fit:
-        count = source.spec.projection.learn_from
-        share = len(rows_to_fit(n, count)) / len(rows_to_fit(len(images), count))
+        of_index, here = (
+            sum(len(rows_to_fit(x, k)) for k in source.fit_counts) for x in (n, len(images))
+        )
+        share = of_index / here
         learning = share * _timed(partial(fresh.fit, images))[0]
     hashing = _timed(lambda: [denoiser.fingerprint for denoiser in source.denoisers])[0]
 

@@ -171,9 +171,9 @@ def estimate(
     if not isinstance(recipe, GradientMethod):
         raise SettingsError(f"{recipe.title} takes no gradients. Use one that does, as d-trak.")
     spec = recipe.features
-    if spec.projection.learns:
+    if spec.needs_fit:
         raise SettingsError(
-            "What this projection learns of images cannot be known from shapes. Use another "
+            "Features that are fitted to images cannot be estimated from shapes. Use another "
             "(projection='two-sided', --projection two-sided)."
         )
     drawn = draw_up(place, lora_rank, side, prompt_tokens)
@@ -185,7 +185,9 @@ def estimate(
         room = int((bytes_of(spec.pass_memory) - pass_bytes[0]) / pass_bytes[1])
         engine.microbatch = max(1, min(count, spec.batch_size or room))
         forward = _work(lambda probe: _forward(engine, probe), drawn, count)
-        gradient = _work(lambda probe: engine.means([(probe, torch.arange(count))]), drawn, count)
+        gradient = _work(
+            lambda probe: engine.mean_gradients([(probe, torch.arange(count))]), drawn, count
+        )
     if flops_per_second is None:
         rate = measure_rate()
     else:

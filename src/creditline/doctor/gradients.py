@@ -232,7 +232,9 @@ def _kept(subject: DiagnosisSubject, gradients: list[Tensor]) -> Tensor:
     engine = subject.engine
     names = [name for layer in engine.layers for name in layer.parameters]
     pairs = zip(names, gradients, strict=True)
-    return torch.cat([engine.keep(name, gradient.flatten()).double() for name, gradient in pairs])
+    return torch.cat(
+        [engine.project_parameter(name, gradient.flatten()).double() for name, gradient in pairs]
+    )
 
 
 def _gradient(value: Tensor, parameters: list[Tensor]) -> Tensor:

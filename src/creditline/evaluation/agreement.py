@@ -21,7 +21,6 @@ from creditline.evaluation.explicit_gradients import extract, project
 from creditline.features.gradients import GradientExtractor
 from creditline.features.table import ArrayFeatures
 from creditline.gradients.projection import Projection
-from creditline.gradients.projection.base import projected_sizes
 from creditline.indexing.store import normalize
 from creditline.methods.base import RidgeMethod
 from creditline.runtime import Runtime
@@ -122,7 +121,7 @@ def _compare_projections(
     rows = []
     for kind, layout, dim in product(settings.kinds, settings.layouts, settings.dims):
         projection = Projection(kind, dim, layout=layout)  # type: ignore[arg-type]
-        if dim >= sum(projected_sizes(projection, source.layers)):
+        if dim >= sum(projection.projector.input_sizes(projection, source.layers)):
             continue
         a, b = project(source.layers, projection, train, query)
         scores = method.fit(a).attribute(b)

@@ -12,7 +12,7 @@ from creditline.data.image_set import ImageSet
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import Role
 from creditline.gradients.parameters import Layer
-from creditline.gradients.projection import Projection, build
+from creditline.gradients.projection import Projection
 from creditline.gradients.projection.state import ProjectionState, rows_to_fit
 from creditline.runtime import Runtime
 
@@ -53,15 +53,15 @@ def project(
     Raises:
         SettingsError: if the dimension does not fit the layers.
     """
-    projector = build(projection, layers, _projection_state(layers, projection, train))
-    sides, features = projector.sides, []
+    projector = projection.build(layers, _projection_state(layers, projection, train))
+    two_sided, features = projector.two_sided, []
     for gradients in (train, query):
         # Dense matrices are drawn anew for every batch.
         step = ROWS if projector.batch == 1 else len(gradients)
         parts = []
         for i in range(0, len(gradients), step):
             flat = _split(layers, gradients[i : i + step])
-            parts.append(projector.project(flat if sides is None else sides.compress(flat)))
+            parts.append(projector.project(flat if two_sided is None else two_sided.project(flat)))
         features.append(torch.cat(parts).numpy())
     return features[0], features[1]
 
@@ -69,10 +69,10 @@ def project(
 def _projection_state(
     layers: Sequence[Layer], projection: Projection, train: np.ndarray
 ) -> ProjectionState | None:
-    if not projection.learns:
+    if not projection.needs_fit:
         return None
     rows = rows_to_fit(len(train), projection.learn_from)
-    return ProjectionState.fit(layers, projection.rank, (_split(layers, train[i]) for i in rows))
+    return ProjectionState.fit(projection, layers, (_split(layers, train[i]) for i in rows))
 
 
 def _split(layers: Sequence[Layer], gradients: np.ndarray) -> list[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.errors import ModelError
 from creditline.features.extractor import FeatureExtractor
+from creditline.features.gradient_state import GradientState, select_prefix, share_layout
 from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.engine import Engine
 from creditline.gradients.engine_choice import choose_engine, is_streamed, make_engine
@@ -24,8 +26,11 @@ from creditline.gradients.noise_plan import NoisePlan, Reduction, Role
 from creditline.gradients.noised_batch import NoisedBatch, Trajectory, expand
 from creditline.gradients.parameters import select_layers
 from creditline.gradients.pass_size import largest_pass
-from creditline.gradients.projection import Block, Projector, build, dimension
-from creditline.gradients.projection.state import ProjectionState, rows_to_fit, share_variances
+from creditline.gradients.preconditioning.transform import GradientTransform
+from creditline.gradients.projection import Block
+from creditline.gradients.projection.layout import feature_dim
+from creditline.gradients.projection.projector import Projector
+from creditline.gradients.projection.state import rows_to_fit
 from creditline.gradients.projection.two_sided import kept_sizes
 from creditline.gradients.spec import FeatureSpec
 from creditline.gradients.split_half import half_sizes, mean_and_error
@@ -52,9 +57,9 @@ class GradientExtractor(FeatureExtractor):
 
     Attributes:
         layers: the selected parameters, by module.
-        engines: one per model; empty until a projection that needs it is fitted.
+        engines: one per model; empty before a fit that the features need.
         projector: the first model's projection.
-        projection_states: what was fitted to training images, one per model; empty otherwise.
+        states: what was fitted to training images, one per model; empty before.
 
     Raises:
         ModelError: if the models differ in their parameters.
@@ -80,15 +85,15 @@ class GradientExtractor(FeatureExtractor):
                     f"than {self.denoisers[0].source}. Index them separately."
                 )
         self.parameters = sum(layer.size for layer in self.layers)
-        self.dim = dimension(spec.projection, self.layers)
+        self.dim = feature_dim(spec.projection, self.layers)
         self.models = len(self.denoisers)
         self.has_halves = spec.has_halves
-        self.needs_fit = spec.projection.learns
-        self.projection_states: tuple[ProjectionState, ...] = ()
+        self.needs_fit = spec.needs_fit
+        self.states: tuple[GradientState, ...] = ()
         self.engines: tuple[Engine, ...] = ()
         self._sized: list[Engine] = []
         if not self.needs_fit:
-            self._make_engines([build(spec.projection, self.layers)] * self.models)
+            self._use([GradientState()] * self.models)
 
     def to_device(self, device: str) -> GradientExtractor:
         """Move the models to a device."""
@@ -122,36 +127,41 @@ class GradientExtractor(FeatureExtractor):
                     engine.verify(batch)
 
     def fit(self, images: ImageSet, runtime: Runtime | None = None) -> None:
-        """Fit the projection to gradients of some training images, if it depends on them.
+        """Fit preconditioner and projection to some training images, if they depend on them.
 
         The images are spread evenly over the set; each has its noise of the index.
         """
         if not self.needs_fit:
             return
-        rows = rows_to_fit(len(images), self.spec.projection.learn_from)
         states = []
-        bar = (runtime or Runtime()).progress("learn", self.models * len(rows), "gradient")
+        total = self.models * sum(len(rows_to_fit(len(images), n)) for n in self.fit_counts)
+        bar = (runtime or Runtime()).progress("fit", total, "gradient")
         with single_thread(), self._exact_kernels(), bar:
             for denoiser in self.denoisers:
                 engine = make_engine(AutogradEngine, self.spec, denoiser, self.layers, None)
-                gradients = self._training_gradients(engine, images, rows, bar)
-                states.append(
-                    ProjectionState.fit(self.layers, self.spec.projection.rank, gradients)
-                )
+                noised = partial(self._noised_training_images, engine, images, bar)
+                states.append(GradientState.fit(self.spec, engine, noised))
         self._use(states)
+
+    @property
+    def fit_counts(self) -> tuple[int, ...]:
+        """Number of training images that each part of `fit` looks at."""
+        spec, counts = self.spec, []
+        if spec.preconditioning.is_active:
+            counts.append(spec.preconditioning.preconditioner_images)
+        if spec.projection.needs_fit:
+            counts.append(spec.projection.learn_from)
+        return tuple(counts)
 
     def state(self) -> dict[str, np.ndarray]:
         arrays: dict[str, np.ndarray] = {}
-        for c, one in enumerate(self.projection_states):
+        for c, one in enumerate(self.states):
             arrays |= {f"{c}/{name}": array for name, array in one.arrays().items()}
         return arrays
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        states = []
-        for c in range(self.models):
-            own = {k.removeprefix(f"{c}/"): a for k, a in arrays.items() if k.startswith(f"{c}/")}
-            states.append(ProjectionState.from_arrays(own))
-        self._use(states)
+        each = [select_prefix(arrays, f"{c}/") for c in range(self.models)]
+        self._use([GradientState.from_arrays(own, self.spec, self.layers) for own in each])
 
     @contextmanager
     def caching(self, folder: Path) -> Iterator[None]:
@@ -188,24 +198,26 @@ class GradientExtractor(FeatureExtractor):
         """
         require(
             len(self.engines) > 0,
-            "This projection depends on the training images and is not fitted",
+            "These features depend on the training images and are not fitted",
             self.spec.projection.projection,
             "Call fit(training images) first.",
         )
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
         with single_thread(), self._exact_kernels(), keep_freed_memory():
-            for engine in self.engines:
+            for engine, transform in zip(self.engines, self._transforms, strict=True):
                 noised = _expand(engine.denoiser, images, indices, plan, role, trajectories)
                 self.size_passes(engine, noised[0])
-                per_model.append(self._project(engine, noised, reduction))
+                per_model.append(self._project(engine, transform, noised, reduction))
         return np.stack(per_model, axis=2)
 
     def batch(self, evaluations: int) -> int:
         """Return how many images, of that many evaluations each, are best extracted at once."""
         passes = max(engine.batch(evaluations) for engine in self.engines)
         if not is_streamed(self.spec, self.projector):
-            each = 4 * 2 * sum(kept_sizes(self.layers, self.projector.sides))  # halves, float32
+            two_sided = self.engines[0].two_sided
+            weights = None if two_sided is None else two_sided.weights
+            each = 4 * 2 * sum(kept_sizes(self.layers, weights))  # halves, float32
             on_cpu = self.denoisers[0].device.type == "cpu"
             passes = min(passes, (WAITING_ON_CPU if on_cpu else WAITING_ELSEWHERE) // each)
         return max(self.projector.batch, passes)
@@ -228,38 +240,49 @@ class GradientExtractor(FeatureExtractor):
     def _exact_kernels(self) -> AbstractContextManager[None]:
         return exact_kernels(self.denoisers[0].device, self.spec.precision == "tf32")
 
-    def _use(self, states: Sequence[ProjectionState]) -> None:
-        self.projection_states = share_variances(states)
-        projection = self.spec.projection
-        self._make_engines([build(projection, self.layers, x) for x in self.projection_states])
-
-    def _make_engines(self, projectors: Sequence[Projector]) -> None:
-        """Make the engines of all models; projectors differ only in what engines apply."""
+    def _use(self, states: Sequence[GradientState]) -> None:
+        """Make the engines of all models; their projections differ only in what engines apply."""
+        self.states = share_layout(states)
+        settings = self.spec.projection
+        shared = None if settings.needs_fit else settings.build(self.layers)
+        projectors: list[Projector] = [
+            shared or settings.build(self.layers, one.projection) for one in self.states
+        ]
         self.projector = projectors[0]
         self.engines = tuple(
             choose_engine(self.spec, denoiser, self.layers, projector)
             for denoiser, projector in zip(self.denoisers, projectors, strict=True)
         )
+        self._transforms = [
+            None
+            if one.preconditioner is None
+            else GradientTransform(one.preconditioner, projector.two_sided)
+            for one, projector in zip(self.states, projectors, strict=True)
+        ]
 
-    def _training_gradients(
-        self, engine: Engine, images: ImageSet, rows: np.ndarray, bar: ProgressTask
-    ) -> Iterator[list[Tensor]]:
-        """Yield the gradient of one training image after another, flat by layer."""
-        for i in rows:
-            noised = _expand(engine.denoiser, images, [int(i)], self.spec.plan, "train")
-            self.size_passes(engine, noised[0])
-            yield [layer[0, 0] for layer in engine.gradients(noised)]
+    def _noised_training_images(
+        self, engine: Engine, images: ImageSet, bar: ProgressTask, count: int
+    ) -> Iterator[NoisedBatch]:
+        """Yield training images from all over the set, one after another."""
+        for i in rows_to_fit(len(images), count):
+            (noised,) = _expand(engine.denoiser, images, [int(i)], self.spec.plan, "train")
+            self.size_passes(engine, noised)
+            yield noised
             bar.advance()
 
     def _project(
-        self, engine: Engine, noised: Sequence[NoisedBatch], reduction: Reduction
+        self,
+        engine: Engine,
+        transform: GradientTransform | None,
+        noised: Sequence[NoisedBatch],
+        reduction: Reduction,
     ) -> np.ndarray:
         """Compute features of shape `(b, units, k)` under one model."""
         features: list[Tensor] = []
         size = self.batch(len(noised[0].t))
         for start in range(0, len(noised), size):
             group = noised[start : start + size]
-            features.append(engine.features(group, reduction, self.projector).cpu())
+            features.append(engine.features(group, reduction, self.projector, transform).cpu())
         array = torch.cat(features).numpy()
         if reduction != "halves":
             return array

@@ -1,10 +1,10 @@
-"""Gradient engines: from probes to the gradients of their averaged objectives, layer by layer."""
+"""Gradient engines: from noised images to gradients of their mean objectives, layer by layer."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -13,33 +13,33 @@ from torch import Tensor
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.precision import SCALE, Precision, autocast, require_precision
 from creditline.errors import NumericsError
-from creditline.gradients.accumulator import GradientAccumulator
 from creditline.gradients.noise_plan import Reduction
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import Layer
-from creditline.gradients.projection.base import GradientSink, Projector, StreamingProjector
+from creditline.gradients.projection.accumulator import GradientAccumulator, GradientSink
+from creditline.gradients.projection.projector import Projector
 from creditline.gradients.projection.two_sided import TwoSidedProjection
 
-OperationCount = tuple[NoisedBatch, Tensor]
-"""Some evaluations of a probe, by position, whose mean gradient is wanted."""
+EvaluationGroup = tuple[NoisedBatch, Tensor]
+"""A noised image, and positions of the evaluations whose mean gradient is wanted."""
 
 
 class Engine(ABC):
-    """Anything that yields gradients of probes.
+    """Computes gradients of noised images.
 
     Args:
         denoiser: the network and its process.
         layers: parameters to differentiate.
         objective: scalar of the output.
-        normalize: `"timestep"` divides each timestep's gradient by its norm; with `sides` that is
-            the norm of what they keep, an estimate whose square is unbiased.
-        sides: what of each layer's gradient is kept; None: all.
+        normalize: `"timestep"` divides each timestep's gradient by its norm; with `two_sided` that
+            is the norm after the projection, whose square is unbiased.
+        two_sided: projection of each weight's gradient; None: explicit gradients.
         microbatch: most evaluations per pass, to bound memory; sums run in float32 across passes.
         precision: of the network's arithmetic.
 
     Raises:
-        SettingsError: if the device cannot calculate in that precision.
+        SettingsError: if the device does not support that precision.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Engine(ABC):
         layers: Sequence[Layer],
         objective: Objective,
         normalize: Literal["none", "timestep"] = "none",
-        sides: TwoSidedProjection | None = None,
+        two_sided: TwoSidedProjection | None = None,
         microbatch: int = 64,
         precision: Precision = "fp32",
     ) -> None:
@@ -57,17 +57,17 @@ class Engine(ABC):
         self.layers = tuple(layers)
         self.objective = objective
         self.normalize = normalize
-        self.sides = sides
+        self.two_sided = two_sided
         self.microbatch = microbatch
         self.precision: Precision = precision
 
     def gradients(
-        self, probes: Sequence[NoisedBatch], reduction: Reduction = "mean"
+        self, noised_images: Sequence[NoisedBatch], reduction: Reduction = "mean"
     ) -> list[Tensor]:
-        """Gradients of some probes.
+        """Compute gradients of some images.
 
         Args:
-            probes: `u = t * r` evaluations of an image each.
+            noised_images: `u = t * r` evaluations of an image each.
             reduction: what to average. Halves are those of `NoisedBatch.halves`; where each
                 timestep is normalized, every other timestep.
 
@@ -76,27 +76,29 @@ class Engine(ABC):
 
         Raises:
             NumericsError: if a gradient is not finite, or is zero where it must be normalized.
-            SettingsError: if halves are asked for and there is but one evaluation.
+            SettingsError: for halves of a single evaluation.
         """
-        work = [self._groups(probe, reduction) for probe in probes]
-        pieces = [(p, g) for p, groups in zip(probes, work, strict=True) for g in groups]
-        means = self.means(pieces)
-        self._require_finite(pieces, means)
-        if self.normalize == "none" and len({len(groups) for groups in work}) == 1:
-            return [layer.unflatten(0, (len(work), -1)) for layer in means]
-        found, start = [], 0
-        for probe, groups in zip(probes, work, strict=True):
-            units = [layer[start : start + len(groups)] for layer in means]
-            found.append(self._combined(units, probe, reduction))
-            start += len(groups)
-        return [torch.stack(layer) for layer in zip(*found, strict=True)]
+        groups = [self._groups(noised, reduction) for noised in noised_images]
+        work = [(x, group) for x, own in zip(noised_images, groups, strict=True) for group in own]
+        means = self.mean_gradients(work)
+        self._require_finite(work, means)
+        if self.normalize == "none" and len({len(own) for own in groups}) == 1:
+            return [layer.unflatten(0, (len(groups), -1)) for layer in means]
+        images, start = [], 0
+        for noised, own in zip(noised_images, groups, strict=True):
+            units = [layer[start : start + len(own)] for layer in means]
+            images.append(self._combine(units, noised, reduction))
+            start += len(own)
+        return [torch.stack(layer) for layer in zip(*images, strict=True)]
 
-    def keep(self, name: str, flat: Tensor) -> Tensor:
-        """What is kept of one parameter's flat gradient, float32."""
-        return flat.float() if self.sides is None else self.sides.one(name, flat)
+    def project_parameter(self, name: str, flat: Tensor) -> Tensor:
+        """Apply the two-sided projection, if any, to one parameter's flat gradient; float32."""
+        if self.two_sided is None:
+            return flat.float()
+        return self.two_sided.project_parameter(name, flat)
 
     def values(self, evaluations: NoisedBatch) -> Tensor:
-        """The objective of each evaluation, shape `(u,)`, differentiable."""
+        """Compute the objective of each evaluation, shape `(u,)`, differentiable."""
         evaluations = evaluations.to(self.denoiser.device, self.denoiser.dtype)
         x0, noise, t = evaluations.x0, evaluations.noise, evaluations.t
         process = self.denoiser.process
@@ -106,71 +108,77 @@ class Engine(ABC):
         return self.objective(process, output, x0, noise, t, evaluations.weight)
 
     def batch(self, evaluations: int) -> int:
-        """How many probes, of so many evaluations each, are best handed over at once."""
+        """Return how many images, of that many evaluations each, are best computed at once."""
         return 1
 
     @property
     def scale(self) -> float:
-        """What the objective is multiplied by before its gradient is taken, and divided by then."""
+        """Factor of the objective before its gradient is computed, which is then divided by it."""
         return SCALE[self.precision]
 
     def features(
-        self, probes: Sequence[NoisedBatch], reduction: Reduction, projector: Projector
+        self,
+        noised_images: Sequence[NoisedBatch],
+        reduction: Reduction,
+        projector: Projector,
+        transform: Callable[[Sequence[Tensor]], list[Tensor]] | None = None,
     ) -> Tensor:
-        """`gradients`, projected, float32 of shape `(b, units, k)`.
+        """Compute projected `gradients`, float32 of shape `(b, units, k)`.
 
-        Where the projector can take them as they come and nothing is to be done to a gradient as a
-        whole, none ever is.
+        Gradients go to the projector as they come, unless complete ones have to be normalized or
+        transformed first.
 
         Args:
-            probes, reduction: as for `gradients`.
-            projector: of these layers, with the same sides.
+            noised_images, reduction: as for `gradients`.
+            projector: of these layers.
+            transform: maps explicit gradients, one tensor of shape `(n, d_l)` per layer, to what
+                is projected; None: nothing to do.
 
         Raises:
             NumericsError, SettingsError: as `gradients`.
         """
-        if self.normalize != "none" or not isinstance(projector, StreamingProjector):
-            gradients = self.gradients(probes, reduction)
-            projected = projector.project([layer.flatten(0, 1) for layer in gradients])
-            return projected.unflatten(0, (len(probes), -1))
-        work = [(probe, group) for probe in probes for group in self._groups(probe, reduction)]
-        gathered = projector.gathering(self.layers, self._factors(work))
-        self.gather(work, gathered)
-        found = gathered.features()
-        if not math.isfinite(found.sum().item()):
-            for piece, row in zip(work, found, strict=True):
-                if not math.isfinite(row.sum().item()):  # once more, to say which layer it is
-                    self._require_finite([piece], self.means([piece]))
+        if self.normalize != "none" or transform is not None:
+            gradients = [layer.flatten(0, 1) for layer in self.gradients(noised_images, reduction)]
+            gradients = gradients if transform is None else transform(gradients)
+            return projector.project(gradients).unflatten(0, (len(noised_images), -1))
+        work = [(x, group) for x in noised_images for group in self._groups(x, reduction)]
+        sink = projector.sink(self.layers, self._factors(work))
+        self.accumulate(work, sink)
+        features = sink.features()
+        if not math.isfinite(features.sum().item()):
+            for piece, row in zip(work, features, strict=True):
+                if not math.isfinite(row.sum().item()):  # compute it again to name the layer
+                    self._require_finite([piece], self.mean_gradients([piece]))
                     raise NumericsError(
-                        f"The gradient of image {piece[0].image_id} is finite, and its projection "
-                        "is not: its numbers are too large to be added up. Use another precision, "
-                        "or reduction='mean' of the objective."
+                        f"The gradient of image {piece[0].image_id} is finite, but its projection "
+                        "overflows: its values are too large to be added up. Use another "
+                        "precision, or reduction='mean' of the objective."
                     )
-        return found.unflatten(0, (len(probes), -1))
+        return features.unflatten(0, (len(noised_images), -1))
 
-    def means(self, work: Sequence[OperationCount]) -> list[Tensor]:
-        """Gradients of mean objectives, float32 of shape `(len(work), d_l)` per layer."""
-        sums = GradientAccumulator(self.layers, self.sides, self._factors(work))
-        self.gather(work, sums)
+    def mean_gradients(self, work: Sequence[EvaluationGroup]) -> list[Tensor]:
+        """Compute gradients of mean objectives, float32 of shape `(len(work), d_l)` per layer."""
+        sums = GradientAccumulator(self.layers, self.two_sided, self._factors(work))
+        self.accumulate(work, sums)
         return sums.layers()
 
     @abstractmethod
-    def gather(self, work: Sequence[OperationCount], gathering: GradientSink) -> None:
-        """Hand over the gradients of summed objectives, pass by pass."""
+    def accumulate(self, work: Sequence[EvaluationGroup], sink: GradientSink) -> None:
+        """Add the gradients of summed objectives to a sink, pass by pass."""
 
-    def _groups(self, probe: NoisedBatch, reduction: Reduction) -> list[Tensor]:
-        """Evaluations of each gradient that has to be taken by itself."""
-        u, r = len(probe.t), probe.draws
+    def _groups(self, noised: NoisedBatch, reduction: Reduction) -> list[Tensor]:
+        """Split evaluations into those of each gradient that has to be computed by itself."""
+        u, r = len(noised.t), noised.draws
         if reduction == "timesteps" or self.normalize == "timestep":
             return [torch.arange(i, i + r) for i in range(0, u, r)]
-        return list(probe.halves()) if reduction == "halves" else [torch.arange(u)]
+        return list(noised.halves()) if reduction == "halves" else [torch.arange(u)]
 
-    def _factors(self, work: Sequence[OperationCount]) -> Tensor:
-        """Of sums of gradients that make them means of the objective's."""
+    def _factors(self, work: Sequence[EvaluationGroup]) -> Tensor:
+        """Return the factors that turn sums of gradients into means of the objective's."""
         counts = torch.tensor([len(group) for _, group in work], device=self.denoiser.device)
         return 1 / (counts * self.scale)
 
-    def _require_finite(self, work: Sequence[OperationCount], means: list[Tensor]) -> None:
+    def _require_finite(self, work: Sequence[EvaluationGroup], means: list[Tensor]) -> None:
         # Read once: a sum is finite only where all of its terms are.
         if all(map(math.isfinite, torch.stack([x.sum() for x in means]).tolist())):
             return
@@ -183,12 +191,12 @@ class Engine(ABC):
                     "overflows easily, fp16 before bf16; float32 is the safe choice."
                 )
 
-    def _combined(
-        self, units: list[Tensor], probe: NoisedBatch, reduction: Reduction
+    def _combine(
+        self, units: list[Tensor], noised: NoisedBatch, reduction: Reduction
     ) -> list[Tensor]:
-        """What was asked for, of shape `(units, d_l)` per layer, of an image's gradients."""
+        """Reduce an image's gradients to shape `(units, d_l)` per layer."""
         if self.normalize == "timestep":
-            units = _unit_length(units, probe)
+            units = _normalize(units, noised)
             if reduction == "halves":
                 return [torch.stack([x[::2].mean(0), x[1::2].mean(0)]) for x in units]
             if reduction == "mean":
@@ -196,15 +204,15 @@ class Engine(ABC):
         return units
 
 
-def _unit_length(units: list[Tensor], probe: NoisedBatch) -> list[Tensor]:
-    """Each timestep's gradient divided by its norm over all layers."""
+def _normalize(units: list[Tensor], noised: NoisedBatch) -> list[Tensor]:
+    """Divide each timestep's gradient by its norm over all layers."""
     squares = torch.stack([layer.double().square().sum(1) for layer in units])
     norms = squares.sum(0).sqrt()
     if not (norms > 0).all():
         i = int(norms.argmin())
         raise NumericsError(
-            f"Image {probe.image_id} has gradient norm {norms[i].item()} at timestep "
-            f"{int(probe.t[i * probe.draws])}, so it cannot be normalized. Use normalize='none' or "
-            "other timesteps."
+            f"Image {noised.image_id} has gradient norm {norms[i].item()} at timestep "
+            f"{int(noised.t[i * noised.draws])}, so it cannot be normalized. Use normalize='none' "
+            "or other timesteps."
         )
     return [layer / norms.float()[:, None] for layer in units]

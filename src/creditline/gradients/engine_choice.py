@@ -10,7 +10,7 @@ from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.engine import Engine
 from creditline.gradients.hook_engine import HookEngine
 from creditline.gradients.parameters import Layer
-from creditline.gradients.projection.base import Projector, StreamingProjector
+from creditline.gradients.projection.projector import Projector
 from creditline.gradients.projection.two_sided import TwoSidedProjection
 from creditline.gradients.spec import FeatureSpec
 
@@ -37,16 +37,16 @@ def choose_engine(
         layers: parameters to differentiate.
         projector: what follows the engine.
     """
-    sides = projector.sides
+    two_sided = None if spec.preconditioning.is_active else projector.two_sided
     size = sum(layer.size for layer in layers)
     together = is_streamed(spec, projector) or size <= SMALL
     together = together and _evaluations_per_gradient(spec) < MANY
     together = together or denoiser.device.type != "cpu"
-    if spec.engine == "hooks" or (spec.engine == "auto" and (sides is not None or together)):
-        hooks = make_engine(HookEngine, spec, denoiser, layers, sides)
-        if spec.engine == "hooks" or sides is not None or not hooks.rest:
+    if spec.engine == "hooks" or (spec.engine == "auto" and (two_sided is not None or together)):
+        hooks = make_engine(HookEngine, spec, denoiser, layers, two_sided)
+        if spec.engine == "hooks" or two_sided is not None or not hooks.rest:
             return hooks
-    return make_engine(AutogradEngine, spec, denoiser, layers, sides)
+    return make_engine(AutogradEngine, spec, denoiser, layers, two_sided)
 
 
 def make_engine(
@@ -54,16 +54,17 @@ def make_engine(
     spec: FeatureSpec,
     denoiser: Denoiser,
     layers: Sequence[Layer],
-    sides: TwoSidedProjection | None,
+    two_sided: TwoSidedProjection | None,
 ) -> E:
     """Make an engine of one kind; arguments as of `Engine`."""
-    settings = spec.objective, spec.normalize, sides, spec.batch_size or 1, spec.precision
+    settings = spec.objective, spec.normalize, two_sided, spec.batch_size or 1, spec.precision
     return kind(denoiser, layers, *settings)
 
 
 def is_streamed(spec: FeatureSpec, projector: Projector) -> bool:
     """Whether gradients are projected as they come, instead of being held until complete."""
-    return isinstance(projector, StreamingProjector) and spec.normalize == "none"
+    needs_complete = spec.normalize != "none" or spec.preconditioning.is_active
+    return projector.streams and not needs_complete
 
 
 def _evaluations_per_gradient(spec: FeatureSpec) -> int:

@@ -1,4 +1,4 @@
-"""Projected gradients without weight gradients: taps at the layers, several images in one pass."""
+"""Projected gradients without weight gradients: hooks at the layers, several images in one pass."""
 
 from __future__ import annotations
 
@@ -14,169 +14,168 @@ from torch import Tensor, nn
 from creditline.diffusion.denoiser import Batch
 from creditline.errors import ModelError
 from creditline.gradients.autograd_engine import AutogradEngine
-from creditline.gradients.engine import Engine, OperationCount
-from creditline.gradients.layer_gradients import LayerGradient, TopScoreSplit, tap_of
+from creditline.gradients.engine import Engine, EvaluationGroup
+from creditline.gradients.layer_gradients import LayerGradient, SavedTensors, find_layer_gradient
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.noised_batch import expand, join
 from creditline.gradients.parameter_tables import ParameterTable, expand_tables, is_table
 from creditline.gradients.parameters import Layer, enable_gradients
-from creditline.gradients.projection.base import GradientSink
+from creditline.gradients.projection.accumulator import GradientSink
 from creditline.gradients.segments import EvaluationSegments
 
 PASSES = 4
 TOLERANCE = 1e-3
-"""Of the gradient's norm; rounding leaves 1e-6."""
+"""Relative to the gradient's norm; rounding leaves 1e-6."""
 
-Chunk = list[tuple[int, Tensor]]
-"""One pass: positions in the work, and the evaluations that are taken of each."""
+Pass = list[tuple[int, Tensor]]
+"""Positions in the work, and the evaluations of each that one pass computes."""
 
 
 class HookEngine(Engine):
     """Gradients from hooks on the modules.
 
-    A pass holds as many images as fit into `microbatch` evaluations. Going back it needs the
-    gradients of the layers' outputs only, which cost as much as a forward pass; what is wanted of
-    the weights is contracted from these and the inputs on the spot. Parameters of modules that no
-    tap knows, and parameters that several modules share, are taken from autograd: then a pass holds
-    one gradient at a time.
+    A pass holds as many images as fit into `microbatch` evaluations. The backward pass needs the
+    gradients of the layers' outputs only, which cost as much as a forward pass. Weight gradients
+    are contracted from these and the inputs at once. Autograd computes the parameters of modules
+    without a `LayerGradient`, and those that several modules share; a pass then holds one gradient
+    at a time.
 
     Attributes:
-        taps: by module.
+        layer_gradients: by module.
         tables: parameters that are copied for every evaluation.
         rest: layers of the parameters that are left to autograd.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.taps, self.tables, self.rest = _tapped(self)
+        self.layer_gradients, self.tables, self.rest = _assign_parameters(self)
         self._verified = False
 
     def batch(self, evaluations: int) -> int:
         return max(1, PASSES * self.microbatch // evaluations)
 
     def verify(self, images: Batch) -> None:
-        """Compare with autograd before long work; the first call does, further ones return.
+        """Compare with autograd before long work; calls after the first return at once.
 
         Args:
-            images: the first of them is looked at.
+            images: the first of them is used.
 
         Raises:
-            ModelError: if the network does something with its weights that no hook sees.
+            ModelError: if the network uses its weights in a way that no hook sees.
         """
         if self._verified:
             return
         plan = NoisePlan("random", timesteps=2)
-        (probe, *_) = expand(self.denoiser, images, plan, "train")
-        work, settings = [(probe, torch.arange(2))], (self.denoiser, self.layers, self.objective)
-        exact = AutogradEngine(*settings, sides=self.sides).means(work)
-        precision, self.precision = self.precision, "fp32"  # whose rounding would hide a fault
-        mine = self.means(work)
+        (noised, *_) = expand(self.denoiser, images, plan, "train")
+        work, settings = [(noised, torch.arange(2))], (self.denoiser, self.layers, self.objective)
+        exact = AutogradEngine(*settings, two_sided=self.two_sided).mean_gradients(work)
+        precision, self.precision = self.precision, "fp32"  # rounding would hide a fault
+        own = self.mean_gradients(work)
         self.precision = precision
         self._require_finite(work, exact)
         scale = torch.cat([layer.flatten() for layer in exact]).norm()
-        for layer, a, b in zip(self.layers, mine, exact, strict=True):
+        for layer, a, b in zip(self.layers, own, exact, strict=True):
             error = (a - b).norm()
             if not error <= TOLERANCE * scale:
                 raise ModelError(
-                    f"Hooks find another gradient than autograd in layer {layer.name!r} of "
+                    f"Hooks compute another gradient than autograd in layer {layer.name!r} of "
                     f"{type(self.denoiser.module).__name__}: they differ by {float(error):.1e}, "
-                    f"and the whole has norm {float(scale):.1e}. Use engine='autograd' (--engine "
-                    "autograd)."
+                    f"and the full gradient has norm {float(scale):.1e}. Use engine='autograd' "
+                    "(--engine autograd)."
                 )
         self._verified = True
 
-    def gather(self, work: Sequence[OperationCount], gathering: GradientSink) -> None:
-        with enable_gradients(self.denoiser.module, self.rest) as parameters:
-            rest = [p for layer in parameters for p in layer]
-            for chunk in self._passes(work):
-                self._pass(work, chunk, gathering, rest)
+    def accumulate(self, work: Sequence[EvaluationGroup], sink: GradientSink) -> None:
+        with enable_gradients(self.denoiser.module, self.rest) as layers:
+            rest = [parameter for layer in layers for parameter in layer]
+            for one in self._passes(work):
+                self._run_pass(work, one, sink, rest)
 
-    def _passes(self, work: Sequence[OperationCount]) -> Iterator[Chunk]:
-        """The work in passes; a gradient of more evaluations than fit takes several."""
-        chunk: Chunk = []
-        room = self.microbatch
+    def _passes(self, work: Sequence[EvaluationGroup]) -> Iterator[Pass]:
+        """Split the work into passes; a gradient of too many evaluations takes several."""
+        current: Pass = []
+        space = self.microbatch
         for i, (_, group) in enumerate(work):
             for part in group.chunk(math.ceil(len(group) / self.microbatch)):
-                if chunk and (len(part) > room or self.rest):
-                    yield chunk
-                    chunk, room = [], self.microbatch
-                chunk.append((i, part))
-                room -= len(part)
-        yield chunk
+                if current and (len(part) > space or self.rest):
+                    yield current
+                    current, space = [], self.microbatch
+                current.append((i, part))
+                space -= len(part)
+        yield current
 
-    def _pass(
+    def _run_pass(
         self,
-        work: Sequence[OperationCount],
-        chunk: Chunk,
-        gathering: GradientSink,
+        work: Sequence[EvaluationGroup],
+        one: Pass,
+        sink: GradientSink,
         rest: list[Tensor],
     ) -> None:
         """Add the gradients of one pass, summed over evaluations."""
-        evaluations = join([work[i][0][part] for i, part in chunk])
-        segments = EvaluationSegments(tuple(len(part) for _, part in chunk))
-        first = chunk[0][0]  # of neighbors, each of them once
+        evaluations = join([work[i][0][part] for i, part in one])
+        segments = EvaluationSegments(tuple(len(part) for _, part in one))
+        first = one[0][0]  # gradients of a pass are consecutive, each once
 
         def add(name: str, segment: int, values: Tensor) -> None:
-            gathering.add(name, first + segment, values)
+            sink.add(name, first + segment, values)
 
         with torch.enable_grad(), self._hooked(segments, add) as leaves:
             value = self.values(evaluations).sum() * self.scale
-            if not value.requires_grad:  # nothing that was selected has a part in the output
+            if not value.requires_grad:  # the output depends on no selected parameter
                 return
             gradients = torch.autograd.grad(value, [*leaves, *rest], allow_unused=True)
         names = [name for layer in self.rest for name in layer.parameters]
         for name, gradient in zip(names, gradients[len(leaves) :], strict=True):
             if gradient is not None:
-                add(name, 0, self.keep(name, gradient.flatten())[None])
+                add(name, 0, self.project_parameter(name, gradient.flatten())[None])
 
     @contextmanager
     def _hooked(
         self, segments: EvaluationSegments, add: Callable[[str, int, Tensor], None]
     ) -> Iterator[list[Tensor]]:
-        """Hooks in place; yields the outputs from which gradients have to be asked.
+        """Install hooks meanwhile; yields the tensors whose gradients the backward pass needs.
 
-        An output that nothing before it makes differentiable becomes a leaf: the pass back then
-        ends there.
+        An output that does not require a gradient becomes a leaf, where the backward pass ends.
         """
         leaves: list[Tensor] = []
         n = sum(segments.lengths)
 
-        def hook(tap: LayerGradient) -> Any:
+        def make_hook(layer: LayerGradient) -> Any:
             def forward(_: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor | None:
                 x: Tensor = next(iter((*args, *kwargs.values())))
                 if len(output) % n:
                     raise ModelError(
-                        f"Layer {tap.title} was called with a batch of {len(output)} for {n} "
-                        "images, so its gradient cannot be told apart by image. Use "
+                        f"Layer {layer.title} was called with a batch of {len(output)} for {n} "
+                        "images, so its gradient cannot be split by image. Use "
                         "engine='autograd' (--engine autograd)."
                     )
                 with torch.no_grad():
-                    # Detached: the graph holds the hook below, and would hold itself by it.
-                    kept = tuple(part.detach() for part in tap.keep(x, output))
+                    # Detached: the graph holds the hook below and would hold itself through it.
+                    saved = tuple(part.detach() for part in layer.save(x, output))
                 leaf = None
                 if not output.requires_grad:
                     leaf = output = output.detach().requires_grad_()
                     leaves.append(output)
-                output.register_hook(lambda g: backward(tap, kept, g))
+                output.register_hook(lambda g: backward(layer, saved, g))
                 return leaf
 
             return forward
 
-        def backward(tap: LayerGradient, kept: TopScoreSplit, g: Tensor) -> None:
+        def backward(layer: LayerGradient, saved: SavedTensors, g: Tensor) -> None:
             with torch.no_grad():
-                for found in tap.contract(kept, g, segments):
-                    add(*found)
+                for gradient in layer.contract(saved, g, segments):
+                    add(*gradient)
 
         def table(table: ParameterTable, leaf: Tensor) -> None:
             leaves.append(leaf)
-            leaf.register_hook(lambda g: add(table.name, 0, total(table, g)))
+            leaf.register_hook(lambda g: add(table.name, 0, table_gradient(table, g)))
 
-        def total(table: ParameterTable, g: Tensor) -> Tensor:
-            return self.keep(table.name, segments.sum(g.float().flatten(1)))
+        def table_gradient(table: ParameterTable, g: Tensor) -> Tensor:
+            return self.project_parameter(table.name, segments.sum(g.float().flatten(1)))
 
         handles = [
-            module.register_forward_hook(hook(tap), with_kwargs=True)
-            for module, tap in self.taps.items()
+            module.register_forward_hook(make_hook(layer), with_kwargs=True)
+            for module, layer in self.layer_gradients.items()
         ]
         try:
             with expand_tables(self.tables, n, table):
@@ -186,37 +185,39 @@ class HookEngine(Engine):
                 handle.remove()
 
 
-def _tapped(
+def _assign_parameters(
     engine: HookEngine,
 ) -> tuple[dict[nn.Module, LayerGradient], tuple[ParameterTable, ...], tuple[Layer, ...]]:
-    """A tap for each module that has one, the tables, and the layers of what is left."""
+    """Return the hooked modules, the tables, and the layers of what is left to autograd."""
     module = engine.denoiser.module
-    named = dict(module.named_parameters())
+    parameters = dict(module.named_parameters())
     owners = Counter(id(p) for part in module.modules() for p in part._parameters.values())
     selected = {name for layer in engine.layers for name in layer.parameters}
-    taps, tables, tapped = {}, [], set()
+    layer_gradients, tables, assigned = {}, [], set()
     for prefix, part in module.named_modules():
         names = {own: f"{prefix}.{own}" if prefix else own for own in part._parameters}
         wanted = {
             own: name
             for own, name in names.items()
-            if name in selected and owners[id(named[name])] == 1
+            if name in selected and owners[id(parameters[name])] == 1
         }
-        kind = tap_of(part)
+        kind = find_layer_gradient(part)
         if wanted and kind is not None:
-            taps[part] = kind(part, wanted, engine.sides)
-            tapped |= set(wanted.values())
+            layer_gradients[part] = kind(part, wanted, engine.two_sided)
+            assigned |= set(wanted.values())
             continue
-        found = [ParameterTable(part, name) for own, name in wanted.items() if is_table(part, own)]
-        tables += found
-        tapped |= {table.name for table in found}
+        own_tables = [
+            ParameterTable(part, name) for own, name in wanted.items() if is_table(part, own)
+        ]
+        tables += own_tables
+        assigned |= {table.name for table in own_tables}
     rest = []
     for layer in engine.layers:
         left = [
             (name, shape)
             for name, shape in zip(layer.parameters, layer.shapes, strict=True)
-            if name not in tapped
+            if name not in assigned
         ]
         if left:
             rest.append(Layer(layer.name, *map(tuple, zip(*left, strict=True))))
-    return taps, tuple(tables), tuple(rest)
+    return layer_gradients, tuple(tables), tuple(rest)

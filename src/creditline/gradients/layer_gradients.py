@@ -1,8 +1,8 @@
-"""Taps: a module's parameter gradients from what flows through it, image by image.
+"""A module's parameter gradients from its input and the gradient of its output, image by image.
 
-A tap is shown the module's input on the way forward and the gradient of its output on the way back,
-and contracts the two over all places and evaluations of an image. Weights need no gradient of their
-own, and where sides are projected both factors are projected before they meet.
+A `LayerGradient` saves the module's input in the forward pass. In the backward pass it contracts
+the input with the gradient of the output over all positions and evaluations of an image. Weights
+need no gradient of their own, and a two-sided projection applies to both factors before that.
 """
 
 from __future__ import annotations
@@ -21,31 +21,34 @@ from creditline.gradients.patch_sketch import PatchSketch, patch_views
 from creditline.gradients.projection.two_sided import TwoSidedProjection
 from creditline.gradients.segments import EvaluationSegments
 
-TopScoreSplit = tuple[Tensor, ...]
-"""What a tap remembers between the two ways."""
+SavedTensors = tuple[Tensor, ...]
+"""What the forward pass saves for the backward pass."""
 
-SearchResult = Iterator[tuple[str, int, Tensor]]
-"""A parameter's name, a segment, and gradients of that one and those behind it, `(some, size)`."""
+ParameterGradients = Iterator[tuple[str, int, Tensor]]
+"""A parameter's name, its first segment, and gradients of consecutive segments, `(some, size)`."""
 
 MANY = 4096
-"""Places of a gradient from which on a convolution of its own is worth a call."""
+"""Number of positions from which on one convolution call per gradient is cheaper."""
 
 
 class LayerGradient(ABC):
-    """One module's parameters.
+    """Gradients of one module's parameters.
+
+    Class attributes:
+        module_types: modules that it computes gradients of.
 
     Args:
         module: the module.
-        names: qualified name of each of its own parameters that is wanted, by own name.
-        sides: directions to keep of each weight; None: whole weights.
+        names: qualified names of the selected parameters, by their names in the module.
+        two_sided: projection of each weight's gradient; None: explicit gradients.
     """
 
-    kinds: ClassVar[tuple[type[nn.Module], ...]]
+    module_types: ClassVar[tuple[type[nn.Module], ...]]
 
     def __init__(
-        self, module: Any, names: Mapping[str, str], sides: TwoSidedProjection | None
+        self, module: Any, names: Mapping[str, str], two_sided: TwoSidedProjection | None
     ) -> None:
-        self.module, self.names, self.sides = module, dict(names), sides
+        self.module, self.names, self.two_sided = module, dict(names), two_sided
 
     @property
     def title(self) -> str:
@@ -53,46 +56,46 @@ class LayerGradient(ABC):
         return next(iter(self.names.values())).rpartition(".")[0]
 
     @classmethod
-    def fits(cls, module: Any) -> bool:
-        """Whether the module works as the tap reckons; a subclass may do otherwise."""
-        return type(module) in cls.kinds
+    def supports(cls, module: Any) -> bool:
+        """Whether it computes the gradients of a module; a subclass of a type may differ."""
+        return type(module) in cls.module_types
 
-    def keep(self, x: Tensor, y: Tensor) -> TopScoreSplit:
-        """What has to be remembered of the module's input and output: the input."""
+    def save(self, x: Tensor, y: Tensor) -> SavedTensors:
+        """Return what the backward pass needs of the module's input and output: the input."""
         return (x,)
 
     @abstractmethod
     def contract(
-        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
-    ) -> SearchResult:
-        """Gradients summed over each segment; those of one parameter come in order."""
+        self, saved: SavedTensors, g: Tensor, segments: EvaluationSegments
+    ) -> ParameterGradients:
+        """Yield gradients summed over each segment, those of one parameter in order."""
 
     def _left(self, device: torch.device) -> Tensor | None:
-        """Directions of the weight's rows; None: the side is whole."""
-        if self.sides is None or "weight" not in self.names:
+        """Directions of the weight's rows; None: all are kept."""
+        if self.two_sided is None or "weight" not in self.names:
             return None
-        return self.sides.left(self.names["weight"], device)
+        return self.two_sided.left(self.names["weight"], device)
 
     def _right(self, device: torch.device) -> Tensor | None:
-        """Directions of the weight's columns; None: the side is whole."""
-        if self.sides is None or "weight" not in self.names:
+        """Directions of the weight's columns; None: all are kept."""
+        if self.two_sided is None or "weight" not in self.names:
             return None
-        return self.sides.right(self.names["weight"], device)
+        return self.two_sided.right(self.names["weight"], device)
 
 
 class LinearGradient(LayerGradient):
-    """`y = x W' + b` over any number of places: `dW = sum g x'`."""
+    """`y = x W' + b` at any number of positions: `dW = sum g x'`."""
 
-    kinds = (nn.Linear,)
+    module_types = (nn.Linear,)
 
-    def keep(self, x: Tensor, y: Tensor) -> TopScoreSplit:
+    def save(self, x: Tensor, y: Tensor) -> SavedTensors:
         right = self._right(x.device)
         return (x if right is None else x @ right.to(x.dtype),)
 
     def contract(
-        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
-    ) -> SearchResult:
-        a, g = _places(kept[0]), _places(g)
+        self, saved: SavedTensors, g: Tensor, segments: EvaluationSegments
+    ) -> ParameterGradients:
+        a, g = _flatten_positions(saved[0]), _flatten_positions(g)
         if "bias" in self.names:
             yield self.names["bias"], 0, segments.sum(g.float().sum(1))
         if "weight" in self.names:
@@ -102,31 +105,34 @@ class LinearGradient(LayerGradient):
 
 
 class ConvGradient(LayerGradient):
-    """A convolution is a linear map of patches, of which a few columns are kept.
+    """A convolution is a linear map of patches, which a two-sided projection sketches.
 
     With groups, every group has its own output rows and its own patches, but the same columns.
     """
 
-    kinds = (nn.Conv2d,)
+    module_types = (nn.Conv2d,)
 
     @classmethod
-    def fits(cls, module: Any) -> bool:
-        plain = super().fits(module)
+    def supports(cls, module: Any) -> bool:
+        plain = super().supports(module)
         return plain and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
-    def keep(self, x: Tensor, y: Tensor) -> TopScoreSplit:
-        """The input, or columns of its patches, `(n, groups, m, h, w)`, if they are fewer numbers.
+    def save(self, x: Tensor, y: Tensor) -> SavedTensors:
+        """Return the input, or its patch sketch `(n, groups, m, h, w)` if that is smaller.
 
-        Columns that are taken on the way back are still in the caches when they are contracted.
+        A sketch that is computed in the backward pass is still in the CPU's caches when it is
+        contracted.
         """
-        columns = self._columns(x.device)
-        return (columns.of_input(x, self.module) if columns is not None and columns.thin else x,)
+        sketch = self._patch_sketch(x.device)
+        if sketch is None or not sketch.is_narrow:
+            return (x,)
+        return (sketch.sketch_input(x, self.module),)
 
     def contract(
-        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
-    ) -> SearchResult:
+        self, saved: SavedTensors, g: Tensor, segments: EvaluationSegments
+    ) -> ParameterGradients:
         module, shape = self.module, g.shape[2:]
-        g = g.flatten(2)  # (n, rows, places)
+        g = g.flatten(2)  # (n, rows, positions)
         if "bias" in self.names:
             yield self.names["bias"], 0, segments.sum(g.float().sum(2))
         if "weight" not in self.names:
@@ -135,66 +141,66 @@ class ConvGradient(LayerGradient):
         g = g.unflatten(1, (module.groups, -1))
         if left is not None:
             g = left.to(g.dtype).unflatten(0, (module.groups, -1)).mT @ g
-        for first, outer in self._outer(kept[0], g.float().unflatten(3, shape), segments):
-            # The same columns of all groups: they add up where the left side mixes groups.
+        for first, outer in self._outer(saved[0], g.float().unflatten(3, shape), segments):
+            # All groups have the same columns: sum them where the left side mixes groups.
             outer = outer if left is None else outer.sum(1, keepdim=True)
             yield self.names["weight"], first, outer.flatten(1)
 
     def _outer(
         self, a: Tensor, g: Tensor, segments: EvaluationSegments
     ) -> Iterator[tuple[int, Tensor]]:
-        """`sum g a'` of every group, with `a` what is kept of the patches.
+        """Compute `sum g a'` of every group, with `a` the patches or their sketch.
 
         Args:
-            a: the input, or columns.
+            a: the input, or the sketch of its patches.
             g: shape `(n, groups, o, h, w)`.
-            segments: what is summed.
+            segments: evaluations to sum over.
 
         Yields:
-            A segment; and of it and those behind it, shape `(some, groups, o, columns)`.
+            First segment, and sums of consecutive segments, shape `(some, groups, o, columns)`.
         """
-        module, columns = self.module, self._columns(g.device)
-        if columns is not None:
-            a = a if columns.thin else columns.of_input(a, module)
-            yield 0, _outer(g, a.float(), segments) * columns.factor
+        module, sketch = self.module, self._patch_sketch(g.device)
+        if sketch is not None:
+            a = a if sketch.is_narrow else sketch.sketch_input(a, module)
+            yield 0, _outer(g, a.float(), segments) * sketch.factor
             return
-        places = math.prod(g.shape[3:])
-        # One by one they would keep a GPU waiting for the next.
+        positions = math.prod(g.shape[3:])
+        # On a GPU, one call per gradient would leave it idle.
         calls = a.device.type == "cpu" and math.prod(module.kernel_size) > 1
-        if calls and (self.sides is None or places * max(segments.lengths) >= MANY):
+        if calls and (self.two_sided is None or positions * max(segments.lengths) >= MANY):
             yield from enumerate(self._by_convolution(g, a.float(), segments))
         else:
             seen = patch_views(a.float().unflatten(1, (module.groups, -1)), module)
             yield 0, _outer(g, seen, segments)
 
-    def _columns(self, device: torch.device) -> PatchSketch | None:
-        if self.sides is None or "weight" not in self.names:
+    def _patch_sketch(self, device: torch.device) -> PatchSketch | None:
+        if self.two_sided is None or "weight" not in self.names:
             return None
-        return self.sides.columns(self.names["weight"], device)
+        return self.two_sided.patch_sketch(self.names["weight"], device)
 
     def _by_convolution(
         self, g: Tensor, x: Tensor, segments: EvaluationSegments
     ) -> Iterator[Tensor]:
-        """The weight gradient of a convolution for each segment, `(1, groups, o, i * places)`."""
+        """Compute the weight gradient of each segment, `(1, groups, o, i * positions)`."""
         module, lengths, (groups, o) = self.module, segments.lengths, g.shape[1:3]
         settings = module.stride, module.padding, module.dilation, groups
         shape = (groups * o, x.shape[1] // groups, *module.kernel_size)
         for gradient, seen in zip(g.flatten(1, 2).split(lengths), x.split(lengths), strict=True):
-            found = conv2d_weight(seen, shape, gradient, *settings)
-            yield found.reshape(1, groups, o, -1)
+            weight = conv2d_weight(seen, shape, gradient, *settings)
+            yield weight.reshape(1, groups, o, -1)
 
 
 class GroupNormGradient(LayerGradient):
-    """`y = w x̂ + b` by channel: `dw = sum g x̂` and `db = sum g` over places, in one pass of both.
+    """`y = w x̂ + b` by channel: `dw = sum g x̂` and `db = sum g` over positions, in one call.
 
-    The mean and scale of the input are those that autograd has kept for its own pass back.
+    The mean and scale of the input are those that autograd saved for its own backward pass.
     """
 
-    kinds = (nn.GroupNorm,)
+    module_types = (nn.GroupNorm,)
 
-    def keep(self, x: Tensor, y: Tensor) -> TopScoreSplit:
+    def save(self, x: Tensor, y: Tensor) -> SavedTensors:
         node = y.grad_fn
-        if type(node).__name__ != "NativeGroupNormBackward0":  # nothing before it is differentiable
+        if type(node).__name__ != "NativeGroupNormBackward0":  # no input requires a gradient
             groups, eps = self.module.num_groups, self.module.eps
             size = x.shape[0], x.shape[1], math.prod(x.shape[2:])
             _, mean, scale = torch.native_group_norm(x.contiguous(), None, None, *size, groups, eps)
@@ -202,11 +208,11 @@ class GroupNormGradient(LayerGradient):
         return x, node._saved_result1, node._saved_result2  # type: ignore[union-attr]
 
     def contract(
-        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
-    ) -> SearchResult:
-        x, mean, scale = (part.float().contiguous() for part in kept)
+        self, saved: SavedTensors, g: Tensor, segments: EvaluationSegments
+    ) -> ParameterGradients:
+        x, mean, scale = (part.float().contiguous() for part in saved)
         n, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
-        # All images as if they were channels of one, whose gradients come channel by channel.
+        # Images are passed as channels of one image, since the kernel sums over images.
         flat = (1, n * channels, places)
         _, weight, bias = torch.ops.aten.native_group_norm_backward(
             *(g.float().contiguous().view(flat), x.view(flat), mean.view(1, -1), scale.view(1, -1)),
@@ -218,29 +224,32 @@ class GroupNormGradient(LayerGradient):
 
 
 class LayerNormGradient(LayerGradient):
-    """`y = w x̂ + b` over the last dimensions, with the normalized input reckoned once more."""
+    """`y = w x̂ + b` over the last dimensions; the normalized input is computed again."""
 
-    kinds: ClassVar[tuple[type[nn.Module], ...]] = (nn.LayerNorm,)
+    module_types: ClassVar[tuple[type[nn.Module], ...]] = (nn.LayerNorm,)
 
     def contract(
-        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
-    ) -> SearchResult:
-        found = {}
+        self, saved: SavedTensors, g: Tensor, segments: EvaluationSegments
+    ) -> ParameterGradients:
+        gradients = {}
         if "bias" in self.names:
-            found[self.names["bias"]] = segments.sum(self._over_places(g))
+            gradients[self.names["bias"]] = segments.sum(self._sum_positions(g))
         if "weight" in self.names:
-            seen = self._over_places(self._hat(kept[0].float()).mul_(g))
-            found[self.names["weight"]] = segments.sum(seen)
-        for name, values in found.items():
-            # A norm over several dimensions has a weight with sides.
-            yield name, 0, values if self.sides is None else self.sides.one(name, values)
+            seen = self._sum_positions(self._normalize(saved[0].float()).mul_(g))
+            gradients[self.names["weight"]] = segments.sum(seen)
+        for name, values in gradients.items():
+            # A norm over several dimensions has a weight with two sides.
+            yield name, 0, self._project(name, values)
 
-    def _over_places(self, x: Tensor) -> Tensor:
-        """Sums of shape `(n, d)`."""
-        return _places(x.flatten(-len(self._shape))).float().sum(1)
+    def _project(self, name: str, values: Tensor) -> Tensor:
+        return values if self.two_sided is None else self.two_sided.project_parameter(name, values)
 
-    def _hat(self, x: Tensor) -> Tensor:
-        """The normalized input."""
+    def _sum_positions(self, x: Tensor) -> Tensor:
+        """Sum over positions, to shape `(n, d)`."""
+        return _flatten_positions(x.flatten(-len(self._shape))).float().sum(1)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        """Normalize the input."""
         return functional.layer_norm(x, self._shape, None, None, self.module.eps)
 
     @property
@@ -249,20 +258,20 @@ class LayerNormGradient(LayerGradient):
 
 
 class RMSNormGradient(LayerNormGradient):
-    """`x̂ = x / sqrt(mean x² + eps)` (Zhang & Sennrich, 2019): torch's, and that of diffusers."""
+    """`x̂ = x / sqrt(mean x² + eps)` (Zhang & Sennrich, 2019), of torch or diffusers."""
 
-    kinds = (nn.RMSNorm,)
+    module_types = (nn.RMSNorm,)
 
     @classmethod
-    def fits(cls, module: Any) -> bool:
-        if type(module).__name__ != "RMSNorm" or super().fits(module):
-            return super().fits(module)
+    def supports(cls, module: Any) -> bool:
+        if type(module).__name__ != "RMSNorm" or super().supports(module):
+            return super().supports(module)
         from diffusers.models.normalization import RMSNorm
 
-        # Its mean is over the last dimension, however many its weight has.
+        # Its mean is over the last dimension, whatever the shape of its weight.
         return type(module) is RMSNorm and len(module.dim) == 1
 
-    def _hat(self, x: Tensor) -> Tensor:
+    def _normalize(self, x: Tensor) -> Tensor:
         return functional.rms_norm(x, self._shape, None, self.module.eps)
 
     @property
@@ -271,13 +280,13 @@ class RMSNormGradient(LayerNormGradient):
 
 
 class EmbeddingGradient(LayerGradient):
-    """A linear map of a one-hot input: its left side is a look-up of rows."""
+    """A linear map of a one-hot input: its left side is a lookup of rows."""
 
-    kinds = (nn.Embedding,)
+    module_types = (nn.Embedding,)
 
     @classmethod
-    def fits(cls, module: Any) -> bool:
-        return super().fits(module) and not (
+    def supports(cls, module: Any) -> bool:
+        return super().supports(module) and not (
             module.max_norm is not None
             or module.padding_idx is not None
             or module.scale_grad_by_freq
@@ -285,55 +294,64 @@ class EmbeddingGradient(LayerGradient):
         )
 
     def contract(
-        self, kept: TopScoreSplit, g: Tensor, segments: EvaluationSegments
-    ) -> SearchResult:
+        self, saved: SavedTensors, g: Tensor, segments: EvaluationSegments
+    ) -> ParameterGradients:
         left, right = self._left(g.device), self._right(g.device)
-        (seen,) = kept
-        rows = seen.flatten(1) if seen.ndim > 1 else seen[:, None]
+        (ids,) = saved
+        rows = ids.flatten(1) if ids.ndim > 1 else ids[:, None]
         size = self.module.num_embeddings
         one_hot = functional.one_hot(rows, size).float() if left is None else left[rows]
-        a = _places(g)
+        a = _flatten_positions(g)
         a = a if right is None else a @ right.to(a.dtype)
         yield self.names["weight"], 0, segments.outer(one_hot, a.float()).flatten(1)
 
 
-TAPS: tuple[type[LayerGradient], ...] = (
+LAYER_GRADIENTS: tuple[type[LayerGradient], ...] = (
     *(LinearGradient, ConvGradient, EmbeddingGradient),
     *(GroupNormGradient, LayerNormGradient, RMSNormGradient),
 )
 
 
-def tap_of(module: nn.Module) -> type[LayerGradient] | None:
-    """The tap for a module; None: only autograd knows its gradient."""
-    return next((tap for tap in TAPS if tap.fits(module)), None)
+def find_layer_gradient(module: nn.Module) -> type[LayerGradient] | None:
+    """Return the class that computes a module's gradients; None: only autograd does."""
+    return next((kind for kind in LAYER_GRADIENTS if kind.supports(module)), None)
 
 
-def _places(x: Tensor) -> Tensor:
-    """`(n, ..., d)` as `(n, places, d)`."""
+def _flatten_positions(x: Tensor) -> Tensor:
+    """View `(n, ..., d)` as `(n, positions, d)`."""
     return x.flatten(1, -2) if x.ndim > 2 else x[:, None]
 
 
 def _outer(g: Tensor, a: Tensor, segments: EvaluationSegments) -> Tensor:
-    """`sum g a'` over places and the evaluations of each segment, in every group.
+    """Compute `sum g a'` over positions and the evaluations of each segment, in every group.
 
     Args:
         g: shape `(n, groups, o, h, w)`.
         a: shape `(n, groups, *i, h, w)`.
-        segments: what is summed.
+        segments: evaluations to sum over.
 
     Returns:
         Shape `(segments, groups, o, i)`.
     """
-    o, columns, places = g.shape[2], math.prod(a.shape[2:-2]), math.prod(g.shape[3:])
+    o, columns, positions = g.shape[2], math.prod(a.shape[2:-2]), math.prod(g.shape[3:])
     g = g.flatten(3)
-    if o * columns <= (o + columns) * places:  # smaller than its factors: a sum at the end
-        # Outputs last: they are as many as processors like, columns often an odd number.
+    if (
+        o * columns <= (o + columns) * positions
+    ):  # smaller than its factors: sum products at the end
+        # Outputs last: their number suits vector units, that of columns is often odd.
         return segments.sum(a.flatten(-2).flatten(2, -2) @ g.mT).mT
     return segments.reduce(_over_evaluations, g, a)
 
 
 def _over_evaluations(g: Tensor, a: Tensor) -> Tensor:
-    """`sum g a'` over evaluations and places: `(s, l, groups, o, places)` and `(s, l, groups, *i,
-    h, w)` to `(s, groups, o, i)`."""
+    """Compute `sum g a'` over evaluations and positions.
+
+    Args:
+        g: shape `(s, l, groups, o, positions)`.
+        a: shape `(s, l, groups, *i, h, w)`.
+
+    Returns:
+        Shape `(s, groups, o, i)`.
+    """
     a = a.movedim(1, -3).flatten(-3).flatten(2, -2)
     return g.movedim(1, -2).flatten(3) @ a.mT

@@ -1,4 +1,4 @@
-"""The noise plan: which timesteps and which noise each image is seen with.
+"""The noise plan: the timesteps and the noise of each image.
 
 Every random number is a function of (seed, role, image id, timestep, draw) through a counter-based
 generator, so a feature does not depend on batch size, order, process or device.
@@ -26,7 +26,7 @@ each of two halves that share no noise."""
 
 @dataclass(frozen=True)
 class NoisePlan:
-    """Timesteps and noise draws for one side (training images or queries) of an attribution.
+    """Timesteps and noise draws of training images or of queries.
 
     Schedules over a process of `T` timesteps, `t` of which are used:
 
@@ -64,11 +64,11 @@ class NoisePlan:
         return self.timesteps * self.draws
 
     def grid(self, n_timesteps: int, role: Role, image_id: str) -> np.ndarray:
-        """The timesteps of one image, int64 of shape `(t,)`.
+        """Return the timesteps of one image, int64 of shape `(t,)`.
 
         Args:
             n_timesteps: timesteps `T` of the process.
-            role: side of the attribution; random timesteps are independent between the two.
+            role: training images and queries have independent random timesteps.
             image_id: content hash of the image.
 
         Raises:
@@ -76,12 +76,13 @@ class NoisePlan:
                 takes its timesteps from a trajectory.
         """
         t, first = self.timesteps, 0 if self.include_zero else 1
-        room = n_timesteps - (first if self.schedule == "cumulative" else 0)
+        available = n_timesteps - (first if self.schedule == "cumulative" else 0)
         require(
-            t <= room,
-            f"A {self.schedule} plan on a process of {n_timesteps} timesteps has room for {room}",
+            t <= available,
+            f"A {self.schedule} plan of a process with {n_timesteps} timesteps has at most "
+            f"{available}",
             t,
-            f"Ask for at most {room} timesteps.",
+            f"Ask for at most {available} timesteps.",
         )
         if self.schedule == "uniform":
             steps = np.arange(t, dtype=np.int64)
@@ -95,13 +96,13 @@ class NoisePlan:
             return np.random.Generator(np.random.Philox(key=key)).integers(first, n_timesteps, t)
         raise SettingsError(
             "A trajectory plan takes its timesteps from a recorded trajectory, and none was given. "
-            "Generate with the trajectory kept and pass it with the query."
+            "Generate with --trajectory and pass the trajectory with the query."
         )
 
     def noise(
         self, steps: Sequence[int] | np.ndarray, shape: tuple[int, ...], role: Role, image_id: str
     ) -> np.ndarray:
-        """Standard normal noise of one image, float32 of shape `(t, r, *shape)`.
+        """Draw standard normal noise of one image, float32 of shape `(t, r, *shape)`.
 
         Repeated timesteps (a random plan may repeat one) get independent noise.
         """

@@ -1,4 +1,4 @@
-"""Probes: an image expanded into everything the network is shown of it."""
+"""An image expanded into everything that the network evaluates for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from creditline.settings import require
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The predicted clean images of one sampling run.
+    """The predicted clean images of one sampling trajectory.
 
     Attributes:
         timesteps: the sampler's timesteps, int64 of shape `(t,)`, noisiest first.
@@ -40,8 +40,8 @@ class NoisedBatch:
         noise: shape of `x0`.
         condition: conditioning tensors, each of shape `(u, ...)`.
         draws: evaluations per timestep, r.
-        weight: of the objective's elements, float32 of shape `(u, 1, h, w)` and mean 1 over the
-            places, where only a part of the image counts.
+        weight: of the objective's elements, float32 of shape `(u, 1, h, w)` with mean 1 over
+            positions; None: all elements count equally.
     """
 
     image_id: str
@@ -53,7 +53,7 @@ class NoisedBatch:
     weight: Tensor | None = None
 
     def __getitem__(self, part: Tensor | slice) -> NoisedBatch:
-        """Some evaluations of the image."""
+        """Select some evaluations of the image."""
         return NoisedBatch(
             self.image_id,
             self.x0[part],
@@ -65,7 +65,7 @@ class NoisedBatch:
         )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> NoisedBatch:
-        """On a device, clean images and noise in another floating type."""
+        """Move to a device; clean images and noise to a floating-point type."""
         return NoisedBatch(
             self.image_id,
             self.x0.to(device, dtype),
@@ -77,10 +77,10 @@ class NoisedBatch:
         )
 
     def halves(self) -> tuple[Tensor, Tensor]:
-        """Positions of the evaluations in two halves that share no noise.
+        """Split evaluations into two halves that share no noise; returns positions of either.
 
-        A chequerboard over timesteps and draws: with an even number of draws both halves see every
-        timestep equally often, with one draw they take turns.
+        Halves alternate over timesteps and draws. With an even number of draws both halves have
+        every timestep equally often; with one draw they have every other timestep.
 
         Raises:
             SettingsError: with a single evaluation.
@@ -88,39 +88,39 @@ class NoisedBatch:
         u = len(self.t)
         require(
             u >= 2,
-            "Two halves of the noise need two evaluations of an image",
+            "A split-half noise estimate needs two evaluations of an image",
             u,
             "Ask for more timesteps or draws, or for no halves (halves=False, --no-halves).",
         )
-        places = torch.arange(u)
-        black = (places // self.draws + places % self.draws) % 2 == 0
-        return places[black], places[~black]
+        positions = torch.arange(u)
+        is_first = (positions // self.draws + positions % self.draws) % 2 == 0
+        return positions[is_first], positions[~is_first]
 
 
-def join(probes: Sequence[NoisedBatch]) -> NoisedBatch:
-    """The evaluations of several probes as one batch."""
-    names = probes[0].condition
+def join(noised_images: Sequence[NoisedBatch]) -> NoisedBatch:
+    """Concatenate the evaluations of several images."""
+    names = noised_images[0].condition
     return NoisedBatch(
-        ", ".join(probe.image_id for probe in probes),
-        torch.cat([probe.x0 for probe in probes]),
-        torch.cat([probe.t for probe in probes]),
-        torch.cat([probe.noise for probe in probes]),
-        {name: torch.cat([probe.condition[name] for probe in probes]) for name in names},
-        probes[0].draws,
-        _joined_weights(probes),
+        ", ".join(noised.image_id for noised in noised_images),
+        torch.cat([noised.x0 for noised in noised_images]),
+        torch.cat([noised.t for noised in noised_images]),
+        torch.cat([noised.noise for noised in noised_images]),
+        {name: torch.cat([noised.condition[name] for noised in noised_images]) for name in names},
+        noised_images[0].draws,
+        _joined_weights(noised_images),
     )
 
 
-def _joined_weights(probes: Sequence[NoisedBatch]) -> Tensor | None:
-    """Weights of all evaluations, ones where all of an image counts."""
-    if all(probe.weight is None for probe in probes):
+def _joined_weights(noised_images: Sequence[NoisedBatch]) -> Tensor | None:
+    """Concatenate weights, with ones for images without weights."""
+    if all(noised.weight is None for noised in noised_images):
         return None
     return torch.cat(
         [
-            torch.ones_like(probe.x0[:, :1], dtype=torch.float32)
-            if probe.weight is None
-            else probe.weight
-            for probe in probes
+            torch.ones_like(noised.x0[:, :1], dtype=torch.float32)
+            if noised.weight is None
+            else noised.weight
+            for noised in noised_images
         ]
     )
 
@@ -133,23 +133,24 @@ def expand(
     trajectories: Sequence[Trajectory | None] | None = None,
     masks: Sequence[Mask | None] | None = None,
 ) -> list[NoisedBatch]:
-    """One probe for each image of a batch, on the CPU: a pass is moved to its device as a whole.
+    """Add noise to each image of a batch, on the CPU; each pass is moved to its device later.
 
     Args:
         denoiser: gives the process.
         batch: encoded images.
         plan: timesteps and noise.
-        role: side of the attribution.
+        role: training images or queries.
         trajectories: one per image; needed by a `trajectory` plan only.
-        masks: one per image, where only a part of it counts.
+        masks: one per image, None where all of it counts.
 
     Raises:
         DataError: if a trajectory plan meets an image without a trajectory.
     """
-    nothing = (None,) * len(batch.ids)
-    each = zip(trajectories or nothing, masks or nothing, strict=True)
+    absent = (None,) * len(batch.ids)
+    each = zip(trajectories or absent, masks or absent, strict=True)
     return [
-        _expand_one(denoiser, batch, i, plan, role, run, mask) for i, (run, mask) in enumerate(each)
+        _expand_one(denoiser, batch, i, plan, role, trajectory, mask)
+        for i, (trajectory, mask) in enumerate(each)
     ]
 
 
@@ -159,18 +160,18 @@ def _expand_one(
     i: int,
     plan: NoisePlan,
     role: Role,
-    run: Trajectory | None,
+    trajectory: Trajectory | None,
     mask: Mask | None,
 ) -> NoisedBatch:
     image_id = batch.ids[i]
     if plan.schedule == "trajectory":
-        if run is None:
+        if trajectory is None:
             raise DataError(
-                f"This method scores pictures along their sampling run; picture {image_id} has "
+                f"This method scores query images along their sampling trajectory; {image_id} has "
                 "none. Generate with the trajectory kept (creditline generate --trajectory)."
             )
-        steps = np.asarray(run.timesteps, dtype=np.int64)
-        x0 = torch.from_numpy(np.ascontiguousarray(run.x0, dtype=np.float32))
+        steps = np.asarray(trajectory.timesteps, dtype=np.int64)
+        x0 = torch.from_numpy(np.ascontiguousarray(trajectory.x0, dtype=np.float32))
     else:
         steps = plan.grid(denoiser.process.n_timesteps, role, image_id)
         x0 = batch.x0[i].unsqueeze(0).expand(len(steps), *batch.x0[i].shape)
@@ -181,8 +182,8 @@ def _expand_one(
     }
     weight = None
     if mask is not None:
-        places = torch.from_numpy(mask.on((x0.shape[-2], x0.shape[-1])))
-        weight = places.expand(len(steps) * plan.draws, 1, -1, -1)
+        weights = torch.from_numpy(mask.on((x0.shape[-2], x0.shape[-1])))
+        weight = weights.expand(len(steps) * plan.draws, 1, -1, -1)
     return NoisedBatch(
         image_id=image_id,
         x0=x0.repeat_interleave(plan.draws, dim=0),

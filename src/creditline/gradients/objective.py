@@ -110,15 +110,15 @@ class Objective:
         return norm
 
     def require_maskable(self) -> None:
-        """Refuse weights where the objective is no sum over elements.
+        """Refuse weights if the objective is not a sum over elements.
 
         Raises:
-            SettingsError: for the largest element.
+            SettingsError: for infinite `p`.
         """
         require(
             self.objective != "p-norm" or math.isfinite(self.p),
-            "A part of a picture can be attributed where the objective sums over its elements, and "
-            "the p-norm of infinite p is the largest of them",
+            "A region of an image can be attributed if the objective sums over its elements, and "
+            "the p-norm of infinite p is their maximum",
             self.p,
             "Choose a finite p, or square-norm.",
         )

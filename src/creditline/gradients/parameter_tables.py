@@ -1,7 +1,7 @@
-"""Tables: parameters of no module of their own that are added to something of every evaluation.
+"""Parameters without a module of their own that are added to something of every evaluation.
 
-The transformers of PixArt and their blocks shift and scale by `scale_shift_table[None] + ...`. What
-is added up over the evaluations there can be told apart if each is given a copy of the table.
+The transformers of PixArt and their blocks shift and scale by `scale_shift_table[None] + ...`. If
+each evaluation has its own copy of the table, its gradient is known by evaluation.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 OWN = "scale_shift_table"
 OWNERS = ("BasicTransformerBlock", "PixArtTransformer2DModel")
-"""Classes of diffusers that use their table as `table[None]`, and in no other way."""
+"""Classes of diffusers that use their table only as `table[None]`."""
 
 
 @dataclass(frozen=True)
 class ParameterTable:
-    """A parameter whose gradient is taken by evaluations.
+    """A parameter whose gradient is computed by evaluation.
 
     Attributes:
-        module: that has it.
+        module: the module that owns it.
         name: qualified name of the parameter.
     """
 
@@ -40,20 +40,20 @@ def is_table(module: nn.Module, own: str) -> bool:
 
 @contextmanager
 def expand_tables(
-    tables: Sequence[ParameterTable], n: int, made: Callable[[ParameterTable, Tensor], None]
+    tables: Sequence[ParameterTable], n: int, on_use: Callable[[ParameterTable, Tensor], None]
 ) -> Iterator[None]:
-    """Meanwhile a table gives each of `n` evaluations a copy.
+    """Give each of `n` evaluations its own copy of some tables meanwhile.
 
     Args:
-        tables: which.
+        tables: parameters to copy.
         n: evaluations of a pass.
-        made: is told of the copies, a leaf of shape `(n, *table)`, whenever a table is used.
+        on_use: called whenever a table is used, with its copies, a leaf of shape `(n, *table)`.
     """
     before = [table.module._parameters[OWN] for table in tables]
     try:
         for table, parameter in zip(tables, before, strict=True):
             stand_in: Any = parameter.detach().as_subclass(_RepeatedTable)  # type: ignore[union-attr]
-            stand_in.table, stand_in.n, stand_in.made = table, n, made
+            stand_in.table, stand_in.n, stand_in.on_use = table, n, on_use
             table.module._parameters[OWN] = stand_in
         yield
     finally:
@@ -62,18 +62,18 @@ def expand_tables(
 
 
 class _RepeatedTable(Tensor):
-    """Stands in for a table: `[None]` is a leaf with a row for every evaluation."""
+    """Replaces a table: `[None]` returns a leaf with one row per evaluation."""
 
     # Results are plain tensors.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     table: ParameterTable
     n: int
-    made: Callable[[ParameterTable, Tensor], None]
+    on_use: Callable[[ParameterTable, Tensor], None]
 
     def __getitem__(self, index: Any) -> Tensor:
         if index is not None:
             return super().__getitem__(index)
-        whole = super().__getitem__(None)
-        leaf = whole.detach().expand(self.n, *self.shape).requires_grad_()
-        self.made(self.table, leaf)
+        table = super().__getitem__(None)
+        leaf = table.detach().expand(self.n, *self.shape).requires_grad_()
+        self.on_use(self.table, leaf)
         return leaf

@@ -1,4 +1,4 @@
-"""Which parameters the gradient is taken in, and the layers they form."""
+"""Which parameters are differentiated, and the layers they form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 NAMED = ("trained", "adapters", "cross-attention")
-"""Sets of parameters that have a name."""
+"""Named sets of parameters."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,26 @@ class Layer:
 
 
 def select_layers(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
-    """Layers of the floating-point parameters that `pattern` names.
+    """Select floating-point parameters by name, grouped by module.
 
     Args:
         module: the network.
         pattern: comma-separated shell patterns over qualified parameter names; one that starts
             with `!` removes what the others selected, as in `"*attn*,!*.bias"`. Or one of
-            `"trained"` (those of the adapters that act, where there are any, else all),
-            `"adapters"` (the same, and there must be some) and `"cross-attention"` (what of
-            `"trained"` lies in attention to the condition; joint attention counts).
+            `"trained"` (those of active adapters if there are any, else all),
+            `"adapters"` (the same, but there must be some) and `"cross-attention"` (those of
+            `"trained"` in attention to the condition, joint attention included).
 
     Returns:
         Layers in the network's own order; shared parameters are counted once.
 
     Raises:
-        SettingsError: if nothing matches; the message shows some names.
-        ModelError: if an adapter that acts is merged into the weights.
+        SettingsError: if nothing matches; the message lists some names.
+        ModelError: if an active adapter is merged into the weights.
     """
-    chosen = _named(module, pattern)
-    if chosen is not None:
-        return _layers(module, chosen.__contains__, pattern)
+    names = _named_set(module, pattern)
+    if names is not None:
+        return _group_by_module(module, names.__contains__, pattern)
     patterns = [part.strip() for part in pattern.split(",") if part.strip()]
     wanted = [p for p in patterns if not p.startswith("!")] or ["*"]
     unwanted = [p[1:] for p in patterns if p.startswith("!")]
@@ -70,16 +70,16 @@ def select_layers(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
             fnmatchcase(name, p) for p in unwanted
         )
 
-    return _layers(module, matches, pattern)
+    return _group_by_module(module, matches, pattern)
 
 
-def _named(module: nn.Module, name: str) -> set[str] | None:
-    """The parameters of a named set; None: not the name of one."""
+def _named_set(module: nn.Module, name: str) -> set[str] | None:
+    """Return the parameters of a named set; None: the name of no set."""
     if name not in NAMED:
         return None
-    found = adapter_parameters(module)
-    if name == "adapters" or found:
-        trained = found
+    adapters = adapter_parameters(module)
+    if name == "adapters" or adapters:
+        trained = adapters
     else:
         trained = {parameter for parameter, _ in module.named_parameters()}
     if name != "cross-attention":
@@ -94,7 +94,9 @@ def _attends_to_condition(part: nn.Module) -> bool:
     return bool(crossing) or getattr(part, "added_kv_proj_dim", None) is not None
 
 
-def _layers(module: nn.Module, matches: Callable[[str], bool], pattern: str) -> tuple[Layer, ...]:
+def _group_by_module(
+    module: nn.Module, matches: Callable[[str], bool], pattern: str
+) -> tuple[Layer, ...]:
     groups: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for name, parameter in module.named_parameters():
         if parameter.is_floating_point() and matches(name):
@@ -113,13 +115,13 @@ def _layers(module: nn.Module, matches: Callable[[str], bool], pattern: str) -> 
 
 @contextmanager
 def enable_gradients(module: nn.Module, layers: tuple[Layer, ...]) -> Iterator[list[list[Tensor]]]:
-    """Parameters of `layers` with gradients on and all others off, restored afterwards."""
+    """Require gradients of these layers only; yields their parameters, restores all afterwards."""
     before = {name: p.requires_grad for name, p in module.named_parameters()}
-    chosen = {name for layer in layers for name in layer.parameters}
+    selected = {name for layer in layers for name in layer.parameters}
     named = dict(module.named_parameters())
     try:
         for name, parameter in named.items():
-            parameter.requires_grad_(name in chosen)
+            parameter.requires_grad_(name in selected)
         yield [[named[name] for name in layer.parameters] for layer in layers]
     finally:
         for name, parameter in named.items():

@@ -1,4 +1,4 @@
-"""How many evaluations a pass may hold: measured on the network, within a bound of memory."""
+"""How many evaluations a pass may hold: measured on the network, within a memory limit."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from creditline.gradients.noised_batch import NoisedBatch
 from creditline.units import size
 
 MOST_ON_CPU, MOST_ELSEWHERE = 128, 4096
-"""Larger passes are no faster."""
+"""Number of evaluations above which passes are no faster."""
 CACHED, READ, FEW = 320e6, 8, 10
-"""On a CPU what a larger pass holds is out of the caches when it is needed again: so many bytes, or
-more where every pass reads more weights, which so many times as much makes up for; and never less
-than a few evaluations."""
-TRIED = (1, 2)
+"""On a CPU a pass that holds more than `CACHED` bytes evicts from the caches what it needs again.
+Reading the weights once per pass outweighs that up to `READ` times their bytes. A pass has at least
+`FEW` evaluations."""
+MEASURED = (1, 2)
+"""Sizes of the measured passes."""
 MARGIN = 1.25
-"""For the work space of kernels, which is not seen."""
+"""Allows for the workspace of kernels, which is not measured."""
 
 
-def largest_pass(engine: Engine, probe: NoisedBatch, bound: float) -> int:
-    """The largest pass that stays within a bound, at most as many evaluations as are of use.
+def largest_pass(engine: Engine, noised: NoisedBatch, bound: float) -> int:
+    """Return the largest useful number of evaluations in a pass within a memory limit.
 
-    The peaks of two small passes are extended in a straight line, and so are those of the way
-    forward alone: where weights are larger than what flows through them, their gradients hide its
-    growth at first. The bytes of tensors are counted, which is the same at every call and on every
-    device; a GPU's allocator would also tell of work space, which kernels choose by the size of a
-    pass and which says nothing of larger ones.
+    The peaks of two small passes are extrapolated linearly, and so are those of the forward pass
+    alone: with weights larger than activations, gradients of weights hide the growth of activations
+    at first. The bytes of tensors are counted, which gives the same number at every call and on
+    every device. A GPU's allocator would include workspace, which does not grow linearly.
 
     Args:
-        engine: whose passes; its `microbatch` is as before afterwards.
-        probe: any evaluation of an image.
-        bound: bytes, besides the weights.
+        engine: of the passes; its `microbatch` is restored afterwards.
+        noised: any evaluation of an image.
+        bound: bytes, without the weights.
 
     Raises:
         SettingsError: if not even one evaluation fits.
     """
-    rest, each = measure_pass(engine, probe)
+    rest, each = measure_pass(engine, noised)
     if rest + each > bound:
         raise SettingsError(
             f"One evaluation of the network takes {size(rest + each)}, and a pass may take "
@@ -58,39 +58,46 @@ def largest_pass(engine: Engine, probe: NoisedBatch, bound: float) -> int:
     return min(most, int((bound - rest) / each))
 
 
-def measure_pass(engine: Engine, probe: NoisedBatch) -> tuple[float, float]:
-    """Bytes of a pass besides the weights: whatever its size, and for each evaluation in it.
+def measure_pass(engine: Engine, noised: NoisedBatch) -> tuple[float, float]:
+    """Measure the bytes of a pass without the weights, including the margin.
 
-    With the margin. On tensors of shapes alone (fake ones) they are those of real ones on a CPU.
+    Fake tensors, which have shapes only, give the bytes of real ones on a CPU.
+
+    Args:
+        engine: of the passes.
+        noised: any evaluation of an image.
+
+    Returns:
+        Bytes of a pass of any size, and bytes of each evaluation in it.
     """
-    _whole(engine, probe[:1])  # what is drawn once and kept is there afterwards
-    lines = [_line(engine, probe, run) for run in (_forward, _whole)]
+    _backward(engine, noised[:1])  # draws what later passes reuse
+    lines = [_fit_line(engine, noised, run) for run in (_forward, _backward)]
     each = MARGIN * max(1.0, *(slope for _, slope in lines))
     return MARGIN * max(0.0, *(start for start, _ in lines)), each
 
 
-TrainingRun = Callable[[Engine, NoisedBatch], object]
+PassFunction = Callable[[Engine, NoisedBatch], object]
 
 
-def _forward(engine: Engine, probe: NoisedBatch) -> object:
+def _forward(engine: Engine, noised: NoisedBatch) -> object:
     with torch.enable_grad():
-        return engine.values(probe)
+        return engine.values(noised)
 
 
-def _whole(engine: Engine, probe: NoisedBatch) -> object:
-    return engine.means([(probe, torch.arange(len(probe.t)))])
+def _backward(engine: Engine, noised: NoisedBatch) -> object:
+    return engine.mean_gradients([(noised, torch.arange(len(noised.t)))])
 
 
-def _line(engine: Engine, probe: NoisedBatch, run: TrainingRun) -> tuple[float, float]:
-    """Most bytes that a pass holds at once, weights apart: of none, and of each evaluation."""
-    (a, b), (small, large) = TRIED, [_peak(engine, probe, n, run) for n in TRIED]
+def _fit_line(engine: Engine, noised: NoisedBatch, run: PassFunction) -> tuple[float, float]:
+    """Fit the peak bytes of a pass without weights: constant, and bytes of each evaluation."""
+    (a, b), (small, large) = MEASURED, [_peak(engine, noised, n, run) for n in MEASURED]
     slope = (large - small) / (b - a)
     return small - a * slope, slope
 
 
-def _peak(engine: Engine, probe: NoisedBatch, n: int, run: TrainingRun) -> int:
+def _peak(engine: Engine, noised: NoisedBatch, n: int, run: PassFunction) -> int:
     before = engine.microbatch
-    pass_ = probe[torch.zeros(n, dtype=torch.int64)]
+    pass_ = noised[torch.zeros(n, dtype=torch.int64)]
     engine.microbatch = n
     try:
         with _Ledger(engine.denoiser.module) as ledger:
@@ -101,7 +108,7 @@ def _peak(engine: Engine, probe: NoisedBatch, n: int, run: TrainingRun) -> int:
 
 
 class _Ledger(TorchDispatchMode):
-    """Counts the bytes of all tensors that operations make, as long as each lives."""
+    """Counts the bytes of all tensors that operations create, while each is alive."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()
@@ -124,10 +131,10 @@ class _Ledger(TorchDispatchMode):
         if known is not None and known() is storage:  # a view
             return
 
-        def gone(_: Any) -> None:
+        def release(_: Any) -> None:
             self.live -= n_bytes
             self._known.pop(key, None)
 
-        self._known[key] = weakref.ref(storage, gone)
+        self._known[key] = weakref.ref(storage, release)
         self.live += n_bytes
         self.peak = max(self.peak, self.live)

@@ -1,4 +1,4 @@
-"""Segments: which evaluations of a pass belong to which gradient."""
+"""Which evaluations of a pass belong to which gradient."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class EvaluationSegments:
-    """How the evaluations of a pass belong to the gradients that are wanted.
+    """Consecutive evaluations of a pass, one segment for each gradient.
 
     Attributes:
-        lengths: evaluations of each gradient, one after another in the batch.
+        lengths: number of evaluations of each gradient.
     """
 
     lengths: tuple[int, ...]
 
     def sum(self, rows: Tensor) -> Tensor:
-        """Sums over each segment.
+        """Sum over each segment.
 
         Args:
             rows: shape `(n * f, ...)`, n evaluations with f rows each.
@@ -32,10 +32,10 @@ class EvaluationSegments:
         return self.reduce(lambda x: x.sum(1), rows)
 
     def outer(self, g: Tensor, a: Tensor) -> Tensor:
-        """Outer products summed over places and each segment.
+        """Sum outer products over positions and each segment.
 
         Args:
-            g, a: shape `(n * f, places, o)` and `(n * f, places, i)`.
+            g, a: shape `(n * f, positions, o)` and `(n * f, positions, i)`.
 
         Returns:
             Shape `(segments, o, i)`.
@@ -47,7 +47,7 @@ class EvaluationSegments:
         return len(set(self.lengths)) == 1
 
     def reduce(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-        """Apply what takes `(s, l, ...)` to `(s, ...)` to the rows of each segment."""
+        """Apply a function that maps `(s, l, ...)` to `(s, ...)` to the rows of each segment."""
         n, length = sum(self.lengths), self.lengths[0]
         rows = len(tensors[0]) // n
         if self._even:

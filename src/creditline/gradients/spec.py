@@ -1,4 +1,4 @@
-"""Everything that decides what a gradient feature is, as one setting."""
+"""Everything that decides a gradient feature, as one setting."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from creditline.diffusion.precision import Precision
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.objective import Objective
+from creditline.gradients.preconditioning import Preconditioning
 from creditline.gradients.projection import Projection
 from creditline.settings import require, setting, validate_choices
 from creditline.units import bytes_of
@@ -28,26 +29,27 @@ class FeatureSpec:
     objective: Objective = field(default_factory=Objective)
     plan: NoisePlan = field(default_factory=NoisePlan)
     projection: Projection = field(default_factory=Projection)
+    preconditioning: Preconditioning = field(default_factory=Preconditioning)
     parameters: str = setting(
         "trained",
-        "parameters to differentiate: trained (adapters, where there are any), adapters, "
+        "parameters to differentiate: trained (adapters if there are any), adapters, "
         "cross-attention, or comma-separated shell patterns, '!' excludes",
     )
     normalize: Literal["none", "timestep"] = setting(
-        "none", "give the gradient of each timestep unit norm before averaging"
+        "none", "normalize the gradient of each timestep before averaging"
     )
     engine: Literal["auto", "hooks", "autograd"] = setting(
-        "auto", "how gradients are taken; changes their cost and their last digits only"
+        "auto", "how gradients are computed; affects cost and rounding only"
     )
     precision: Precision = setting(
-        "fp32", "of the network's arithmetic; tf32 on GPUs, bf16 and fp16 by autocast"
+        "fp32", "precision of the network; tf32 on GPUs, bf16 and fp16 by autocast"
     )
     batch_size: int | None = setting(
         None, "evaluations of the network in a pass; none: as many as pass_memory allows"
     )
-    pass_memory: str = setting("4GB", "most memory that a pass may take, besides the weights")
+    pass_memory: str = setting("4GB", "memory limit of a pass, without the weights")
     halves: bool = setting(
-        True, "keep what two halves of the noise differ by: without it no score has an error"
+        True, "store a split-half noise estimate, from which scores get their errors"
     )
 
     def __post_init__(self) -> None:
@@ -57,10 +59,15 @@ class FeatureSpec:
         bytes_of(self.pass_memory)
 
     @property
+    def needs_fit(self) -> bool:
+        """Whether features depend on the training images."""
+        return self.projection.needs_fit or self.preconditioning.is_active
+
+    @property
     def has_halves(self) -> bool:
-        """Whether the noise of an image is kept in two halves; one evaluation has none."""
+        """Whether features have a split-half noise estimate; one evaluation has none."""
         return self.halves and self.halvable(self.plan.timesteps, self.plan.draws)
 
     def halvable(self, timesteps: int, draws: int) -> bool:
-        """Whether so many evaluations of an image can be parted into two halves."""
+        """Whether that many evaluations of an image can be split into two halves."""
         return timesteps * (1 if self.normalize == "timestep" else draws) >= 2

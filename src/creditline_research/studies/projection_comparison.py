@@ -30,8 +30,8 @@ from creditline.features.gradients import GradientExtractor
 from creditline.files import write_file
 from creditline.fingerprint import of_json
 from creditline.gradients.parameters import select_layers
-from creditline.gradients.projection import Projection, dimension
-from creditline.gradients.projection.base import projected_sizes
+from creditline.gradients.projection import Projection
+from creditline.gradients.projection.layout import feature_dim
 from creditline.methods.base import RidgeMethod
 from creditline.runtime import Runtime
 from creditline.runtime.threads import single_thread
@@ -77,7 +77,7 @@ def compare_projections(
     projections = list(settings.each())
     layers = select_layers(load_model(str(shipped.model)).module)
     for projection in projections:
-        dimension(projection, layers)
+        feature_dim(projection, layers)
     train, validation = shipped.images(data)
     queries = {VALIDATION: validation, GENERATED: load_images(shipped.generated)}
     truth, key = shipped.truth().complete_subsets(), digest(shipped)
@@ -154,7 +154,8 @@ class _ExplicitGradients:
             )
             lds[folder] = (score.mean, *score.interval)
             start += len(names)
-        settings = {**to_dict(projection), "size": sum(projected_sizes(projection, self.layers))}
+        sizes = projection.projector.input_sizes(projection, self.layers)
+        settings = {**to_dict(projection), "size": sum(sizes)}
         return ProjectionRow(
             self.method.title, self.timesteps, settings, float(np.mean(agreement)), lds
         )

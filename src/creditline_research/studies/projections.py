@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from creditline.errors import unknown
 from creditline.gradients.projection import Projection
-from creditline.gradients.projection.base import Budget
+from creditline.gradients.projection.settings import Budget
 from creditline.settings import override, setting, to_dict
 
 LAYOUTS = ("joint", *get_args(Budget))
@@ -43,7 +43,7 @@ class ProjectionStudy:
             joint = layout == "joint"
             settings = {"layout": "joint"} if joint else {"layout": "layers", "budget": layout}
             projection = override(Projection(), {**settings, "projection": kind, "dim": dim})
-            ranks = self.ranks if projection.sided else [projection.rank]
+            ranks = self.ranks if "rank" in projection.projector.settings else [projection.rank]
             yield from (replace(projection, rank=rank) for rank in ranks)
 
 
@@ -70,7 +70,7 @@ def describe(projection: Projection) -> str:
     """Describe a projection in one line."""
     if projection.projection == "none":
         return "explicit gradients"
-    rank = f" of rank {projection.rank}" if projection.sided else ""
+    rank = f" of rank {projection.rank}" if "rank" in projection.projector.settings else ""
     return (
         f"{projection.projection}{rank}, {layout_name(to_dict(projection))}, k = {projection.dim:,}"
     )

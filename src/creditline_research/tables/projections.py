@@ -17,7 +17,8 @@ def projection_table(rows: Sequence[ProjectionRow]) -> str:
     cells = []
     for row in rows:
         p = row.projection
-        explicit, sided = p["projection"] == "none", Projection(p["projection"]).sided
+        explicit = p["projection"] == "none"
+        sided = "rank" in Projection(p["projection"]).projector.settings
         cells.append(
             [
                 row.method,

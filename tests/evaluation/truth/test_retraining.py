@@ -306,7 +306,7 @@ def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
         RetrainingConfig(seeds=0)
     with pytest.raises(SettingsError, match="limit_tasks must be at least 1; got 0"):
         fleet(limit_tasks=0)
-    with pytest.raises(SettingsError, match="1000 timesteps has room for 1000; got 1001"):
+    with pytest.raises(SettingsError, match="1000 timesteps has at most 1000; got 1001"):
         fleet(settings=replace(FLEET, losses=LossPlan(1001, 1)))
     with pytest.raises(SettingsError, match="workers must be at least 1; got 0"):
         fleet(runtime=Runtime(workers=0))

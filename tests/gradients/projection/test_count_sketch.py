@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from creditline.gradients.parameters import Layer
-from creditline.gradients.projection import Projection, build
-from creditline.gradients.projection.base import StreamingProjector
+from creditline.gradients.projection import Projection
 from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 LAYERS = (
@@ -21,13 +20,14 @@ FACTORS = torch.tensor([1.0, 0.5, -2.0])
 
 
 def made(layout: str, kind: str = "count-sketch"):
-    return build(Projection(kind, 64, 0, layout, rank=8), LAYERS)  # type: ignore[arg-type]
+    settings = {"rank": 8} if kind == "two-sided" else {}
+    return Projection(kind, 64, 0, layout, **settings).build(LAYERS)  # type: ignore[arg-type]
 
 
-def parts(sides: TwoSidedProjection | None) -> dict[str, torch.Tensor]:
+def parts(two_sided: TwoSidedProjection | None) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     sizes = {
-        name: torch.Size(shape).numel() if sides is None else sides.weights[name].size
+        name: torch.Size(shape).numel() if two_sided is None else two_sided.weights[name].size
         for layer in LAYERS
         for name, shape in zip(layer.parameters, layer.shapes, strict=True)
     }
@@ -42,15 +42,15 @@ def whole(gradients: dict[str, torch.Tensor]) -> list[torch.Tensor]:
 @pytest.mark.parametrize("layout", ["joint", "layers"])
 def test_parameters_one_by_one(layout, kind):
     projector = made(layout, kind)
-    gradients = parts(projector.sides)
+    gradients = parts(projector.two_sided)
     expected = projector.project(whole(gradients)) * FACTORS[:, None]
-    gathering = projector.gathering(LAYERS, FACTORS)
+    sink = projector.sink(LAYERS, FACTORS)
     for name in reversed(list(gradients)):  # as a pass back has them
         values = gradients[name]
-        gathering.add(name, 0, values[:1])
-        gathering.add(name, 1, 0.25 * values[1:])
-        gathering.add(name, 1, 0.75 * values[1:])  # and images in several passes
-    torch.testing.assert_close(gathering.features(), expected, rtol=1e-5, atol=1e-5)
+        sink.add(name, 0, values[:1])
+        sink.add(name, 1, 0.25 * values[1:])
+        sink.add(name, 1, 0.75 * values[1:])  # and images in several passes
+    torch.testing.assert_close(sink.features(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_by_definition():
@@ -76,5 +76,5 @@ def test_a_copy_for_another_process_is_the_same(used):
 
 def test_what_is_projected_as_a_whole_does_not_stream():
     kinds = ("two-sided", "count-sketch", "gaussian", "rademacher")
-    found = [isinstance(made("joint", kind), StreamingProjector) for kind in kinds]
+    found = [made("joint", kind).streams for kind in kinds]
     assert found == [True, True, False, False]

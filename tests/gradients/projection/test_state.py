@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from creditline.gradients.parameters import Layer
+from creditline.gradients.projection import Projection
+from creditline.gradients.projection.principal import PrincipalProjection
 from creditline.gradients.projection.state import ProjectionState, rows_to_fit
-from creditline.gradients.projection.two_sided import PrincipalProjection, TwoSidedProjection
+from creditline.gradients.projection.two_sided import TwoSidedProjection
 
 LAYERS = (
     Layer("a", ("a.weight", "a.bias"), ((12, 6, 3, 3), (12,))),
@@ -34,23 +36,25 @@ def low_rank(n: int = 30) -> list[list[torch.Tensor]]:
     return found
 
 
-def captured(sides: TwoSidedProjection, gradients: list[list[torch.Tensor]]) -> float:
+def captured(two_sided: TwoSidedProjection, gradients: list[list[torch.Tensor]]) -> float:
     stacked = [torch.stack(layer) for layer in zip(*gradients, strict=True)]
     centered = [layer - layer.mean(0) for layer in stacked]
-    kept = sum(float(x.square().sum()) for x in sides.compress(centered))
+    kept = sum(float(x.square().sum()) for x in two_sided.project(centered))
     return kept / sum(float(x.square().sum()) for x in centered)
 
 
 def test_gradients_of_low_rank_are_kept_whole():
     gradients = low_rank()
-    sides = PrincipalProjection(
-        LAYERS, RANK, ProjectionState.fit(LAYERS, RANK, gradients).directions
+    two_sided = PrincipalProjection(
+        LAYERS,
+        RANK,
+        ProjectionState.fit(Projection("principal", rank=RANK), LAYERS, gradients).directions,
     )
-    assert captured(sides, gradients) == pytest.approx(1, abs=1e-5)
+    assert captured(two_sided, gradients) == pytest.approx(1, abs=1e-5)
     means = [torch.stack(layer).mean(0) for layer in zip(*gradients, strict=True)]
     u, v = ([x - m for x, m in zip(g, means, strict=True)] for g in gradients[:2])
     whole = sum(float(a @ b) for a, b in zip(u, v, strict=True))
-    pairs = zip(sides.compress(u), sides.compress(v), strict=True)
+    pairs = zip(two_sided.project(u), two_sided.project(v), strict=True)
     assert sum(float(a @ b) for a, b in pairs) == pytest.approx(whole, rel=1e-4)
 
 
@@ -59,7 +63,9 @@ def test_no_other_directions_of_a_side_keep_more():
     layers = (Layer("b", ("b.weight",), ((30, 8),)),)  # its right side is whole
     gradients = [[torch.randn(240, generator=generator)] for _ in range(25)]
     mine = PrincipalProjection(
-        layers, RANK, ProjectionState.fit(layers, RANK, gradients).directions
+        layers,
+        RANK,
+        ProjectionState.fit(Projection("principal", rank=RANK), layers, gradients).directions,
     )
     best = captured(mine, gradients)
     stacked = torch.stack([g[0] for g in gradients]).double()
@@ -69,7 +75,7 @@ def test_no_other_directions_of_a_side_keep_more():
 
 
 def test_directions_are_orthonormal_of_both_sides_only_where_cut():
-    learnt = ProjectionState.fit(LAYERS, RANK, low_rank())
+    learnt = ProjectionState.fit(Projection("principal", rank=RANK), LAYERS, low_rank())
     assert set(learnt.directions) == {
         "a.weight/left", "a.weight/right", "b.weight/left", "b.weight/right"
     }  # fmt: skip
@@ -79,7 +85,9 @@ def test_directions_are_orthonormal_of_both_sides_only_where_cut():
     for basis in learnt.directions.values():
         assert basis.dtype == np.float32
         np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
-    assert not ProjectionState.fit(LAYERS, 1000, low_rank()).directions
+    assert not ProjectionState.fit(
+        Projection("principal", rank=1000), LAYERS, low_rank()
+    ).directions
 
 
 def test_variances_are_those_of_the_gradients():
@@ -87,7 +95,9 @@ def test_variances_are_those_of_the_gradients():
     stacked = [torch.stack(layer).double() for layer in zip(*gradients, strict=True)]
     expected = [float(x.var(0, correction=0).sum()) for x in stacked]
     np.testing.assert_allclose(
-        ProjectionState.fit(LAYERS, RANK, gradients).variances, expected, rtol=1e-5
+        ProjectionState.fit(Projection("principal", rank=RANK), LAYERS, gradients).variances,
+        expected,
+        rtol=1e-5,
     )
 
 
@@ -95,7 +105,8 @@ def test_what_all_images_have_in_common_takes_no_direction():
     gradients = low_rank()
     shifted = [[g[0], g[1] + 100.0] for g in gradients]
     a, b = (
-        ProjectionState.fit(LAYERS, 2, g).directions["b.weight/left"] for g in (gradients, shifted)
+        ProjectionState.fit(Projection("principal", rank=2), LAYERS, g).directions["b.weight/left"]
+        for g in (gradients, shifted)
     )
     np.testing.assert_allclose(a @ a.T, b @ b.T, atol=1e-2)
 
@@ -110,7 +121,9 @@ def test_pairs_of_opposite_rows_do_not_leave_the_sign_to_rounding():
         generator.manual_seed(seed)
         noise = 1e-6 * torch.randn(exact.shape, generator=generator)
         found.append(
-            ProjectionState.fit(layers, 2, [[g] for g in exact + noise]).directions["b.weight/left"]
+            ProjectionState.fit(
+                Projection("principal", rank=2), layers, [[g] for g in exact + noise]
+            ).directions["b.weight/left"]
         )
     for other in found:
         np.testing.assert_allclose(other, found[0], atol=1e-3)

@@ -22,17 +22,17 @@ def gradients(seed: int = 0, n: int = 2) -> list[torch.Tensor]:
 
 
 def test_a_rank_that_covers_all_changes_nothing():
-    sides = TwoSidedProjection(LAYERS, 64, seed=0)
-    assert sides.sizes == [layer.size for layer in LAYERS]
-    for kept, whole in zip(sides.compress(gradients()), gradients(), strict=True):
+    two_sided = TwoSidedProjection(LAYERS, 64, seed=0)
+    assert two_sided.sizes == [layer.size for layer in LAYERS]
+    for kept, whole in zip(two_sided.project(gradients()), gradients(), strict=True):
         assert torch.equal(kept, whole)
 
 
 def test_sizes_are_those_of_what_is_kept():
-    sides = TwoSidedProjection(LAYERS, 8, seed=0)
-    assert sides.sizes == [12 * 5 + 12, 6 * 8, 8 * 7]
+    two_sided = TwoSidedProjection(LAYERS, 8, seed=0)
+    assert two_sided.sizes == [12 * 5 + 12, 6 * 8, 8 * 7]
     assert TwoSidedProjection(LAYERS, 4, seed=0).sizes == [12 * 2 + 12, 6 * 4, 4 * 2]
-    shapes = [tuple(kept.shape) for kept in sides.compress(gradients())]
+    shapes = [tuple(kept.shape) for kept in two_sided.project(gradients())]
     assert shapes == [(2, 72), (2, 48), (2, 56)]
 
 
@@ -42,8 +42,8 @@ def test_inner_products_are_unbiased():
     true = sum(float((a[0] * b[0]).sum()) for a, b in zip(u, v, strict=True))
     found = []
     for seed in range(400):
-        sides = TwoSidedProjection(LAYERS, 4, seed)
-        pairs = zip(sides.compress(u), sides.compress(v), strict=True)
+        two_sided = TwoSidedProjection(LAYERS, 4, seed)
+        pairs = zip(two_sided.project(u), two_sided.project(v), strict=True)
         found.append(sum(float((a[0] * b[0]).sum()) for a, b in pairs))
     assert abs(np.mean(found) - true) < 4 * np.std(found) / np.sqrt(len(found))
 
@@ -51,8 +51,8 @@ def test_inner_products_are_unbiased():
 @pytest.mark.parametrize(("name", "side", "size"), [("c", "left", 40), ("b", "right", 40)])
 def test_directions_are_orthogonal_and_scaled(name, side, size):
     kept = 9
-    sides = TwoSidedProjection(LAYERS, kept, seed=3)
-    directions = getattr(sides, side)(f"{name}.weight", torch.device("cpu"))
+    two_sided = TwoSidedProjection(LAYERS, kept, seed=3)
+    directions = getattr(two_sided, side)(f"{name}.weight", torch.device("cpu"))
     assert directions.shape == (size, kept)
     expected = torch.eye(kept) * len(directions) / kept
     torch.testing.assert_close(directions.T @ directions, expected, rtol=1e-5, atol=1e-5)
@@ -67,7 +67,7 @@ def test_directions_belong_to_seed_parameter_and_side():
     )
     assert torch.equal(a.left("c.weight", device), again.left("c.weight", device))
     assert not torch.equal(a.left("c.weight", device), other.left("c.weight", device))
-    mine, same, changed = (x.columns("c.weight", device) for x in (a, again, other))
+    mine, same, changed = (x.patch_sketch("c.weight", device) for x in (a, again, other))
     assert mine.order == same.order
     assert torch.equal(mine.mixing, same.mixing)
     assert not torch.equal(mine.mixing, changed.mixing)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from creditline.gradients.accumulator import GradientAccumulator
 from creditline.gradients.parameters import Layer
+from creditline.gradients.projection.accumulator import GradientAccumulator
 
 LAYERS = (Layer("a", ("a.weight", "a.bias"), ((2, 3), (2,))), Layer("b", ("b.bias",), ((4,),)))
 FACTORS = torch.tensor([1.0, 0.5, 0.25, 2.0, 1.0])

@@ -1,0 +1,82 @@
+"""Settings of a projection."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from creditline.errors import SettingsError
+from creditline.gradients.parameters import Layer
+from creditline.gradients.projection.registry import PROJECTORS
+from creditline.settings import require, setting, validate_choices
+
+Budget = Literal["sqrt", "size", "variance"]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """How a gradient of `d` elements becomes a feature of `k`.
+
+    `two-sided` projects each weight's gradient onto `rank` random directions of either side, of a
+    convolution onto a patch sketch, then sketches the result. It never computes the gradient of a
+    weight. `principal` does the same with directions that are fitted to training images.
+
+    With the layout `layers`, `budget` decides the dimensions of a layer: in proportion to the
+    square root of its size, its size, or the variance of its gradient over training images.
+
+    Raises:
+        SettingsError: on an unknown name, a dimension below 1, or a setting that the projection
+            does not use.
+    """
+
+    projection: str = setting("two-sided", "kind of projection", choices=PROJECTORS.names)
+    dim: int = setting(4096, "projection dimension k")
+    projection_seed: int = setting(0, "seed of the projection")
+    layout: Literal["layers", "joint"] = setting(
+        "joint", "project all layers jointly, or each by itself (less exact, scores by layer)"
+    )
+    budget: Budget = setting(
+        "sqrt", "what a layer's dimensions are proportional to in the layout 'layers'"
+    )
+    rank: int = setting(64, "two-sided projections: directions of each side of a layer's weight")
+    learn_from: int = setting(64, "training images that directions or variances are fitted to")
+
+    def __post_init__(self) -> None:
+        validate_choices(self)
+        require(self.dim >= 1, "dim must be at least 1", self.dim, "Try 4096.")
+        require(self.rank >= 1, "rank must be at least 1", self.rank, "Try 64.")
+        few = "Directions and variances are fitted to at least 2 training images"
+        require(self.learn_from >= 2, few, self.learn_from, "Try 64.")
+        for field in dataclasses.fields(self)[1:]:
+            value = getattr(self, field.name)
+            if value != field.default and field.name not in self.projector.settings:
+                raise SettingsError(
+                    f"Projection {self.projection!r} has no setting {field.name!r}; got {value!r}. "
+                    f"Leave it out, or choose a projection that has it, such as 'principal'."
+                )
+
+    @property
+    def projector(self) -> Any:
+        """The subclass of `Projector` that projects."""
+        return PROJECTORS.load(self.projection)
+
+    @property
+    def is_by_layer(self) -> bool:
+        """Whether each layer is projected by itself."""
+        return self.layout == "layers"
+
+    @property
+    def is_by_variance(self) -> bool:
+        """Whether a layer's dimensions depend on the variance of its gradient."""
+        return self.is_by_layer and self.budget == "variance"
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether it depends on the training images."""
+        return self.is_by_variance or self.projector.is_fitted
+
+    def build(self, layers: Sequence[Layer], state: Any = None) -> Any:
+        """Lay the projection out over the layers of a gradient; see `Projector.build`."""
+        return self.projector.build(self, layers, state)

@@ -1,0 +1,128 @@
+"""Preconditioned features: equal to manual preconditioning of autograd's gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from creditline.errors import SettingsError
+from creditline.features.gradients import GradientExtractor
+from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.preconditioning import Preconditioning
+from creditline.gradients.projection import Projection
+from creditline.gradients.projection.state import rows_to_fit
+from creditline.gradients.spec import FeatureSpec
+
+PLAN = NoisePlan(timesteps=2, draws=2)
+FISHER = Preconditioning("diagonal-fisher", preconditioner_damping=0.3, preconditioner_images=5)
+
+
+def extractor(model, projection=None, preconditioning=FISHER, **more) -> GradientExtractor:
+    projection = projection or Projection("none")
+    spec = FeatureSpec(plan=PLAN, projection=projection, preconditioning=preconditioning, **more)
+    return GradientExtractor([model], spec)
+
+
+def manual(model, images, engine: str = "autograd") -> tuple[list[torch.Tensor], GradientExtractor]:
+    """Explicit gradients by layer, preconditioned by the definition."""
+    explicit = extractor(model, preconditioning=Preconditioning(), engine=engine)
+    rows = explicit.extract(images, range(len(images)))[:, 0, 0]
+    layers = torch.from_numpy(rows).split([layer.size for layer in explicit.layers], dim=1)
+    fitted, preconditioned = rows_to_fit(len(images), 5), []
+    for layer in layers:
+        fisher = layer[fitted].double().square().mean(0)
+        preconditioned.append(layer / (fisher + 0.3 * fisher.mean()).sqrt().float())
+    return preconditioned, explicit
+
+
+@pytest.mark.parametrize("engine", ["autograd", "hooks"])
+def test_features_are_preconditioned_gradients(tiny_model, tiny_images, engine):
+    expected, _ = manual(tiny_model, tiny_images)
+    own = extractor(tiny_model, engine=engine)
+    assert own.needs_fit
+    own.fit(tiny_images)
+    features = own.extract(tiny_images, range(12))[:, 0, 0]
+    full = torch.cat(expected, dim=1).numpy()
+    np.testing.assert_allclose(features, full, rtol=0, atol=1e-4 * np.abs(full).max())
+
+
+def test_preconditioning_comes_before_the_projection(tiny_model, tiny_images):
+    expected, explicit = manual(tiny_model, tiny_images)
+    settings = Projection("two-sided", 128, rank=6)
+    own = extractor(tiny_model, settings)
+    own.fit(tiny_images)
+    assert own.engines[0].two_sided is None  # which spares the gradients it would need
+    projector = settings.build(explicit.layers)
+    by_hand = projector.project(projector.two_sided.project(expected)).numpy()
+    features = own.extract(tiny_images, range(12))[:, 0, 0]
+    np.testing.assert_allclose(features, by_hand, rtol=0, atol=1e-4 * np.abs(by_hand).max())
+
+
+def test_a_projection_is_fitted_to_preconditioned_gradients(tiny_model, tiny_images):
+    settings = Projection("principal", 128, rank=6, learn_from=12)
+    own = extractor(tiny_model, settings)
+    own.fit(tiny_images)
+    plain = extractor(tiny_model, settings, Preconditioning())
+    plain.fit(tiny_images)
+    arrays, others = own.state(), plain.state()
+    changed = [name for name in others if not np.allclose(arrays[name], others[name], atol=1e-2)]
+    assert changed
+
+
+def test_halves_are_preconditioned_alike(tiny_model, tiny_images):
+    own = extractor(tiny_model)
+    own.fit(tiny_images)
+    mean = own.extract(tiny_images, range(3))
+    halves = own.extract(tiny_images, range(3), reduction="halves")
+    np.testing.assert_allclose(halves[:, :1], mean, rtol=0, atol=1e-4 * np.abs(mean).max())
+
+
+@pytest.mark.parametrize("projection", [Projection("none"), Projection("principal", 64, rank=6)])
+def test_the_state_is_stored_and_loaded(tiny_model, tiny_images, projection):
+    fitted, loaded = (extractor(tiny_model, projection) for _ in range(2))
+    with pytest.raises(SettingsError, match="are not fitted"):
+        loaded.extract(tiny_images, range(2))
+    fitted.fit(tiny_images)
+    loaded.load_state(fitted.state())
+    arrays = [one.extract(tiny_images, range(2)) for one in (fitted, loaded)]
+    assert np.array_equal(*arrays)
+
+
+def test_none_is_the_path_without_a_preconditioner(tiny_model):
+    spec = FeatureSpec(plan=PLAN, projection=Projection(dim=128, rank=6))
+    own = GradientExtractor([tiny_model], spec)
+    assert not own.needs_fit
+    assert own.engines[0].two_sided is not None
+
+
+def test_a_layer_without_gradient_stays_zero(tiny_model, tiny_images):
+    tiny_model.module.register_parameter("unused", torch.nn.Parameter(torch.ones(3)))
+    own = extractor(tiny_model)
+    own.fit(tiny_images)
+    features = own.extract(tiny_images, range(2))[:, 0, 0]
+    start = next(block.start for block in own.blocks if block.name == "")
+    assert np.isfinite(features).all()
+    assert not features[:, start : start + 3].any()
+
+
+@pytest.mark.parametrize("engine", ["autograd", "hooks"])
+def test_the_engine_asked_for_computes_explicit_gradients(tiny_model, tiny_images, engine):
+    own = extractor(tiny_model, Projection(dim=128, rank=6), engine=engine)
+    own.fit(tiny_images)
+    assert type(own.engines[0]) is {"autograd": AutogradEngine, "hooks": HookEngine}[engine]
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"preconditioner": "diagonal-fischer"}, "Did you mean 'diagonal-fisher'"),
+        ({"preconditioner_damping": 0.0}, "positive number; got 0.0"),
+        ({"preconditioner_images": 0}, "at least one training image; got 0"),
+    ],
+)
+def test_bad_settings(settings, word):
+    with pytest.raises(SettingsError, match=word):
+        Preconditioning(**settings)
