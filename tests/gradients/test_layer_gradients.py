@@ -190,12 +190,12 @@ def assert_same(mine, exact):
 @pytest.mark.parametrize("reduction", ["mean", "halves", "timesteps"])
 @pytest.mark.parametrize("rank", [None, 3, 16])  # mixes, or two rounds of the channels
 @pytest.mark.parametrize("name", MODULES)
-def test_every_module_as_autograd_has_it(name, rank, parts):
+def test_every_module_as_autograd_has_it(name, rank, reduction):
     model = denoiser(MODULES[name]())
     exact, mine = both(model, rank)
     probes = expand(model, batch(), NoisePlan(timesteps=3, draws=1), "train")
     assert bool(mine.rest) == (name in BY_AUTOGRAD)
-    assert_same(mine.gradients(probes, parts), exact.gradients(probes, parts))
+    assert_same(mine.gradients(probes, reduction), exact.gradients(probes, reduction))
 
 
 @pytest.mark.parametrize("name", ["conv", "no known module"])
