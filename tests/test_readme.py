@@ -10,7 +10,7 @@ import pytest
 
 import creditline
 from creditline.cli import main
-from creditline.methods import METHODS
+from creditline.methods import classes
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_every_method_is_in_the_table():
     table = README.split("## Methods")[1].split("\n\n")[1]
-    assert set(re.findall(r"`([a-z-]+)`", table)) == set(METHODS)
+    assert set(re.findall(r"`([a-z-]+)`", table)) == set(classes())
 
 
 def commands(text: str) -> list[list[str]]:

@@ -54,9 +54,9 @@ def test_there_and_back(settings):
     assert from_dict(type(settings), json.loads(json.dumps(to_dict(settings)))) == settings
 
 
-@pytest.mark.parametrize("name", sorted(methods.METHODS))
+@pytest.mark.parametrize("name", sorted(methods.classes()))
 def test_every_method_there_and_back(name):
-    method = methods.METHODS[name]()
+    method = methods.classes()[name]()
     assert from_dict(type(method), json.loads(json.dumps(to_dict(method)))) == method
 
 
@@ -104,7 +104,9 @@ def test_overriding_validates():
         override(TrainConfig(), {"dropout": 2})
 
 
-@pytest.mark.parametrize("settings", [*PRESETS.values(), *(m() for m in methods.METHODS.values())])
+@pytest.mark.parametrize(
+    "settings", [*PRESETS.values(), *(m() for m in methods.classes().values())]
+)
 def test_no_leaf_name_is_used_twice(settings):
     def leaves(value):
         from dataclasses import fields, is_dataclass

@@ -36,6 +36,7 @@ from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.noised_batch import expand, join
 from creditline.gradients.spec import FeatureSpec
+from creditline.methods import FitContext
 from creditline.runtime.allocator import keep_freed_memory
 from creditline.runtime.determinism import exact_kernels
 from creditline.settings import override
@@ -158,7 +159,9 @@ def _scores(device: str) -> None:
             again = partial(source.extract, train, range(TRAIN))
             spent.append(seconds(again, model.device))
             queries = source.extract(validation, range(QUERIES), "query")
-            scores.append(method.fit(rows[:, 0, 0]).attribute(queries[:, 0, 0]))
+            scores.append(
+                method.fit(FitContext(features=rows[:, 0, 0])).attribute(queries[:, 0, 0])
+            )
         rho = np.mean([spearmanr(a, b).statistic for a, b in zip(*scores, strict=True)])
         print(f"| {method.title} | {rho:.4f} | {spent[1] / spent[0]:.2f} |", flush=True)
 

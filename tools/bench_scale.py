@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from creditline.indexing.sources import described
 from tools.synthetic import ImageFiles, Synthetic
 
 import creditline as cl
@@ -35,12 +36,12 @@ from creditline.data.image_set import ImageSet
 from creditline.features.table import ArrayFeatures
 from creditline.indexing import change
 from creditline.indexing.build import build
+from creditline.indexing.factor_cache import make
 from creditline.indexing.index import Index
 from creditline.indexing.queries import Queries, QueryFeatures
-from creditline.indexing.rows import make
-from creditline.indexing.sources import described
 from creditline.manifest import Manifest
-from creditline.methods.gradient import GradientDot
+from creditline.methods import FitContext
+from creditline.methods.gradient_dot import GradientDot
 from creditline.methods.trak import TRAK
 from creditline.settings import override, to_dict
 
@@ -116,10 +117,10 @@ def bandwidth(args: argparse.Namespace) -> None:
     array = np.concatenate(
         [Synthetic(args.dim).rows(i, min(SHARD, n - i)) for i in range(0, n, SHARD)]
     )
-    method = GradientDot().fit(ArrayFeatures(array))
+    method = GradientDot().fit(FitContext(features=ArrayFeatures(array)))
     folder = args.folder / f"bandwidth-{n}-{args.dim}"
     rows = make(folder, method)
-    sides = method.query_sides(array[:QUERIES].astype(np.float64))
+    sides = method.weighted_query_factors(array[:QUERIES].astype(np.float64))
 
     def numpy() -> None:
         array.sum()
@@ -200,7 +201,7 @@ def build_large(args: argparse.Namespace) -> None:
 def fit(args: argparse.Namespace) -> None:
     index = _opened(args)
     with _cost("fit"):
-        index._fitted.fit(index.method)
+        index._fit()
 
 
 def rows(args: argparse.Namespace) -> None:

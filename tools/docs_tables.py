@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from creditline.retraining import RETRAINING
 from tools.vocabulary import SPELLINGS, WORDS
 
 from creditline.methods import METHODS
-from creditline.retraining import RETRAINING
 
 CARDS: dict[str, Any] = {**METHODS, **RETRAINING}
 METHODS_MARKER = re.compile(r"<!-- methods: ([a-z0-9, -]+) -->")

@@ -20,7 +20,9 @@ from creditline.benchmarks.markdown import table
 from creditline.benchmarks.shipped import find
 from creditline.data.load import load_images
 from creditline.evaluation.lds.score import lds
-from creditline.methods.similarity import PixelCentered, PixelCosine
+from creditline.methods import FitContext
+from creditline.methods.pixel_centered import PixelCentered
+from creditline.methods.pixel_cosine import PixelCosine
 
 SIDES = (1, 2, 4, 8)
 
@@ -58,7 +60,7 @@ def main() -> None:
     seen = {part: dict(views(array)) for part, array in pixels.items()}
     for view in seen["train"]:
         for method in (PixelCosine(), PixelCentered()):
-            scored = method.fit(_flat(seen["train"][view]))
+            scored = method.fit(FitContext(features=_flat(seen["train"][view])))
             cells = []
             for part, truth in truths.items():
                 found = lds(scored.attribute(_flat(seen[part][view])), truth.masks, truth.losses)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from creditline.diffusion.train import train
     from creditline.errors import CreditlineError
     from creditline.indexing.index import Index
-    from creditline.methods import METHODS
     from creditline.runtime import Runtime
     from creditline.trace import Trace
 
@@ -33,7 +32,6 @@ _EXPORTS = {
     "CreditlineError": "creditline.errors",
     "ImageSet": "creditline.data.image_set",
     "Index": "creditline.indexing.index",
-    "METHODS": "creditline.methods",
     "Runtime": "creditline.runtime",
     "Trace": "creditline.trace",
     "TrainConfig": "creditline.diffusion.config",
@@ -46,7 +44,6 @@ _EXPORTS = {
 }
 
 __all__ = [
-    "METHODS",
     "CreditlineError",
     "ImageSet",
     "Index",

@@ -1,4 +1,4 @@
-"""The calls most users need: build an index, open one."""
+"""Build an index and open one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from creditline.curvature.kernel import MEMORY
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.errors import SettingsError
-from creditline.indexing.build import build, usual_rows
+from creditline.indexing.build import build, default_shard_rows
+from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index import Index
-from creditline.indexing.sources import facts_of, load_models, make_source, request_of
+from creditline.indexing.request import index_facts, index_request
+from creditline.indexing.resources import load_models
 from creditline.manifest import Manifest
-from creditline.methods.base import Method
+from creditline.methods.attributor import Attributor
+from creditline.methods.fit_context import FitContext
+from creditline.methods.subset_losses import GroundTruthArrays, SubsetLosses
 from creditline.runtime import Runtime
 from creditline.settings import override
 
@@ -25,27 +29,30 @@ def index(
     model: Any,
     images: Any,
     *,
-    method: str | Method = "d-trak",
+    method: str | Attributor = "d-trak",
     out: str | Path,
     encoder: Any = None,
+    ground_truth: GroundTruthArrays | None = None,
     runtime: Runtime | None = None,
     shard_rows: int | None = None,
     overwrite: bool = False,
     encoded: str | Path | None = None,
     **settings: Any,
 ) -> Index:
-    """Index every training image of a model, so that pictures can be traced to them.
+    """Index every training image of a model, so that query images can be attributed to them.
 
     Interrupt it at any time; the same call continues and ends with the same index.
 
     Args:
         model: what `load_model` takes or returns; several of one architecture (checkpoints, an
-            ensemble) as a list; None for pixel and encoder methods.
+            ensemble) as a list; None for methods that take no model.
         images: what `load_images` takes or returns.
-        method: a name (see `creditline methods`) or an instance.
+        method: a name (see `creditline methods`), `package.module:Class`, or an instance.
         out: folder to write.
         encoder: a callable, or a folder of a CLIP or DINO model, for encoder methods.
-        runtime: where and how it is done; models given as paths are loaded on its first device.
+        ground_truth: losses of retrained models, for subset methods: a `GroundTruth`, or
+            `SubsetLosses`.
+        runtime: where and how the work runs; models given as paths are loaded on its first device.
         shard_rows: images per shard, the unit of resuming; by default 32, and 128 on a GPU.
         overwrite: replace an index made from something else.
         encoded: folder of latents and text embeddings that several indexes share; by default
@@ -58,31 +65,36 @@ def index(
     Raises:
         CreditlineError: before long work, if anything does not fit (see `creditline.errors`).
     """
-    recipe = methods.get(method)() if isinstance(method, str) else method
+    attributor = methods.get(method)() if isinstance(method, str) else method
     if isinstance(encoder, str):
         settings["encoder"], encoder = encoder, None
-    recipe = override(recipe, settings)
+    attributor = override(attributor, settings)
     if encoder is not None:
-        if not hasattr(recipe, "encoder"):
+        if attributor.capabilities.features != "encoder":
             raise SettingsError(
-                f"{recipe.title} uses no encoder, and one was given. Leave it out, or choose "
+                f"{attributor.title} uses no encoder, and one was given. Leave it out, or choose "
                 "encoder-dot or encoder-cosine."
             )
-        recipe = replace(recipe, encoder=encoder)  # type: ignore[type-var]  # named in the request
+        # The request of the index names the encoder.
+        attributor = replace(attributor, encoder=encoder)  # type: ignore[type-var]
     runtime = runtime or Runtime()
-    pictures = load_images(images)
+    has, device = attributor.capabilities, runtime.main_device
+    training_images = load_images(images)
+    subsets = _subsets(attributor, ground_truth, training_images.ids)
     listed = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
-    needed = recipe.source == "gradients"
-    device = runtime.main_device
-    models = [load_model(m, device=device) for m in listed if m is not None] if needed else []
-    source = make_source(recipe, models, pictures.shape, encoder, device)
-    rows = usual_rows(models) if shard_rows is None else shard_rows
-    request = request_of(recipe, source, models, pictures, rows)
-    facts = facts_of(source, models, pictures)
-    folder = Path(out)
-    kept = None if encoded is None else Path(encoded)
-    build(folder, source, pictures, request, facts, runtime, rows, overwrite, kept)
-    return Index(folder, models=models or None, encoder=encoder, runtime=runtime)
+    takes_models = has.models != "none"
+    models = [load_model(m, device=device) for m in listed if m is not None and takes_models]
+    extractor = make_extractor(attributor, models, training_images.shape, encoder, device)
+    rows = default_shard_rows(models) if shard_rows is None else shard_rows
+    request = index_request(attributor, extractor, models, training_images, rows, subsets)
+    facts = index_facts(extractor, models, training_images)
+    folder, cache = Path(out), None if encoded is None else Path(encoded)
+    build(
+        folder, extractor, training_images, request, facts, runtime, rows, overwrite, cache, subsets
+    )
+    return Index(
+        folder, models=models or None, encoder=encoder, images=training_images, runtime=runtime
+    )
 
 
 def open_index(
@@ -90,6 +102,7 @@ def open_index(
     *,
     model: Any = None,
     encoder: Any = None,
+    images: Any = None,
     runtime: Runtime | None = None,
     memory: int = MEMORY,
     keep: bool = True,
@@ -101,9 +114,11 @@ def open_index(
         model: the indexed model (or list of models) if it moved; by default it is loaded from
             where it was when a query first needs it.
         encoder: the callable, for an index built with one.
-        runtime: where queries are computed, and what hears of progress.
+        images: the training images if they moved, for methods that need them when a query comes;
+            what `load_images` takes or returns.
+        runtime: where queries are computed, and what receives progress.
         memory: bytes that fitting the curvature may take.
-        keep: whether traces keep preconditioned features beside the index; see `Index`.
+        keep: whether traces store train-side factors beside the index; see `Index`.
 
     Raises:
         CreditlineError: if the folder is no finished index.
@@ -113,4 +128,33 @@ def open_index(
         listed = list(model) if isinstance(model, (list, tuple)) else [model]
         manifest, device = Manifest.read(Path(path), "index"), runtime.main_device
         models = load_models(manifest, listed, device=device)
-    return Index(path, models=models, encoder=encoder, runtime=runtime, memory=memory, keep=keep)
+    return Index(
+        path,
+        models=models,
+        encoder=encoder,
+        images=images,
+        runtime=runtime,
+        memory=memory,
+        keep=keep,
+    )
+
+
+def _subsets(
+    method: Attributor, ground_truth: GroundTruthArrays | None, ids: Sequence[str]
+) -> SubsetLosses | None:
+    """What a subset method learns from, learned from once so that it is refused before work."""
+    if method.capabilities.kind != "subset":
+        if ground_truth is not None:
+            raise SettingsError(
+                f"{method.title} does not learn from retrained models, and a ground truth was "
+                "given. Leave it out, or choose a subset method such as datamodel."
+            )
+        return None
+    if ground_truth is None:
+        raise SettingsError(
+            f"{method.title} learns from retrained models. Give the ground truth that `creditline "
+            "evaluate retrain` wrote (ground_truth=, --ground-truth)."
+        )
+    subsets = SubsetLosses.of(ground_truth, ids)
+    method.unfitted().fit(FitContext(subsets=subsets))
+    return subsets

@@ -82,6 +82,37 @@ def _members(hint: Any) -> tuple[Any, ...]:
     return ()
 
 
+def group(make: Callable[[], Any], *, affects: Stage | None = None) -> Any:
+    """A dataclass field that holds a group of settings.
+
+    Args:
+        make: returns the default group, such as its class.
+        affects: as in `setting`, for all of the group.
+    """
+    return dataclasses.field(default_factory=make, metadata={"affects": affects})
+
+
+def affecting(settings: Any, *stages: Stage) -> dict[str, Any]:
+    """The settings that affect one of some stages first, JSON-ready, by field name.
+
+    A setting that does not say what it affects is taken to affect factors.
+    """
+    names = {
+        f.name
+        for f in dataclasses.fields(settings)
+        if (f.metadata.get("affects") or "factors") in stages
+    }
+    return {name: value for name, value in describe(settings).items() if name in names}
+
+
+def describe(settings: Any) -> dict[str, Any]:
+    """Settings as `to_dict`, with callables replaced by their names."""
+    return {
+        key: getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
+        for key, value in to_dict(settings).items()
+    }
+
+
 def to_dict(settings: Any) -> dict[str, Any]:
     """A JSON-ready dictionary of a settings dataclass, nested ones included; tuples become lists.
 

@@ -55,7 +55,7 @@ def test_what_cannot_be_searched(refused, index, pictures):
     message = refused("search", index, pictures, "--approximate")
     assert "at least 1,024 images; got 10" in message
     message = refused(
-        "search", index, pictures, "--shape", "threshold", "--threshold-unit", "error"
+        "search", index, pictures, "--transform", "threshold", "--threshold-unit", "error"
     )
     assert "ranks by more than an inner product" in message
     message = refused("search", index, pictures, "--method", "journey-trak", "--per-timestep")

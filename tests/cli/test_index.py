@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from creditline.methods import METHODS
+from creditline.methods import classes
 
 
 def manifest(folder: Path) -> dict:
@@ -88,11 +88,20 @@ def test_an_option_that_the_method_lacks(refused, model, data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "method", [name for name, cls in METHODS.items() if cls.source != "pixels"]
+    "method",
+    [
+        name
+        for name, cls in classes().items()
+        if cls.capabilities.kind == "bilinear" and cls.capabilities.features != "pixels"
+    ],
 )
 def test_a_model_is_asked_for_where_one_is_needed(refused, data, tmp_path, method):
     message = refused("index", data, "--out", tmp_path / "i", "--method", method)
-    needed = "an encoder" if METHODS[method].source == "encoder" else "creditline index MODEL DATA"
+    needed = (
+        "an encoder"
+        if classes()[method].capabilities.features == "encoder"
+        else "creditline index MODEL DATA"
+    )
     assert needed in message.lower() or needed in message
 
 

@@ -14,7 +14,7 @@ from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.config import TrainConfig
 from creditline.errors import SettingsError
-from creditline.methods import METHODS
+from creditline.methods import classes
 from creditline.settings import flatten, override, setting
 
 
@@ -119,7 +119,7 @@ def other(name: str, value: Any) -> Any:
         "head_dim": 16,
         "resolution": 32,
         "query_draws": 3,
-        "shape": "rectified",
+        "transform": "rectified",
         "threshold_unit": "error",
     }
     if name in names:
@@ -133,7 +133,7 @@ def other(name: str, value: Any) -> Any:
 
 @pytest.mark.parametrize(
     "settings",
-    [*(cls() for cls in METHODS.values()), TrainConfig()],
+    [*(cls() for cls in classes().values()), TrainConfig()],
     ids=lambda s: type(s).__name__,
 )
 def test_every_real_setting_makes_the_round_trip(settings):
@@ -184,15 +184,15 @@ def test_help_without_defaults_where_they_depend_on_something_else():
 
 
 def test_infinity_can_be_typed():
-    assert parse(METHODS["trak"](), "--p", "inf") == {"p": math.inf}
+    assert parse(classes()["trak"](), "--p", "inf") == {"p": math.inf}
 
 
 def test_every_real_setting_has_help():
-    every = leaves(*(cls() for cls in METHODS.values()), TrainConfig())
+    every = leaves(*(cls() for cls in classes().values()), TrainConfig())
     assert [leaf.name for leaf in every.values() if not leaf.help] == []
 
 
 def test_shared_options_show_every_default():
-    both = leaves(METHODS["trak"](), METHODS["d-trak"]())
+    both = leaves(classes()["trak"](), classes()["d-trak"]())
     assert both["objective"].defaults == ("simple", "square-norm")
     assert both["dim"].defaults == (4096,)

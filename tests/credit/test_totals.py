@@ -9,8 +9,8 @@ import pytest
 
 from creditline.credit.totals import tally
 from creditline.errors import SettingsError
-from creditline.methods.noise import ScoreNoise
-from creditline.methods.shape import ScoreTransform, ShapeName
+from creditline.methods.score_noise import ScoreNoise
+from creditline.methods.score_transform import ScoreTransform, TransformName
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.standard_normal(400)
@@ -23,7 +23,7 @@ def noise(query=0.1, train=0.1, seed=1):
     return ScoreNoise(*parts, np.ones(400))
 
 
-@pytest.mark.parametrize("shape", get_args(ShapeName))
+@pytest.mark.parametrize("shape", get_args(TransformName))
 def test_shares_add_up_and_are_never_negative(shape):
     totals = tally(SCORES, GROUPS, [], ScoreTransform(shape), noise())
     assert sum(total.share for total in totals) == pytest.approx(1)

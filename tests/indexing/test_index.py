@@ -17,7 +17,7 @@ from creditline.curvature.ridge import Ridge
 from creditline.diffusion.generation import GenerateConfig
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
 from creditline.features.gradients import GradientExtractor
-from creditline.methods import METHODS, get
+from creditline.methods import FitContext, classes, get
 
 
 def by_hand(index, model, images, method="trak"):
@@ -121,7 +121,7 @@ def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_ima
     index = build()
     for name in ("gradient-dot", "gradient-cosine", "relative-if", "renormalized-if", "tracin"):
         scores = index.using(name).scores(tiny_images)
-        method = get(name)().fit(index.features())
+        method = get(name)().fit(FitContext(features=index.features()))
         source = GradientExtractor([tiny_model], index.method.features, index.method.query_plan)
         query = source.extract(tiny_images, range(12), "query", reduction="halves")[:, 0]
         assert_allclose(scores, method.attribute(query), rtol=1e-7, atol=1e-12)
@@ -150,7 +150,9 @@ def test_methods_that_need_other_features_are_refused(build):
         index.using(rigde=Ridge())
 
 
-@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.source != "gradients"])
+@pytest.mark.parametrize(
+    "name", [n for n, m in classes().items() if m.capabilities.features in ("pixels", "encoder")]
+)
 def test_similarity_indexes(build, tiny_images, name):
     def encoder(pictures):
         small = [np.asarray(p.resize((8, 8)), np.float32) for p in pictures]
@@ -331,14 +333,14 @@ def test_leftovers_of_a_kill_among_the_shards_do_no_harm(build, tiny_images, mon
     assert not (build().path / "shards").exists()
 
 
-def test_scores_take_the_method_s_shape_and_ranks_do_not(build, tiny_images):
+def test_scores_are_transformed_and_ranks_are_not(build, tiny_images):
     index = build()
     features = index.extract(tiny_images)
     plain = index.scores(features)
-    rectified = index.using(shape="rectified")
+    rectified = index.using(transform="rectified")
     assert np.array_equal(rectified.scores(features), np.maximum(plain, 0))
     assert (plain < 0).any()
-    floor = index.using(shape="threshold", threshold_unit="error", threshold=2)
+    floor = index.using(transform="threshold", threshold_unit="error", threshold=2)
     noise = index.noise(features)
     expected = np.maximum(plain - 2 * noise.error, 0)
     assert_allclose(floor.scores(features), expected, rtol=1e-9, atol=1e-12)
@@ -349,7 +351,7 @@ def test_scores_take_the_method_s_shape_and_ranks_do_not(build, tiny_images):
         credit = sum(total.credit for total in other.totals["contributor"])
         # A trace reads rows of float32; a score is exact to 1e-7 of its two sides' lengths.
         assert credit == pytest.approx(row.sum(), abs=1e-6 * np.abs(plain).max())
-    assert floor.trace(features).settings["method"]["score_shape"]["shape"] == "threshold"
+    assert floor.trace(features).settings["method"]["score_transform"]["transform"] == "threshold"
 
 
 def test_traces_know_their_noise(build, tiny_images):
@@ -373,7 +375,7 @@ def test_without_halves_there_is_no_error(build, tiny_images):
     assert trace.n_above_noise is trace.reliability is trace.proponents[0].error is None
     with pytest.raises(SettingsError, match="and the index has none"):
         bare.noise(bare.extract(tiny_images))
-    floor = bare.using(shape="threshold", threshold_unit="error")
+    floor = bare.using(transform="threshold", threshold_unit="error")
     for ask in (floor.scores, floor.trace):
         with pytest.raises(SettingsError, match="two or more evaluations"):
             ask("no such picture, and none is looked for")

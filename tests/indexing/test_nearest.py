@@ -9,10 +9,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
-from creditline.indexing.found import SearchResult
-from creditline.indexing.nearest import make
-from creditline.indexing.rows import make as make_rows
-from creditline.methods import get
+from creditline.indexing.factor_cache import load_or_write
+from creditline.indexing.nearest import load_or_build
+from creditline.indexing.search_result import SearchResult
+from creditline.methods import FitContext, get
 
 N, C, K = 3000, 2, 40
 
@@ -25,40 +25,47 @@ def case(tmp_path_factory):
     train = centers[rng.integers(0, 30, N)] + 0.3 * rng.standard_normal((N, C, K))
     train *= np.exp(rng.uniform(0, 2, N))[:, None, None]
     query = train[rng.integers(0, N, 40)] + 0.3 * rng.standard_normal((40, C, K))
-    method = get("trak")().fit(train)
+    method = get("trak")().fit(FitContext(features=train))
     folder = tmp_path_factory.mktemp("nearest")
-    rows = make_rows(folder / "rows", method)
-    sides = method.query_sides(query)
-    return folder / "nearest", rows, sides, make(folder / "nearest", rows, lambda: sides)
+    rows = load_or_write(folder / "rows", method)
+    factors = method.weighted_query_factors(query)
+    return (
+        folder / "nearest",
+        rows,
+        factors,
+        load_or_build(folder / "nearest", rows, lambda: factors),
+    )
 
 
-def test_recall_is_measured_and_scores_of_what_is_found_are_exact(case):
-    folder, rows, sides, nearest = case
-    exact, found = rows.top(sides, 20), nearest.top(sides, 20)
-    share = np.mean([np.isin(a, b).mean() for a, b in zip(exact[0], found[0], strict=True)])
+def test_recall_is_measured_and_returned_scores_are_exact(case):
+    folder, rows, factors, nearest = case
+    exact, approximate = rows.top(factors, 20), nearest.top(factors, 20)
+    share = np.mean([np.isin(a, b).mean() for a, b in zip(exact[0], approximate[0], strict=True)])
     assert nearest.recall == share == json.loads((folder / "recall.json").read_text())["recall"]
     assert share > 0.8
-    scores = rows.scores(sides)
-    assert_allclose(found[1], np.take_along_axis(scores, found[0], 1), rtol=1e-5, atol=1e-7)
-    assert (np.diff(found[1]) <= 0).all()
+    scores = rows.scores(factors)
+    assert_allclose(
+        approximate[1], np.take_along_axis(scores, approximate[0], 1), rtol=1e-5, atol=1e-7
+    )
+    assert (np.diff(approximate[1]) <= 0).all()
 
 
-def test_it_is_made_once(case):
+def test_it_is_built_once(case):
     folder, rows, _, nearest = case
-    again = make(folder, rows, lambda: pytest.fail("made again"))
+    again = load_or_build(folder, rows, lambda: pytest.fail("built again"))
     assert again.recall == nearest.recall
 
 
 def test_too_few_rows(tmp_path):
     train = np.random.default_rng(0).standard_normal((1000, 8))
-    rows = make_rows(tmp_path / "rows", get("gradient-dot")().fit(train))
+    rows = load_or_write(tmp_path / "rows", get("gradient-dot")().fit(FitContext(features=train)))
     with pytest.raises(SettingsError, match="at least 1,024 images"):
-        make(tmp_path / "nearest", rows, lambda: train[:1, None])
+        load_or_build(tmp_path / "nearest", rows, lambda: train[:1, None])
 
 
 def test_recall_of_one_search_in_another():
     a, b = np.array([[1, 2], [3, 4]]), np.array([[2, 1], [3, 5]])
     first, second = (SearchResult(x, np.zeros((2, 2)), ("", ""), None, None) for x in (a, b))  # type: ignore[arg-type]
     assert first.recall(second) == 0.75
-    with pytest.raises(SettingsError, match="same pictures"):
+    with pytest.raises(SettingsError, match="same images"):
         first.recall(SearchResult(a[:, :1], np.zeros((2, 1)), ("", ""), None, None))  # type: ignore[arg-type]

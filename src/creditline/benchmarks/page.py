@@ -69,9 +69,9 @@ def _table(name: str, found: Sequence[tuple[BenchmarkResult, dict[str, Any]]]) -
 
 
 def _learnt(entry: dict[str, Any]) -> bool:
-    from creditline.retraining import RETRAINING
+    from creditline import methods
 
-    return entry["method"] in RETRAINING
+    return methods.get(entry["method"]).capabilities.kind == "subset"
 
 
 def _ceiling(ceiling: dict[str, Any] | None) -> str:

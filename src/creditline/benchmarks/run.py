@@ -20,7 +20,7 @@ from creditline.evaluation.lds.folds import has_constant_images
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.files import write_file
 from creditline.fingerprint import of_json
-from creditline.retraining.arrays import MIN_SUBSETS
+from creditline.methods.subset_losses import MIN_SUBSETS
 from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
 

@@ -29,5 +29,5 @@ def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
     opened = models.opened(index, paths)
     pictures = images.load(data, from_dict(ImageSpec, opened.manifest.request["images"]["spec"]))
     before = opened.n
-    opened.add(pictures, runtime=runtime())
+    opened = opened.add(pictures, runtime=runtime())
     click.echo(f"{opened.path}: {len(pictures):,} added to {before:,}, now {opened.n:,} images")

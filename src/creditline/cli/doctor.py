@@ -14,14 +14,14 @@ from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.errors import SettingsError
-from creditline.methods.base import Method
+from creditline.methods.attributor import Attributor
 
 if TYPE_CHECKING:
     from creditline.doctor.estimate import CostEstimate
 
 SHAPES = ("lora_rank", "flops_per_second", "bytes_per_second")
 """Options of `--shapes` alone."""
-GRADIENT = [cls() for cls in methods.METHODS.values() if cls.source == "gradients"]
+GRADIENT = [cls() for cls in methods.classes().values() if cls.capabilities.features == "gradients"]
 
 
 @click.command(name="doctor", cls=SectionedCommand)
@@ -84,7 +84,7 @@ def command(
 
 
 def _estimated(
-    model: str, data: str | None, recipe: Method, values: dict[str, Any]
+    model: str, data: str | None, recipe: Attributor, values: dict[str, Any]
 ) -> CostEstimate:
     """What the options of `--shapes` ask for."""
     if data is not None:

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from creditline import methods
 from creditline.cli import images, models
 from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import facts
 from creditline.errors import SettingsError
-from creditline.methods import METHODS, Method, get
+from creditline.methods.attributor import Attributor
 from creditline.settings import override
 from creditline.units import duration, size
 
 if TYPE_CHECKING:
+    from creditline.evaluation.truth.ground_truth import GroundTruth
     from creditline.indexing.index import Index
 
-EVERY = [cls() for cls in METHODS.values()]
+EVERY = [cls() for cls in methods.classes().values()]
 
 
 @click.command(name="index", cls=SectionedCommand)
@@ -35,6 +37,11 @@ EVERY = [cls() for cls in METHODS.values()]
     "--encoded",
     help="folder of latents and text embeddings to share  [default: in the index until complete]",
 )
+@click.option(
+    "--ground-truth",
+    metavar="DIR",
+    help="what `creditline evaluate retrain` wrote, for methods that learn from retrained models",
+)
 @click.option("--overwrite", is_flag=True, help="replace an index made from something else")
 @models.parts_options
 @images.masks_option
@@ -46,6 +53,7 @@ def command(
     method: str,
     shard_rows: int | None,
     encoded: str | None,
+    ground_truth: str | None,
     overwrite: bool,
     **_: Any,
 ) -> None:
@@ -54,7 +62,7 @@ def command(
     Several MODELs of one architecture are checkpoints or an ensemble, as the method has it. Pixel
     and encoder methods take none. Interrupt it at any time; the same command continues.
     """
-    recipe = configured(get(method)(), given(*EVERY))
+    recipe = configured(methods.get(method)(), given(*EVERY))
     *paths, data = sources
     _require_sources(recipe, paths, data)
     from creditline import api
@@ -67,6 +75,7 @@ def command(
         pictures,
         method=recipe,
         out=out,
+        ground_truth=_ground_truth(ground_truth),
         runtime=runtime(),
         shard_rows=shard_rows,
         overwrite=overwrite,
@@ -76,7 +85,7 @@ def command(
     click.echo(f"Next:\n  creditline trace {quote(out)} PICTURE --html report.html")
 
 
-def configured(method: Method, values: Mapping[str, Any]) -> Method:
+def configured(method: Attributor, values: Mapping[str, Any]) -> Attributor:
     """The method with settings that the user gave.
 
     Raises:
@@ -123,14 +132,23 @@ def _duplicates(groups: list[list[int]]) -> str:
     return f"{sum(map(len, groups)):,} images, in {sets} of equal pixels"
 
 
-def _require_sources(method: Method, paths: list[str], data: str) -> None:
-    if method.source == "gradients" and not paths:
+def _require_sources(method: Attributor, paths: list[str], data: str) -> None:
+    takes_models = method.capabilities.models != "none"
+    if takes_models and not paths:
         raise SettingsError(
-            f"{method.name} differentiates a model; got only {data!r}. "
+            f"{method.name} needs a model; got only {data!r}. "
             "Write: creditline index MODEL DATA --out INDEX."
         )
-    if method.source != "gradients" and paths:
+    if not takes_models and paths:
         raise SettingsError(
             f"{method.name} uses no model; got {', '.join(paths)} besides the data {data!r}. "
             f"Write: creditline index DATA --out INDEX --method {method.name}."
         )
+
+
+def _ground_truth(folder: str | None) -> GroundTruth | None:
+    if folder is None:
+        return None
+    from creditline.evaluation.truth.ground_truth import GroundTruth
+
+    return GroundTruth.read(folder)

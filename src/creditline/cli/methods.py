@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import click
 
+from creditline import methods
 from creditline.cli.table import grid
-from creditline.methods import METHODS, Method
+from creditline.methods.attributor import Attributor
 from creditline.settings import to_dict
 
-FACTS = ("paper", "formula", "needs", "cost")
+TEXTS = ("name", "title", "paper", "formula", "needs", "cost")
 HEADER = ("method", "score", "needs", "cost")
 WIDTHS = (24, 27, 24, 19)
 
@@ -22,18 +24,22 @@ def command(as_json: bool) -> None:
 
     n images, t timesteps, k dimensions, C checkpoints; φ a projected gradient.
     """
+    classes = methods.classes().values()
     if as_json:
-        click.echo(json.dumps([_record(m) for m in METHODS.values()], indent=2, ensure_ascii=False))
-        return
-    click.echo(grid(HEADER, map(_row, METHODS.values()), WIDTHS))
+        click.echo(json.dumps([_record(m) for m in classes], indent=2, ensure_ascii=False))
+    else:
+        click.echo(grid(HEADER, map(_row, classes), WIDTHS))
+    for reason in methods.broken().values():
+        click.echo(reason, err=True)
 
 
-def _row(method: type[Method]) -> list[str]:
-    kind = "" if method.causal else "\n(likeness only)"
-    named = f"{method.name}\n{method.paper}{kind}"
+def _row(method: type[Attributor]) -> list[str]:
+    meaning = "" if method.capabilities.causal else "\n(similarity only)"
+    named = f"{method.name}\n{method.paper}{meaning}"
     return [named, method.formula.replace(",  ", "\n"), method.needs, method.cost]
 
 
-def _record(method: type[Method]) -> dict[str, object]:
-    described = {name: getattr(method, name) for name in ("name", "title", *FACTS, "causal")}
-    return {**described, "settings": to_dict(method())}
+def _record(method: type[Attributor]) -> dict[str, object]:
+    texts = {name: getattr(method, name) for name in TEXTS}
+    capabilities = dataclasses.asdict(method.capabilities)
+    return {**texts, "capabilities": capabilities, "settings": to_dict(method())}

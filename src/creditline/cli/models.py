@@ -110,7 +110,7 @@ def opened(index: str, paths: Sequence[str], keep: bool = True) -> Index:
         keep: whether traces keep preconditioned features.
     """
     from creditline import api
-    from creditline.indexing.sources import load_models
+    from creditline.indexing.resources import load_models
 
     values = click.get_current_context().params
     manifest = api.open_index(index).manifest

@@ -20,5 +20,5 @@ def command(index: str, names: tuple[str, ...], purge: bool) -> None:
     from creditline import api
 
     opened = api.open_index(index)
-    count = opened.remove(names, purge=purge)
-    click.echo(f"{opened.path}: {count:,} removed, now {opened.n:,} images")
+    after = opened.remove(names, purge=purge)
+    click.echo(f"{after.path}: {opened.n - after.n:,} removed, now {after.n:,} images")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from creditline.methods.noise import ScoreNoise
-from creditline.methods.shape import ScoreTransform
+from creditline.methods.score_noise import ScoreNoise
+from creditline.methods.score_transform import ScoreTransform
 from creditline.settings import require
 
 REDRAWS = 100

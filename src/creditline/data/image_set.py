@@ -162,6 +162,22 @@ class ImageSet:
             prompt_template=prompt_template,
         )
 
+    def labeled(self, labels: Sequence[int | None], label_names: Sequence[str] | None) -> ImageSet:
+        """The same images with other class indices, and the names of the classes."""
+        return ImageSet(
+            self._pixels,
+            names=self.names,
+            contributors=self.contributors,
+            texts=self.texts,
+            labels=labels,
+            label_names=label_names,
+            columns=self._columns,
+            masks=self.masks,
+            source=self.source,
+            skipped=self.skipped,
+            prompt_template=self.prompt_template,
+        )
+
     def with_masks(self, masks: Sequence[Mask | None] | None) -> ImageSet:
         """The same images with other masks.
 

@@ -19,7 +19,7 @@ from creditline.doctor.network import check_calls, check_network
 from creditline.doctor.subject import DiagnosisSubject, random_images, untouched
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
-from creditline.methods.base import Method
+from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
 from creditline.settings import override, require
@@ -33,7 +33,7 @@ def diagnose(
     model: Any,
     images: Any = None,
     *,
-    method: str | Method = "d-trak",
+    method: str | Attributor = "d-trak",
     samples: int = 4,
     n: int | None = None,
     out: str | Path = ".",
@@ -66,7 +66,7 @@ def diagnose(
     for name, value in (("samples", samples), ("n", 1 if n is None else n)):
         require(value >= 1, f"{name} must be at least 1", value, "Try 4.")
     recipe = methods.get(method)() if isinstance(method, str) else method
-    if recipe.source != "gradients":
+    if recipe.capabilities.features != "gradients":
         raise SettingsError(
             f"The doctor examines gradients and {recipe.title} takes none. Use a gradient method, "
             "such as d-trak."

@@ -20,8 +20,8 @@ from creditline.errors import ModelError
 from creditline.features.gradients import GradientExtractor
 from creditline.features.table import CHUNK_ROWS
 from creditline.gradients.projection.state import rows_to_fit
-from creditline.indexing.build import usual_rows
-from creditline.methods.base import Method, RidgeMethod
+from creditline.indexing.build import default_shard_rows
+from creditline.methods.attributor import Attributor
 from creditline.runtime.allocator import keep_freed_memory
 from creditline.units import size
 
@@ -36,7 +36,7 @@ Seconds = tuple[float, float]
 
 
 def measure(
-    method: Method,
+    method: Attributor,
     source: GradientExtractor,
     images: ImageSet,
     n: int,
@@ -55,7 +55,7 @@ def measure(
         disk: a folder on the disk that would hold the index.
         stock: all images, where they are known, for the sizes of their pictures.
     """
-    rows = usual_rows(source.denoisers)
+    rows = default_shard_rows(source.denoisers)
     room = disk_of(method, source, images if stock is None else stock, n, rows)
     start = _start_seconds(source, images, n)
     (cpu, wall), warm = _image_seconds(source, images, min(rows, n))
@@ -183,11 +183,11 @@ def _scan_seconds(dim: int) -> float:
     return min(_timed(lambda: rows.astype(np.float64) @ query)[1] for _ in range(2))
 
 
-def _fitting_seconds(method: Method, source: GradientExtractor, n: int, scan: float) -> float:
+def _fitting_seconds(method: Attributor, source: GradientExtractor, n: int, scan: float) -> float:
     """What the first trace does once, from small products and decompositions."""
     times = source.models * fits(source)
     reading = times * PASSES * scan
-    if not isinstance(method, RidgeMethod):
+    if not method.capabilities.damped:
         return reading
     s, longer = min(n, source.dim), max(n, source.dim)
     side = np.random.default_rng(0).standard_normal((PROBE, PROBE))

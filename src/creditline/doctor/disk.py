@@ -14,7 +14,7 @@ from creditline.data.image_set import ImageSet
 from creditline.features.gradients import GradientExtractor
 from creditline.indexing.store import FACTS, TABLE, Store
 from creditline.indexing.thumbnail import compact
-from creditline.methods.base import Method, RidgeMethod
+from creditline.methods.attributor import Attributor
 
 LOOKED_AT = 256
 """Pictures whose size is measured; a picture takes no time, and they differ a lot."""
@@ -44,7 +44,7 @@ class DiskEstimate:
 
 
 def disk_of(
-    method: Method, source: GradientExtractor, images: ImageSet, n: int, shard_rows: int
+    method: Attributor, source: GradientExtractor, images: ImageSet, n: int, shard_rows: int
 ) -> DiskEstimate:
     """Reckon the disk that an index takes.
 
@@ -75,12 +75,12 @@ def fits(source: GradientExtractor) -> int:
     return 1 + 2 * source.has_halves
 
 
-def _trace_bytes(method: Method, source: GradientExtractor, n: int) -> float:
+def _trace_bytes(method: Attributor, source: GradientExtractor, n: int) -> float:
     """What is kept in `fitted/`: see `indexing.fitted`."""
     each = source.models * fits(source)
     rows = each * n * (4 * source.dim + 8)
     numbers = (1 + source.has_halves) * (HEADER_BYTES + 8 * n)  # self-influence, scale of errors
-    if not isinstance(method, RidgeMethod):
+    if not method.capabilities.damped:
         return rows + numbers
     s = min(n, source.dim)
     return rows + numbers + each * (8 * (s * s + s + source.dim) + 3 * HEADER_BYTES)

@@ -22,7 +22,7 @@ from creditline.features.gradients import GradientExtractor
 from creditline.gradients.engine import Engine
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.pass_size import measure_pass
-from creditline.methods.base import GradientMethod, Method
+from creditline.methods.attributor import Attributor
 from creditline.settings import override, require
 from creditline.units import bytes_of, duration, size
 
@@ -140,7 +140,7 @@ def estimate(
     lora_rank: int | None = None,
     side: int | None = None,
     prompt_tokens: int | None = None,
-    method: str | Method = "d-trak",
+    method: str | Attributor = "d-trak",
     flops_per_second: float | None = None,
     bytes_per_second: float | None = None,
     **settings: Any,
@@ -167,8 +167,8 @@ def estimate(
     """
     for name, value in (("flops_per_second", flops_per_second), ("bytes", bytes_per_second)):
         require(value is None or value > 0, f"{name} must be above 0", value, "Try 1e12.")
-    recipe = override(methods.get(method)() if isinstance(method, str) else method, settings)
-    if not isinstance(recipe, GradientMethod):
+    recipe: Any = override(methods.get(method)() if isinstance(method, str) else method, settings)
+    if recipe.capabilities.features != "gradients":
         raise SettingsError(f"{recipe.title} takes no gradients. Use one that does, as d-trak.")
     spec = recipe.features
     if spec.needs_fit:

@@ -22,7 +22,8 @@ from creditline.features.gradients import GradientExtractor
 from creditline.features.table import ArrayFeatures
 from creditline.gradients.projection import Projection
 from creditline.indexing.store import normalize
-from creditline.methods.base import RidgeMethod
+from creditline.methods.fit_context import FitContext
+from creditline.methods.ridge_method import RidgeMethod
 from creditline.runtime import Runtime
 from creditline.settings import override, require, setting
 
@@ -117,14 +118,14 @@ def _compare_projections(
     settings: AgreementConfig,
 ) -> list[AgreementRow]:
     """Compare projected with unprojected scores."""
-    exact = method.fit(train).attribute(query)
+    exact = _fitted_scores(method, train, query)
     rows = []
     for kind, layout, dim in product(settings.kinds, settings.layouts, settings.dims):
         projection = Projection(kind, dim, layout=layout)  # type: ignore[arg-type]
         if dim >= sum(projection.projector.input_sizes(projection, source.layers)):
             continue
         a, b = project(source.layers, projection, train, query)
-        scores = method.fit(a).attribute(b)
+        scores = _fitted_scores(method, a, b)
         rho = [spearmanr(x, y).statistic for x, y in zip(scores, exact, strict=True)]
         comparison = f"rank correlation with unprojected scores, {kind}, {layout}, k = {dim}"
         rows.append(AgreementRow(method.title, comparison, float(np.mean(rho))))
@@ -147,7 +148,7 @@ def _compare_solutions(
     primal, dual = (s.scores(table, 0, psi, damping) for s in spectra)
     a, b = phi - phi.mean(0), psi - phi.mean(0)
     textbook = b @ np.linalg.solve(a.T @ a + damping * np.eye(dim), a.T)
-    production = method.fit(table).attribute(psi)
+    production = _fitted_scores(method, table, psi)
     return [
         AgreementRow(method.title, f"primal against dual, k = {dim}", _difference(primal, dual)),
         AgreementRow(
@@ -161,3 +162,7 @@ def _compare_solutions(
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
     """Return the largest relative difference over queries."""
     return float((np.abs(a - b).max(1) / np.abs(b).max(1)).max())
+
+
+def _fitted_scores(method: RidgeMethod, train: Any, query: np.ndarray) -> np.ndarray:
+    return method.unfitted().fit(FitContext(features=train)).attribute(query)

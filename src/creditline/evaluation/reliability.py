@@ -18,8 +18,8 @@ from creditline.evaluation.interval import Interval, wilson_interval
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.indexing.index import Index
 from creditline.indexing.queries import QueryFeatures
-from creditline.indexing.rank import strongest
-from creditline.methods.base import GradientMethod, Method
+from creditline.indexing.ranker import strongest
+from creditline.methods.attributor import Attributor
 from creditline.records import NOISE_FLOOR
 from creditline.settings import require
 
@@ -63,7 +63,7 @@ class Reliability:
 
 
 def reliability(
-    index: Index, queries: Any, names: Sequence[str | Method] = (), *, top: int = 10
+    index: Index, queries: Any, names: Sequence[str | Attributor] = (), *, top: int = 10
 ) -> Iterator[Reliability]:
     """Measure the reliability of scores by their split-half noise, method by method.
 
@@ -84,7 +84,7 @@ def reliability(
     indexes = [index.using(name) for name in names] or [index]
     for view in indexes:
         require(
-            isinstance(view.method, GradientMethod),
+            view.method.capabilities.has_noise,
             "Only scores from random noise have an error",
             view.method.name,
             "Choose gradient methods.",
@@ -92,7 +92,7 @@ def reliability(
     index.require_errors()
     extracted: dict[NoisePlan | None, QueryFeatures] = {}
     for view in indexes:
-        plain = view.using(shape="plain")
+        plain = view.using(transform="plain")
         plan = plain.method.query_plan
         if plan not in extracted:
             extracted[plan] = plain.extract(queries)

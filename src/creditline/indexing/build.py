@@ -1,4 +1,4 @@
-"""Building an index: shards of images through the executor, resumable at any point."""
+"""Build an index: shards of images through the executor, resumable at any point."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from creditline.errors import CreditlineError
 from creditline.features.extractor import FeatureExtractor
 from creditline.indexing.projection import fit_projection
 from creditline.indexing.store import Store
+from creditline.indexing.subset_file import write_subsets
 from creditline.manifest import Manifest, claim
+from creditline.methods.subset_losses import SubsetLosses
 from creditline.runtime import Runtime
 from creditline.runtime.allocator import keep_freed_memory
 from creditline.runtime.devices import place
@@ -23,15 +25,14 @@ from creditline.settings import require
 
 ENCODED = "encoded"
 ROWS_ON_CPU, ROWS_ELSEWHERE = 32, 128
-"""Images per shard: what an interruption may cost, and what passes are put together from."""
-"""Images to a shard unless told otherwise."""
+"""Images per shard: at most these are extracted again after an interruption."""
 MARGIN = 1.2
-BYTES_PER_IMAGE = 1500  # picture and facts, about
+BYTES_PER_IMAGE = 1500  # thumbnail and facts, about
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A run of consecutive images: one task."""
+    """Consecutive images that form one task."""
 
     number: int
     start: int
@@ -43,31 +44,31 @@ class ShardJob:
     """What all shards share.
 
     Attributes:
-        source: extracts features.
-        images: training images.
+        extractor: extracts features.
+        images: the training images.
         store: where shards are written.
         first: key of the first image in the table.
     """
 
-    source: FeatureExtractor
+    extractor: FeatureExtractor
     images: ImageSet
     store: Store
     first: int
 
     def to_device(self, device: str) -> ShardJob:
         """Return the job with models on a device."""
-        return replace(self, source=place(self.source, device))
+        return replace(self, extractor=place(self.extractor, device))
 
 
-def usual_rows(models: Sequence[Denoiser]) -> int:
-    """Images per shard where nobody says how many; a GPU's passes want more of them."""
+def default_shard_rows(models: Sequence[Denoiser]) -> int:
+    """Images per shard by default; passes on a GPU need more of them."""
     on_cpu = all(model.device.type == "cpu" for model in models)
     return ROWS_ON_CPU if on_cpu else ROWS_ELSEWHERE
 
 
 def build(
     folder: Path,
-    source: FeatureExtractor,
+    extractor: FeatureExtractor,
     images: ImageSet,
     request: Mapping[str, Any],
     facts: Mapping[str, Any],
@@ -75,20 +76,22 @@ def build(
     shard_rows: int,
     overwrite: bool = False,
     encoded: Path | None = None,
+    subsets: SubsetLosses | None = None,
 ) -> None:
-    """Extract the features of every image into `folder`; continue where a former run stopped.
+    """Extract the features of every image into `folder`; continue where a former call stopped.
 
     Args:
         folder: the index.
-        source: extracts features.
+        extractor: extracts features.
         images: training images.
         request: everything that decides the contents.
-        facts: further notes for the manifest.
-        runtime: where and how it is done.
+        facts: further facts for the manifest.
+        runtime: where and how the work runs.
         shard_rows: images per shard; what a crash can lose per worker.
         overwrite: replace an index that was built from another request.
         encoded: where latents and text embeddings are kept; by default in `folder`, and only until
             the index is complete.
+        subsets: losses of retrained models, for subset methods.
 
     Raises:
         IndexMismatchError: if `folder` holds an index of another request, or `encoded` what
@@ -96,42 +99,44 @@ def build(
         CreditlineError: if `folder` exists and is no index, or the disk is full.
     """
     require(shard_rows >= 1, "shard_rows must be at least 1", shard_rows, "Try 32.")
-    with _caching(source, encoded):
-        source.check(images)
+    with _caching(extractor, encoded):
+        extractor.check(images)
     manifest = Manifest("index", request, facts)
     if claim(manifest, folder, overwrite):
         return
-    notes = fit_projection(folder, source, images, runtime)
+    notes = fit_projection(folder, extractor, images, runtime)
+    if subsets is not None:
+        write_subsets(folder, subsets)
     masked = images.masks is not None
-    store = Store(folder, source.models, source.dim, source.has_halves, masked=masked)
-    shards = extract(store, source, images, runtime, shard_rows, encoded=encoded)
+    store = Store(folder, extractor.models, extractor.dim, extractor.has_halves, masked=masked)
+    shards = extract(store, extractor, images, runtime, shard_rows, encoded=encoded)
     facts = {**facts, **notes, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)
     clear(store)
 
 
 def clear(store: Store) -> None:
-    """Remove what only building needs, once the manifest says the index is complete."""
+    """Remove files that only building needs, once the manifest says the index is complete."""
     store.clear_shards()
     shutil.rmtree(store.folder / ENCODED, ignore_errors=True)
 
 
 def extract(
     store: Store,
-    source: FeatureExtractor,
+    extractor: FeatureExtractor,
     images: ImageSet,
     runtime: Runtime,
     shard_rows: int,
     first: int = 0,
     encoded: Path | None = None,
 ) -> int:
-    """Write the features of images as shards, those that are not written yet; how many these are.
+    """Write the features of images as shards that are not written yet; returns the number of all.
 
     Args:
         store: declares the shards.
-        source: extracts features.
-        images: of which.
-        runtime: where and how it is done.
+        extractor: extracts features.
+        images: to extract features of.
+        runtime: where and how the work runs.
         shard_rows: images per shard.
         first: key of the first image in the table.
         encoded: where latents and text embeddings are kept; beside the table by default, until
@@ -145,39 +150,40 @@ def extract(
     finished = store.finished()
     todo = [shard for shard in shards if shard.number not in finished]
     done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
-    _require_space(store.folder, source, len(images) - done)
-    caching = _caching(source, encoded or store.folder / ENCODED)
+    _require_space(store.folder, extractor, len(images) - done)
+    caching = _caching(extractor, encoded or store.folder / ENCODED)
     try:
         bar = runtime.progress("index", len(images), "image", done=done)
         with caching, keep_freed_memory(), bar:  # from shard to shard
-            job = ShardJob(source, images, store, first)
+            job = ShardJob(extractor, images, store, first)
             for shard, _ in runtime.map(_extract_shard, job, todo):
                 bar.advance(shard.stop - shard.start)
     except OSError as error:
         raise CreditlineError(
             f"Writing the index stopped: {error}. {len(store.finished())} of {len(shards)} shards "
-            f"are safe in {store.folder}; make room and run the same command again to continue."
+            f"are safe in {store.folder}; free some space and run the same command again."
         ) from error
     return len(shards)
 
 
-def _caching(source: FeatureExtractor, folder: Path | None) -> AbstractContextManager[None]:
+def _caching(extractor: FeatureExtractor, folder: Path | None) -> AbstractContextManager[None]:
     """Keep latents and text embeddings in a folder meanwhile."""
-    return nullcontext() if folder is None else source.caching(folder)
+    return nullcontext() if folder is None else extractor.caching(folder)
 
 
-def _require_space(folder: Path, source: FeatureExtractor, images: int) -> None:
-    numbers = source.models * source.dim * (1 + source.has_halves)
+def _require_space(folder: Path, extractor: FeatureExtractor, images: int) -> None:
+    numbers = extractor.models * extractor.dim * (1 + extractor.has_halves)
     needed = int(images * (numbers * 2 + BYTES_PER_IMAGE) * MARGIN)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise CreditlineError(
             f"The index needs about {needed / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB "
-            "free. Use a smaller --dim, or an --out with more room."
+            "free. Use a smaller --dim, or an --out with more space."
         )
 
 
 def _extract_shard(job: ShardJob, shard: Shard) -> None:
     indices = range(shard.start, shard.stop)
-    features = job.source.extract(job.images, indices, reduction=job.source.reduction)
+    extractor = job.extractor
+    features = extractor.extract(job.images, indices, reduction=extractor.reduction)
     job.store.write_shard(shard.number, job.images, indices, features, job.first)

@@ -1,13 +1,13 @@
-"""Images that come to an index or leave it, without starting over.
+"""Adding images to an index and removing them, without starting over.
 
 An index says that a model was trained on the images in it, and how many they are. After a change
 its request is the one that a new build of the very same images would make: with the same command
-and all of them, `creditline index` finds it complete; with the images of before it refuses. That
-there was a change is noted in the manifest's facts, for the model itself has not changed.
+and all of them, `creditline index` reports that the index is complete; with the images of before it
+refuses. The manifest's facts record the change, because the model itself did not change.
 
-The order of steps makes it one: the new version of the table and what is fitted to it are
-written beside the old ones, then the manifest, which names both, is replaced. Killed before that,
-nothing has happened; the same call continues.
+A change is atomic. The new version of the table and the results that are fitted to it are written
+beside the old ones; then the manifest, which names both, is replaced. A process that is killed
+before that leaves the index as it was, and the same call continues.
 """
 
 from __future__ import annotations
@@ -29,34 +29,37 @@ from creditline.errors import DataError
 from creditline.features.table import FeatureTable
 from creditline.indexing import spectra
 from creditline.indexing.build import FeatureExtractor, clear, extract
-from creditline.indexing.fitted import HALVES
-from creditline.indexing.sources import images_of
-from creditline.indexing.state import IndexState
+from creditline.indexing.index_state import IndexState
+from creditline.indexing.request import images_request
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest
-from creditline.methods.noise import HalfNoiseFeatures, halves
+from creditline.methods.fit_context import HALVES
+from creditline.methods.score_noise import HalfNoiseFeatures, halves
 from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
 
 Update = Callable[[Spectrum, FeatureTable, FeatureTable, int, bool], Spectrum | None]
-"""From a spectrum, the table before and after, the model and whether it is centered; None: fit."""
+"""From a spectrum, the table before and after, the model and whether the spectrum is centered.
+
+None: the spectrum has to be fitted anew.
+"""
 
 
-def add(state: IndexState, source: FeatureExtractor, images: ImageSet, runtime: Runtime) -> None:
-    """Append images to an index and update what is fitted to it.
+def add(state: IndexState, extractor: FeatureExtractor, images: ImageSet, runtime: Runtime) -> None:
+    """Append images to an index and update the results that are fitted to it.
 
     Args:
         state: of the index.
-        source: that it was built with.
+        extractor: that the index was built with.
         images: prepared as its images were.
-        runtime: where and how it is done.
+        runtime: where features are extracted.
 
     Raises:
-        DataError: if they were prepared otherwise, or have classes of other names.
-        CreditlineError: if the source refuses them, or the disk is full.
+        DataError: if they were prepared differently, or have classes of other names.
+        CreditlineError: if the extractor refuses them, or the disk is full.
     """
-    _require_alike(state.manifest, images)
-    source.check(images)
+    _require_same_preparation(state.manifest, images)
+    extractor.check(images)
     old, n = state.store, state.features.n
     shards = f"adding-{images.fingerprint[:12]}"
     store = Store(
@@ -66,7 +69,7 @@ def add(state: IndexState, source: FeatureExtractor, images: ImageSet, runtime: 
         shards=shards,
     )
     rows = state.manifest.request["features"]["shard_rows"]
-    count = extract(store, source, images, runtime, rows, store.next_key())
+    count = extract(store, extractor, images, runtime, rows, store.next_key())
 
     def update(
         spectrum: Spectrum, _: FeatureTable, after: FeatureTable, model: int, center: bool
@@ -79,48 +82,51 @@ def add(state: IndexState, source: FeatureExtractor, images: ImageSet, runtime: 
 
 
 def remove(state: IndexState, rows: Sequence[int] | np.ndarray, purge: bool = False) -> None:
-    """Take images out of an index and update what is fitted to it.
+    """Remove images from an index and update the results that are fitted to it.
 
     Args:
         state: of the index.
         rows: their positions.
-        purge: leave nothing of them in any file of the index.
+        purge: delete their data from every file of the index.
 
     Raises:
-        SettingsError: if a position does not exist, or no image would be left.
+        SettingsError: if a position does not exist, or no image would remain.
     """
-    gone = np.unique(np.asarray(rows, dtype=np.int64))
+    removals = np.unique(np.asarray(rows, dtype=np.int64))
     n = state.features.n
     require(
-        len(gone) > 0 and gone[0] >= 0 and gone[-1] < n,
+        len(removals) > 0 and removals[0] >= 0 and removals[-1] < n,
         f"Rows to remove are from 0 to {n - 1}",
         list(rows)[:8],
         "Give at least one, all of the index.",
     )
     require(
-        len(gone) < n, f"One of {n} images has to stay", len(gone), "Delete the folder instead."
+        len(removals) < n,
+        f"One of {n} images has to remain",
+        len(removals),
+        "Delete the folder instead.",
     )
 
     def update(
         spectrum: Spectrum, before: FeatureTable, _: FeatureTable, model: int, center: bool
     ) -> Spectrum | None:
-        return removed(spectrum, before, model, gone, center, state.memory)
+        return removed(spectrum, before, model, removals, center, state.memory)
 
     ids = state.store.facts()["id"]
-    version = state.store.delete(gone, purge)
-    store = _change(state, version, update, ("removed", [ids[row] for row in gone]))
+    version = state.store.delete(removals, purge)
+    store = _change(state, version, update, ("removed", [ids[row] for row in removals]))
     if purge:
         store.clean()
 
 
-def rows_of(facts: dict[str, list], wanted: Sequence[int | str]) -> np.ndarray:
+def find_rows(facts: dict[str, list], images: Sequence[int | str]) -> np.ndarray:
     """Positions of images by position, id or name, ascending.
 
-    An id stands for all images with these pixels, as duplicates are one picture.
+    An id stands for all images with these pixels, duplicates included.
 
     Args:
         facts: of all rows.
-        wanted: what to look for.
+        images: positions, ids or names.
 
     Raises:
         DataError: if there is no such image, or several have the name.
@@ -130,10 +136,10 @@ def rows_of(facts: dict[str, list], wanted: Sequence[int | str]) -> np.ndarray:
     for row, (key, name) in enumerate(zip(facts["id"], facts["name"], strict=True)):
         by_id.setdefault(key, []).append(row)
         by_name.setdefault(name, []).append(row)
-    found: list[int] = []
-    for item in wanted:
+    result: list[int] = []
+    for item in images:
         if not isinstance(item, str):
-            found.append(int(item))
+            result.append(int(item))
             continue
         rows = by_id.get(item) or by_name.get(item) or []
         if not rows:
@@ -143,14 +149,14 @@ def rows_of(facts: dict[str, list], wanted: Sequence[int | str]) -> np.ndarray:
             )
         if item not in by_id and len(rows) > 1:
             raise DataError(
-                f"{len(rows)} images of the index are called {item!r}, at {rows[:8]}. Give the id "
-                "or the position of the one you mean."
+                f"{len(rows)} images of the index have the name {item!r}, at {rows[:8]}. Give "
+                "the id or the position of the one you mean."
             )
-        found += rows
-    return np.unique(np.array(found, dtype=np.int64))
+        result += rows
+    return np.unique(np.array(result, dtype=np.int64))
 
 
-def _require_alike(manifest: Manifest, images: ImageSet) -> None:
+def _require_same_preparation(manifest: Manifest, images: ImageSet) -> None:
     held, names = manifest.request["images"], manifest.facts.get("label_names")
     spec = to_dict(images.spec)
     if spec != held["spec"] or list(images.shape) != held["shape"]:
@@ -159,10 +165,10 @@ def _require_alike(manifest: Manifest, images: ImageSet) -> None:
             f"these have {images.shape} and {spec}. Load them with the same settings."
         )
     if ("masks" in held) != (images.masks is not None):
-        have, come = ("", "without") if "masks" in held else ("no ", "with")
+        present, offered = ("", "without") if "masks" in held else ("no ", "with")
         raise DataError(
-            f"The index's images have {have}masks, and these come {come} them. Load them alike "
-            "(masks=, --masks)."
+            f"The index's images have {present}masks, and these come {offered} them. Load "
+            "both the same way (masks=, --masks)."
         )
     theirs = images.label_names
     if theirs is not None and list(theirs) != names:
@@ -175,64 +181,64 @@ def _require_alike(manifest: Manifest, images: ImageSet) -> None:
 def _change(
     state: IndexState, version: int, update: Update, what: tuple[str, Sequence[str]]
 ) -> Store:
-    """Write what is fitted to the new version of the table, then the manifest that names it."""
+    """Write results for the new version of the table, then the manifest that names it."""
     old, request = state.store, state.manifest.request
     store = Store(old.folder, old.models, old.dim, old.halves, version, old.masked)
     facts = store.facts()
-    request = {**request, "images": images_of(facts, request["images"])}
+    request = {**request, "images": images_request(facts, request["images"])}
     verb, ids = what
     change = {
         verb: len(ids),
         "ids": fingerprint.of_json(list(ids)),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    noted = {
+    changed_facts = {
         **state.manifest.facts,
         "table_version": version,
         "duplicates": [list(group) for group in duplicates(facts["id"])],
         "changes": [*state.manifest.facts.get("changes", []), change],
     }
-    manifest = replace(state.manifest, request=request, facts=noted)
+    manifest = replace(state.manifest, request=request, facts=changed_facts)
     after = IndexState(state.folder, manifest, state.memory, state.runtime)
     _update_spectra(state, after, update)
     manifest.write(state.folder)
-    if after.fitted.folder != state.fitted.folder:
-        shutil.rmtree(state.fitted.folder, ignore_errors=True)
+    if after.fits.folder != state.fits.folder:
+        shutil.rmtree(state.fits.folder, ignore_errors=True)
     return store
 
 
 def _update_spectra(before: IndexState, after: IndexState, update: Update) -> None:
-    """Bring every spectrum that is there up to date; the rest is fitted when it is asked for.
+    """Update every stored spectrum; the others are fitted when they are needed.
 
-    So are spectra of halves that are not centered, since what the halves have in common has moved.
+    Spectra of halves that are not centered are among these, since the mean error has moved.
     """
     old, new = before.features, after.features
     for center in (True, False):
-        found = spectra.load(before.fitted.folder, center)
-        if found is not None:
-            _save_updated(after.fitted.folder, center, "", found, old, new, update)
+        stored = spectra.load(before.fits.folder, "", center, "")
+        if stored is not None:
+            _save_updated(after.fits.folder, center, "", stored, old, new, update)
     if old.errors is None or new.errors is None:
         return
-    whence, frames = halves(old, old.errors), halves(new, new.errors)
-    for part, was, frame in zip(HALVES, whence, frames, strict=True):
-        found = spectra.load(before.fitted.folder, True, part)
-        if found is not None:
-            shift = was.sign * (was.common - frame.common)
-            found = [moved(spectrum, by) for spectrum, by in zip(found, shift, strict=True)]
-            there = HalfNoiseFeatures(old, old.errors, frame.common, frame.sign)
-            _save_updated(after.fitted.folder, True, part, found, there, frame, update)
+    old_halves, new_halves = halves(old, old.errors), halves(new, new.errors)
+    for half, one, other in zip(HALVES, old_halves, new_halves, strict=True):
+        stored = spectra.load(before.fits.folder, "", True, half)
+        if stored is not None:
+            shift = one.sign * (one.common - other.common)
+            stored = [moved(spectrum, by) for spectrum, by in zip(stored, shift, strict=True)]
+            shifted = HalfNoiseFeatures(old, old.errors, other.common, other.sign)
+            _save_updated(after.fits.folder, True, half, stored, shifted, other, update)
 
 
 def _save_updated(
     folder: Path,
     center: bool,
-    part: str,
-    found: Sequence[Spectrum],
+    half: str,
+    stored: Sequence[Spectrum],
     before: FeatureTable,
     after: FeatureTable,
     update: Update,
 ) -> None:
-    changed = [update(spectrum, before, after, c, center) for c, spectrum in enumerate(found)]
-    kept = [spectrum for spectrum in changed if spectrum is not None]
-    if len(kept) == len(changed):
-        spectra.save(folder, center, part, kept)
+    updated = [update(spectrum, before, after, c, center) for c, spectrum in enumerate(stored)]
+    complete = [spectrum for spectrum in updated if spectrum is not None]
+    if len(complete) == len(updated):
+        spectra.save(folder, "", center, half, complete)

@@ -1,9 +1,9 @@
-"""Approximate search: Lance's IVF-PQ index over preconditioned features, largest inner product.
+"""Approximate search: Lance's IVF-PQ index over train-side factors, largest inner product.
 
 The rows are grouped around centers (IVF) and each is coded in a byte for 16 numbers (PQ). A query
 looks at the groups nearest to it, takes the candidates whose coded inner product is largest, and
-scores those exactly. It may miss images: what share of the exact top it finds is measured when the
-index is made, on training images taken as queries, and kept.
+scores those exactly. It may miss images. The share of the exact top that it returns is measured
+when the search is built, on training images taken as queries, and kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from creditline.files import write_file
-from creditline.indexing.rows import PART, FactorCache
+from creditline.indexing.factor_cache import PART, FactorCache
 from creditline.settings import require
 
 FEWEST = 1024
@@ -28,8 +28,8 @@ GROUP = 16
 """Numbers to a byte of code."""
 CODES = 256
 """Values of a byte."""
-LEARNT_FROM, ROUNDS = 64, 20
-"""Rows for each center and each code, and rounds of k-means, from which they are learnt."""
+TRAINING_ROWS, ROUNDS = 64, 20
+"""Rows for each center and each code, and rounds of k-means, from which they are learned."""
 PROBES = 0.7
 """Share of the groups that a query looks at: gradients hardly form groups, and codes are small."""
 CANDIDATES = 25
@@ -44,11 +44,11 @@ class Nearest:
     """An approximate search over stored rows.
 
     Args:
-        folder: that `make` wrote.
-        rows: that it was made of.
+        folder: that `load_or_build` wrote.
+        rows: the factors that it searches.
 
     Attributes:
-        recall: share of the exact top 20 that was found for training images as queries.
+        recall: measured share of the exact top 20, for training images as queries.
     """
 
     def __init__(self, folder: Path, rows: FactorCache) -> None:
@@ -58,18 +58,18 @@ class Nearest:
         self.recall: float = json.loads((folder / RECALL).read_text("utf-8"))["recall"]
         self._dataset: Any = lance.dataset(str(folder / "rows.lance"))
 
-    def top(self, sides: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `FactorCache.top`, of the images that were looked at."""
-        return self.rows.rescored(sides, _candidates(self._dataset, sides, top), top)
+    def top(self, factors: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `FactorCache.top`, among the candidates."""
+        return self.rows.rescore(factors, _candidates(self._dataset, factors, top), top)
 
 
-def make(folder: Path, rows: FactorCache, sample: Callable[[], np.ndarray]) -> Nearest:
-    """The approximate search over some rows, from `folder` if it is there.
+def load_or_build(folder: Path, rows: FactorCache, sample: Callable[[], np.ndarray]) -> Nearest:
+    """The approximate search over some factors, from `folder` if it is there.
 
     Args:
         folder: of this search alone.
-        rows: to search.
-        sample: gives sides of some queries, `(b, C, k)`, on which to measure recall.
+        rows: factors to search.
+        sample: returns factors of some queries, `(b, C, k)`, on which to measure recall.
 
     Raises:
         SettingsError: if there are too few rows.
@@ -78,23 +78,23 @@ def make(folder: Path, rows: FactorCache, sample: Callable[[], np.ndarray]) -> N
         rows.n >= FEWEST,
         f"Approximate search needs at least {FEWEST:,} images",
         rows.n,
-        "Search exactly; so few take no time.",
+        "Search exactly, which takes no time here.",
     )
     if not folder.is_dir():
         part = folder.with_name(folder.name + PART)
         shutil.rmtree(part, ignore_errors=True)
-        dataset = _indexed(part / "rows.lance", rows)
-        sides = sample()
-        exact, _ = rows.top(sides, TOP)
-        found, _ = rows.rescored(sides, _candidates(dataset, sides, TOP), TOP)
-        hits = [np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)]
-        text = json.dumps({"recall": float(np.mean(hits)), "queries": len(sides), "top": TOP})
+        dataset = _build(part / "rows.lance", rows)
+        factors = sample()
+        exact, _ = rows.top(factors, TOP)
+        approximate, _ = rows.rescore(factors, _candidates(dataset, factors, TOP), TOP)
+        hits = [np.isin(a, b).mean() for a, b in zip(exact, approximate, strict=True)]
+        text = json.dumps({"recall": float(np.mean(hits)), "queries": len(factors), "top": TOP})
         write_file(part / RECALL, lambda path: path.write_text(text, "utf-8"))
         part.rename(folder)
     return Nearest(folder, rows)
 
 
-def _indexed(path: Path, rows: FactorCache) -> Any:
+def _build(path: Path, rows: FactorCache) -> Any:
     import lance
     from lance.indices import IndicesBuilder, IvfModel
 
@@ -104,7 +104,7 @@ def _indexed(path: Path, rows: FactorCache) -> Any:
     schema = pa.schema([pa.field(ROW, pa.int64()), pa.field(VECTOR, kind)])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        # One scale for all keeps their order; the longest is of length 1, as half precision needs.
+        # One scale for all preserves their order; half precision needs lengths of at most 1.
         scale = 1.0 / max(float(np.linalg.norm(rows.lengths, axis=0).max()), 1e-300)
         for start, units in rows.blocks():
             b = units.shape[1]
@@ -116,13 +116,13 @@ def _indexed(path: Path, rows: FactorCache) -> Any:
 
     reader = pa.RecordBatchReader.from_batches(schema, batches())
     dataset = lance.write_dataset(reader, str(path), mode="create")
-    # Centers and codes are learnt here: `create_index` would learn them from more rows than fit.
+    # Centers and codes are learned here: `create_index` would need more memory for more rows.
     builder, groups, bytes_ = IndicesBuilder(dataset, VECTOR), _groups(rows.n), padded // GROUP
-    rate = {"sample_rate": min(LEARNT_FROM, rows.n // groups), "max_iters": ROUNDS}
+    rate = {"sample_rate": min(TRAINING_ROWS, rows.n // groups), "max_iters": ROUNDS}
     centers = builder.train_ivf(groups, distance_type="dot", **rate)
-    # With inner products rows are coded as they are, not less their center: one center, at zero.
+    # With inner products rows are coded without subtracting a center: one center, at zero.
     origin = IvfModel(_vectors(np.zeros((1, padded), np.float16)), "l2")
-    rate["sample_rate"] = min(LEARNT_FROM, rows.n // CODES)
+    rate["sample_rate"] = min(TRAINING_ROWS, rows.n // CODES)
     codes = builder.train_pq(origin, bytes_, **rate)
     return dataset.create_index(
         VECTOR,
@@ -140,19 +140,19 @@ def _vectors(array: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def _groups(n: int) -> int:
-    """Fewer than usual: finding centers costs their square, and looking at codes very little."""
+    """Fewer than usual: learning centers costs their square, and scanning codes very little."""
     return max(1, math.isqrt(n) // 4)
 
 
-def _candidates(dataset: Any, sides: np.ndarray, top: int) -> list[np.ndarray]:
+def _candidates(dataset: Any, factors: np.ndarray, top: int) -> list[np.ndarray]:
     """Positions, ascending, of the rows to be scored for each query."""
     n = dataset.count_rows()
     probes = max(1, math.ceil(PROBES * _groups(n)))
     width = dataset.schema.field(VECTOR).type.list_size
-    found = []
-    for side in sides.reshape(len(sides), -1):
+    candidates = []
+    for factor in factors.reshape(len(factors), -1):
         query = np.zeros(width, np.float32)
-        query[: len(side)] = side / max(float(np.linalg.norm(side)), 1e-300)
+        query[: len(factor)] = factor / max(float(np.linalg.norm(factor)), 1e-300)
         table = dataset.to_table(
             columns=[ROW, "_distance"],
             nearest={
@@ -163,5 +163,5 @@ def _candidates(dataset: Any, sides: np.ndarray, top: int) -> list[np.ndarray]:
                 "metric": "dot",
             },
         )
-        found.append(np.sort(table.column(ROW).to_numpy()))
-    return found
+        candidates.append(np.sort(table.column(ROW).to_numpy()))
+    return candidates

@@ -1,4 +1,4 @@
-"""Queries: whatever a user hands over, as pictures prepared like the training images."""
+"""Query images: whatever a user gives, prepared like the training images."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Queries:
-    """Pictures to be traced.
+    """Query images.
 
     Attributes:
-        images: the pictures.
-        trajectories: sampling run of each, where one was kept.
-        details: what is known of how each was made: seed, steps, prompt.
+        images: the images.
+        trajectories: sampling run of each, where it was recorded.
+        details: what is known of how each was generated: seed, steps, prompt.
     """
 
     images: ImageSet
@@ -36,51 +36,56 @@ class Queries:
     details: tuple[Mapping[str, Any], ...]
 
     def shares(self, positions: range) -> np.ndarray:
-        """How much of some of the pictures counts, from 0 to 1; 1 without a region."""
+        """Share of some of the images that is traced, from 0 to 1; 1 without a region."""
         masks = self.images.masks
         each = [None if masks is None else masks[i] for i in positions]
         return np.array([1.0 if mask is None else mask.share for mask in each])
 
 
 @dataclass(frozen=True)
-class FeatureBlock:
-    """Features of some queries; values and errors as in `QueryFeatures`.
+class QueryBlock:
+    """Some query images and their features; values and errors as in `QueryFeatures`.
 
     Attributes:
-        shares: of each picture, how much of it counts; features do not shrink with it.
+        positions: among all queries.
+        images: the query images.
+        shares: share of each image that is traced; the norm of a feature does not depend on it.
     """
 
     positions: range
-    values: np.ndarray
+    images: ImageSet
+    values: np.ndarray | None
     errors: np.ndarray | None
     shares: np.ndarray
 
 
 @dataclass(frozen=True)
 class QueryFeatures:
-    """Features of queries, computed once and scored by as many methods and dampings as wanted.
+    """Features of queries, computed once and scored by several methods and dampings.
 
     Attributes:
-        queries: the pictures.
+        queries: the query images.
         values: float32 of shape `(m, units, C, k)`; units are 1, or t where timesteps are kept.
-        errors: float32 of shape `(m, C, k)`, see `GradientExtractor.extract`; None where the noise
-            has no halves.
-        recipe: what decided them; an index refuses features made from another.
+            None for methods that score images without features.
+        errors: float32 of shape `(m, C, k)`, a sample of the error of each feature; None where the
+            noise was not halved.
+        recipe: everything that decided the features; an index refuses those of another recipe.
     """
 
     queries: Queries
-    values: np.ndarray
+    values: np.ndarray | None
     errors: np.ndarray | None
     recipe: Mapping[str, Any]
 
-    def blocks(self, size: int) -> Iterator[FeatureBlock]:
-        """`size` queries at a time."""
-        for start in range(0, len(self.values), size):
-            part = slice(start, min(start + size, len(self.values)))
-            errors = None if self.errors is None else self.errors[part]
+    def blocks(self, size: int) -> Iterator[QueryBlock]:
+        """Blocks of `size` queries."""
+        m = len(self.queries.images)
+        for start in range(0, m, size):
+            part = slice(start, min(start + size, m))
+            values, errors = (x if x is None else x[part] for x in (self.values, self.errors))
             positions = range(start, part.stop)
-            shares = self.queries.shares(positions)
-            yield FeatureBlock(positions, self.values[part], errors, shares)
+            images, shares = self.queries.images.subset(positions), self.queries.shares(positions)
+            yield QueryBlock(positions, images, values, errors, shares)
 
 
 def gather(
@@ -96,33 +101,33 @@ def gather(
     """Prepare queries.
 
     Args:
-        source: a path or several (pictures or folders), a Pillow image, an array, a tensor, a
+        source: a path or several (images or folders), a Pillow image, an array, a tensor, a
             list of such, or an `ImageSet`.
         spec: how the training images were prepared.
         shape: `(C, H, W)` of the training images.
-        runs: read sampling trajectories too.
+        runs: read sampling runs too.
         classes: names of the training images' classes, in order, where they have names.
-        prompts: what the pictures were made from, one for all or one for each; by default their
-            captions, or what their record says.
-        region: the part of them that counts; see `creditline.indexing.regions`.
-        template: that made the training images' captions, which makes those of pictures in files
-            as well, where they have what it names; see `caption_queries`.
+        prompts: prompts of the images, one for all or one for each; by default their captions,
+            or what their record says.
+        region: the part of them that is traced; see `creditline.indexing.regions`.
+        template: that made the training images' captions; it makes those of image files as well,
+            where they have the columns that it names; see `caption_queries`.
 
     Raises:
-        DataError: if nothing is there, a picture does not come out in `shape`, or has a class
-            that the training images do not know; if there are not as many prompts as pictures, or
-            a region does not fit.
+        DataError: if there is no image, an image has another shape than `shape` or a class that
+            the training images do not have; if the number of prompts is not that of the images,
+            or a region does not fit.
     """
     origins: list[Path | None]
     if isinstance(source, ImageSet):
         images, origins = source, [None] * len(source)
     elif isinstance(source, (str, Path)) or _all_paths(source):
         paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
-        images, origins = _prepared(lambda s: _from_paths(paths, s), spec, shape)
+        images, origins = _prepare(lambda s: _from_paths(paths, s), spec, shape)
         images = caption_queries(images, template)
     else:
-        listed = _listed(source)
-        images = _prepared(lambda s: ImageSet.from_images(listed, spec=s), spec, shape)
+        items = _as_list(source)
+        images = _prepare(lambda s: ImageSet.from_images(items, spec=s), spec, shape)
         origins = [None] * len(images)
     if images.shape != shape:
         raise DataError(
@@ -130,42 +135,42 @@ def gather(
             "them with the indexed model, or prepare them to that size first."
         )
     if prompts is not None:
-        images = _prompted(images, prompts)
+        images = _with_prompts(images, prompts)
     if region is not None:
         images = masked(images, region)
-    return _with_records(_numbered(images, classes), origins, runs)
+    return _with_records(_number_classes(images, classes), origins, runs)
 
 
-def _prepared(load: Callable[[ImageSpec], T], spec: ImageSpec, shape: tuple[int, int, int]) -> T:
-    """Pictures that have the final size as they are, others prepared like the training images.
+def _prepare(load: Callable[[ImageSpec], T], spec: ImageSpec, shape: tuple[int, int, int]) -> T:
+    """Load images of the final size as they are, and prepare others like the training images.
 
-    A generated picture is finished; cutting its middle out once more would be wrong.
+    A generated image is complete; a second center crop would be wrong.
     """
-    finished = ImageSpec(background=spec.background)
+    complete = ImageSpec(background=spec.background)
     if shape[1] == shape[2]:
-        finished = replace(finished, size=shape[1], crop="none")
+        complete = replace(complete, size=shape[1], crop="none")
     try:
-        return load(finished)
+        return load(complete)
     except DataError:
         if spec.size is None:
             raise
         return load(spec)
 
 
-def _numbered(images: ImageSet, classes: Sequence[str] | None) -> ImageSet:
-    """Class numbers as in training: named classes were numbered among the queries alone."""
+def _number_classes(images: ImageSet, classes: Sequence[str] | None) -> ImageSet:
+    """Number named classes as in training; they were numbered among the queries alone."""
     names = images.label_names
     if names is None:
         return images
-    if classes is None:  # names that mean nothing here; a conditional model asks for numbers
-        return _relabeled(images, [None] * len(images), None)
-    strangers = sorted(set(names) - set(classes))
-    if strangers:
+    if classes is None:  # the model knows class numbers only
+        return _relabel(images, [None] * len(images), None)
+    unknown = sorted(set(names) - set(classes))
+    if unknown:
         raise DataError(
-            f"The queries' classes are called {', '.join(strangers)}; those of the training images "
+            f"The queries' classes are called {', '.join(unknown)}; those of the training images "
             f"are {', '.join(classes)}. Use these, or class numbers."
         )
-    return _relabeled(
+    return _relabel(
         images, [x if x is None else classes.index(names[x]) for x in images.labels], classes
     )
 
@@ -178,15 +183,15 @@ def _all_paths(source: Any) -> bool:
     )
 
 
-def _listed(source: Any) -> Any:
-    """A single picture as a list of one; sequences and batches as they are."""
+def _as_list(source: Any) -> Any:
+    """Turn a single image into a list; leave sequences and batches as they are."""
     if isinstance(source, (list, tuple)) or getattr(source, "ndim", 0) == 4:
         return source
     return [source]
 
 
 def _from_paths(paths: Sequence[Path], spec: ImageSpec) -> tuple[ImageSet, list[Path | None]]:
-    """Pictures of files and folders, in the order given, and the file each came from."""
+    """Load files and folders, in the order given; also returns the file of each image."""
     if len(paths) == 1 and paths[0].is_dir():
         images = load_images(paths[0], spec)
         return images, [paths[0] / name for name in images.names]
@@ -198,7 +203,7 @@ def _from_paths(paths: Sequence[Path], spec: ImageSpec) -> tuple[ImageSet, list[
 
 
 def _with_records(images: ImageSet, origins: Sequence[Path | None], runs: bool) -> Queries:
-    """Look beside each file for the record that `creditline generate` wrote."""
+    """Read the record that `creditline generate` wrote beside each file."""
     records: dict[Path, GenerationRecord | None] = {}
     details: list[Mapping[str, Any]] = []
     trajectories: list[Trajectory | None] = []
@@ -213,38 +218,38 @@ def _with_records(images: ImageSet, origins: Sequence[Path | None], runs: bool) 
             trajectories.append(None)
             continue
         details.append(record.details(origin.name))
-        kept = runs and record.trajectory
+        has_run = runs and record.trajectory
         trajectories.append(
-            Trajectory(*read_trajectory(origin.parent, origin.name)) if kept else None
+            Trajectory(*read_trajectory(origin.parent, origin.name)) if has_run else None
         )
-    return Queries(_completed(images, details), tuple(trajectories), tuple(details))
+    return Queries(_complete(images, details), tuple(trajectories), tuple(details))
 
 
-def _completed(images: ImageSet, details: Sequence[Mapping[str, Any]]) -> ImageSet:
-    """Class and prompt each picture was generated from, where the picture itself has none."""
+def _complete(images: ImageSet, details: Sequence[Mapping[str, Any]]) -> ImageSet:
+    """Fill in the recorded class and prompt of images that have none themselves."""
 
-    def filled(values: Sequence[Any], key: str) -> list[Any]:
+    def fill(values: Sequence[Any], key: str) -> list[Any]:
         return [
             detail.get(key) if value is None else value
             for value, detail in zip(values, details, strict=True)
         ]
 
-    labels, texts = filled(images.labels, "label"), filled(images.texts, "prompt")
-    return _relabeled(images, labels, images.label_names, texts)
+    labels, texts = fill(images.labels, "label"), fill(images.texts, "prompt")
+    return _relabel(images, labels, images.label_names, texts)
 
 
-def _prompted(images: ImageSet, prompts: str | Sequence[str]) -> ImageSet:
-    """Pictures with other captions."""
+def _with_prompts(images: ImageSet, prompts: str | Sequence[str]) -> ImageSet:
+    """Replace the captions of images."""
     texts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
     texts = texts * len(images) if len(texts) == 1 else texts
     if len(texts) != len(images):
         raise DataError(
-            f"{len(images)} pictures need one prompt, or {len(images)}; got {len(texts)}."
+            f"{len(images)} query images need one prompt, or {len(images)}; got {len(texts)}."
         )
-    return _relabeled(images, images.labels, images.label_names, texts)
+    return _relabel(images, images.labels, images.label_names, texts)
 
 
-def _relabeled(
+def _relabel(
     images: ImageSet,
     labels: Sequence[int | None],
     names: Sequence[str] | None,
@@ -260,20 +265,20 @@ def _relabeled(
         texts=texts,
         labels=labels,
         label_names=names,
-        # Prepared already: nothing is cut out of the middle once more.
+        # The images are prepared already and must not be cropped again.
         spec=replace(images.spec, center_crop=None),
         source=images.source,
     ).with_masks(images.masks)
 
 
 def without_halves(which: str) -> SettingsError:
-    """The refusal of what needs the error of a score, where one side has none.
+    """The error for a missing split-half noise estimate.
 
     Args:
-        which: in words.
+        which: side that has none, as text.
     """
     return SettingsError(
         f"The error of a score needs two halves of the noise on both sides, and {which}. Index "
         "with two or more evaluations of an image (timesteps x draws), without --no-halves, and "
-        "keep no timesteps apart."
+        "without --per-timestep."
     )

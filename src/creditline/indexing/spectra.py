@@ -17,47 +17,49 @@ from creditline.files import write_file
 from creditline.runtime import Runtime
 
 
-def fitted(
+def load_or_fit(
     folder: Path,
     features: FeatureTable,
+    feature_set: str,
     center: bool,
-    part: str = "",
+    half: str,
     memory: int = MEMORY,
     runtime: Runtime | None = None,
 ) -> list[Spectrum]:
     """One spectrum per model, from `folder` when it is there, computed and stored otherwise.
 
     Args:
-        folder: of what was fitted to these features.
-        features: the index's feature table.
+        folder: of results that were fitted to these features.
+        features: the index's feature table, or one set or half of it.
+        feature_set: name of the set; empty for all features.
         center: whether the mean feature is removed.
-        part: which half of the noise they are of, if not the whole.
+        half: which half of the noise the features are of; empty for both.
         memory: bytes that a decomposition may take.
-        runtime: hears of progress.
+        runtime: receives progress.
 
     Raises:
         CreditlineError: if the stored file is damaged.
         SettingsError: if `memory` is too little.
     """
-    found = load(folder, center, part)
-    if found is not None:
-        return found
-    found = []
+    stored = load(folder, feature_set, center, half)
+    if stored is not None:
+        return stored
+    result = []
     with (runtime or Runtime()).progress("curvature", features.models, "model") as bar:
         for c in range(features.models):
-            found.append(Spectrum.fit(features, c, center, memory=memory))
+            result.append(Spectrum.fit(features, c, center, memory=memory))
             bar.advance()
-    save(folder, center, part, found)
-    return found
+    save(folder, feature_set, center, half, result)
+    return result
 
 
-def load(folder: Path, center: bool, part: str = "") -> list[Spectrum] | None:
+def load(folder: Path, feature_set: str, center: bool, half: str) -> list[Spectrum] | None:
     """One spectrum per model, or None where none are stored.
 
     Raises:
         CreditlineError: if the stored file is damaged.
     """
-    path = _path(folder, center, part)
+    path = _path(folder, feature_set, center, half)
     if not path.is_file():
         return None
     try:
@@ -73,14 +75,16 @@ def load(folder: Path, center: bool, part: str = "") -> list[Spectrum] | None:
     return [Spectrum.from_arrays(models[c]) for c in sorted(models)]
 
 
-def save(folder: Path, center: bool, part: str, spectra: Sequence[Spectrum]) -> None:
+def save(
+    folder: Path, feature_set: str, center: bool, half: str, spectra: Sequence[Spectrum]
+) -> None:
     """Store one spectrum per model."""
     tensors = {f"{c}.{key}": a for c, s in enumerate(spectra) for key, a in s.arrays().items()}
-    path = _path(folder, center, part)
-    # Two first traces at once find the same.
+    path = _path(folder, feature_set, center, half)
+    # Two processes that fit at the same time write the same bytes.
     write_file(path, lambda aside: save_file(tensors, aside), overwrite=True)
 
 
-def _path(folder: Path, center: bool, part: str) -> Path:
-    kind = "centered" if center else "raw"
-    return folder / f"curvature-{kind}{part and '-'}{part}.safetensors"
+def _path(folder: Path, feature_set: str, center: bool, half: str) -> Path:
+    parts = ["curvature", feature_set, "centered" if center else "raw", half]
+    return folder / f"{'-'.join(part for part in parts if part)}.safetensors"

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, NumericsError
-from creditline.features.table import FeatureTable, chunk_rows
+from creditline.features.table import chunk_rows
 from creditline.files import write_file
 from creditline.indexing.thumbnail import as_png, compact
 
@@ -32,13 +32,14 @@ TABLE = "images.lance"
 SHARDS = "shards"
 KEY = "row"
 MASK = "mask"
+THUMBNAIL = "thumbnail"
 Kind = Literal["feature", "error"]
 KINDS: tuple[Kind, ...] = ("feature", "error")
 FACTS = ("id", "name", "contributor", "text", "label", "columns")
 
 
 def schema(models: int, dim: int, halves: bool, masked: bool = False) -> pa.Schema:
-    """Columns of the table: a key, facts, a picture, and per model a unit feature and its norm.
+    """Columns of the table: a key, facts, a thumbnail, and per model a unit feature and its norm.
 
     With halves, the same of the feature's error (`GradientExtractor.extract`); with masks, their
     hashes. Features are stored in half precision after division by their norm, so that neither
@@ -52,7 +53,7 @@ def schema(models: int, dim: int, halves: bool, masked: bool = False) -> pa.Sche
         pa.field("text", pa.string()),
         pa.field("label", pa.int64()),
         pa.field("columns", pa.string()),
-        pa.field("picture", pa.binary()),
+        pa.field(THUMBNAIL, pa.binary()),
     ]
     if masked:
         fields.append(pa.field(MASK, pa.string()))
@@ -229,7 +230,7 @@ class Store:
                 json.dumps({key: values[i] for key, values in images.columns.items()})
                 for i in indices
             ],
-            "picture": [compact(images.image(i)) for i in indices],
+            THUMBNAIL: [compact(images.image(i)) for i in indices],
         }
         if self.masked:
             keys = images.mask_ids or (None,) * len(images)
@@ -265,7 +266,7 @@ class Store:
         return self._open().count_rows()
 
     def facts(self) -> dict[str, list]:
-        """Every column but pictures and features, in row order; read once."""
+        """Every column but thumbnails and features, in row order; read once."""
         if self._facts is None:
             columns = [*FACTS, *((MASK,) if self.masked else ())]
             self._facts = self._open().to_table(columns=columns).to_pydict()
@@ -275,12 +276,12 @@ class Store:
         """Some columns of some rows."""
         return self._open().take([int(r) for r in rows], columns=list(columns)).to_pydict()
 
-    def pictures(self, rows: Sequence[int]) -> list[bytes]:
+    def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
         """PNG bytes of some training images, at most 128 px on a side."""
         if not len(rows):
             return []
-        taken = self._open().take(list(rows), columns=["picture"])
-        return [as_png(picture) for picture in taken.column("picture").to_pylist()]
+        table = self._open().take(list(rows), columns=[THUMBNAIL])
+        return [as_png(thumbnail) for thumbnail in table.column(THUMBNAIL).to_pylist()]
 
     def digest(self) -> str:
         """Hash of every column in row order, independent of files, fragments and versions.
@@ -311,34 +312,6 @@ class Store:
                 start, held, count = start + count, [], 0
         if held:
             yield start, np.concatenate(held)
-
-
-class StoredFeatures:
-    """Features of a store, or their errors, as a feature table (see `FeatureTable`).
-
-    Args:
-        store: the index's table.
-        n: its rows.
-        learning_rates: of each model's checkpoint, or None.
-        kind: which of the two.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        n: int,
-        learning_rates: tuple[float | None, ...],
-        kind: Kind = "feature",
-    ) -> None:
-        self.store, self.n, self.kind = store, n, kind
-        self.models, self.dim, self.learning_rates = store.models, store.dim, learning_rates
-        self.errors: FeatureTable | None = None
-        if store.halves and kind == "feature":
-            self.errors = StoredFeatures(store, n, learning_rates, "error")
-
-    def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Rows of one model, float64, chunk by chunk."""
-        return self.store.chunks(model, self.kind)
 
 
 def normalize(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

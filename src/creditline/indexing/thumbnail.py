@@ -1,4 +1,4 @@
-"""Pictures as an index keeps and shows them."""
+"""Thumbnails of images, as an index stores and shows them."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from PIL import Image
 
 SIDE = 128
 ENOUGH = 3200
-"""Bytes: a picture of 32 x 32 pixels fits without loss, and one of `SIDE` beside its feature."""
+"""Bytes: an image of 32 x 32 pixels fits without loss, and one of `SIDE` beside its feature."""
 LOSSY = ((SIDE, 80), (SIDE, 60), (96, 60), (96, 40), (64, 40))
-"""Longest side and quality, tried in this order on pictures that are larger than that."""
+"""Longest side and quality, tried in this order on images that are larger than that."""
 
 
-def png(picture: Image.Image, side: int = SIDE) -> bytes:
-    """PNG bytes of a picture, reduced to at most `side` pixels."""
-    return _file(picture, side, format="PNG")
+def png(image: Image.Image, side: int = SIDE) -> bytes:
+    """PNG bytes of an image, reduced to at most `side` pixels."""
+    return _encode(image, side, format="PNG")
 
 
-def compact(picture: Image.Image) -> bytes:
+def compact(image: Image.Image) -> bytes:
     """Bytes of a thumbnail: PNG if that is small enough, else WebP as good as fits.
 
     Args:
-        picture: of any size.
+        image: of any size.
     """
-    found = png(picture)
+    data = png(image)
     for side, quality in LOSSY:
-        if len(found) <= ENOUGH:
+        if len(data) <= ENOUGH:
             break
-        found = _file(picture, side, format="WEBP", quality=quality)
-    return found
+        data = _encode(image, side, format="WEBP", quality=quality)
+    return data
 
 
 def as_png(thumbnail: bytes) -> bytes:
-    """What `compact` made, as PNG."""
-    with Image.open(BytesIO(thumbnail)) as picture:
-        return thumbnail if picture.format == "PNG" else png(picture.convert("RGB"))
+    """A thumbnail that `compact` made, as PNG."""
+    with Image.open(BytesIO(thumbnail)) as image:
+        return thumbnail if image.format == "PNG" else png(image.convert("RGB"))
 
 
-def _file(picture: Image.Image, side: int, **how: Any) -> bytes:
-    if max(picture.size) > side:
-        picture = picture.copy()
-        picture.thumbnail((side, side))
+def _encode(image: Image.Image, side: int, **options: Any) -> bytes:
+    if max(image.size) > side:
+        image = image.copy()
+        image.thumbnail((side, side))
     buffer = BytesIO()
-    picture.save(buffer, **how)
+    image.save(buffer, **options)
     return buffer.getvalue()

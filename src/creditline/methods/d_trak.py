@@ -3,18 +3,19 @@
 
     score(q, i) = phi_q^T (Phi^T Phi + lambda I)^-1 phi_i,   phi = P mean_t grad ||eps_theta||^2
 
-Seams: as TRAK, with the squared norm of the output in place of the loss on both sides and in the
+Settings: as TRAK, with the squared norm of the output in place of the loss on both sides and in the
 kernel. Any other objective (average, p-norm, ELBO, interpolation) is a setting.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from creditline.gradients.objective import Objective
 from creditline.gradients.spec import FeatureSpec
-from creditline.methods.base import RidgeMethod
+from creditline.methods.ridge_method import RidgeMethod
+from creditline.settings import group
 
 
 @dataclass
@@ -28,6 +29,6 @@ class DTRAK(RidgeMethod):
     needs: ClassVar = "a model; several models for the ensemble"
     cost: ClassVar = "n·t backward passes, k³ once; max(t, 80) per query"
 
-    features: FeatureSpec = field(
-        default_factory=lambda: FeatureSpec(objective=Objective("square-norm"))
+    features: FeatureSpec = group(
+        lambda: FeatureSpec(objective=Objective("square-norm")), affects="features"
     )

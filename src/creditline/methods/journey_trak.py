@@ -3,7 +3,7 @@
     score(q, i) = phi_q^T (Phi^T Phi + lambda I)^-1 phi_i,
     phi_q = P mean_s grad L_simple at (x0_s, t_s) along the query's own sampling run
 
-Seams: TRAK's training features; on the query side the sampler's timesteps, with the predicted
+Settings: TRAK's training features; on the query side the sampler's timesteps, with the predicted
 clean image of each step re-noised to that step. The D-TRAK paper averages over all steps with one
 noise each; the original scores single timesteps with many noises and random training timesteps:
 `per_timestep=True` with `query_draws` raised and a `random` training plan.
@@ -15,23 +15,29 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from creditline.gradients.noise_plan import NoisePlan
-from creditline.methods.base import RidgeMethod
+from creditline.methods.ridge_method import RidgeMethod
 from creditline.settings import setting
 
 
 @dataclass
 class JourneyTRAK(RidgeMethod):
-    """TRAK of the sampling run that made the picture."""
+    """TRAK along the sampling run that generated the query image."""
 
     name: ClassVar = "journey-trak"
     title: ClassVar = "Journey-TRAK"
     paper: ClassVar = "Georgiev et al., 2023"
     formula: ClassVar = "φ_qᵀ (ΦᵀΦ + λI)⁻¹ φ_i,  φ_q along the sampling run of q"
-    needs: ClassVar = "a model and pictures generated with their trajectory; shares TRAK's index"
+    needs: ClassVar = "a model and images generated with their trajectory; shares TRAK's index"
     cost: ClassVar = "as TRAK; sampling steps × draws per query"
 
-    query_draws: int | None = setting(1, "noise draws at each step of the sampling run")
-    per_timestep: bool = setting(False, "one ranking for each step instead of their average")
+    capabilities: ClassVar = replace(RidgeMethod.capabilities, needs_trajectory=True)
+
+    query_draws: int | None = setting(
+        1, "noise draws at each step of the sampling run", affects="scores"
+    )
+    per_timestep: bool = setting(
+        False, "one ranking for each step instead of their average", affects="scores"
+    )
 
     @property
     def query_plan(self) -> NoisePlan:

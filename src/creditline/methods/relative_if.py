@@ -2,7 +2,7 @@
 
     score(q, i) = TRAK(q, i) / |(Phi^T Phi + lambda I)^-1 phi_i|
 
-Seams: as TRAK, with each column divided by how far removing the image would move the parameters,
+Settings: as TRAK, with each column divided by how far removing the image would move the parameters,
 so that outliers which move everything are not everybody's proponents.
 """
 
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from creditline.methods.base import RidgeMethod
+from creditline.methods.ridge_method import RidgeMethod
 
 
 @dataclass
@@ -28,6 +28,6 @@ class RelativeIF(RidgeMethod):
     cost: ClassVar = "as TRAK, one more pass over the features"
 
     def column_scale(self, model: int) -> np.ndarray | float:
-        squares = self.spectra_[model].quadratic(self._fitted(), model, self.damping_[model], 2)
+        squares = self.spectra_[model].quadratic(self.features_, model, self.damping_[model], 2)
         # An image whose feature is the mean moves nothing and scores zero against everything.
         return 1.0 / np.sqrt(np.where(squares > 0, squares, np.inf))

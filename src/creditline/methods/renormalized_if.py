@@ -2,8 +2,8 @@
 
     score(q, i) = TRAK(q, i) / |phi_i|
 
-Seams: as TRAK, with each column divided by the norm of the image's own feature (centered when the
-ridge centers).
+Settings: as TRAK, with each column divided by the norm of the image's own feature, which is
+centered when the ridge centers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from creditline.methods.base import RidgeMethod
+from creditline.methods.ridge_method import RidgeMethod
 
 
 @dataclass
@@ -28,5 +28,5 @@ class RenormalizedIF(RidgeMethod):
     cost: ClassVar = "as TRAK"
 
     def column_scale(self, model: int) -> np.ndarray | float:
-        squares = self.spectra_[model].quadratic(self._fitted(), model, self.damping_[model], 0)
+        squares = self.spectra_[model].quadratic(self.features_, model, self.damping_[model], 0)
         return 1.0 / np.sqrt(np.where(squares > 0, squares, np.inf))

@@ -1,22 +1,23 @@
-"""TracIn over checkpoints, and its cosine form GAS.
+"""TracIn over checkpoints: Pruthi et al. (NeurIPS 2020).
 
-    TracInCP(q, i) = sum_c w_c <phi_q^c, phi_i^c>        Pruthi et al. (NeurIPS 2020)
-    GAS(q, i)      = mean_c cos(phi_q^c, phi_i^c)        Hammoudeh and Lowd (CCS 2022)
+    score(q, i) = sum_c w_c <phi_q^c, phi_i^c>
 
-Seams: simple objective, several checkpoints of one run, no curvature. `w_c = 1/C` as in the D-TRAK
-paper's experiments, or the learning rate at each checkpoint as in the original.
+Settings: simple objective, several checkpoints of one run, no curvature. `w_c = 1/C` as in the
+D-TRAK paper's experiments, or the learning rate at each checkpoint as in the original.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from creditline.errors import SettingsError
-from creditline.methods.gradient import GradientDot
+from creditline.methods.gradient_dot import GradientDot
 from creditline.settings import setting, validate_choices
+
+Weighting = Literal["equal", "learning-rate"]
 
 
 @dataclass
@@ -34,9 +35,9 @@ class TracInCP(GradientDot):
     needs: ClassVar = "checkpoints of one training run"
     cost: ClassVar = "C·n·t backward passes; C·max(t, 80) per query"
 
-    checkpoint_weights: Literal["equal", "learning-rate"] = setting(
-        "equal", "weight of each checkpoint"
-    )
+    capabilities: ClassVar = replace(GradientDot.capabilities, models="checkpoints")
+
+    checkpoint_weights: Weighting = setting("equal", "weight of each checkpoint", affects="factors")
 
     def __post_init__(self) -> None:
         validate_choices(self)
@@ -44,23 +45,10 @@ class TracInCP(GradientDot):
     def model_weights(self) -> np.ndarray:
         if self.checkpoint_weights == "equal":
             return super().model_weights()
-        rates = self._fitted().learning_rates
+        rates = self.features_.learning_rates
         if any(rate is None for rate in rates):
             raise SettingsError(
                 f"Weighting by learning rate needs one for each checkpoint; recorded: {rates}. "
                 "Use checkpoints written by `creditline train`, or equal weights."
             )
         return np.array(rates, dtype=np.float64)
-
-
-@dataclass
-class GAS(GradientDot):
-    """Gradient cosines averaged over training checkpoints."""
-
-    name: ClassVar = "gas"
-    title: ClassVar = "GAS"
-    paper: ClassVar = "Hammoudeh and Lowd, CCS 2022"
-    formula: ClassVar = "mean_c cos(φ_q^c, φ_i^c)"
-    needs: ClassVar = "checkpoints of one training run; shares TracInCP's index"
-    cost: ClassVar = "C·n·t backward passes; C·max(t, 80) per query"
-    cosine: ClassVar = True

@@ -2,7 +2,7 @@
 
     score(q, i) = phi_q^T (Phi^T Phi + lambda I)^-1 phi_i,   phi = P mean_t grad L_simple
 
-Seams: simple objective, uniform timesteps, ridge curvature, bilinear score. The factor
+Settings: simple objective, uniform timesteps, ridge curvature, bilinear score. The factor
 `dL/df` of the original is 1 here, since the objective is the loss itself (D-TRAK paper, section
 2.3). Several models give the ensemble: the mean of their score matrices.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from creditline.methods.base import RidgeMethod
+from creditline.methods.ridge_method import RidgeMethod
 
 
 @dataclass

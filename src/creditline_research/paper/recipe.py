@@ -18,7 +18,7 @@ from creditline.diffusion.presets import PRESETS
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.presets import TUNING_PRESETS
 from creditline.errors import ModelError, SettingsError, unknown
-from creditline.retraining.arrays import MIN_SUBSETS
+from creditline.methods.subset_losses import MIN_SUBSETS
 from creditline.settings import require
 
 MINI_SD = "lambdalabs/miniSD-diffusers"

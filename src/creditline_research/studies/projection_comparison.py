@@ -32,7 +32,8 @@ from creditline.fingerprint import of_json
 from creditline.gradients.parameters import select_layers
 from creditline.gradients.projection import Projection
 from creditline.gradients.projection.layout import feature_dim
-from creditline.methods.base import RidgeMethod
+from creditline.methods.fit_context import FitContext
+from creditline.methods.ridge_method import RidgeMethod
 from creditline.runtime import Runtime
 from creditline.runtime.threads import single_thread
 from creditline.settings import override, require, to_dict
@@ -146,7 +147,7 @@ class _ExplicitGradients:
         for folder, names in self.names.items():
             rows = slice(start, start + len(names))
             score = score_outputs(
-                predict_outputs(self.method.score_shape.apply(scores[rows]), truth.masks),
+                predict_outputs(self.method.score_transform.apply(scores[rows]), truth.masks),
                 truth.losses[:, :, rows],
                 query_names=names,
                 resamples=config.resamples,
@@ -161,4 +162,4 @@ class _ExplicitGradients:
         )
 
     def _scores(self, train: np.ndarray, query: np.ndarray) -> np.ndarray:
-        return self.method.unfitted().fit(train).attribute(query)
+        return self.method.unfitted().fit(FitContext(features=train)).attribute(query)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from creditline import retraining
+from creditline import methods
 from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.contributors import has_varying_shares
 from creditline.evaluation.lds.folds import fit_folds
 from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.indexing.index import Index
-from creditline.methods.noise import ScoreNoise
+from creditline.methods.score_noise import ScoreNoise
 from creditline_research.studies.top_scores import (
     SplitOutputs,
     TopScoreSplit,
@@ -79,7 +79,7 @@ def study_subset_methods(
     seed = config.bootstrap_seed
     parts: list[dict[str, Any]] = [{"name": name, "methods": []} for name, _ in bounds]
     for name in names:
-        method = retraining.get(name)
+        method: Any = methods.get(name)
         fits = fit_folds(method, truth.masks, truth.losses, seed=seed)
         own = partial(fits.lds, resamples=config.resamples, seed=seed)
         splits = judge_splits(split_outputs(fits.outputs), own)
@@ -102,7 +102,7 @@ def _method_entries(
     splits: bool,
 ) -> list[dict[str, Any]]:
     """One method's entry for every folder of queries."""
-    plain, noise = index.using(shape="plain"), None
+    plain, noise = index.using(transform="plain"), None
     scores = np.concatenate([plain.scores(block) for block in features])
     if index.errors is not None and all(block.errors is not None for block in features):
         noise = ScoreNoise.stacked([index.noise(block) for block in features])

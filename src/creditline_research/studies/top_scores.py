@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from creditline.evaluation.lds.score import LDS
-from creditline.methods.noise import halves_agree
+from creditline.methods.score_noise import halves_agree
 
 Transform = Callable[[np.ndarray], np.ndarray]
 SplitOutputs = Mapping[float, tuple[np.ndarray, np.ndarray]]

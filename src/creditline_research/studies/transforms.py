@@ -15,7 +15,7 @@ import numpy as np
 
 from creditline.evaluation.lds.contributors import predict_from_totals
 from creditline.evaluation.lds.score import LDS, Difference, lds_difference, predict_outputs
-from creditline.methods.shape import ScoreTransform
+from creditline.methods.score_transform import ScoreTransform
 
 PLAIN = ScoreTransform()
 COMPARED = (

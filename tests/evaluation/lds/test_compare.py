@@ -23,8 +23,9 @@ from creditline.evaluation.lds.damping import DampingSearch
 from creditline.evaluation.lds.folds import held_out_lds
 from creditline.evaluation.lds.score import lds, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.methods.similarity import PixelCosine
-from creditline.retraining.datamodel import RidgeDatamodel
+from creditline.methods import FitContext
+from creditline.methods.datamodel import RidgeDatamodel
+from creditline.methods.pixel_cosine import PixelCosine
 
 QUICK = LDSConfig(resamples=50, search=DampingSearch(dampings=(0.01, 1.0), splits=3))
 
@@ -84,7 +85,7 @@ def test_every_number_is_the_one_by_hand(case):
     datamodel = held_out_lds(RidgeDatamodel, truth.masks, truth.losses, **options)
     assert_allclose(part.entry("datamodel").lds.per_query, datamodel.per_query[rows])
     pixels = [p.pixels().numpy().reshape(len(p), -1) for p in (images, folders[1][1])]
-    likeness = PixelCosine().fit(pixels[0]).attribute(pixels[1])
+    likeness = PixelCosine().fit(FitContext(features=pixels[0])).attribute(pixels[1])
     by_hand = lds(likeness, truth.masks, losses, **options)
     assert_allclose(part.entry("pixel-cosine").lds.per_query, by_hand.per_query)
 

@@ -8,9 +8,9 @@ import pytest
 from creditline.errors import SettingsError
 from creditline.evaluation.lds.folds import held_out_lds, split_evenly
 from creditline.evaluation.lds.score import lds, lds_difference
-from creditline.retraining import get
-from creditline.retraining.base import RetrainingMethod
-from creditline.retraining.datamodel import RidgeDatamodel
+from creditline.methods import FitContext, SubsetLosses, get
+from creditline.methods.datamodel import RidgeDatamodel
+from creditline.methods.subset_method import SubsetAttributor
 
 
 def test_a_linear_world_is_foretold(world):
@@ -22,7 +22,7 @@ def test_noise_is_not(world):
     """On its own subsets a datamodel is right about anything; elsewhere it is not."""
     w = world(m=60, n=100, M=64)
     losses = np.random.default_rng(1).normal(size=w.losses.shape)
-    scores = RidgeDatamodel().fit(w.masks, losses).attribute()
+    scores = RidgeDatamodel().fit(FitContext(subsets=SubsetLosses(w.masks, losses))).scores_
     assert lds(scores, w.masks, losses, resamples=2).mean > 0.6
     found = held_out_lds(RidgeDatamodel, w.masks, losses, resamples=200)
     assert abs(found.mean) < 0.06
@@ -31,7 +31,7 @@ def test_noise_is_not(world):
 def test_every_subset_is_predicted_by_a_fit_without_it(world):
     w, fitted = world(M=36), []
 
-    class Spy(RetrainingMethod):
+    class Spy(SubsetAttributor):
         title = "Spy"
 
         def learn(self, masks, losses):

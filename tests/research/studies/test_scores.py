@@ -11,7 +11,7 @@ import creditline as cl
 from creditline.benchmarks import groups
 from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.score import lds, predict_outputs
-from creditline.methods.noise import halves_agree
+from creditline.methods.score_noise import halves_agree
 from creditline_research.studies import score_run
 from creditline_research.studies.score_run import study_benchmark
 from creditline_research.studies.top_scores import split_scores

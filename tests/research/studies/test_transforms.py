@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.evaluation.lds.score import lds, score_outputs
-from creditline.methods.shape import ScoreTransform
+from creditline.methods.score_transform import ScoreTransform
 from creditline_research.studies.transforms import (
     COMPARED,
     PLAIN,

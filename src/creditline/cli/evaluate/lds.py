@@ -22,7 +22,7 @@ from creditline.settings import override
 if TYPE_CHECKING:
     from creditline.evaluation.truth.ground_truth import GroundTruth
     from creditline.indexing.index import Index
-    from creditline.methods.base import Method
+    from creditline.methods.attributor import Attributor
 
 
 @click.command(name="lds", cls=SectionedCommand)
@@ -106,15 +106,17 @@ def _truth(folder: str | None, masks: str | None, losses: str | None) -> GroundT
     return GroundTruth.from_arrays(read_array(Path(str(masks))), read_array(Path(str(losses))))
 
 
-def _chosen(index: Index, names: tuple[str, ...]) -> list[str | Method]:
+def _chosen(index: Index, names: tuple[str, ...]) -> list[str | Attributor]:
     """Methods by name, those that score the index with the settings that the user gave."""
-    from creditline.methods import METHODS
+    from creditline import methods
 
     changes = given(*EVERY)
-    chosen: list[str | Method] = []
+    chosen: list[str | Attributor] = []
     used: set[str] = set()
     for name in names or (index.method.name,):
-        if name not in METHODS or METHODS[name].source != index.method.source:
+        cls, has = methods.get(name), index.method.capabilities
+        same = (cls.capabilities.kind, cls.capabilities.features) == (has.kind, has.features)
+        if has.kind == "subset" or not same:
             chosen.append(name)
             continue
         method = index.using(name).method if names else index.method

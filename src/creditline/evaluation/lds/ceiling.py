@@ -30,7 +30,7 @@ from creditline.evaluation.interval import (
     count_draws,
 )
 from creditline.evaluation.lds.correlation import resampled_spearman, spearman
-from creditline.retraining.arrays import subset_losses
+from creditline.methods.subset_losses import subset_losses
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from creditline import methods, retraining
+from creditline import methods
 from creditline.data.image_set import ImageSet
 from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
 from creditline.data.template import caption_queries
-from creditline.errors import unknown
 from creditline.evaluation.lds.ceiling import ceiling
 from creditline.evaluation.lds.comparison import OVERALL, Comparison, Entry, LDSConfig, QueryGroup
 from creditline.evaluation.lds.damping import score_dampings
 from creditline.evaluation.lds.predictions import MethodOutputs, Scorer
 from creditline.evaluation.lds.score import score_outputs
 from creditline.indexing.queries import gather
-from creditline.methods.base import Method
-from creditline.retraining.leave_one_out import LeaveOneOut
+from creditline.methods.attributor import Attributor
 from creditline.settings import from_dict, require, to_dict
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def compare(
     index: Index,
     truth: GroundTruth,
     queries: Sequence[tuple[str, Any]],
-    names: Sequence[str | Method] = (),
+    names: Sequence[str | Attributor] = (),
     contest: LDSConfig | None = None,
     extracted: dict[str, list[Any]] | None = None,
 ) -> Comparison:
@@ -55,7 +53,7 @@ def compare(
         SettingsError: on an unknown method, or leave-one-out, of which nothing can be held out.
     """
     contest = contest or LDSConfig()
-    _require_known(names)
+    _require_known(names or (index.method,))
     facts = index.store.facts()
     truth.check_index(facts["id"])
     folders = [(name, *_pictures(index, source)) for name, source in queries]
@@ -112,18 +110,17 @@ def _judged(
     return Entry(item.name, item.title, dampings.default, dampings, totals)
 
 
-def _require_known(names: Sequence[str | Method]) -> None:
+def _require_known(names: Sequence[str | Attributor]) -> None:
     """Refuse a name before the work that others need."""
     for name in names:
+        method = methods.get(name) if isinstance(name, str) else name
         require(
-            name != LeaveOneOut.name,
+            method.capabilities.held_out,
             "What is left out once cannot be judged on held-out subsets, which are those that "
             "leave it out",
-            str(name),
+            method.name,
             "Judge empirical-influence or a datamodel on random subsets instead.",
         )
-        if isinstance(name, str) and name not in {**methods.METHODS, **retraining.RETRAINING}:
-            raise unknown("method", name, [*methods.METHODS, *retraining.RETRAINING])
 
 
 def _pictures(index: Index, source: Any) -> tuple[Any, ImageSet]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from creditline.evaluation.lds.score import predict_outputs
-from creditline.retraining.arrays import subset_masks
+from creditline.methods.subset_losses import subset_masks
 
 ROUNDING = 1e-12
 

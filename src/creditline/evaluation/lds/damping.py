@@ -27,7 +27,7 @@ from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.correlation import spearman
 from creditline.evaluation.lds.folds import split_evenly
 from creditline.evaluation.lds.score import LDS, predict_outputs, score_outputs
-from creditline.retraining.arrays import MIN_SUBSETS, subset_losses
+from creditline.methods.subset_losses import MIN_SUBSETS, subset_losses
 from creditline.settings import require, setting
 
 

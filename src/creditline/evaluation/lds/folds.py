@@ -14,8 +14,14 @@ import numpy as np
 
 from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.score import LDS, predict_outputs, score_outputs
-from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
-from creditline.retraining.base import RetrainingMethod
+from creditline.methods.fit_context import FitContext
+from creditline.methods.subset_losses import (
+    MIN_SUBSETS,
+    SubsetLosses,
+    subset_losses,
+    subset_masks,
+)
+from creditline.methods.subset_method import SubsetAttributor
 from creditline.settings import require
 
 FOLDS = 4
@@ -55,7 +61,7 @@ class HeldOutFits:
 
 
 def fit_folds(
-    method: Callable[[], RetrainingMethod],
+    method: Callable[[], SubsetAttributor],
     masks: np.ndarray,
     losses: np.ndarray,
     *,
@@ -90,12 +96,14 @@ def fit_folds(
     for group in split_evenly(len(masks), folds, seed):
         rest = np.setdiff1d(np.arange(len(masks)), group)
         groups.append(group)
-        scores.append(method().fit(masks[rest], losses[rest]).attribute())
+        scores.append(
+            method().fit(FitContext(subsets=SubsetLosses(masks[rest], losses[rest]))).scores_
+        )
     return HeldOutFits(masks, losses, tuple(groups), tuple(scores))
 
 
 def held_out_lds(
-    method: Callable[[], RetrainingMethod],
+    method: Callable[[], SubsetAttributor],
     masks: np.ndarray,
     losses: np.ndarray,
     *,

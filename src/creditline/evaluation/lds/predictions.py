@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from creditline import methods, retraining
+from creditline import methods
 from creditline.data.image_set import ImageSet
 from creditline.evaluation.lds.comparison import LDSConfig
 from creditline.evaluation.lds.contributors import has_varying_shares, predict_from_totals
@@ -20,15 +20,14 @@ from creditline.evaluation.lds.folds import fit_folds
 from creditline.evaluation.lds.score import LDS, predict_outputs
 from creditline.indexing.store import Store
 from creditline.indexing.thumbnail import compact
-from creditline.methods.base import Method, RidgeMethod
-from creditline.retraining.base import RetrainingMethod
+from creditline.methods.attributor import Attributor
+from creditline.methods.fit_context import FitContext
+from creditline.methods.scores import QueryBatch
+from creditline.methods.subset_method import SubsetAttributor
 from creditline.settings import to_dict
 
 if TYPE_CHECKING:
     from creditline.indexing.index import Index
-
-PIXELS = ("pixel-cosine", "pixel-centered", "pixel-dot")
-BASELINES = PIXELS[:2]
 
 
 @dataclass(frozen=True)
@@ -79,22 +78,25 @@ class Scorer:
         self.totalled = has_varying_shares(masks, contributors)
         self._features = {} if extracted is None else extracted
 
-    def all(self, names: Sequence[str | Method], losses: np.ndarray) -> list[MethodOutputs]:
+    def all(self, names: Sequence[str | Attributor], losses: np.ndarray) -> list[MethodOutputs]:
         """Every method asked for, then the baselines that were not."""
         asked = {name if isinstance(name, str) else name.name for name in names}
         scored = [self.one(name, losses) for name in names]
-        scored += [self.pixels(name) for name in BASELINES if name not in asked]
+        scored += [self.pixels(cls) for cls in _baselines() if cls.name not in asked]
         return [*scored, self.random()]
 
-    def one(self, name: str | Method, losses: np.ndarray) -> MethodOutputs:
+    def one(self, name: str | Attributor, losses: np.ndarray) -> MethodOutputs:
         """A method by name or instance."""
-        if isinstance(name, str) and name in retraining.RETRAINING:
-            return self.retrained(retraining.get(name), losses)
-        if name in PIXELS and self.index.method.source != "pixels":
-            return self.pixels(str(name))
+        cls: Any = methods.get(name) if isinstance(name, str) else type(name)
+        needs, held = cls.capabilities, self.index.method.capabilities
+        if needs.kind == "subset":
+            method: Any = cls() if isinstance(name, str) else name
+            return self.retrained(method, losses)
+        if needs.features == "pixels" and held.features != "pixels":
+            return self.pixels(cls)
         return self.indexed(name)
 
-    def indexed(self, name: str | Method) -> MethodOutputs:
+    def indexed(self, name: str | Attributor) -> MethodOutputs:
         """A method on the index's features, at every damping if it has one."""
         index = self.index.using(name)
         method = index.method
@@ -105,9 +107,9 @@ class Scorer:
             # A method that ranks at every timestep is judged by their average.
             return np.concatenate([b.mean(1) if b.ndim == 3 else b for b in blocks])
 
-        if not isinstance(method, RidgeMethod):
+        if not method.capabilities.damped:
             return self._plain(method.name, method.title, scores(index))
-        ridge, own = method.ridge, scores(index)
+        ridge, own = method.ridge, scores(index)  # type: ignore[attr-defined]
 
         def scores_at(damping: float) -> np.ndarray:
             if damping == ridge.damping:
@@ -118,22 +120,23 @@ class Scorer:
         totals = self._totals(own)
         return MethodOutputs(method.name, method.title, outputs, ridge.damping, totals=totals)
 
-    def retrained(self, cls: type[RetrainingMethod], losses: np.ndarray) -> MethodOutputs:
-        """A method that learns from the ground truth itself, on the subsets left out of its fit."""
+    def retrained(self, method: SubsetAttributor, losses: np.ndarray) -> MethodOutputs:
+        """Held-out predictions of a method that learns from the ground truth itself."""
         seed = self.contest.bootstrap_seed
-        fits = fit_folds(cls, self.masks, losses, seed=seed)
-        judged = fits.lds(fits.outputs(), resamples=self.contest.resamples, seed=seed)
-        return MethodOutputs(cls.name, cls.title, held_out=judged)
+        fits = fit_folds(method.unfitted, self.masks, losses, seed=seed)
+        held_out = fits.lds(fits.outputs(), resamples=self.contest.resamples, seed=seed)
+        return MethodOutputs(method.name, method.title, held_out=held_out)
 
-    def pixels(self, name: str) -> MethodOutputs:
-        """Likeness of pixels, from the thumbnails that the index keeps and those of the queries."""
-        kept = self.store.pictures(range(self.index.n))
-        shown = [
+    def pixels(self, cls: type[Attributor]) -> MethodOutputs:
+        """A pixel method, on the thumbnails that the index keeps and those of the queries."""
+        train = self.store.thumbnails(range(self.index.n))
+        queries = [
             compact(images.image(i)) for _, _, images in self.folders for i in range(len(images))
         ]
-        pixels = _flat([*kept, *shown])
-        method = methods.get(name)().fit(pixels[: len(kept)])
-        return self._plain(method.name, method.title, method.attribute(pixels[len(kept) :]))
+        pixels = _flat([*train, *queries])
+        method = cls().fit(FitContext(features=pixels[: len(train)]))
+        scores = method.score(QueryBatch(features=pixels[len(train) :])).values
+        return self._plain(method.name, method.title, scores)
 
     def random(self) -> MethodOutputs:
         """Independent normal scores."""
@@ -156,6 +159,11 @@ class Scorer:
         if key not in self._features:
             self._features[key] = [index.extract(source) for _, source, _ in self.folders]
         return self._features[key]
+
+
+def _baselines() -> list[type[Attributor]]:
+    """The methods that are shown beside every other one."""
+    return [cls for cls in methods.classes().values() if cls.capabilities.baseline]
 
 
 def _flat(thumbnails: Sequence[bytes]) -> np.ndarray:

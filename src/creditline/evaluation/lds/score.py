@@ -25,7 +25,7 @@ from creditline.evaluation.interval import (
     count_draws,
 )
 from creditline.evaluation.lds.correlation import resampled_spearman, spearman
-from creditline.retraining.arrays import MIN_SUBSETS, subset_losses, subset_masks
+from creditline.methods.subset_losses import MIN_SUBSETS, subset_losses, subset_masks
 
 QUANTILES = (10, 25, 50, 75, 90)
 

@@ -23,7 +23,7 @@ from creditline.evaluation.truth.files import (
     write_tables,
 )
 from creditline.manifest import Manifest, circumstances, claim
-from creditline.retraining.arrays import MIN_SUBSETS, loss_array, subset_losses, trainable_masks
+from creditline.methods.subset_losses import MIN_SUBSETS, loss_array, subset_losses, trainable_masks
 
 if TYPE_CHECKING:
     from creditline.data.image_set import ImageSet

@@ -39,7 +39,7 @@ from creditline.evaluation.truth.task import (
     run_task,
 )
 from creditline.manifest import Manifest, circumstances, claim
-from creditline.retraining.arrays import trainable_masks
+from creditline.methods.subset_losses import trainable_masks
 from creditline.runtime import DeviceMap, Runtime
 from creditline.settings import require, setting
 

@@ -1,0 +1,52 @@
+"""Feature extractors of methods, for building an index and for querying one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from creditline.diffusion.denoiser import Denoiser
+from creditline.errors import SettingsError
+from creditline.features.encoder import EncoderExtractor, load_encoder
+from creditline.features.extractor import FeatureExtractor
+from creditline.features.gradients import GradientExtractor
+from creditline.features.pixels import PixelExtractor
+from creditline.indexing.no_features import NoFeatures
+from creditline.methods.attributor import Attributor
+
+
+def make_extractor(
+    method: Attributor,
+    models: Sequence[Denoiser],
+    shape: tuple[int, int, int],
+    encoder: Any = None,
+    device: str = "cpu",
+    dim: int | None = None,
+) -> FeatureExtractor:
+    """The extractor of a method's features.
+
+    Args:
+        method: decides the kind of features.
+        models: denoisers, for methods that take models.
+        shape: of the images, for pixel methods.
+        encoder: a callable, for encoder methods; otherwise the method's own folder is loaded.
+        device: where an encoder runs.
+        dim: an encoder's dimension, when known.
+
+    Raises:
+        SettingsError: if the method takes a model and none was given.
+    """
+    kind = method.capabilities.features
+    if kind == "pixels":
+        return PixelExtractor(shape)
+    if kind == "encoder":
+        chosen = encoder if encoder is not None else method.encoder  # type: ignore[attr-defined]
+        return EncoderExtractor(load_encoder(chosen, device), dim)
+    if method.capabilities.models != "none" and not models:
+        raise SettingsError(
+            f"{method.title} needs a model and none was given. Pass a model, or use a similarity "
+            "method."
+        )
+    if kind is None:
+        return NoFeatures(models)
+    return GradientExtractor(models, method.features, method.query_plan)  # type: ignore[attr-defined]

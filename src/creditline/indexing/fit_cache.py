@@ -1,0 +1,109 @@
+"""What is learned from an index once and kept beside it.
+
+Each content of the index has a folder of its own, so that no result outlives the images that it was
+made of: after images are added or removed, results are brought up to date under another name or
+computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from creditline import fingerprint, methods
+from creditline.curvature.spectrum import Spectrum
+from creditline.features.table import FeatureTable, take_rows
+from creditline.files import write_file
+from creditline.indexing import factor_cache, nearest, spectra
+from creditline.indexing.factor_cache import FactorCache
+from creditline.indexing.nearest import Nearest
+from creditline.methods.attributor import Attributor
+from creditline.methods.bilinear import BilinearAttributor
+from creditline.methods.fit_context import FitContext, NoCache
+from creditline.methods.score_noise import HalfNoiseFeatures
+from creditline.settings import affecting
+
+FOLDER = "fitted"
+
+
+class FitCache:
+    """Fitted methods, spectra, factors and numbers per image, for every method that asks.
+
+    Fitted methods are values: one for each method, its settings and context, and never changed by
+    another fit.
+
+    Args:
+        folder: where results are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._fits: dict[tuple[str, bool], Attributor] = {}
+        self._spectra: dict[tuple[str, bool, str], Sequence[Spectrum]] = {}
+        self._halves: tuple[HalfNoiseFeatures, HalfNoiseFeatures] | None = None
+        self._factors: dict[str, FactorCache] = {}
+
+    def fit(self, method: Attributor, context: FitContext) -> Attributor:
+        """A copy of a method that is fitted to a context of this index."""
+        settings = repr(method), context.stored_factors
+        if settings not in self._fits:
+            self._fits[settings] = method.unfitted().fit(context)
+        return self._fits[settings]
+
+    def array(self, name: str, method: Attributor, compute: Callable[[], np.ndarray]) -> np.ndarray:
+        """An array that is computed once for each method and its settings, then read."""
+        path = self.folder / f"{name}-{method_key(method)}.npy"
+        if not path.is_file():
+            values = compute()
+            write_file(path, lambda aside: np.save(aside, values), overwrite=True)
+        return np.load(path)
+
+    def spectra(self, context: FitContext, center: bool) -> Sequence[Spectrum]:
+        """One spectrum for each model of the context's features."""
+        key = context.feature_set, center, context.half
+        if key not in self._spectra:
+            self._spectra[key] = spectra.load_or_fit(
+                self.folder, context.table(), *key, context.memory, context.runtime
+            )
+        return self._spectra[key]
+
+    def halves(self, features: FeatureTable) -> tuple[HalfNoiseFeatures, HalfNoiseFeatures]:
+        """The features of each half of the noise."""
+        self._halves = self._halves or NoCache().halves(features)
+        return self._halves
+
+    def factors(self, method: Attributor) -> FactorCache:
+        """The train-side factors of a fitted bilinear method, written if they are not stored."""
+        half = method.context_.half
+        name = f"factors-{half and half + '-'}{method_key(method)}"
+        if name not in self._factors:
+            self._factors[name] = factor_cache.load_or_write(self.folder / name, _bilinear(method))
+        return self._factors[name]
+
+    def nearest(self, method: Attributor) -> Nearest:
+        """The approximate search over a fitted method's train-side factors."""
+        fitted = _bilinear(method)
+
+        def sample() -> np.ndarray:
+            table = fitted.features_
+            rows = np.unique(np.linspace(0, table.n - 1, nearest.SAMPLE).astype(np.int64))
+            query = [take_rows(table, c, rows) for c in range(table.models)]
+            return fitted.weighted_query_factors(np.stack(query, axis=1))
+
+        folder = self.folder / f"nearest-{method_key(method)}"
+        return nearest.load_or_build(folder, self.factors(method), sample)
+
+
+def method_key(method: Attributor) -> str:
+    """Twelve characters for a method and the settings that its factors depend on."""
+    settings = affecting(method, "features", "factors")
+    return fingerprint.of_json({"name": methods.reference(method), **settings})[:12]
+
+
+def _bilinear(method: Attributor) -> BilinearAttributor:
+    """The method, whose capabilities say that it is searchable."""
+    if not isinstance(method, BilinearAttributor):
+        raise TypeError(f"{method.title} is searchable and no BilinearAttributor.")
+    return method

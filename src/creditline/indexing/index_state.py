@@ -1,0 +1,119 @@
+"""The contents of an index folder at one time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from creditline import methods
+from creditline.curvature.kernel import MEMORY
+from creditline.errors import CreditlineError
+from creditline.indexing.fit_cache import FOLDER, FitCache
+from creditline.indexing.store import Store
+from creditline.indexing.stored_features import StoredFeatures
+from creditline.manifest import Manifest
+from creditline.methods.attributor import Attributor
+from creditline.methods.fit_context import FitContext
+from creditline.runtime import Runtime
+from creditline.settings import describe
+
+
+@dataclass(frozen=True)
+class IndexState:
+    """The table that a manifest names, and results that were fitted to it.
+
+    Attributes:
+        folder: the index.
+        manifest: complete.
+        memory: bytes that fitting may take.
+        runtime: receives its progress.
+    """
+
+    folder: Path
+    manifest: Manifest
+    memory: int = MEMORY
+    runtime: Runtime = field(default_factory=Runtime)
+
+    @classmethod
+    def read(cls, folder: Path, memory: int, runtime: Runtime) -> IndexState:
+        """The contents of `folder` now.
+
+        Raises:
+            CreditlineError: if it is no index, not complete or of an earlier version.
+        """
+        manifest = Manifest.read(folder, "index")
+        if manifest.status != "complete":
+            raise CreditlineError(
+                f"{folder} is not complete. Run the `creditline index` command that started it "
+                "again; it continues where it stopped."
+            )
+        if "halves" not in manifest.request["features"]:
+            raise CreditlineError(
+                f"{folder} was made by an earlier version and does not say whether the noise of "
+                "its features has halves. Build it again with --overwrite."
+            )
+        return cls(folder, manifest, memory, runtime)
+
+    @cached_property
+    def store(self) -> Store:
+        """The table's version that the manifest names."""
+        features, facts = self.manifest.request["features"], self.manifest.facts
+        return Store(
+            self.folder,
+            features["models"],
+            features["dim"],
+            features["halves"],
+            facts.get("table_version"),
+            "masks" in self.manifest.request["images"],
+        )
+
+    @cached_property
+    def features(self) -> StoredFeatures:
+        """The features in it."""
+        request = self.manifest.request
+        rates = tuple(model.get("learning_rate") for model in request["models"])
+        rates = rates or (None,) * self.store.models
+        return StoredFeatures(self.store, request["images"]["n"], rates)
+
+    @cached_property
+    def fits(self) -> FitCache:
+        """Results of fitting, in a folder that is named after the images."""
+        name = self.manifest.request["images"]["fingerprint"][:12]
+        return FitCache(self.folder / FOLDER / name)
+
+    @cached_property
+    def context(self) -> FitContext:
+        """What methods are fitted to: the features, with cached results."""
+        features = self.features if self.store.models else None
+        return FitContext(
+            features=features, memory=self.memory, runtime=self.runtime, cache=self.fits
+        )
+
+    def settings(
+        self, method: Attributor, facts: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """What a reader of scores may want to know, in sections.
+
+        Args:
+            method: that scores.
+            facts: what fitting it found; see `Attributor.facts`.
+        """
+        request, noted = self.manifest.request, self.manifest.facts
+        data = {**request["images"], "source": noted["data_source"]}
+        if "changes" in noted:
+            data["changes"] = noted["changes"]
+        model = {"sources": noted["model_sources"], "models": request["models"]}
+        if any(noted.get("model_options") or ()):
+            model["options"] = noted["model_options"]
+        sections: dict[str, Mapping[str, Any]] = {
+            "model": model,
+            "data": data,
+            "features": {**request["features"], "blocks": len(noted["blocks"])},
+            "method": {"name": methods.reference(method), **describe(method)},
+        }
+        if facts:
+            sections["curvature"] = facts
+        return sections

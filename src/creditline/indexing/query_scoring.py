@@ -1,0 +1,65 @@
+"""From blocks of queries to their scores, noise and transformed scores.
+
+The feature of a region is the gradient of an objective whose weights are 1 on average, so that it
+can be centered and compared like that of a complete image. Its scores are multiplied by the
+region's share of the image. The scores of regions that split an image between them then add up to
+the image's own, wherever objective and method are linear. A cosine does not depend on the norm of
+a feature, so its scores are left as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from creditline.indexing.queries import QueryBlock
+from creditline.methods.attributor import Attributor
+from creditline.methods.score_noise import ScoreNoise
+from creditline.methods.scores import QueryBatch
+
+
+@dataclass(frozen=True)
+class QueryScoring:
+    """How blocks of queries are scored.
+
+    Attributes:
+        method: fitted.
+    """
+
+    method: Attributor
+
+    def plain(self, block: QueryBlock) -> np.ndarray:
+        """Scores of shape `(b, units, n)`; units are timesteps, where these are kept."""
+        batch = replace(self._batch(block), errors=None)
+        return self.method.score(batch).units * self._lengths(block)[:, None, None]
+
+    def with_noise(self, block: QueryBlock) -> tuple[np.ndarray, ScoreNoise | None]:
+        """Scores as `plain`, and their noise, where the method estimates it."""
+        scores, lengths = self.method.score(self._batch(block)), self._lengths(block)
+        noise = None if scores.noise is None else scores.noise.scaled(lengths[:, None])
+        return scores.units * lengths[:, None, None], noise
+
+    def transformed(self, block: QueryBlock) -> np.ndarray:
+        """Scores after the method's transform, `(b, units, n)`."""
+        transform = self.method.score_transform
+        if not transform.needs_error:
+            return transform.apply(self.plain(block))
+        scores, noise = self.with_noise(block)
+        return transform.apply(scores, None if noise is None else noise.error[:, None])
+
+    def factors(self, block: QueryBlock) -> np.ndarray:
+        """Query-side factors, shape `(b, C, k)`, of a searchable method."""
+        values = self._batch(block).features
+        factors = self.method.weighted_query_factors(values)  # type: ignore[attr-defined]
+        return factors * self._lengths(block)[:, None, None]
+
+    def _batch(self, block: QueryBlock) -> QueryBatch:
+        values = block.values
+        if values is not None and not self.method.keeps_timesteps:
+            values = values[:, 0]
+        return QueryBatch(block.images, values, block.errors)
+
+    def _lengths(self, block: QueryBlock) -> np.ndarray:
+        scale_free = self.method.capabilities.scale_free
+        return np.ones(len(block.shares)) if scale_free else block.shares

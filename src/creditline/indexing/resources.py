@@ -1,0 +1,126 @@
+"""What an index was built with: models, encoder and training images, loaded when needed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.load import load_model
+from creditline.errors import IndexMismatchError, SettingsError
+from creditline.features.extractor import FeatureExtractor
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.indexing.extractors import make_extractor
+from creditline.indexing.index_state import IndexState
+from creditline.indexing.projection import load_projection
+from creditline.indexing.training_images import load_training_images
+from creditline.manifest import Manifest
+from creditline.methods.attributor import Attributor
+
+
+class Resources:
+    """Models, encoder and training images of an index.
+
+    Args:
+        state: of the index, with the runtime that places models.
+        models: denoisers at hand; otherwise they are loaded from where the manifest says.
+        encoder: the encoder, for an index built with a callable.
+        images: the training images, or where they are now, for methods that need them at query
+            time; otherwise they are loaded from where they were.
+    """
+
+    def __init__(
+        self,
+        state: IndexState,
+        models: Sequence[Denoiser] | None = None,
+        encoder: Any = None,
+        images: Any = None,
+    ) -> None:
+        self.state, self.encoder = state, encoder
+        self._models = None if models is None else list(models)
+        self._source = images
+        self._images: ImageSet | None = None
+        self._extractor: tuple[NoisePlan | None, FeatureExtractor] | None = None
+
+    def of_state(self, state: IndexState) -> Self:
+        """The same resources for a later state of the index."""
+        other = copy.copy(self)
+        other.state, other._images = state, None
+        return other
+
+    def models(self) -> list[Denoiser]:
+        """The models, which have the weights that were indexed.
+
+        Raises:
+            SettingsError: if they were in memory when the index was built, and are not given.
+            IndexMismatchError: if their weights are not those of the index.
+        """
+        manifest = self.state.manifest
+        records, sources = manifest.request["models"], manifest.facts["model_sources"]
+        if not records:
+            return []
+        if self._models is None:
+            if any(source is None for source in sources):
+                raise SettingsError(
+                    "This index was built from a model in memory. Pass it again: "
+                    "creditline.open_index(path, model=...)."
+                )
+            self._models = load_models(manifest, sources, device=self.state.runtime.main_device)
+        actual = [m.fingerprint for m in self._models]
+        expected = [record["fingerprint"] for record in records]
+        if actual != expected:
+            raise IndexMismatchError(
+                f"The index was built with weights {expected}; "
+                f"{[m.source for m in self._models]} have {actual}. Use the indexed model, or "
+                "index this one."
+            )
+        return self._models
+
+    def images(self) -> ImageSet:
+        """The training images; see `load_training_images`."""
+        if self._images is None:
+            state = self.state
+            self._images = load_training_images(state.manifest, state.store.facts(), self._source)
+        return self._images
+
+    def extractor(self, method: Attributor) -> FeatureExtractor:
+        """The extractor that the index was built with, for queries of a method.
+
+        Raises:
+            IndexMismatchError: if a model's weights, or its fitted projection, are not those of the
+                index.
+        """
+        if self._extractor is None or self._extractor[0] != method.query_plan:
+            manifest = self.state.manifest
+            shape = tuple(manifest.request["images"]["shape"])
+            dim = manifest.request["features"]["dim"] or None
+            extractor = make_extractor(
+                method, self.models(), shape, self.encoder, self.state.runtime.main_device, dim
+            )
+            load_projection(self.state.folder, extractor, manifest.facts.get("projection"))
+            self._extractor = method.query_plan, extractor
+        return self._extractor[1]
+
+
+def load_models(manifest: Manifest, sources: Sequence[Any], **settings: Any) -> list[Denoiser]:
+    """Models of an index, with the adapters and choices that they were indexed with.
+
+    Args:
+        manifest: of the index.
+        sources: where they are now; objects have their parts and adapters on them.
+        settings: as of `load_model`.
+    """
+    # Indexes of earlier versions know no options, nor any model that had some.
+    recorded = manifest.facts.get("model_options") or []
+    models = []
+    for i, source in enumerate(sources):
+        options = dict(recorded[i]) if i < len(recorded) else {}
+        if isinstance(source, Denoiser):
+            options = {}
+        elif not isinstance(source, (str, Path)):
+            options = {k: v for k, v in options.items() if k not in ("pipeline", "lora")}
+        models.append(load_model(source, **settings, **options))
+    return models

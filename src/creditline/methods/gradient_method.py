@@ -1,0 +1,77 @@
+"""Bilinear methods on gradients of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from creditline.errors import IndexMismatchError, difference
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.spec import FeatureSpec
+from creditline.methods.attributor import Attributor
+from creditline.methods.bilinear import BilinearAttributor
+from creditline.methods.capabilities import Capabilities
+from creditline.methods.score_transform import ScoreTransform
+from creditline.settings import group, require, setting, to_dict
+
+QUERY_EVALUATIONS = 80
+
+
+@dataclass
+class GradientMethod(BilinearAttributor):
+    """Base of methods on gradients.
+
+    Queries are few and training images many, so a query can afford more noise draws than an index:
+    its own noise is half of what separates an image from its own entry (docs/measurements.md).
+    """
+
+    capabilities: ClassVar = Capabilities(
+        kind="bilinear",
+        features="gradients",
+        models="final",
+        has_noise=True,
+        self_influence=True,
+        regions=True,
+        searchable=True,
+        updatable=True,
+    )
+
+    features: FeatureSpec = group(FeatureSpec, affects="features")
+    query_draws: int | None = setting(
+        None,
+        f"noise draws at each timestep of a query; none: {QUERY_EVALUATIONS} passes or more",
+        affects="scores",
+    )
+    score_transform: ScoreTransform = group(ScoreTransform, affects="scores")
+
+    @property
+    def query_plan(self) -> NoisePlan:
+        plan = self.features.plan
+        if self.query_draws is None:
+            # Shared noise is the same on both sides, draw by draw.
+            enough = 1 if plan.shared_noise else -(-QUERY_EVALUATIONS // plan.timesteps)
+            return replace(plan, draws=max(plan.draws, enough))
+        require(self.query_draws >= 1, "query_draws must be at least 1", self.query_draws, "Try 8.")
+        return replace(plan, draws=self.query_draws)
+
+    @property
+    def alternates(self) -> bool:
+        train, query = self.features.plan, self.query_plan
+        if (train.schedule, train.timesteps) != (query.schedule, query.timesteps):
+            return False
+        separate = self.features.normalize == "timestep"
+        return separate or (train.draws % 2 == 1 and query.draws % 2 == 1)
+
+    @classmethod
+    def sharing(cls, other: Attributor) -> Self:
+        method = super().sharing(other)
+        held: Any = method.features.objective
+        default = cls().features.objective
+        if held != default:
+            raise IndexMismatchError(
+                f"{cls.title} differentiates another objective than this index holds:\n"
+                + "\n".join(difference(to_dict(held), to_dict(default)))
+                + f"\nBuild an index with --method {cls.name}, or pass an instance with the "
+                "settings you mean."
+            )
+        return method
