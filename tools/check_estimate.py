@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import torch
-from tests.tiny_pipelines import MODERATE, pictures
+from tests.tiny_pipelines import MODERATE, random_images
 from tools.model_checks import CASES, Case
 
 from creditline.doctor.estimate import estimate
@@ -29,7 +29,7 @@ RANK, T, IMAGES, ROUNDS = 128, 10, 6, 3
 def measure_seconds(case: Case, folder: Path) -> float:
     """Measure CPU seconds per evaluation: the median of some rounds after a first one."""
     model = case.load(folder, True, MODERATE, RANK)
-    images = pictures(IMAGES, model.image_shape[1])
+    images = random_images(IMAGES, model.image_shape[1])
     source = GradientExtractor([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
     seconds = []
     with source.caching(folder / "encoded"):

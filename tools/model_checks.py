@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.tiny_pipelines import ENCODING, TINY, Size, make, peft_folder, pictures, plain_config
+from tests.tiny_pipelines import (
+    ENCODING,
+    TINY,
+    TITLES,
+    Size,
+    make,
+    peft_folder,
+    plain_config,
+    random_images,
+)
 
 import creditline as cl
 from creditline.diffusion.adapters import adapter_parameters
@@ -77,17 +86,7 @@ class Case:
 
 
 CASES = (
-    Case("StableDiffusionPipeline, ε", "sd"),
-    Case("StableDiffusionPipeline, v", "sd-v"),
-    Case("StableDiffusionXLPipeline", "sdxl"),
-    Case("DiTPipeline", "dit"),
-    Case("PixArtAlphaPipeline", "pixart-alpha"),
-    Case("PixArtSigmaPipeline", "pixart-sigma"),
-    Case("StableDiffusion3Pipeline", "sd3"),
-    Case("FluxPipeline", "flux"),
-    Case("LDMPipeline", "ldm"),
-    Case("DDPMPipeline", "ddpm"),
-    Case("DDIMPipeline", "ddim"),
+    *(Case(title, maker) for maker, title in TITLES.items()),
     Case("UNet2DModel, bare", "ddpm", "unet"),
     Case("SD3Transformer2DModel, bare", "sd3", "transformer", needs_text=True),
 )
@@ -131,7 +130,7 @@ def examine(case: Case, lora: bool, folder: Path, device: str = "cpu") -> ModelC
         generates(model, out / "generated"),
         gradient_error(model),
         traces(model, out / "index"),
-        not diagnose(model, pictures(), timesteps=2, dim=64, samples=2).failed,
+        not diagnose(model, random_images(), timesteps=2, dim=64, samples=2).failed,
     )
 
 
@@ -143,7 +142,9 @@ def trains(base: Denoiser, lora: bool, out: Path) -> bool:
     )
     if base.trains_from_scratch and not lora:
         config = TrainConfig(plain_config(TINY, 2 * TINY.side), **steps)
-    run = train(pictures(), out, config, base=base, runtime=cl.Runtime(device=str(base.device)))
+    run = train(
+        random_images(), out, config, base=base, runtime=cl.Runtime(device=str(base.device))
+    )
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     tuned = cl.load_model(run)
     after = _weights(tuned)
@@ -163,7 +164,7 @@ def unused_parameters(model: Denoiser) -> set[str]:
     """Find parameters that no loss depends on, such as text layers of the last joint block."""
     named = model.module.named_parameters()
     layers = [Layer(name, (name,), (tuple(value.shape),)) for name, value in named]
-    probes = expand(model, model.encode(pictures(), [0, 1]), NoisePlan(timesteps=2), "train")
+    probes = expand(model, model.encode(random_images(), [0, 1]), NoisePlan(timesteps=2), "train")
     computed = AutogradEngine(model, layers, Objective("simple")).gradients(probes)
     return {
         layer.name for layer, gradient in zip(layers, computed, strict=True) if not gradient.any()
@@ -183,7 +184,7 @@ def gradient_error(model: Denoiser) -> float:
     """Compute the largest error over two images, two objectives and both halves of the noise."""
     layers = select_layers(model.module, "trained")
     plan = NoisePlan(timesteps=3, draws=2, include_zero=False)
-    probes = expand(model, model.encode(pictures(), [0, 1]), plan, "train")
+    probes = expand(model, model.encode(random_images(), [0, 1]), plan, "train")
     errors = []
     with exact_kernels(model.device):
         for objective in (Objective("simple"), Objective("square-norm", space="epsilon")):
@@ -199,7 +200,7 @@ def traces(model: Denoiser, out: Path) -> bool:
 
     The latents and the model of the query are then those of the index, adapter included.
     """
-    images = pictures()
+    images = random_images()
     plan = {"timesteps": 2, "draws": 2, "query_draws": 2, "shared_noise": True, "dim": 128}
     cl.index(model, images, method="gradient-cosine", out=out, **plan)
     opened = cl.open_index(out, runtime=cl.Runtime(device=str(model.device)))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.tiny_pipelines import MODERATE, pictures
+from tests.tiny_pipelines import MODERATE, random_images
 from tools.bench import plain_step
 from tools.clock import seconds
 from tools.model_checks import CASES, Case, examine
@@ -49,7 +49,7 @@ def cost(
         device: device of the measurement.
     """
     model = case.load(folder, lora, MODERATE, RANK, device)
-    images = pictures(n, model.image_shape[1])
+    images = random_images(n, model.image_shape[1])
     source = GradientExtractor([model], FeatureSpec(plan=NoisePlan(timesteps=T)))
     trained = enable_gradients(model.module, source.layers)
     with source.caching(folder / "encoded"), trained as layers:

@@ -137,7 +137,7 @@ def test_training_lowers_the_loss(plain_config, tmp_path):
 
 def test_every_epoch_shows_each_image_once(labeled_images, tiny_config, tmp_path):
     task = PixelTrainingTask(train_module.initial_network(tiny_config), labeled_images)
-    run = run_module.TrainingRun(task, tmp_path, tiny_config)
+    run = run_module.TrainingRun(task, tmp_path, tiny_config, Runtime())
     epochs = [np.concatenate([run._rows(3 * e + b) for b in range(3)]) for e in range(2)]
     assert [sorted(epoch) for epoch in epochs] == [list(range(12))] * 2
     assert list(epochs[0]) != list(epochs[1])
@@ -379,7 +379,7 @@ def test_images_may_stay_on_disk(tiny_images, plain_config, tmp_path, weights):
 def test_stratified_timesteps_are_spread_evenly(tiny_images, plain_config, tmp_path):
     config = replace(plain_config, stratified=True)
     task = PixelTrainingTask(train_module.initial_network(config), tiny_images)
-    run = run_module.TrainingRun(task, tmp_path, config)
+    run = run_module.TrainingRun(task, tmp_path, config, Runtime())
     t = run._draw_timesteps(50, torch.Generator().manual_seed(0))
     assert sorted((t // 20).tolist()) == list(range(50))
     assert t.tolist() != sorted(t.tolist())

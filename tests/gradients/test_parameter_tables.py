@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.tiny_pipelines import make, pictures
+from tests.tiny_pipelines import make, random_images
 
 from creditline.diffusion.load import load_model
 from creditline.gradients.autograd_engine import AutogradEngine
@@ -33,7 +33,9 @@ def test_several_images_in_one_pass(model, rank, pattern):
     mine = HookEngine(*settings)
     assert len(mine.tables) == 3
     assert not mine.rest
-    probes = expand(model, model.encode(pictures(), [0, 1, 2]), NoisePlan(timesteps=3), "train")
+    probes = expand(
+        model, model.encode(random_images(), [0, 1, 2]), NoisePlan(timesteps=3), "train"
+    )
     for a, b in zip(
         mine.gradients(probes), AutogradEngine(*settings).gradients(probes), strict=True
     ):

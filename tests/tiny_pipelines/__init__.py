@@ -1,7 +1,4 @@
-"""Pipelines of every supported class, with random weights, saved as diffusers saves them.
-
-By default they have a few thousand parameters and load in a moment.
-"""
+"""Tiny pipelines of every supported class with random weights, for fast tests."""
 
 from __future__ import annotations
 
@@ -17,8 +14,8 @@ from tests.tiny_pipelines.size import MODERATE, TINY, Size
 
 from creditline.data.image_set import ImageSet
 
-__all__ = ["ENCODING", "LATENT", "MAKERS", "MODERATE", "TINY", "Size"]
-__all__ += ["make", "network_of", "peft_folder", "pictures", "plain_config", "vae"]
+__all__ = ["ENCODING", "LATENT", "MAKERS", "MODERATE", "TINY", "TITLES", "Size"]
+__all__ += ["make", "network_of", "peft_folder", "plain_config", "random_images", "vae"]
 
 LATENT = {
     "sd": pipelines.stable_diffusion,
@@ -37,8 +34,23 @@ PIXEL = {
 }
 MAKERS = {**LATENT, **PIXEL}
 
+TITLES = {
+    "sd": "StableDiffusionPipeline, ε",
+    "sd-v": "StableDiffusionPipeline, v",
+    "sdxl": "StableDiffusionXLPipeline",
+    "dit": "DiTPipeline",
+    "pixart-alpha": "PixArtAlphaPipeline",
+    "pixart-sigma": "PixArtSigmaPipeline",
+    "sd3": "StableDiffusion3Pipeline",
+    "flux": "FluxPipeline",
+    "ldm": "LDMPipeline",
+    "ddpm": "DDPMPipeline",
+    "ddim": "DDIMPipeline",
+}
+"""Names of the pipelines in tables."""
+
 ENCODING = {"flux": {"side": 16, "prompt_tokens": 12}}
-"""What has to be said of a pipeline's pictures: FLUX has no size, and T5 is given few tokens."""
+"""Encoding settings of a pipeline: FLUX has no image size, and T5 gets few tokens."""
 
 TEXTS = ("a red cat", "two boats", "a house", "cat", "a cat", "a house")
 
@@ -46,7 +58,7 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def make(name: str, size: Size = TINY):
-    """A pipeline with seeded random weights, none of them zero as fresh output layers are."""
+    """Create a pipeline with seeded random weights; output layers are not zero."""
     torch.manual_seed(0)
     pipeline = MAKERS[name](size)
     with torch.no_grad():
@@ -70,8 +82,8 @@ def peft_folder(pipeline, folder: Path, rank: int = 2, seed: int = 1, targets=AT
     return folder
 
 
-def pictures(n: int = len(TEXTS), side: int = 2 * TINY.side) -> ImageSet:
-    """Random pictures with captions, classes and two contributors."""
+def random_images(n: int = len(TEXTS), side: int = 2 * TINY.side) -> ImageSet:
+    """Random images with captions, classes and two contributors."""
     return ImageSet.from_images(
         np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8),
         texts=[TEXTS[i % len(TEXTS)] for i in range(n)],

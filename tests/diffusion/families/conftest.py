@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.tiny_pipelines import ENCODING, make, peft_folder, pictures
+from tests.tiny_pipelines import ENCODING, make, peft_folder, random_images
 
 from creditline.diffusion.load import load_model
 
@@ -11,7 +11,7 @@ from creditline.diffusion.load import load_model
 @pytest.fixture(scope="session")
 def captioned():
     """Six random pictures of 16x16 pixels with captions, classes and contributors."""
-    return pictures()
+    return random_images()
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def copy(folder, tmp_path):
 def test_missing_captions_are_named_before_anything_is_encoded(load, captioned, monkeypatch):
     model = load("sd")
     monkeypatch.setattr(model, "_encode_condition", None)
-    with pytest.raises(DataError, match=r"1 of 2 pictures have none, such as 00001.png.*--caption"):
+    with pytest.raises(DataError, match=r"1 of 2 images have none, such as 00001.png.*--caption"):
         model.check(captioned_with(captioned, ["a cat", None]))
 
 

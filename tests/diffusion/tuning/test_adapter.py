@@ -48,7 +48,7 @@ def test_layers_that_are_not_there(load):
     with pytest.raises(ModelError, match=r"no attention projections.*--lora-targets"):
         add_adapter(torch.nn.Sequential(torch.nn.Linear(2, 2)), AdapterConfig(lora_rank=2))
     add_adapter(module, AdapterConfig(lora_rank=2))
-    with pytest.raises(ModelError, match="adapters on it already"):
+    with pytest.raises(ModelError, match="base has adapters already"):
         add_adapter(module, AdapterConfig(lora_rank=2))
 
 

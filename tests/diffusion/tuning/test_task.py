@@ -136,7 +136,7 @@ def test_the_gradient_is_that_of_the_loss_by_hand(load, captioned, tmp_path, mon
     config = replace(FULL, steps=1, batch_size=6, clip=1e9, accumulate=3)
     run = train(captioned, tmp_path / "run", config, base=base)
 
-    order = run_module.TrainingRun._rows(_Trainee(captioned, config), 0)
+    order = run_module.TrainingRun._rows(_OrderOnlyTask(captioned, config), 0)
     generator = torch.Generator().manual_seed(run_module.seed_for(config, "noise", 0))
     batch = base.encode(captioned, order)
     noise = torch.randn(batch.x0.shape, generator=generator)
@@ -151,8 +151,8 @@ def test_the_gradient_is_that_of_the_loss_by_hand(load, captioned, tmp_path, mon
         torch.testing.assert_close(seen["grads"][name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
-class _Trainee:
-    """As much of a run as its order needs."""
+class _OrderOnlyTask:
+    """The part of a run that determines the order of images."""
 
     def __init__(self, images, config):
         self.task, self.config = self, config
