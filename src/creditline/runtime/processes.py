@@ -15,7 +15,7 @@ from typing import Any
 from creditline.errors import CreditlineError
 from creditline.runtime.devices import DeviceMap
 from creditline.runtime.executor import Result, Task
-from creditline.runtime.worker import configure_worker, pack_job, unpack_job
+from creditline.runtime.worker import load_job, pack_job
 
 WATCH_SECONDS = 0.5
 JOB = "job.pkl"
@@ -77,9 +77,8 @@ def _run_task(folder: str, devices: DeviceMap, i: int, task: Any) -> tuple[int, 
 
 @lru_cache(maxsize=1)
 def _load_job(folder: str, devices: DeviceMap) -> tuple[Callable[..., Any], Any]:
-    configure_worker()
     device = None if devices.is_uniform else devices.target(_claim_number(Path(folder)))
-    return unpack_job((Path(folder) / JOB).read_bytes(), device)
+    return load_job((Path(folder) / JOB).read_bytes(), device)
 
 
 def _claim_number(folder: Path) -> int:

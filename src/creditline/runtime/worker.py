@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,15 +19,6 @@ _settings = ExitStack()
 """Settings of this worker, for as long as it lives."""
 
 
-@cache
-def configure_worker() -> None:
-    """Use one CPU thread and keep freed memory, until the process ends."""
-    import torch
-
-    torch.set_num_threads(1)
-    _settings.enter_context(keep_freed_memory())
-
-
 def pack_job(function: Callable[..., Any], shared: Any) -> bytes:
     """Serialize a job; functions and classes of the user's own scripts included."""
     import cloudpickle
@@ -33,10 +26,27 @@ def pack_job(function: Callable[..., Any], shared: Any) -> bytes:
     return cloudpickle.dumps((function, shared))
 
 
-def unpack_job(payload: bytes, device: str | None) -> tuple[Callable[..., Any], Any]:
-    """Read what `pack_job` wrote and move the shared object to this worker's device."""
+def load_job(payload: bytes, device: str | None) -> tuple[Callable[..., Any], Any]:
+    """Read what `pack_job` wrote in a worker process, which then has one CPU thread.
+
+    Args:
+        payload: the job.
+        device: where the shared object is moved; None leaves it where it was.
+    """
+    _configure_process()
     function, shared = pickle.loads(payload)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
     return function, place(shared, device)
+
+
+@cache
+def _configure_process() -> None:
+    """Use one CPU thread, also in a torch that is imported later, and keep freed memory."""
+    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    _settings.enter_context(keep_freed_memory())
 
 
 class WorkerTraceback(Exception):
