@@ -19,7 +19,7 @@ from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.markdown import table
 from creditline.benchmarks.shipped import find
 from creditline.data.load import load_images
-from creditline.evaluation.lds.score import lds
+from creditline.evaluation.lds.score import compute_lds
 from creditline.methods import FitContext
 from creditline.methods.pixel_centered import PixelCentered
 from creditline.methods.pixel_cosine import PixelCosine
@@ -63,7 +63,9 @@ def main() -> None:
             scored = method.fit(FitContext(features=_flat(seen["train"][view])))
             cells = []
             for part, truth in truths.items():
-                found = lds(scored.attribute(_flat(seen[part][view])), truth.masks, truth.losses)
+                found = compute_lds(
+                    scored.attribute(_flat(seen[part][view])), truth.masks, truth.losses
+                )
                 low, high = found.interval
                 cells.append(f"{found.mean:.1%} ({low:.1%} to {high:.1%})".replace("%", ""))
             rows.append([view, "yes" if method.center else "no", *cells])

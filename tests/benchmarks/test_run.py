@@ -20,7 +20,7 @@ from creditline.benchmarks.run import run, subset_methods
 from creditline.benchmarks.shipped import find, pack, unpack
 from creditline.cli.benchmark import command
 from creditline.errors import CreditlineError, DataError, SettingsError
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.runtime import Runtime
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from creditline.errors import SettingsError
-from creditline.evaluation.agreement import AgreementConfig, agreement
+from creditline.evaluation.agreement import AgreementConfig, check_agreement
 
 
 def test_larger_projections_agree_better_and_paths_agree(tiny_model, tiny_images):
     settings = AgreementConfig(train=9, queries=3, timesteps=2, dims=(128, 4096))
-    rows = agreement(tiny_model, tiny_images, settings)
+    rows = check_agreement(tiny_model, tiny_images, settings)
     for title in ("TRAK", "D-TRAK"):
         mine = [row for row in rows if row.method == title]
         correlations = [r for r in mine if "rank correlation" in r.comparison]
@@ -20,4 +20,4 @@ def test_larger_projections_agree_better_and_paths_agree(tiny_model, tiny_images
             assert large.value > 0.7
         assert all(r.value < 1e-6 for r in mine if "against" in r.comparison)
     with pytest.raises(SettingsError, match="drawn from"):
-        agreement(tiny_model, tiny_images, AgreementConfig())
+        check_agreement(tiny_model, tiny_images, AgreementConfig())

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import creditline as cl
 from creditline.cli.evaluate.reliability import command
 from creditline.errors import SettingsError
-from creditline.evaluation.reliability import reliability
+from creditline.evaluation.reliability import measure_reliability
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def index(tiny_folder, tiny_images, tmp_path):
 
 
 def test_counts_are_those_of_the_halves(index, tiny_images):
-    (found,) = reliability(index, tiny_images, top=5)
+    (found,) = measure_reliability(index, tiny_images, top=5)
     features = index.extract(tiny_images)
     scores, noise = index.scores(features), index.noise(features)
     assert found.queries == len(found.per_query) == 12
@@ -39,7 +39,7 @@ def test_counts_are_those_of_the_halves(index, tiny_images):
 
 
 def test_nothing_above_the_floor_has_no_rate(index, tiny_images):
-    (found,) = reliability(index, tiny_images)
+    (found,) = measure_reliability(index, tiny_images)
     nothing = replace(found, agreeing=0, compared=0)
     assert math.isnan(nothing.rate)
     assert nothing.interval is None
@@ -58,6 +58,6 @@ def test_the_command_prints_a_row_for_each_method(index, tiny_images, tmp_path):
 def test_methods_without_noise_are_refused(index, tiny_images, tmp_path):
     pixels = cl.index(None, tiny_images, method="pixel-dot", out=tmp_path / "pixels")
     with pytest.raises(SettingsError, match="Choose gradient methods"):
-        list(reliability(pixels, tiny_images))
+        list(measure_reliability(pixels, tiny_images))
     with pytest.raises(SettingsError, match="top must be at least 1"):
-        list(reliability(index, tiny_images, top=0))
+        list(measure_reliability(index, tiny_images, top=0))

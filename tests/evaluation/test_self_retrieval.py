@@ -14,7 +14,7 @@ from creditline.evaluation.self_retrieval import (
     SelfRetrievalConfig,
     _rank,
     add_near_duplicates,
-    self_retrieval,
+    check_self_retrieval,
 )
 
 
@@ -56,12 +56,12 @@ def test_ranks():
 
 def test_runs_on_a_model(tiny_model, tiny_images, tmp_path):
     settings = SelfRetrievalConfig(queries=4, planted=2, timesteps=2, dim=128)
-    results = self_retrieval(tiny_model, tiny_images, tmp_path, settings)
+    results = check_self_retrieval(tiny_model, tiny_images, tmp_path, settings)
     assert results[0].method == "TRAK"
     assert results[-1].method == "D-TRAK"
     assert all(r.queries == 4 and len(r.duplicate_ranks) == 2 for r in results)
     with pytest.raises(SettingsError, match="12 training images"):
-        self_retrieval(tiny_model, tiny_images, tmp_path, SelfRetrievalConfig())
+        check_self_retrieval(tiny_model, tiny_images, tmp_path, SelfRetrievalConfig())
 
 
 def test_wilson_interval():

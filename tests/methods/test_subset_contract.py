@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.errors import DataError, SettingsError
-from creditline.evaluation.lds.score import lds
+from creditline.evaluation.lds.score import compute_lds
 from creditline.methods import FitContext, QueryBatch, SubsetLosses, classes, get
 
 SUBSET = [name for name, cls in classes().items() if cls.capabilities.kind == "subset"]
@@ -47,7 +47,7 @@ def test_finds_the_effects_with_their_sign(name, linear):
     scores = fitted(name, masks, losses).scores_
     for q in range(3):
         assert np.corrcoef(scores[q], effects[q])[0, 1] > 0.9
-    assert lds(scores, masks, losses).mean > 0.9
+    assert compute_lds(scores, masks, losses).mean > 0.9
 
 
 @pytest.mark.parametrize("name", SUBSET)

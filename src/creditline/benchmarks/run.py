@@ -14,8 +14,8 @@ from creditline.benchmarks.groups import MethodGroup, method_groups
 from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped import ShippedBenchmark, digest
 from creditline.data.load import load_images
-from creditline.evaluation.lds.compare import compare
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.compare import compare_methods
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.folds import has_constant_images
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.files import write_file
@@ -103,16 +103,18 @@ def run(
                 shipped, group, train, folder, runtime=runtime, say=say
             )
             extracted: dict[str, list[Any]] = {}
-            comparison = compare(index, truth, queries, names, contest, extracted).to_dict()
+            comparison = compare_methods(index, truth, queries, names, contest, extracted).to_dict()
             if shares is not None:
-                totals = compare(index, shares, queries, group.methods, contest, extracted)
+                totals = compare_methods(index, shares, queries, group.methods, contest, extracted)
                 comparison["shares"] = totals.to_dict()
             if group.trajectory_methods:
                 runs = sampling_runs(shipped, folder / "sampled", runtime, say)
                 if runs is not None:
                     again, of_runs = runs
                     along = group.trajectory_methods
-                    judged = compare(index, of_runs, [(GENERATED, str(again))], along, contest)
+                    judged = compare_methods(
+                        index, of_runs, [(GENERATED, str(again))], along, contest
+                    )
                     comparison["parts"] += [
                         {**part, "name": f"{part['name']}, sampling runs"}
                         for part in judged.to_dict()["parts"]

@@ -13,7 +13,7 @@ from creditline.cli.options import flag, given, settings_options
 from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.errors import CreditlineError, SettingsError
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.files import write_file
 from creditline.settings import override
 

@@ -65,7 +65,7 @@ class AgreementRow:
     value: float
 
 
-def agreement(
+def check_agreement(
     model: Any,
     images: Any,
     settings: AgreementConfig | None = None,

@@ -62,7 +62,7 @@ class Reliability:
         return wilson_interval(self.agreeing, self.compared) if self.compared else None
 
 
-def reliability(
+def measure_reliability(
     index: Index, queries: Any, names: Sequence[str | Attributor] = (), *, top: int = 10
 ) -> Iterator[Reliability]:
     """Measure the reliability of scores by their split-half noise, method by method.

@@ -79,7 +79,7 @@ class RetrievalResult:
         return sum(rank <= 3 for rank in self.duplicate_ranks)
 
 
-def self_retrieval(
+def check_self_retrieval(
     model: Any,
     images: Any,
     out: str | Path,

@@ -10,7 +10,7 @@ from creditline.cli.benchmark import numbers
 from creditline.cli.options import given, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.settings import override
 from creditline_research.cli.benchmarks import (
     benchmark_options,

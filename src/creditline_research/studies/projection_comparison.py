@@ -23,7 +23,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.evaluation.explicit_gradients import extract, project
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.features.gradients import GradientExtractor

@@ -14,7 +14,7 @@ from creditline.benchmarks.run import contributor_truth, result_path, subset_met
 from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped import ShippedBenchmark, digest
 from creditline.data.load import load_images
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
 from creditline_research.studies.scores import study_scores, study_subset_methods

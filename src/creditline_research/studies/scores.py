@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from creditline import methods
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.contributors import has_varying_shares
 from creditline.evaluation.lds.folds import fit_folds
 from creditline.evaluation.lds.score import predict_outputs, score_outputs

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from creditline.evaluation.lds.contributors import predict_from_totals
-from creditline.evaluation.lds.score import LDS, Difference, lds_difference, predict_outputs
+from creditline.evaluation.lds.score import LDS, Difference, compute_difference, predict_outputs
 from creditline.methods.score_transform import ScoreTransform
 
 PLAIN = ScoreTransform()
@@ -99,8 +99,10 @@ def transform_scores(lds: Mapping[str, tuple[LDS, LDS | None]]) -> dict[str, Tra
     scores = {}
     for name, (images, totals) in lds.items():
         both = totals is not None and plain_totals is not None
-        totals_gain = lds_difference(totals, plain_totals) if both else None  # type: ignore[arg-type]
-        scores[name] = TransformScore(images, lds_difference(images, plain), totals, totals_gain)
+        totals_gain = compute_difference(totals, plain_totals) if both else None  # type: ignore[arg-type]
+        scores[name] = TransformScore(
+            images, compute_difference(images, plain), totals, totals_gain
+        )
     return scores
 
 

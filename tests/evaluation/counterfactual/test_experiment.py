@@ -21,7 +21,7 @@ from creditline.evaluation.counterfactual.experiment import (
     RESULT,
     SHEET,
     CounterfactualConfig,
-    counterfactual,
+    run_counterfactual,
 )
 from creditline.evaluation.counterfactual.removal import LEAST, NOTHING, OTHER_SEED, RANDOM
 from creditline.evaluation.counterfactual.result import BEFORE
@@ -53,7 +53,7 @@ def targets(images, tmp_path_factory):
 def done(images, targets, tmp_path_factory):
     """Folder and result of a complete evaluation."""
     folder = tmp_path_factory.mktemp("counterfactual") / "each"
-    return folder, counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
+    return folder, run_counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
 
 
 def by_rule(result):
@@ -137,10 +137,10 @@ def test_interrupted_and_continued(done, images, targets, trained, tmp_path, aft
     folder = tmp_path / "out"
     trained.stop = after
     with pytest.raises(KeyboardInterrupt):
-        counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
+        run_counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
     trained.stop = None
     shutil.rmtree(folder / "models", ignore_errors=True)
-    counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
+    run_counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
     assert len(trained.log) == len(set(trained.log)) == 2 + 3 * M
     assert contents(folder) == contents(done[0])
 
@@ -150,13 +150,13 @@ def test_more_methods_and_sizes_cost_only_their_own(done, images, targets, train
     shutil.copytree(done[0], folder)
     scores = {**SCORES, "trak": -SCORES["d-trak"]}
     settings = replace(EACH, baselines=(NOTHING, RANDOM), keep_models=True)
-    result = counterfactual(images, targets, scores, folder, config=CONFIG, settings=settings)
+    result = run_counterfactual(images, targets, scores, folder, config=CONFIG, settings=settings)
     assert len(trained.log) == M
     assert list(by_rule(result)) == [NOTHING, "d-trak", "trak", RANDOM]
     assert len(list((folder / "models").iterdir())) == M
     other = replace(CONFIG, steps=4)
     with pytest.raises(IndexMismatchError, match=r"config\.steps: 3 on disk, 4 asked for"):
-        counterfactual(images, targets, scores, folder, config=other, settings=settings)
+        run_counterfactual(images, targets, scores, folder, config=other, settings=settings)
 
 
 def test_together_compares_with_controls(images, targets, trained, tmp_path):
@@ -165,7 +165,7 @@ def test_together_compares_with_controls(images, targets, trained, tmp_path):
     def encoder(pictures):
         return np.stack([np.asarray(p, dtype=np.float64).mean((0, 1)) for p in pictures])
 
-    result = counterfactual(
+    result = run_counterfactual(
         images,
         targets,
         SCORES,
@@ -194,9 +194,9 @@ def test_together_compares_with_controls(images, targets, trained, tmp_path):
 def test_targets_need_their_seeds(images, targets, tmp_path):
     ImageSet.from_images(np.zeros((M, 8, 8, 3), np.uint8)).save(tmp_path / "images")
     with pytest.raises(DataError, match=r"seed of 00000\.png is not known"):
-        counterfactual(images, tmp_path / "images", SCORES, tmp_path / "out", config=CONFIG)
+        run_counterfactual(images, tmp_path / "images", SCORES, tmp_path / "out", config=CONFIG)
     with pytest.raises(SettingsError, match="1 targets for 10"):
-        counterfactual(images, targets / "00000.png", SCORES, tmp_path / "out", config=CONFIG)
+        run_counterfactual(images, targets / "00000.png", SCORES, tmp_path / "out", config=CONFIG)
     assert not (tmp_path / "out").exists()
 
 
@@ -205,7 +205,7 @@ def test_a_damaged_result_is_named(done, images, targets, tmp_path):
     shutil.copytree(done[0], folder)
     next((folder / "tasks").iterdir()).write_bytes(b"not pictures")
     with pytest.raises(CreditlineError, match="Delete it"):
-        counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
+        run_counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
 
 
 @pytest.mark.parametrize(

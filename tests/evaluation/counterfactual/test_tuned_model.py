@@ -12,7 +12,7 @@ from creditline.diffusion.generation import generate
 from creditline.diffusion.load import load_model
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
-from creditline.evaluation.counterfactual.experiment import CounterfactualConfig, counterfactual
+from creditline.evaluation.counterfactual.experiment import CounterfactualConfig, run_counterfactual
 from creditline.evaluation.counterfactual.sampling_plan import SamplingPlan, read_targets
 from creditline.evaluation.counterfactual.training_config import read_training_config
 from creditline.runtime import Runtime
@@ -33,7 +33,7 @@ def test_nothing_removed_changes_nothing_and_something_does(tmp_path):
     read_config, start = read_training_config(run, images)
     assert read_config == config
     assert start.fingerprint == base.fingerprint
-    result = counterfactual(
+    result = run_counterfactual(
         images,
         tmp_path / "generated",
         {"d-trak": np.random.default_rng(1).normal(size=(2, 6))},

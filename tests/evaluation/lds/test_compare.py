@@ -16,12 +16,13 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import DataError, IndexMismatchError, SettingsError
-from creditline.evaluation.lds.compare import compare
-from creditline.evaluation.lds.comparison import OVERALL, LDSConfig
+from creditline.evaluation.lds.compare import compare_methods
+from creditline.evaluation.lds.comparison import OVERALL
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.contributors import predict_from_totals
 from creditline.evaluation.lds.damping import DampingSearch
-from creditline.evaluation.lds.folds import held_out_lds
-from creditline.evaluation.lds.score import lds, score_outputs
+from creditline.evaluation.lds.folds import compute_held_out_lds
+from creditline.evaluation.lds.score import compute_lds, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.methods import FitContext
 from creditline.methods.datamodel import RidgeDatamodel
@@ -62,7 +63,7 @@ def case(tmp_path_factory):
 
 def test_every_number_is_the_one_by_hand(case):
     index, images, folders, truth = case
-    found = compare(index, truth, folders, ["trak", "gradient-cosine", "datamodel"], QUICK)
+    found = compare_methods(index, truth, folders, ["trak", "gradient-cosine", "datamodel"], QUICK)
     assert [part.name for part in found.parts] == ["validation", "generated", OVERALL]
     names = [entry.name for entry in found.parts[0].entries]
     assert names == [
@@ -74,25 +75,27 @@ def test_every_number_is_the_one_by_hand(case):
     losses = truth.losses[:, :, rows]
     options = {"resamples": 50}
     trak = part.entry("trak")
-    assert_allclose(trak.lds.per_query, lds(scores[rows], truth.masks, losses, **options).per_query)
+    assert_allclose(
+        trak.lds.per_query, compute_lds(scores[rows], truth.masks, losses, **options).per_query
+    )
     totals = score_outputs(
         predict_from_totals(scores[rows], truth.masks, images.contributors), losses, **options
     )
     assert_allclose(trak.totals.per_query, totals.per_query)
     small = index.using(ridge=Ridge(0.01))
-    by_hand = lds(small.scores(folders[1][1]), truth.masks, losses, **options)
+    by_hand = compute_lds(small.scores(folders[1][1]), truth.masks, losses, **options)
     assert trak.dampings.curve[0.01] == pytest.approx(by_hand.mean)
-    datamodel = held_out_lds(RidgeDatamodel, truth.masks, truth.losses, **options)
+    datamodel = compute_held_out_lds(RidgeDatamodel, truth.masks, truth.losses, **options)
     assert_allclose(part.entry("datamodel").lds.per_query, datamodel.per_query[rows])
     pixels = [p.pixels().numpy().reshape(len(p), -1) for p in (images, folders[1][1])]
     likeness = PixelCosine().fit(FitContext(features=pixels[0])).attribute(pixels[1])
-    by_hand = lds(likeness, truth.masks, losses, **options)
+    by_hand = compute_lds(likeness, truth.masks, losses, **options)
     assert_allclose(part.entry("pixel-cosine").lds.per_query, by_hand.per_query)
 
 
 def test_folders_together_are_all_queries(case):
     index, _, folders, truth = case
-    found = compare(index, truth, folders, contest=QUICK)
+    found = compare_methods(index, truth, folders, contest=QUICK)
     for name in ("trak", "random"):
         apart = [found.part(f).entry(name).lds.per_query for f in ("validation", "generated")]
         assert_allclose(found.part(OVERALL).entry(name).lds.per_query, np.concatenate(apart))
@@ -108,11 +111,11 @@ def test_unfinished_subsets_are_left_out(case):
     index, images, folders, truth = case
     partial = truth.losses.copy()
     partial[20:, 1] = np.nan
-    found = compare(
+    found = compare_methods(
         index, GroundTruth.from_arrays(truth.masks, partial, images, folders), folders, (), QUICK
     )
     fewer = GroundTruth.from_arrays(truth.masks[:20], truth.losses[:20], images, folders)
-    same = compare(index, fewer, folders, contest=QUICK)
+    same = compare_methods(index, fewer, folders, contest=QUICK)
     assert found.facts["subsets"] == 20
     assert [p.to_dict() for p in found.parts] == [p.to_dict() for p in same.parts]
 
@@ -120,7 +123,7 @@ def test_unfinished_subsets_are_left_out(case):
 def test_one_seed_has_no_ceiling_and_one_folder_no_overall(case):
     index, images, folders, truth = case
     one = GroundTruth.from_arrays(truth.masks, truth.losses[:, 0, :3], images, folders[:1])
-    (part,) = compare(index, one, folders[:1], contest=QUICK).parts
+    (part,) = compare_methods(index, one, folders[:1], contest=QUICK).parts
     assert part.ceiling is None
     assert part.to_dict()["ceiling"] is None
 
@@ -128,31 +131,31 @@ def test_one_seed_has_no_ceiling_and_one_folder_no_overall(case):
 def test_what_does_not_fit(case):
     index, images, folders, truth = case
     with pytest.raises(SettingsError, match="Did you mean 'datamodel'"):
-        compare(index, truth, folders, ["datamodell"], QUICK)
+        compare_methods(index, truth, folders, ["datamodell"], QUICK)
     with pytest.raises(SettingsError, match="cannot be judged on held-out subsets"):
-        compare(index, truth, folders, ["leave-one-out"], QUICK)
+        compare_methods(index, truth, folders, ["leave-one-out"], QUICK)
     few = truth.losses.copy()
     few[5:] = np.nan
     with pytest.raises(DataError, match="5 of 32 are finished"):
-        compare(index, GroundTruth(truth.masks, few), folders, (), QUICK)
+        compare_methods(index, GroundTruth(truth.masks, few), folders, (), QUICK)
     with pytest.raises(SettingsError, match="bootstrap_seed must not be negative; got -1"):
         LDSConfig(bootstrap_seed=-1)
     with pytest.raises(SettingsError, match="split_seed must not be negative; got -1"):
         DampingSearch(split_seed=-1)
     with pytest.raises(IndexMismatchError, match="5 queries"):
-        compare(index, truth, folders[:1], (), QUICK)
+        compare_methods(index, truth, folders[:1], (), QUICK)
     with pytest.raises(IndexMismatchError, match="another order"):
-        compare(index, truth, folders[::-1], (), QUICK)
+        compare_methods(index, truth, folders[::-1], (), QUICK)
     turned = GroundTruth.from_arrays(
         truth.masks, truth.losses, images.subset(range(11, -1, -1)), folders
     )
     with pytest.raises(IndexMismatchError, match="another order"):
-        compare(index, turned, folders, (), QUICK)
+        compare_methods(index, turned, folders, (), QUICK)
     with pytest.raises(IndexMismatchError, match="12"):
-        compare(index, GroundTruth(truth.masks[:, :9], truth.losses), folders, (), QUICK)
+        compare_methods(index, GroundTruth(truth.masks[:, :9], truth.losses), folders, (), QUICK)
     with pytest.raises(DataError, match="at least 8"):
-        compare(index, GroundTruth(truth.masks[:7], truth.losses[:7]), folders, (), QUICK)
+        compare_methods(index, GroundTruth(truth.masks[:7], truth.losses[:7]), folders, (), QUICK)
     flat = truth.losses.copy()
     flat[:, :, 4] = 2.0
     with pytest.raises(DataError, match="same under all"):
-        compare(index, GroundTruth(truth.masks, flat), folders, (), QUICK)
+        compare_methods(index, GroundTruth(truth.masks, flat), folders, (), QUICK)

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from creditline.curvature.ridge import Ridge
 from creditline.errors import NumericsError, SettingsError
 from creditline.evaluation.lds.damping import DampingSearch, predict_per_damping, score_dampings
-from creditline.evaluation.lds.score import lds, score_outputs
+from creditline.evaluation.lds.score import compute_lds, score_outputs
 
 QUICK = {"resamples": 100}
 
@@ -32,7 +32,7 @@ def test_the_three_scores(world):
     assert list(outputs) == sorted({*DampingSearch().dampings, 0.05})
     found = score_dampings(outputs, w.losses, 0.05, **QUICK)
     assert found.oracle_damping == 1.0
-    assert found.default.mean == lds(ridge_scores(w)(0.05), w.masks, w.losses, **QUICK).mean
+    assert found.default.mean == compute_lds(ridge_scores(w)(0.05), w.masks, w.losses, **QUICK).mean
     assert found.default.mean < found.oracle.mean == max(found.curve.values())
     assert found.curve[0.05] == pytest.approx(found.default.mean)
     # One damping is best everywhere, so that held-out choices find it too.

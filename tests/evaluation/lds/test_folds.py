@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from creditline.errors import SettingsError
-from creditline.evaluation.lds.folds import held_out_lds, split_evenly
-from creditline.evaluation.lds.score import lds, lds_difference
+from creditline.evaluation.lds.folds import compute_held_out_lds, split_evenly
+from creditline.evaluation.lds.score import compute_difference, compute_lds
 from creditline.methods import FitContext, SubsetLosses, get
 from creditline.methods.datamodel import RidgeDatamodel
 from creditline.methods.subset_method import SubsetAttributor
@@ -15,7 +15,7 @@ from creditline.methods.subset_method import SubsetAttributor
 
 def test_a_linear_world_is_foretold(world):
     w = world(n=20, M=64)
-    assert held_out_lds(get("datamodel"), w.masks, w.losses, resamples=50).mean > 0.95
+    assert compute_held_out_lds(get("datamodel"), w.masks, w.losses, resamples=50).mean > 0.95
 
 
 def test_noise_is_not(world):
@@ -23,8 +23,8 @@ def test_noise_is_not(world):
     w = world(m=60, n=100, M=64)
     losses = np.random.default_rng(1).normal(size=w.losses.shape)
     scores = RidgeDatamodel().fit(FitContext(subsets=SubsetLosses(w.masks, losses))).scores_
-    assert lds(scores, w.masks, losses, resamples=2).mean > 0.6
-    found = held_out_lds(RidgeDatamodel, w.masks, losses, resamples=200)
+    assert compute_lds(scores, w.masks, losses, resamples=2).mean > 0.6
+    found = compute_held_out_lds(RidgeDatamodel, w.masks, losses, resamples=200)
     assert abs(found.mean) < 0.06
 
 
@@ -38,7 +38,7 @@ def test_every_subset_is_predicted_by_a_fit_without_it(world):
             fitted.append({mask.tobytes() for mask in masks})
             return np.ones((losses.shape[1], masks.shape[1]))
 
-    held_out_lds(Spy, w.masks, w.losses, resamples=2)
+    compute_held_out_lds(Spy, w.masks, w.losses, resamples=2)
     every = {mask.tobytes() for mask in w.masks}
     held = [every - seen for seen in fitted]
     assert [len(part) for part in held] == [9, 9, 9, 9]
@@ -47,17 +47,19 @@ def test_every_subset_is_predicted_by_a_fit_without_it(world):
 
 def test_is_paired_with_plain_lds(world):
     w = world(M=64, noise=1.0)
-    truth = lds(w.effects, w.masks, w.losses)
-    gain = lds_difference(truth, held_out_lds(get("empirical-influence"), w.masks, w.losses))
+    truth = compute_lds(w.effects, w.masks, w.losses)
+    gain = compute_difference(
+        truth, compute_held_out_lds(get("empirical-influence"), w.masks, w.losses)
+    )
     assert gain.interval[0] > 0
 
 
 def test_too_few_subsets_for_folds(world):
     w = world(M=15)
     with pytest.raises(SettingsError, match="at least 16 subsets"):
-        held_out_lds(RidgeDatamodel, w.masks, w.losses)
+        compute_held_out_lds(RidgeDatamodel, w.masks, w.losses)
     with pytest.raises(SettingsError, match="8 or more of 64"):
-        held_out_lds(RidgeDatamodel, world().masks, world().losses, folds=9)
+        compute_held_out_lds(RidgeDatamodel, world().masks, world().losses, folds=9)
 
 
 def test_deals():

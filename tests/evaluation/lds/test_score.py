@@ -12,14 +12,19 @@ from scipy.stats import spearmanr
 from creditline.errors import DataError
 from creditline.evaluation.lds.contributors import has_varying_shares, predict_from_totals
 from creditline.evaluation.lds.correlation import spearman
-from creditline.evaluation.lds.score import lds, lds_difference, predict_outputs, score_outputs
+from creditline.evaluation.lds.score import (
+    compute_difference,
+    compute_lds,
+    predict_outputs,
+    score_outputs,
+)
 from creditline.evaluation.truth.ground_truth import GroundTruth
 
 
 def test_the_truth_scores_one_and_its_negative_minus_one(world):
     w = world()
-    assert_allclose(lds(w.effects, w.masks, w.losses).per_query, 1.0)
-    found = lds(-w.effects, w.masks, w.losses)
+    assert_allclose(compute_lds(w.effects, w.masks, w.losses).per_query, 1.0)
+    found = compute_lds(-w.effects, w.masks, w.losses)
     assert_allclose(found.per_query, -1.0)
     assert found.interval == (-1.0, -1.0)
 
@@ -27,7 +32,7 @@ def test_the_truth_scores_one_and_its_negative_minus_one(world):
 def test_the_definition_spelled_out(world):
     w = world(noise=1.0)
     scores = np.random.default_rng(1).normal(size=w.effects.shape) + w.effects
-    found = lds(scores, w.masks, w.losses)
+    found = compute_lds(scores, w.masks, w.losses)
     for q, value in enumerate(found.per_query):
         outputs = [sum(scores[q][mask]) for mask in w.masks]
         losses = w.losses[:, :, q].mean(1)
@@ -37,26 +42,26 @@ def test_the_definition_spelled_out(world):
 
 def test_scale_and_per_query_offsets_change_nothing(world):
     w = world(noise=1.0)
-    a = lds(w.effects, w.masks, w.losses)
+    a = compute_lds(w.effects, w.masks, w.losses)
     scale = np.array([[0.5], [2], [3], [1e-6], [1e6], [1]])
     offsets = np.arange(6) * 100.0
     # Subsets are of equal size, so a constant for all images of a query is one for all subsets.
-    b = lds(w.effects * scale + 4.0, w.masks.astype(int), w.losses * 7 + offsets)
+    b = compute_lds(w.effects * scale + 4.0, w.masks.astype(int), w.losses * 7 + offsets)
     assert_allclose(a.per_query, b.per_query)
     assert_allclose(a.resampled, b.resampled)
 
 
 def test_queries_and_subsets_in_any_order(world):
     w = world(noise=1.0)
-    a = lds(w.effects, w.masks, w.losses)
+    a = compute_lds(w.effects, w.masks, w.losses)
     q, j = np.random.default_rng(0).permutation(6), np.random.default_rng(1).permutation(64)
-    b = lds(w.effects[q], w.masks[j], w.losses[j][:, :, q])
+    b = compute_lds(w.effects[q], w.masks[j], w.losses[j][:, :, q])
     assert_allclose(b.per_query, a.per_query[q])
 
 
 def test_one_seed_may_come_without_its_axis(world):
     w = world(S=1, noise=0.5)
-    a, b = (lds(w.effects, w.masks, x) for x in (w.losses, w.losses[:, 0]))
+    a, b = (compute_lds(w.effects, w.masks, x) for x in (w.losses, w.losses[:, 0]))
     assert_allclose(a.per_query, b.per_query)
 
 
@@ -75,7 +80,7 @@ def test_the_interval_covers_what_all_subsets_find(world, noise):
 
 def test_chance_is_zero(world):
     w = world(m=200)
-    found = lds(np.random.default_rng(9).normal(size=w.effects.shape), w.masks, w.losses)
+    found = compute_lds(np.random.default_rng(9).normal(size=w.effects.shape), w.masks, w.losses)
     assert abs(found.mean) < 0.04
     low, high = found.query_interval
     assert low < 0 < high
@@ -83,7 +88,7 @@ def test_chance_is_zero(world):
 
 def test_the_papers_form_lies_below_the_point(world):
     w = world(m=40, noise=1.0)
-    found = lds(w.effects, w.masks, w.losses)
+    found = compute_lds(w.effects, w.masks, w.losses)
     mean, std = found.bootstrap_mean_and_std
     assert 0 < found.mean - mean < 0.02
     assert 0 < std < 0.1
@@ -91,9 +96,11 @@ def test_the_papers_form_lies_below_the_point(world):
 
 def test_convergence_averages_disjoint_groups(world):
     w = world(noise=1.0)
-    found = lds(w.effects, w.masks, w.losses)
+    found = compute_lds(w.effects, w.masks, w.losses)
     assert list(found.convergence) == [8, 16, 32, 64]
-    halves = [lds(w.effects, w.masks[r], w.losses[r]) for r in (slice(0, 32), slice(32, 64))]
+    halves = [
+        compute_lds(w.effects, w.masks[r], w.losses[r]) for r in (slice(0, 32), slice(32, 64))
+    ]
     expected = (halves[0].per_query + halves[1].per_query) / 2
     assert_allclose(found.convergence[32], expected)
     assert_allclose(found.convergence[64], found.per_query)
@@ -101,8 +108,8 @@ def test_convergence_averages_disjoint_groups(world):
 
 def test_a_part_is_the_score_of_those_queries(world):
     w = world(noise=1.0)
-    whole = lds(w.effects, w.masks, w.losses)
-    alone = lds(w.effects[2:4], w.masks, w.losses[:, :, 2:4])
+    whole = compute_lds(w.effects, w.masks, w.losses)
+    alone = compute_lds(w.effects[2:4], w.masks, w.losses[:, :, 2:4])
     for part in (whole.select(slice(2, 4)), whole.select([2, 3])):
         assert part.to_dict() == alone.to_dict()
     assert json.loads(json.dumps(alone.to_dict()))["lds"] == alone.mean
@@ -111,17 +118,17 @@ def test_a_part_is_the_score_of_those_queries(world):
 def test_a_paired_difference_is_sharper_than_two_intervals(world):
     w = world(m=40, noise=2.0)
     rng = np.random.default_rng(5)
-    a = lds(w.effects, w.masks, w.losses)
-    b = lds(w.effects + 0.5 * rng.normal(size=w.effects.shape), w.masks, w.losses)
-    gain = lds_difference(a, b)
+    a = compute_lds(w.effects, w.masks, w.losses)
+    b = compute_lds(w.effects + 0.5 * rng.normal(size=w.effects.shape), w.masks, w.losses)
+    gain = compute_difference(a, b)
     assert gain.mean == pytest.approx(a.mean - b.mean)
     assert gain.interval[0] > 0
     paired = gain.interval[1] - gain.interval[0]
     assert paired < a.interval[1] - a.interval[0]
-    same = lds_difference(a, a)
+    same = compute_difference(a, a)
     assert (same.mean, same.interval, same.query_interval) == (0.0, (0.0, 0.0), (0.0, 0.0))
     with pytest.raises(DataError, match="seed 1"):
-        lds_difference(a, lds(w.effects, w.masks, w.losses, seed=1))
+        compute_difference(a, compute_lds(w.effects, w.masks, w.losses, seed=1))
 
 
 def test_folds_are_ranked_apart(world):
@@ -150,7 +157,7 @@ def test_totals_of_contributors(world):
     assert_allclose(
         score_outputs(predict_from_totals(scores, w.masks, people), losses).per_query, 1.0
     )
-    assert lds(scores, w.masks, losses).mean < 0.5
+    assert compute_lds(scores, w.masks, losses).mean < 0.5
 
 
 def test_leaving_contributors_out_makes_totals_plain_lds(world):
@@ -158,7 +165,7 @@ def test_leaving_contributors_out_makes_totals_plain_lds(world):
     masks = group != np.arange(10)[:, None]
     scores, losses = np.random.default_rng(0).normal(size=(4, 30)), world(m=4, M=10).losses
     a = score_outputs(predict_from_totals(scores, masks, [str(g) for g in group]), losses)
-    assert_allclose(a.per_query, lds(scores, masks, losses).per_query)
+    assert_allclose(a.per_query, compute_lds(scores, masks, losses).per_query)
 
 
 def test_totals_need_shares_that_differ(world):
@@ -171,7 +178,7 @@ def test_totals_need_shares_that_differ(world):
 
 def test_a_prediction_that_is_the_same_for_all_subsets_scores_nothing(world):
     w = world()
-    assert lds(np.ones_like(w.effects), w.masks, w.losses).mean == 0.0
+    assert compute_lds(np.ones_like(w.effects), w.masks, w.losses).mean == 0.0
 
 
 def test_masks_that_do_not_fit(world):
@@ -185,7 +192,7 @@ def test_masks_that_do_not_fit(world):
         (w.masks[:7], "7 subsets are too few"),
     ]:
         with pytest.raises(DataError, match=message):
-            lds(w.effects, masks, w.losses)
+            compute_lds(w.effects, masks, w.losses)
 
 
 def test_losses_that_do_not_fit(world):
@@ -202,13 +209,13 @@ def test_losses_that_do_not_fit(world):
         (flat, "query 4.png is the same under all 64"),
     ]:
         with pytest.raises(DataError, match=message):
-            lds(w.effects, w.masks, losses, query_names=names)
+            compute_lds(w.effects, w.masks, losses, query_names=names)
     keep = GroundTruth(w.masks, missing).finished.all(1)
     assert keep.sum() == 63
     assert not keep[9]
-    assert_allclose(lds(w.effects, w.masks[keep], missing[keep]).per_query, 1.0)
+    assert_allclose(compute_lds(w.effects, w.masks[keep], missing[keep]).per_query, 1.0)
     with pytest.raises(DataError, match="scores of 6 queries and losses of 5"):
-        lds(w.effects, w.masks, w.losses[..., :5])
+        compute_lds(w.effects, w.masks, w.losses[..., :5])
 
 
 def test_scores_that_do_not_fit(world):
@@ -216,6 +223,6 @@ def test_scores_that_do_not_fit(world):
     broken = w.effects.copy()
     broken[3, 3] = np.nan
     with pytest.raises(DataError, match="1 of 6 queries are not finite, first query 3"):
-        lds(broken, w.masks, w.losses)
+        compute_lds(broken, w.masks, w.losses)
     with pytest.raises(DataError, match=r"\(queries, training images\)"):
-        lds(w.effects[0], w.masks, w.losses)
+        compute_lds(w.effects[0], w.masks, w.losses)

@@ -17,7 +17,7 @@ from creditline.diffusion.load import load_model
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.errors import DataError, ModelError, SettingsError
-from creditline.evaluation.lds.compare import compare
+from creditline.evaluation.lds.compare import compare_methods
 from creditline.evaluation.truth.losses import LossPlan, measure_losses
 from creditline.evaluation.truth.query_sets import load_query_sets
 from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
@@ -127,4 +127,4 @@ def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):
     index = api.index(base, images, out=tmp_path / "index", dim=8, timesteps=2)
     for name, folder in named:
         assert index.extract(folder).queries.images.fingerprint == sets[name].fingerprint
-    assert len(compare(index, truth, named).parts) == 3  # each folder, and both together
+    assert len(compare_methods(index, truth, named).parts) == 3  # each folder, and both together

@@ -16,7 +16,7 @@ from creditline.diffusion.load import checkpoints, load_model
 from creditline.errors import ModelError, SettingsError
 from creditline.evaluation.counterfactual.sampling_plan import read_targets
 from creditline.evaluation.counterfactual.training_config import read_training_config
-from creditline.evaluation.lds.compare import compare
+from creditline.evaluation.lds.compare import compare_methods
 from creditline.runtime import Runtime
 from creditline_research.paper.cost import measure
 from creditline_research.paper.images import load
@@ -99,7 +99,7 @@ def test_from_the_base_to_the_lds(base, data, tmp_path):
     adapter = sum(p.numel() for n, p in model.module.named_parameters() if "lora" in n)
     assert index.manifest.facts["parameters"] == adapter
     queries = [("validation", folders.validation), ("generated", folders.generated)]
-    comparison = compare(index, truth, queries)
+    comparison = compare_methods(index, truth, queries)
     assert np.isfinite(comparison.part("generated").entries[0].lds.mean)
 
 

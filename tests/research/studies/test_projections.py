@@ -7,8 +7,8 @@ import pytest
 import creditline as cl
 from creditline.data.load import load_images
 from creditline.errors import SettingsError
-from creditline.evaluation.lds.compare import compare
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.compare import compare_methods
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.gradients.projection import Projection
 from creditline_research.studies import projection_comparison
 from creditline_research.studies.projection_comparison import compare_projections
@@ -61,7 +61,9 @@ def test_lds_is_that_of_an_index(rows, tiny_benchmark, benchmark_images, tmp_pat
         str(tiny_benchmark.model), train, method="d-trak", out=tmp_path / "i", **settings
     )
     queries = [("validation", validation), ("generated", load_images(tiny_benchmark.generated))]
-    found = compare(index, tiny_benchmark.truth(), queries, (), LDSConfig(resamples=10)).to_dict()
+    found = compare_methods(
+        index, tiny_benchmark.truth(), queries, (), LDSConfig(resamples=10)
+    ).to_dict()
     (mine,) = [
         row
         for row in rows

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 
 import creditline as cl
 from creditline.benchmarks import groups
-from creditline.evaluation.lds.comparison import LDSConfig
-from creditline.evaluation.lds.score import lds, predict_outputs
+from creditline.evaluation.lds.config import LDSConfig
+from creditline.evaluation.lds.score import compute_lds, predict_outputs
 from creditline.methods.score_noise import halves_agree
 from creditline_research.studies import score_run
 from creditline_research.studies.score_run import study_benchmark
@@ -48,18 +48,18 @@ def test_every_number_is_the_one_by_hand(results, tiny_benchmark, benchmark_imag
     scores, noise = index.scores(features), index.noise(features)
     truth = tiny_benchmark.truth()
     losses = truth.losses[:, :, : len(validation)]
-    plain = lds(scores, truth.masks, losses, resamples=20)
+    plain = compute_lds(scores, truth.masks, losses, resamples=20)
     assert trak["transforms"]["s"]["lds"] == plain.mean
     for split in trak["top_scores"]:
         top, rest = split_scores(scores, split["share"])
-        assert split["top"]["lds"] == lds(top, truth.masks, losses, resamples=20).mean
+        assert split["top"]["lds"] == compute_lds(top, truth.masks, losses, resamples=20).mean
         if "rest" in split:
             halves = [
                 split_scores(scores + sign * noise.sample, split["share"])[1] for sign in (1, -1)
             ]
             agreement = halves_agree(*(predict_outputs(half, truth.masks) for half in halves))
             assert_allclose(split["rest"]["reliability"], agreement.mean())
-            assert split["rest"]["lds"] == lds(rest, truth.masks, losses, resamples=20).mean
+            assert split["rest"]["lds"] == compute_lds(rest, truth.masks, losses, resamples=20).mean
 
 
 def test_subset_methods_are_split_on_held_out_subsets(results):

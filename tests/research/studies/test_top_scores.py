@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from creditline.evaluation.lds.score import lds, predict_outputs, score_outputs
+from creditline.evaluation.lds.score import compute_lds, predict_outputs, score_outputs
 from creditline_research.studies.top_scores import SHARES, judge_splits, split_outputs, split_scores
 from creditline_research.tables.top_scores import top_score_table
 
@@ -46,7 +46,7 @@ def test_a_split_at_all_images_is_the_score_itself():
     everything = judged(SCORES, losses)[-1]
     assert everything.share == 1
     assert everything.rest is None
-    assert_allclose(everything.top.per_query, lds(SCORES, MASKS, losses).per_query)
+    assert_allclose(everything.top.per_query, compute_lds(SCORES, MASKS, losses).per_query)
 
 
 def test_where_only_the_largest_matter_the_rest_predicts_nothing():
@@ -71,7 +71,7 @@ def test_halves_distinguish_noise_from_signal():
 def test_a_part_of_the_queries():
     losses = losses_of(SCORES)
     some = [split.select(slice(1, 3)) for split in judged(SCORES, losses, (SCORES, SCORES))]
-    alone = lds(split_scores(SCORES, 0.5)[0], MASKS, losses).per_query[1:3]
+    alone = compute_lds(split_scores(SCORES, 0.5)[0], MASKS, losses).per_query[1:3]
     assert_allclose(next(split for split in some if split.share == 0.5).top.per_query, alone)
     assert all(split.top_reliability.shape == (2,) for split in some)
 

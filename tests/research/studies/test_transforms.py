@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from creditline.evaluation.lds.score import lds, score_outputs
+from creditline.evaluation.lds.score import compute_lds, score_outputs
 from creditline.methods.score_transform import ScoreTransform
 from creditline_research.studies.transforms import (
     COMPARED,
@@ -41,7 +41,7 @@ def test_lds_of_a_transform_is_that_of_transformed_scores():
     assert list(scores) == [str(transform) for transform in (PLAIN, *COMPARED)]
     for transform in (PLAIN, *COMPARED):
         values = transform.apply(SCORES, np.full((5, 1), 0.1))
-        own = lds(values, MASKS, measured, resamples=50)
+        own = compute_lds(values, MASKS, measured, resamples=50)
         score = scores[str(transform)]
         assert_allclose(score.lds.per_query, own.per_query)
         assert score.gain.mean == pytest.approx(own.mean - scores["s"].lds.mean)

@@ -11,7 +11,7 @@ from creditline.cli.options import given, settings_options
 from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
-from creditline.evaluation.agreement import AgreementConfig, agreement
+from creditline.evaluation.agreement import AgreementConfig, check_agreement
 from creditline.settings import override
 
 
@@ -24,6 +24,6 @@ from creditline.settings import override
 def command(model: str, data: str, **_: Any) -> None:
     """How close do projected scores come to exact ones?"""
     settings = override(AgreementConfig(), given(AgreementConfig()))
-    rows = agreement(models.load(model), images.load(data), settings, runtime())
+    rows = check_agreement(models.load(model), images.load(data), settings, runtime())
     cells = [[row.method, row.comparison, f"{row.value:.4g}"] for row in rows]
     click.echo(table(["method", "comparison", "value"], cells, right=[2]))

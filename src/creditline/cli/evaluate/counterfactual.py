@@ -19,7 +19,7 @@ from creditline.evaluation.counterfactual.experiment import (
     RESULT,
     SHEET,
     CounterfactualConfig,
-    counterfactual,
+    run_counterfactual,
 )
 from creditline.evaluation.counterfactual.result import MetricEstimate, RemovalSummary
 from creditline.settings import override
@@ -97,7 +97,7 @@ def command(
     opened = [
         _check_index(api.open_index(path, runtime=runtime()), image_set, model) for path in indexes
     ]
-    result = counterfactual(
+    result = run_counterfactual(
         image_set,
         target_files,
         score_targets(opened, names, target_files),

@@ -15,7 +15,7 @@ from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.trace import FIXED
 from creditline.errors import SettingsError
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.files import write_file
 from creditline.settings import override
 
@@ -77,11 +77,11 @@ def command(
             "--overwrite."
         )
     contest = override(LDSConfig(), given(LDSConfig()))
-    from creditline.evaluation.lds.compare import compare
+    from creditline.evaluation.lds.compare import compare_methods
     from creditline.evaluation.truth.query_sets import name_folders
 
     opened = models.opened(index, paths)
-    found = compare(opened, truth, name_folders(queries), _chosen(opened, names), contest)
+    found = compare_methods(opened, truth, name_folders(queries), _chosen(opened, names), contest)
     click.echo(shown(found))
     if target is not None:
         text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)

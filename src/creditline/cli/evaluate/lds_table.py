@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from creditline.cli.table import WIDTH, table
 from creditline.evaluation.interval import Interval
 from creditline.evaluation.lds.ceiling import Ceiling
-from creditline.evaluation.lds.comparison import Comparison, Entry, QueryGroup
+from creditline.evaluation.lds.comparison import Comparison, MethodResult, QueryGroup
 from creditline.evaluation.lds.score import LDS
 
 LEGEND = (
@@ -53,7 +53,7 @@ def _bound(ceiling: Ceiling | None) -> str:
     )
 
 
-def _rows(entry: Entry, ceiling: Ceiling | None, totals: bool) -> Iterator[list[str]]:
+def _rows(entry: MethodResult, ceiling: Ceiling | None, totals: bool) -> Iterator[list[str]]:
     for i, (choice, lds) in enumerate(entry.variants()):
         share = None if ceiling is None else ceiling.share(lds.mean)
         row = [

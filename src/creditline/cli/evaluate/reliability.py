@@ -13,7 +13,7 @@ from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.cli.trace import FIXED
-from creditline.evaluation.reliability import Reliability, reliability
+from creditline.evaluation.reliability import Reliability, measure_reliability
 
 
 @click.command(name="reliability", cls=SectionedCommand)
@@ -37,7 +37,7 @@ def command(
     opened = models.opened(index, paths)
     selected = [opened.using(name).method for name in names] or [opened.method]
     methods = [configured(method, given(*EVERY)) for method in selected]
-    results = list(reliability(opened, list(queries), methods, top=top))
+    results = list(measure_reliability(opened, list(queries), methods, top=top))
     header = [
         "method",
         "queries",

@@ -15,7 +15,7 @@ from creditline.cli.table import table
 from creditline.evaluation.self_retrieval import (
     RetrievalResult,
     SelfRetrievalConfig,
-    self_retrieval,
+    check_self_retrieval,
 )
 from creditline.settings import override
 
@@ -31,7 +31,7 @@ from creditline.settings import override
 def command(model: str, data: str, out: str, **_: Any) -> None:
     """Are training images of DATA, used as queries, their own top proponents?"""
     settings = override(SelfRetrievalConfig(), given(SelfRetrievalConfig()))
-    results = self_retrieval(
+    results = check_self_retrieval(
         models.load(model), images.load(data), out, settings, runtime=runtime()
     )
     header = ["method", "own top proponent", "95 % interval", "planted in top 3", "median rank"]

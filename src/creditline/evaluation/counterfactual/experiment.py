@@ -78,7 +78,7 @@ class CounterfactualConfig:
         require(self.controls >= 0, "controls must not be negative", self.controls, "Try 32.")
 
 
-def counterfactual(
+def run_counterfactual(
     images: Any,
     targets: Any,
     scores: Mapping[str, np.ndarray],

@@ -91,7 +91,7 @@ class Ceiling:
         }
 
 
-def ceiling(
+def compute_ceiling(
     losses: np.ndarray,
     *,
     query_names: Sequence[str] | None = None,

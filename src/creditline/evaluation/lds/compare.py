@@ -13,8 +13,9 @@ from creditline.data.image_set import ImageSet
 from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
 from creditline.data.template import caption_queries
-from creditline.evaluation.lds.ceiling import ceiling
-from creditline.evaluation.lds.comparison import OVERALL, Comparison, Entry, LDSConfig, QueryGroup
+from creditline.evaluation.lds.ceiling import compute_ceiling
+from creditline.evaluation.lds.comparison import OVERALL, Comparison, MethodResult, QueryGroup
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.damping import score_dampings
 from creditline.evaluation.lds.predictions import MethodOutputs, Scorer
 from creditline.evaluation.lds.score import score_outputs
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from creditline.indexing.index import Index
 
 
-def compare(
+def compare_methods(
     index: Index,
     truth: GroundTruth,
     queries: Sequence[tuple[str, Any]],
@@ -67,7 +68,7 @@ def compare(
     bound = None
     query_names = [name for _, _, images in folders for name in images.names]
     if truth.losses.shape[1] > 1:
-        bound = ceiling(
+        bound = compute_ceiling(
             truth.losses,
             query_names=query_names,
             resamples=contest.resamples,
@@ -91,10 +92,10 @@ def _judged(
     rows: slice,
     contest: LDSConfig,
     query_names: Sequence[str],
-) -> Entry:
+) -> MethodResult:
     """The entry of one method on some of the queries."""
     if item.held_out is not None:
-        return Entry(item.name, item.title, item.held_out.select(rows))
+        return MethodResult(item.name, item.title, item.held_out.select(rows))
     options: Any = {
         "query_names": query_names,
         "resamples": contest.resamples,
@@ -104,10 +105,10 @@ def _judged(
     totals = None if item.totals is None else score_outputs(item.totals[rows], losses, **options)
     if item.default is None:
         lds = score_outputs(item.outputs[None][rows], losses, **options)
-        return Entry(item.name, item.title, lds, totals=totals)
+        return MethodResult(item.name, item.title, lds, totals=totals)
     outputs = {damping: values[rows] for damping, values in item.outputs.items()}
     dampings = score_dampings(outputs, losses, item.default, contest.search, **options)
-    return Entry(item.name, item.title, dampings.default, dampings, totals)
+    return MethodResult(item.name, item.title, dampings.default, dampings, totals)
 
 
 def _require_known(names: Sequence[str | Attributor]) -> None:

@@ -8,34 +8,18 @@ pixels, which needs no model.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.ceiling import Ceiling
-from creditline.evaluation.lds.damping import DampingScores, DampingSearch
+from creditline.evaluation.lds.damping import DampingScores
 from creditline.evaluation.lds.score import LDS
-from creditline.settings import require, setting
 
 OVERALL = "all queries"
 
 
-@dataclass(frozen=True)
-class LDSConfig:
-    """How methods are judged."""
-
-    resamples: int = setting(RESAMPLES, "bootstrap draws of subsets")
-    bootstrap_seed: int = setting(0, "seed of the draws, of the random predictor and of folds")
-    search: DampingSearch = field(default_factory=DampingSearch)
-
-    def __post_init__(self) -> None:
-        require(self.resamples >= 2, "resamples must be at least 2", self.resamples, "Try 1000.")
-        seed = self.bootstrap_seed
-        require(seed >= 0, "bootstrap_seed must not be negative", seed, "Try 0.")
-
-
 @dataclass(frozen=True, eq=False)
-class Entry:
+class MethodResult:
     """One method on one set of queries.
 
     Attributes:
@@ -94,9 +78,9 @@ class QueryGroup:
     name: str
     query_names: tuple[str, ...]
     ceiling: Ceiling | None
-    entries: tuple[Entry, ...]
+    entries: tuple[MethodResult, ...]
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> MethodResult:
         """The entry of the method typed as `name`.
 
         Raises:

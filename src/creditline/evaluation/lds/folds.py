@@ -102,7 +102,7 @@ def fit_folds(
     return HeldOutFits(masks, losses, tuple(groups), tuple(scores))
 
 
-def held_out_lds(
+def compute_held_out_lds(
     method: Callable[[], SubsetAttributor],
     masks: np.ndarray,
     losses: np.ndarray,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from creditline import methods
 from creditline.data.image_set import ImageSet
-from creditline.evaluation.lds.comparison import LDSConfig
+from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.contributors import has_varying_shares, predict_from_totals
 from creditline.evaluation.lds.damping import predict_per_damping
 from creditline.evaluation.lds.folds import fit_folds

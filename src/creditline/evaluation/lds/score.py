@@ -121,7 +121,7 @@ class Difference:
     query_interval: Interval
 
 
-def lds(
+def compute_lds(
     scores: np.ndarray,
     masks: np.ndarray,
     losses: np.ndarray,
@@ -194,7 +194,7 @@ def score_outputs(
         seed: seed of the resamples.
 
     Raises:
-        DataError: for the reasons of `lds`.
+        DataError: for the reasons of `compute_lds`.
     """
     outputs = np.asarray(outputs, dtype=np.float64)
     target = subset_losses(losses, outputs.shape[-1], query_names).mean(1)
@@ -242,7 +242,7 @@ def _group_mean(outputs: np.ndarray, target: np.ndarray, size: int) -> np.ndarra
     return spearman(a, b).mean(1)
 
 
-def lds_difference(a: LDS, b: LDS) -> Difference:
+def compute_difference(a: LDS, b: LDS) -> Difference:
     """Compute by how much the LDS of `a` exceeds that of `b`, with paired intervals.
 
     Both are evaluated on the same resampled subsets, so variation that they share cancels.
