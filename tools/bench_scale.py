@@ -93,13 +93,13 @@ def solver(args: argparse.Namespace) -> None:
 
     def ours() -> None:
         spectrum = Spectrum.fit(table, 0, True)
-        for _ in spectrum.solved(table, 0, 3 * float(spectrum.eigenvalues.mean())):
+        for _ in spectrum.preconditioned(table, 0, 3 * float(spectrum.eigenvalues.mean())):
             pass
 
     def decomposition() -> None:
         kernel = w @ w.T
         start = time.process_time()
-        Spectrum.of_kernel(kernel, np.zeros(k), "primal")
+        Spectrum.from_kernel(kernel, np.zeros(k), "primal")
         eigen.append(time.process_time() - start)
 
     eigen: list[float] = []

@@ -122,7 +122,7 @@ def test_scores_are_inner_products_with_preconditioned_features(n, k, center):
     for memory in (0, MEMORY):  # row by row at the worst
         if memory == 0 and n > 100 and k > n:
             continue
-        solved = list(spectrum.solved(table, 0, 2.0, memory))
+        solved = list(spectrum.preconditioned(table, 0, 2.0, memory))
         assert [start for start, _ in solved] == np.cumsum([0, *map(len, (r for _, r in solved))])[
             :-1
         ].tolist()
@@ -140,7 +140,7 @@ def test_a_kernel_in_blocks_is_the_kernel_at_once():
         assert_allclose(np.tril(kernel), np.tril(a @ a.T), rtol=1e-9, atol=1e-8)
 
 
-def test_memory_that_does_not_hold_the_kernel_is_refused_with_what_does():
+def test_too_little_memory_for_the_kernel_is_refused_with_the_needed_amount():
     phi, _ = case(60, 20)
     needed = 3 * 8 * 20**2 + 3 * 2**26
     assert Spectrum.fit(ArrayFeatures(phi), 0, True, memory=needed).space == "primal"

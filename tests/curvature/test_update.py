@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from creditline.curvature.spectrum import Spectrum
-from creditline.curvature.update import added, moved, removed
+from creditline.curvature.update import add_images, remove_images, shift_mean
 from creditline.errors import SettingsError
 from creditline.features.table import ArrayFeatures
 
@@ -28,9 +28,9 @@ def same(a: Spectrum, b: Spectrum, rows: np.ndarray, query: np.ndarray) -> None:
     assert_allclose(a.eigenvalues, b.eigenvalues, rtol=1e-8, atol=1e-10 * b.eigenvalues[-1])
     assert_allclose(a.mean, b.mean, rtol=1e-8, atol=1e-12)
     for damping in (0.01 * b.eigenvalues.mean(), 3 * b.eigenvalues.mean()):
-        wanted = b.scores(table, 0, query, damping)
-        found = a.scores(table, 0, query, damping)
-        assert_allclose(found, wanted, rtol=1e-8, atol=1e-8 * np.abs(wanted).max())
+        expected = b.scores(table, 0, query, damping)
+        results = a.scores(table, 0, query, damping)
+        assert_allclose(results, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
         assert_allclose(
             a.quadratic(table, 0, damping, 1), b.quadratic(table, 0, damping, 1), rtol=1e-8
         )
@@ -42,7 +42,7 @@ def same(a: Spectrum, b: Spectrum, rows: np.ndarray, query: np.ndarray) -> None:
 def test_added_rows_equal_a_refit(n, k, m, center):
     rows, query = case(n, k)
     before = Spectrum.fit(ArrayFeatures(rows[:-m]), 0, center)
-    after = added(before, ArrayFeatures(rows), 0, n - m, center)
+    after = add_images(before, ArrayFeatures(rows), 0, n - m, center)
     assert after is not None
     same(after, Spectrum.fit(ArrayFeatures(rows), 0, center), rows, query)
 
@@ -53,7 +53,7 @@ def test_added_rows_equal_a_refit(n, k, m, center):
 def test_removed_rows_equal_a_refit(n, k, gone, center):
     rows, query = case(n, k)
     before = Spectrum.fit(ArrayFeatures(rows), 0, center)
-    after = removed(before, ArrayFeatures(rows), 0, np.array(gone), center)
+    after = remove_images(before, ArrayFeatures(rows), 0, np.array(gone), center)
     rest = np.delete(rows, gone, 0)
     assert after is not None
     same(after, Spectrum.fit(ArrayFeatures(rest), 0, center), rest, query)
@@ -64,33 +64,35 @@ def test_many_changes_do_not_drift(n, k):
     rows, query = case(n, k)
     spectrum, now = Spectrum.fit(ArrayFeatures(rows), 0, True), rows
     for turn in range(12):
-        spectrum = removed(spectrum, ArrayFeatures(now), 0, np.array([turn]), True)
+        spectrum = remove_images(spectrum, ArrayFeatures(now), 0, np.array([turn]), True)
         now = np.concatenate([np.delete(now, turn, 0), now[turn : turn + 1]])
-        spectrum = added(spectrum, ArrayFeatures(now), 0, n - 1, True)
+        spectrum = add_images(spectrum, ArrayFeatures(now), 0, n - 1, True)
     same(spectrum, Spectrum.fit(ArrayFeatures(now), 0, True), now, query)
 
 
-def test_a_common_shift_moves_the_mean_alone():
+def test_a_common_shift_changes_only_the_mean():
     rows, query = case(300, 20)
     shift = query[0]
     before = Spectrum.fit(ArrayFeatures(rows), 0, True)
-    wanted = Spectrum.fit(ArrayFeatures(rows + shift), 0, True)
-    same(moved(before, shift), wanted, rows + shift, query)
+    expected = Spectrum.fit(ArrayFeatures(rows + shift), 0, True)
+    same(shift_mean(before, shift), expected, rows + shift, query)
 
 
-def test_where_a_fit_is_cheaper_or_safer_there_is_no_update():
+def test_no_update_where_a_fit_is_cheaper_or_more_exact():
     rows, _ = case(40, 30)
-    whole = Spectrum.fit(ArrayFeatures(rows), 0, True)
-    assert removed(whole, ArrayFeatures(rows), 0, np.arange(20), True) is None, "half of them"
-    assert removed(whole, ArrayFeatures(rows), 0, np.arange(11), True) is None, "dual from here"
+    full = Spectrum.fit(ArrayFeatures(rows), 0, True)
+    assert remove_images(full, ArrayFeatures(rows), 0, np.arange(20), True) is None, "half of them"
+    assert remove_images(full, ArrayFeatures(rows), 0, np.arange(11), True) is None, (
+        "dual from here"
+    )
     part = Spectrum.fit(ArrayFeatures(rows[:25]), 0, True)
-    assert added(part, ArrayFeatures(rows), 0, 25, True) is None, "primal from here"
+    assert add_images(part, ArrayFeatures(rows), 0, 25, True) is None, "primal from here"
     part = Spectrum.fit(ArrayFeatures(rows[:5]), 0, True)
-    assert added(part, ArrayFeatures(rows[:10]), 0, 5, True) is None, "as many again"
+    assert add_images(part, ArrayFeatures(rows[:10]), 0, 5, True) is None, "as many again"
 
 
-def test_memory_is_asked_for_first():
+def test_memory_is_checked_first():
     rows, _ = case(300, 20)
-    whole = Spectrum.fit(ArrayFeatures(rows), 0, True)
+    full = Spectrum.fit(ArrayFeatures(rows), 0, True)
     with pytest.raises(SettingsError, match=r"20 rows takes .* of memory; got '10 bytes'"):
-        removed(whole, ArrayFeatures(rows), 0, np.array([0]), True, memory=10)
+        remove_images(full, ArrayFeatures(rows), 0, np.array([0]), True, memory=10)

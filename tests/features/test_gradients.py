@@ -46,13 +46,13 @@ def test_engine(tiny_model, projection, engine, plan, more, kind):
 
 
 @of_cpus
-def test_large_whole_gradients_are_taken_by_autograd(tiny_model, monkeypatch):
+def test_autograd_computes_large_explicit_gradients(tiny_model, monkeypatch):
     monkeypatch.setattr("creditline.gradients.engine_choice.SMALL", 1000)
     assert type(source(tiny_model, "none").engines[0]) is AutogradEngine
     assert type(source(tiny_model, "two-sided").engines[0]) is HookEngine
 
 
-def test_whole_gradients_that_hooks_leave_to_autograd_are_its_own(tiny_model):
+def test_autograd_computes_explicit_gradients_that_hooks_cannot(tiny_model):
     tiny_model.module.register_parameter("scale", torch.nn.Parameter(torch.ones(1)))
     assert type(source(tiny_model, "none").engines[0]) is AutogradEngine
     assert type(source(tiny_model, "none", "hooks").engines[0]) is HookEngine

@@ -22,9 +22,9 @@ from creditline.gradients.spec import FeatureSpec
 PLAN = NoisePlan(timesteps=4, draws=2)
 
 
-def probes(model, images, plan=PLAN, indices=(0, 1, 2)):
-    found = expand(model, model.encode(images, list(indices)), plan, "train")
-    return [probe.to(model.device, model.dtype) for probe in found]
+def noised_images(model, images, plan=PLAN, indices=(0, 1, 2)):
+    results = expand(model, model.encode(images, list(indices)), plan, "train")
+    return [noised.to(model.device, model.dtype) for noised in results]
 
 
 @pytest.fixture(params=[AutogradEngine, HookEngine])
@@ -42,21 +42,21 @@ def engine(request):
     return make
 
 
-def gradient(engine, probe, reduction="mean"):
-    return [layer[0].cpu() for layer in engine.gradients([probe], reduction)]
+def gradient(engine, noised, reduction="mean"):
+    return [layer[0].cpu() for layer in engine.gradients([noised], reduction)]
 
 
-def by_hand(model, probe, objective: Objective, part=slice(None)) -> torch.Tensor:
+def by_hand(model, noised, objective: Objective, part=slice(None)) -> torch.Tensor:
     """Mean over evaluations of gradients taken one evaluation at a time with `.backward()`."""
     total = None
-    indices = range(len(probe.t))[part]
+    indices = range(len(noised.t))[part]
     for i in indices:
         model.module.zero_grad()
         for parameter in model.module.parameters():
             parameter.requires_grad_(True)
-        x0, noise, t = probe.x0[i : i + 1], probe.noise[i : i + 1], probe.t[i : i + 1]
+        x0, noise, t = noised.x0[i : i + 1], noised.noise[i : i + 1], noised.t[i : i + 1]
         x_t = model.process.add_noise(x0, noise, t)
-        condition = {k: v[i : i + 1] for k, v in probe.condition.items()}
+        condition = {k: v[i : i + 1] for k, v in noised.condition.items()}
         output = model.predict(x_t, t, condition)
         objective(model.process, output, x0, noise, t).sum().backward()
         flat = torch.cat([p.grad.flatten().double() for p in model.module.parameters()])
@@ -75,10 +75,10 @@ def assert_near(a, b, tolerance=1e-5):
 
 def in_module_order(model, layers):
     """Reorder a layer-wise gradient to the order of `module.parameters()`."""
-    chosen = select_layers(model.module)
+    selection = select_layers(model.module)
     named = dict(model.module.named_parameters())
     pieces = {}
-    for layer, values in zip(chosen, layers, strict=True):
+    for layer, values in zip(selection, layers, strict=True):
         start = 0
         for name in layer.parameters:
             pieces[name] = values[:, start : start + named[name].numel()]
@@ -88,21 +88,23 @@ def in_module_order(model, layers):
 
 @pytest.mark.parametrize("objective", ["simple", "square-norm", "elbo", "average"])
 def test_equal_to_plain_autograd(tiny_model, tiny_images, objective, engine):
-    for probe in probes(tiny_model, tiny_images):
-        mine = in_module_order(tiny_model, gradient(engine(tiny_model, objective), probe))[0]
-        assert_near(mine, by_hand(tiny_model, probe, Objective(objective)))
+    for noised in noised_images(tiny_model, tiny_images):
+        mine = in_module_order(tiny_model, gradient(engine(tiny_model, objective), noised))[0]
+        assert_near(mine, by_hand(tiny_model, noised, Objective(objective)))
 
 
 def test_microbatches_do_not_change_the_gradient(tiny_model, tiny_images, engine):
-    probe = probes(tiny_model, tiny_images)[0]
-    whole = flat(gradient(engine(tiny_model), probe))
+    noised = noised_images(tiny_model, tiny_images)[0]
+    full = flat(gradient(engine(tiny_model), noised))
     for size in (1, 3, 5):
-        assert_near(flat(gradient(engine(tiny_model, microbatch=size), probe)), whole)
+        assert_near(flat(gradient(engine(tiny_model, microbatch=size), noised)), full)
 
 
 @pytest.mark.parametrize("kind", ["count-sketch", "two-sided"])
 @pytest.mark.parametrize("engine", ["autograd", "hooks"])
-def test_other_images_in_the_call_do_not_change_a_feature(tiny_model, tiny_images, kind, engine):
+def test_a_feature_does_not_depend_on_other_images_in_the_call(
+    tiny_model, tiny_images, kind, engine
+):
     """To the last bit where each image has passes of its own, and to rounding where it has not."""
     tolerance = 0 if engine == "autograd" else 1e-5
     spec = FeatureSpec(plan=PLAN, projection=Projection(kind, dim=256), engine=engine)  # type: ignore[arg-type]
@@ -115,28 +117,28 @@ def test_other_images_in_the_call_do_not_change_a_feature(tiny_model, tiny_image
     assert_allclose(reverse, together, rtol=0, atol=scale)
 
 
-def test_gradients_of_timesteps_average_to_the_whole(tiny_model, tiny_images, engine):
-    probe = probes(tiny_model, tiny_images)[0]
-    apart = flat(gradient(engine(tiny_model), probe, reduction="timesteps"))
+def test_gradients_of_timesteps_average_to_the_mean_gradient(tiny_model, tiny_images, engine):
+    noised = noised_images(tiny_model, tiny_images)[0]
+    apart = flat(gradient(engine(tiny_model), noised, reduction="timesteps"))
     assert apart.shape[0] == PLAN.timesteps
-    assert_near(apart.mean(0, keepdim=True), flat(gradient(engine(tiny_model), probe)))
+    assert_near(apart.mean(0, keepdim=True), flat(gradient(engine(tiny_model), noised)))
 
 
-def test_unit_timesteps(tiny_model, tiny_images, engine):
-    probe = probes(tiny_model, tiny_images)[0]
-    units = flat(gradient(engine(tiny_model, normalize="timestep"), probe, reduction="timesteps"))
+def test_normalized_timesteps_have_unit_length(tiny_model, tiny_images, engine):
+    noised = noised_images(tiny_model, tiny_images)[0]
+    units = flat(gradient(engine(tiny_model, normalize="timestep"), noised, reduction="timesteps"))
     torch.testing.assert_close(
         units.norm(dim=1), torch.ones(PLAN.timesteps, dtype=torch.float64), rtol=1e-5, atol=0
     )
-    mean = flat(gradient(engine(tiny_model, normalize="timestep"), probe))
+    mean = flat(gradient(engine(tiny_model, normalize="timestep"), noised))
     assert_near(mean, units.mean(0, keepdim=True))
 
 
-def test_unit_timesteps_ignore_the_loss_scale_of_a_timestep(tiny_model, tiny_images, engine):
+def test_normalized_timesteps_ignore_the_loss_scale_of_a_timestep(tiny_model, tiny_images, engine):
     """ReTrac's invariance: 'sum' and 'mean' differ by a factor, unit gradients do not."""
-    probe = probes(tiny_model, tiny_images)[0]
+    noised = noised_images(tiny_model, tiny_images)[0]
     results = [
-        flat(gradient(engine(tiny_model, "simple", "timestep", reduction=reduction), probe))
+        flat(gradient(engine(tiny_model, "simple", "timestep", reduction=reduction), noised))
         for reduction in ("mean", "sum")
     ]
     assert_near(*results)
@@ -144,13 +146,13 @@ def test_unit_timesteps_ignore_the_loss_scale_of_a_timestep(tiny_model, tiny_ima
 
 def test_interpolation_is_linear_between_square_norm_and_simple(tiny_model, tiny_images, engine):
     """The gradient is 2 (o - eta y) do: linear in eta."""
-    probe = probes(tiny_model, tiny_images)[0]
+    noised = noised_images(tiny_model, tiny_images)[0]
 
     def between(eta):
-        return flat(gradient(engine(tiny_model, "interpolation", eta=eta), probe))
+        return flat(gradient(engine(tiny_model, "interpolation", eta=eta), noised))
 
-    simple = flat(gradient(engine(tiny_model, "simple"), probe))
-    square = flat(gradient(engine(tiny_model, "square-norm"), probe))
+    simple = flat(gradient(engine(tiny_model, "simple"), noised))
+    square = flat(gradient(engine(tiny_model, "square-norm"), noised))
     assert_near(between(1.0), simple)
     assert_near(between(0.0), square)
     assert_near(between(0.3), 0.3 * simple + 0.7 * square, 1e-4)
@@ -161,80 +163,82 @@ def test_parameters_outside_the_pattern_get_no_gradient_and_are_restored(
 ):
     before = {n: p.requires_grad for n, p in tiny_model.module.named_parameters()}
     part = engine(tiny_model, pattern="*conv_in*")
-    found = gradient(part, probes(tiny_model, tiny_images)[0])
+    results = gradient(part, noised_images(tiny_model, tiny_images)[0])
     assert [layer.name for layer in part.layers] == ["conv_in"]
-    assert len(found) == 1
+    assert len(results) == 1
     assert {n: p.requires_grad for n, p in tiny_model.module.named_parameters()} == before
 
 
 def test_a_gradient_that_is_not_finite_names_the_image(tiny_model, tiny_images, engine):
-    probe = probes(tiny_model, tiny_images)[0]
-    probe.x0[0] = float("nan")
-    with pytest.raises(NumericsError, match=probe.image_id):
-        gradient(engine(tiny_model), probe)
+    noised = noised_images(tiny_model, tiny_images)[0]
+    noised.x0[0] = float("nan")
+    with pytest.raises(NumericsError, match=noised.image_id):
+        gradient(engine(tiny_model), noised)
 
 
-def test_trajectory_probe(tiny_model, tiny_images, engine):
+def test_gradients_along_a_trajectory(tiny_model, tiny_images, engine):
     run = Trajectory(np.array([900, 500, 0]), np.zeros((3, *tiny_model.sample_shape), np.float32))
     plan = NoisePlan("trajectory", draws=2)
     batch = tiny_model.encode(tiny_images, [0])
-    (probe,) = expand(tiny_model, batch, plan, "query", [run])
-    assert probe.t.tolist() == [900, 900, 500, 500, 0, 0]
-    assert not probe.x0.any()
-    found = gradient(engine(tiny_model), probe, reduction="timesteps")
-    assert found[0].shape[0] == 3
+    (noised,) = expand(tiny_model, batch, plan, "query", [run])
+    assert noised.t.tolist() == [900, 900, 500, 500, 0, 0]
+    assert not noised.x0.any()
+    results = gradient(engine(tiny_model), noised, reduction="timesteps")
+    assert results[0].shape[0] == 3
     with pytest.raises(DataError, match="sampling run"):
         expand(tiny_model, batch, plan, "query", [None])
 
 
 @pytest.mark.parametrize(("timesteps", "draws"), [(6, 1), (5, 1), (3, 2), (4, 3)])
-def test_halves_share_no_noise_and_average_to_the_whole(
+def test_halves_share_no_noise_and_average_to_the_mean_gradient(
     tiny_model, tiny_images, timesteps, draws, engine
 ):
     plan = NoisePlan(timesteps=timesteps, draws=draws)
     batch = tiny_model.encode(tiny_images, [0])
-    (probe,) = expand(tiny_model, batch, plan, "train")
-    first, second = probe.halves()
+    (noised,) = expand(tiny_model, batch, plan, "train")
+    first, second = noised.halves()
     assert sorted([*first.tolist(), *second.tolist()]) == list(range(timesteps * draws))
     assert 0 <= len(first) - len(second) <= 1
     if draws % 2 == 0:
-        assert torch.equal(probe.t[first].unique(), probe.t[second].unique())
-    halves = flat(gradient(engine(tiny_model), probe, reduction="halves"))
-    whole = flat(gradient(engine(tiny_model), probe))
-    assert halves.shape == (2, whole.shape[1])
+        assert torch.equal(noised.t[first].unique(), noised.t[second].unique())
+    halves = flat(gradient(engine(tiny_model), noised, reduction="halves"))
+    full = flat(gradient(engine(tiny_model), noised))
+    assert halves.shape == (2, full.shape[1])
     sizes = torch.tensor([len(first), len(second)])[:, None]
-    assert_allclose((halves * sizes).sum(0) / len(probe.t), whole[0], rtol=1e-4, atol=1e-6)
+    assert_allclose((halves * sizes).sum(0) / len(noised.t), full[0], rtol=1e-4, atol=1e-6)
 
 
-def test_halves_of_normalized_timesteps_average_to_the_whole(tiny_model, tiny_images, engine):
+def test_halves_of_normalized_timesteps_average_to_the_mean_gradient(
+    tiny_model, tiny_images, engine
+):
     plan = NoisePlan(timesteps=4, draws=2)
-    (probe,) = expand(tiny_model, tiny_model.encode(tiny_images, [0]), plan, "train")
+    (noised,) = expand(tiny_model, tiny_model.encode(tiny_images, [0]), plan, "train")
     unit = engine(tiny_model, normalize="timestep")
-    halves = flat(gradient(unit, probe, "halves"))
-    apart = flat(gradient(unit, probe, "timesteps"))
+    halves = flat(gradient(unit, noised, "halves"))
+    apart = flat(gradient(unit, noised, "timesteps"))
     assert_allclose(halves[0], apart[::2].mean(0), rtol=1e-5, atol=1e-7)
-    assert_allclose(halves.mean(0), flat(gradient(unit, probe))[0], rtol=1e-4, atol=1e-6)
+    assert_allclose(halves.mean(0), flat(gradient(unit, noised))[0], rtol=1e-4, atol=1e-6)
 
 
 def test_one_evaluation_has_no_halves(tiny_model, tiny_images):
     plan = NoisePlan(timesteps=1)
-    (probe,) = expand(tiny_model, tiny_model.encode(tiny_images, [0]), plan, "train")
+    (noised,) = expand(tiny_model, tiny_model.encode(tiny_images, [0]), plan, "train")
     with pytest.raises(SettingsError, match="two evaluations of an image"):
-        probe.halves()
+        noised.halves()
 
 
 @pytest.mark.parametrize("normalize", ["none", "timestep"])
-def test_the_stated_error_is_that_of_fresh_noise(tiny_model, tiny_images, normalize):
+def test_the_split_half_error_matches_independent_noise(tiny_model, tiny_images, normalize):
     """Mean square of the error's sample against the spread of features over seeds."""
-    found = []
+    results = []
     for seed in range(24):
         plan = NoisePlan(timesteps=2, draws=4, noise_seed=seed)
         if normalize == "timestep":
             plan = NoisePlan("random", timesteps=8, noise_seed=seed)
         spec = FeatureSpec(plan=plan, projection=Projection("none"), normalize=normalize)
         source = GradientExtractor([tiny_model], spec)
-        found.append(source.extract(tiny_images, range(3), reduction="halves")[:, :, 0])
-    values = np.stack(found).astype(np.float64)
+        results.append(source.extract(tiny_images, range(3), reduction="halves")[:, :, 0])
+    values = np.stack(results).astype(np.float64)
     spread = values[:, :, 0].var(axis=0, ddof=1).sum(-1)
     stated = (values[:, :, 1] ** 2).mean(0).sum(-1)
     assert_allclose(stated / spread, 1, atol=0.35)

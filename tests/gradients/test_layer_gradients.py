@@ -47,7 +47,7 @@ class Tokens(nn.Module):
 
 
 class Conv(nn.Module):
-    """A convolution of any output shape, summed into the picture."""
+    """A convolution of any output shape, summed into the image."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Scaled(nn.Module):
 
 
 class Looked(nn.Module):
-    """An embedding that the picture is multiplied with."""
+    """An embedding that the image is multiplied with."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,12 +129,12 @@ MODULES = {
     "same": lambda: Conv(3, padding="same"),
     "group norm": lambda: nn.GroupNorm(2, CHANNELS),
     "layer norm": lambda: Tokens(nn.LayerNorm(CHANNELS)),
-    "layer norm of pictures": lambda: nn.LayerNorm((SIDE, SIDE)),
+    "layer norm of images": lambda: nn.LayerNorm((SIDE, SIDE)),
     "rms norm": lambda: Tokens(nn.RMSNorm(CHANNELS)),
-    "rms norm of pictures": lambda: nn.RMSNorm((SIDE, SIDE), eps=1e-3),
+    "rms norm of images": lambda: nn.RMSNorm((SIDE, SIDE), eps=1e-3),
     "rms norm of diffusers": lambda: Tokens(RMSNorm(CHANNELS, 1e-3)),
     "rms norm of diffusers with bias": lambda: Tokens(RMSNorm(CHANNELS, 1e-3, bias=True)),
-    "rms norm of diffusers of pictures": lambda: RMSNorm((SIDE, SIDE), 1e-3),
+    "rms norm of diffusers of images": lambda: RMSNorm((SIDE, SIDE), 1e-3),
     "batch norm": lambda: nn.BatchNorm2d(CHANNELS).eval(),
     "embedding": Looked,
     "called twice": lambda: Tokens(Twice()),
@@ -142,7 +142,7 @@ MODULES = {
     "no known module": Scaled,
 }
 BY_AUTOGRAD = {"reflecting", "same", "batch norm", "tied", "no known module"}
-BY_AUTOGRAD |= {"rms norm of diffusers of pictures"}
+BY_AUTOGRAD |= {"rms norm of diffusers of images"}
 
 
 class Denoiser:
@@ -190,12 +190,12 @@ def assert_same(mine, exact):
 @pytest.mark.parametrize("reduction", ["mean", "halves", "timesteps"])
 @pytest.mark.parametrize("rank", [None, 3, 16])  # mixes, or two rounds of the channels
 @pytest.mark.parametrize("name", MODULES)
-def test_every_module_as_autograd_has_it(name, rank, reduction):
+def test_every_module_agrees_with_autograd(name, rank, reduction):
     model = denoiser(MODULES[name]())
     exact, mine = both(model, rank)
-    probes = expand(model, batch(), NoisePlan(timesteps=3, draws=1), "train")
+    noised_images = expand(model, batch(), NoisePlan(timesteps=3, draws=1), "train")
     assert bool(mine.rest) == (name in BY_AUTOGRAD)
-    assert_same(mine.gradients(probes, reduction), exact.gradients(probes, reduction))
+    assert_same(mine.gradients(noised_images, reduction), exact.gradients(noised_images, reduction))
 
 
 @pytest.mark.parametrize("name", ["conv", "no known module"])
@@ -204,42 +204,42 @@ def test_the_size_of_a_pass_changes_nothing(name, microbatch):
     model = denoiser(MODULES[name]())
     exact, mine = both(model, rank=3)
     mine.microbatch = microbatch
-    probes = expand(model, batch(), NoisePlan(timesteps=5, draws=2), "train")
-    assert_same(mine.gradients(probes), exact.gradients(probes))
-    assert_same(mine.gradients(probes, "halves"), exact.gradients(probes, "halves"))
+    noised_images = expand(model, batch(), NoisePlan(timesteps=5, draws=2), "train")
+    assert_same(mine.gradients(noised_images), exact.gradients(noised_images))
+    assert_same(mine.gradients(noised_images, "halves"), exact.gradients(noised_images, "halves"))
 
 
 @pytest.mark.parametrize("rank", [None, 3, 16])
 @pytest.mark.parametrize("many", [1, 1 << 30])
 @pytest.mark.parametrize("side", [5, 24])
 @pytest.mark.parametrize("name", ["conv", "stride", "dilation", "groups", "depthwise", "pointwise"])
-def test_a_convolution_contracted_in_any_way(name, side, many, rank, monkeypatch):
+def test_all_contractions_of_a_convolution_agree(name, side, many, rank, monkeypatch):
     monkeypatch.setattr(layer_gradients, "MANY", many)
     model = denoiser(MODULES[name]())
     exact, mine = both(model, rank)
-    probes = expand(model, batch(2, side), NoisePlan(timesteps=3), "train")
-    assert_same(mine.gradients(probes, "halves"), exact.gradients(probes, "halves"))
+    noised_images = expand(model, batch(2, side), NoisePlan(timesteps=3), "train")
+    assert_same(mine.gradients(noised_images, "halves"), exact.gradients(noised_images, "halves"))
 
 
 @pytest.mark.parametrize("pattern", ["*weight", "*bias", "inner*", "*,!*weight"])
-def test_some_parameters_only(pattern):
+def test_a_subset_of_parameters(pattern):
     model = denoiser(nn.Sequential(Conv(3, padding=1), nn.GroupNorm(2, CHANNELS), Looked()))
     exact, mine = both(model, rank=3, pattern=pattern)
-    probes = expand(model, batch(), NoisePlan(timesteps=3), "train")
-    assert_same(mine.gradients(probes), exact.gradients(probes))
+    noised_images = expand(model, batch(), NoisePlan(timesteps=3), "train")
+    assert_same(mine.gradients(noised_images), exact.gradients(noised_images))
 
 
-def test_normalized_timesteps_have_unit_length_within_their_sides():
+def test_normalized_timesteps_have_unit_length_after_the_projection():
     model = denoiser(Conv(3, padding=1))
     exact, mine = both(model, rank=3, normalize="timestep")
-    probes = expand(model, batch(), NoisePlan(timesteps=3), "train")
-    units = mine.gradients(probes, "timesteps")
+    noised_images = expand(model, batch(), NoisePlan(timesteps=3), "train")
+    units = mine.gradients(noised_images, "timesteps")
     norms = sum(layer.double().square().sum(-1) for layer in units).sqrt()
     torch.testing.assert_close(norms, torch.ones_like(norms), rtol=1e-5, atol=0)
-    assert_same(mine.gradients(probes), exact.gradients(probes))
+    assert_same(mine.gradients(noised_images), exact.gradients(noised_images))
 
 
-def test_nothing_is_left_behind():
+def test_hooks_are_removed():
     model = denoiser(MODULES["called twice"]())
     model.module.first.weight.requires_grad_(False)
     model.module.last.weight.grad = torch.ones_like(model.module.last.weight)
@@ -251,14 +251,14 @@ def test_nothing_is_left_behind():
     assert not any(module._forward_hooks for module in model.module.modules())
 
 
-def test_verify_finds_a_weight_that_is_used_behind_its_modules_back():
+def test_verify_finds_a_weight_that_another_module_uses():
     _, mine = both(denoiser(Tokens(Borrowed())))
     with pytest.raises(ModelError, match=r"inner\.inner\.linear.*engine='autograd'"):
         mine.verify(batch())
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_verify_accepts_what_is_right(name):
+def test_verify_accepts_correct_gradients(name):
     for rank in (None, 3):
         both(denoiser(MODULES[name]()), rank)[1].verify(batch())
 
@@ -271,7 +271,7 @@ def test_verify_accepts_gradients_that_are_zero():
     HookEngine(model, layers, Objective("square-norm")).verify(batch())
 
 
-def test_rows_that_belong_to_no_image_are_refused():
+def test_a_batch_that_cannot_be_split_by_image_is_refused():
     class Pooled(nn.Module):
         def __init__(self):
             super().__init__()

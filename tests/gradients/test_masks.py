@@ -1,4 +1,4 @@
-"""Gradients of a part of a picture: identities, and a masked loss written by hand."""
+"""Gradients of a part of a image: identities, and a masked loss written by hand."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def features(model, images, masks=None, indices=(0, 1, 2), plan=PLAN, **settings
 
 @pytest.mark.parametrize("engine", ["hooks", "autograd"])
 @pytest.mark.parametrize("objective", [*SUMS, "p-norm"])
-def test_a_mask_of_ones_is_no_mask_to_the_last_bit(tiny_model, tiny_images, objective, engine):
+def test_a_mask_of_ones_is_bitwise_equal_to_no_mask(tiny_model, tiny_images, objective, engine):
     settings = {"objective": objective, "engine": engine, "p": 3.0}
-    whole = features(tiny_model, tiny_images, **settings)
-    assert np.array_equal(features(tiny_model, tiny_images, [ONES] * 3, **settings), whole)
+    full = features(tiny_model, tiny_images, **settings)
+    assert np.array_equal(features(tiny_model, tiny_images, [ONES] * 3, **settings), full)
 
 
 @pytest.mark.parametrize("objective", SUMS)
-def test_masks_that_part_a_picture_add_up_to_its_gradient(tiny_model, tiny_images, objective):
-    whole, left, right = (
+def test_gradients_of_complementary_masks_add_up(tiny_model, tiny_images, objective):
+    full, left, right = (
         features(tiny_model, tiny_images, masks, objective=objective)
         for masks in (None, [LEFT] * 3, [RIGHT] * 3)
     )
     parts = LEFT.share * left + RIGHT.share * right
-    assert_allclose(parts, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
-    assert np.abs(left - whole).max() > 1e-2 * np.abs(whole).max()
+    assert_allclose(parts, full, rtol=0, atol=1e-5 * np.abs(full).max())
+    assert np.abs(left - full).max() > 1e-2 * np.abs(full).max()
 
 
 @pytest.mark.parametrize("kind", [AutogradEngine, HookEngine])
@@ -60,23 +60,23 @@ def test_equal_to_autograd_of_a_masked_loss(tiny_model, tiny_images, kind):
     gray[2:5, 1:7] = 255
     mask = Mask.from_gray(gray, (8, 8), "m")
     batch = tiny_model.encode(tiny_images, [0])
-    (probe,) = expand(tiny_model, batch, PLAN, "train", masks=[mask])
-    probe = probe.to(tiny_model.device, tiny_model.dtype)
+    (noised,) = expand(tiny_model, batch, PLAN, "train", masks=[mask])
+    noised = noised.to(tiny_model.device, tiny_model.dtype)
     layers = select_layers(tiny_model.module, "*")
-    found = kind(tiny_model, layers, Objective()).gradients([probe])
+    results = kind(tiny_model, layers, Objective()).gradients([noised])
     output = tiny_model.predict(
-        tiny_model.process.add_noise(probe.x0, probe.noise, probe.t), probe.t, {}
+        tiny_model.process.add_noise(noised.x0, noised.noise, noised.t), noised.t, {}
     )
-    loss = (output - probe.noise).square()[:, :, 2:5, 1:7].mean()
+    loss = (output - noised.noise).square()[:, :, 2:5, 1:7].mean()
     names = [name for layer in layers for name in layer.parameters]
     named = dict(tiny_model.module.named_parameters())
     exact = torch.autograd.grad(loss, [named[name] for name in names], materialize_grads=True)
     exact = torch.cat([g.flatten() for g in exact])
-    mine = torch.cat([layer[0, 0] for layer in found])
+    mine = torch.cat([layer[0, 0] for layer in results])
     assert torch.linalg.norm(mine - exact) <= 1e-5 * torch.linalg.norm(exact)
 
 
-def test_other_images_in_the_call_do_not_change_a_masked_feature(tiny_model, tiny_images):
+def test_a_masked_feature_does_not_depend_on_other_images_in_the_call(tiny_model, tiny_images):
     masks = [LEFT, None, RIGHT]
     for settings in ({}, {"batch_size": 1}, {"batch_size": 5}, {"normalize": "timestep"}):
         together = features(tiny_model, tiny_images, masks, **settings)
@@ -84,11 +84,11 @@ def test_other_images_in_the_call_do_not_change_a_masked_feature(tiny_model, tin
             [features(tiny_model, tiny_images, masks, [i], **settings) for i in range(3)]
         )
         assert_allclose(together, alone, rtol=0, atol=1e-5 * np.abs(together).max())
-    whole = features(tiny_model, tiny_images)
-    assert_allclose(features(tiny_model, tiny_images, masks)[1], whole[1], rtol=1e-4, atol=1e-6)
+    full = features(tiny_model, tiny_images)
+    assert_allclose(features(tiny_model, tiny_images, masks)[1], full[1], rtol=1e-4, atol=1e-6)
 
 
-def test_joined_probes_keep_their_weights(tiny_model, tiny_images):
+def test_joined_images_keep_their_weights(tiny_model, tiny_images):
     batch = tiny_model.encode(tiny_images, [0, 1])
     joined = join(expand(tiny_model, batch, PLAN, "train", masks=[LEFT, None]))
     assert joined.weight is not None
@@ -97,17 +97,17 @@ def test_joined_probes_keep_their_weights(tiny_model, tiny_images):
     assert join(expand(tiny_model, batch, PLAN, "train")).weight is None
 
 
-def test_a_mask_along_a_sampling_run(tiny_model, tiny_images):
+def test_a_mask_along_a_trajectory(tiny_model, tiny_images):
     shape = (3, *tiny_model.sample_shape)
     run = Trajectory(np.array([900, 500, 0]), np.ones(shape, np.float32))
     batch = tiny_model.encode(tiny_images, [0])
     plan = NoisePlan("trajectory")
-    (probe,) = expand(tiny_model, batch, plan, "query", [run], [LEFT])
-    assert probe.weight is not None
-    assert probe.weight.shape == (3, 1, 8, 8)
+    (noised,) = expand(tiny_model, batch, plan, "query", [run], [LEFT])
+    assert noised.weight is not None
+    assert noised.weight.shape == (3, 1, 8, 8)
 
 
-def test_the_largest_element_has_no_parts(tiny_model, tiny_images):
+def test_a_mask_is_refused_for_infinite_p(tiny_model, tiny_images):
     spec = FeatureSpec(objective=Objective("p-norm", p=float("inf")), plan=PLAN)
     source = GradientExtractor([tiny_model], spec)
     source.check(tiny_images)

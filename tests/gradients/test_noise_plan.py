@@ -11,7 +11,7 @@ from creditline.gradients.noise_plan import NoisePlan
 SHAPE = (3, 4, 4)
 
 
-def test_uniform_grid_is_the_papers():
+def test_uniform_grid_is_that_of_the_paper():
     assert NoisePlan(timesteps=10).grid(1000, "train", "a").tolist() == list(range(0, 1000, 100))
 
 
@@ -21,7 +21,7 @@ def test_uniform_grid_without_zero_ends_at_the_last_timestep():
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 64, 999, 1000])
-def test_uniform_grid_has_the_asked_count_even_where_it_does_not_divide(count):
+def test_uniform_grid_has_the_requested_count_even_where_it_does_not_divide(count):
     for zero in (True, False):
         grid = NoisePlan(timesteps=count, include_zero=zero).grid(1000, "train", "a")
         assert len(set(grid.tolist())) == count
@@ -104,7 +104,7 @@ def test_bad_settings_are_refused_at_once(settings, word):
         NoisePlan(**settings)
 
 
-def test_more_timesteps_than_the_process_has():
+def test_more_timesteps_than_the_process_has_are_refused():
     with pytest.raises(SettingsError, match="1000"):
         NoisePlan(timesteps=1001).grid(1000, "train", "a")
     with pytest.raises(SettingsError, match="trajectory"):

@@ -33,16 +33,18 @@ def test_several_images_in_one_pass(model, rank, pattern):
     mine = HookEngine(*settings)
     assert len(mine.tables) == 3
     assert not mine.rest
-    probes = expand(
+    noised_images = expand(
         model, model.encode(random_images(), [0, 1, 2]), NoisePlan(timesteps=3), "train"
     )
     for a, b in zip(
-        mine.gradients(probes), AutogradEngine(*settings).gradients(probes), strict=True
+        mine.gradients(noised_images),
+        AutogradEngine(*settings).gradients(noised_images),
+        strict=True,
     ):
         assert torch.linalg.norm(a - b) <= 1e-5 * torch.linalg.norm(b)
 
 
-def test_the_parameter_is_back_whatever_happens(model):
+def test_the_parameter_is_restored_after_an_error(model):
     before = dict(model.module.named_parameters())
     with (
         pytest.raises(KeyError),

@@ -37,7 +37,7 @@ def test_shared_parameters_are_counted_once(net):
     )
 
 
-def test_nothing_selected_shows_some_names(net):
+def test_an_empty_selection_is_refused_with_some_names(net):
     with pytest.raises(SettingsError, match=r"attn\.weight"):
         select_layers(net, "*cross*")
 

@@ -32,24 +32,24 @@ def source(model, kind=KINDS[0], **more):
     return GradientExtractor([model], spec)
 
 
-def probe(model, images):
+def noised(model, images):
     return expand(model, model.encode(images, [0]), NoisePlan(timesteps=1), "train")[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bound", [2e6, 8e6])
-def test_the_peak_stays_within_the_bound_and_fills_it(tiny_model, tiny_images, kind, bound):
+def test_the_peak_stays_within_the_limit_and_fills_it(tiny_model, tiny_images, kind, bound):
     (engine,) = source(tiny_model, kind).engines
-    one = probe(tiny_model, tiny_images)
+    one = noised(tiny_model, tiny_images)
     size = largest_pass(engine, one, bound)
     assert 1 < size < 64
     assert 0.4 * bound < pass_size._peak(engine, one, size, pass_size._whole) <= bound
 
 
 @pytest.mark.parametrize("kind", [*KINDS, ("count-sketch", "hooks")])
-def test_a_pass_leaves_nothing_but_its_result(tiny_model, tiny_images, kind):
+def test_a_pass_frees_everything_but_its_result(tiny_model, tiny_images, kind):
     (engine,) = source(tiny_model, kind).engines
-    one = probe(tiny_model, tiny_images)
+    one = noised(tiny_model, tiny_images)
     with pass_size._Ledger(engine.denoiser.module) as ledger:
         pass_size._whole(engine, one)
         live = ledger.live  # what is drawn once and kept
@@ -71,15 +71,15 @@ def test_bytes_are_counted_while_tensors_live():
     assert ledger.live == 0
 
 
-def test_the_measure_is_the_same_at_every_call(tiny_model, tiny_images):
+def test_the_measured_size_is_the_same_at_every_call(tiny_model, tiny_images):
     (engine,) = source(tiny_model).engines
-    one = probe(tiny_model, tiny_images)
+    one = noised(tiny_model, tiny_images)
     assert len({largest_pass(engine, one, 5e6) for _ in range(3)}) == 1
     assert engine.microbatch == 1, "as it was"
 
 
 @of_cpus
-def test_a_source_obeys_its_bound_before_the_first_gradient(tiny_model, tiny_images):
+def test_an_extractor_sizes_passes_before_the_first_gradient(tiny_model, tiny_images):
     mine = source(tiny_model, pass_memory="3MB")
     mine.check(tiny_images)
     assert 1 < mine.engines[0].microbatch < 64
@@ -91,7 +91,7 @@ def test_a_source_obeys_its_bound_before_the_first_gradient(tiny_model, tiny_ima
     assert plenty.engines[0].microbatch == pass_size.MOST_ON_CPU
 
 
-def test_a_number_that_was_asked_for_is_taken(tiny_model, tiny_images, monkeypatch):
+def test_a_given_batch_size_is_used_without_measuring(tiny_model, tiny_images, monkeypatch):
     monkeypatch.setattr(
         "creditline.features.gradients.largest_pass", lambda *_: pytest.fail("measured")
     )
@@ -100,7 +100,7 @@ def test_a_number_that_was_asked_for_is_taken(tiny_model, tiny_images, monkeypat
     assert mine.engines[0].microbatch == 5
 
 
-def test_features_do_not_depend_on_it(tiny_model, tiny_images):
+def test_features_do_not_depend_on_the_pass_size(tiny_model, tiny_images):
     features = [
         source(tiny_model, **more).extract(tiny_images, range(4))
         for more in ({}, {"pass_memory": "2MB"}, {"batch_size": 1})
@@ -111,7 +111,7 @@ def test_features_do_not_depend_on_it(tiny_model, tiny_images):
         )
 
 
-def test_a_bound_too_small_for_anything_is_refused_with_the_numbers(tiny_model, tiny_images):
+def test_a_limit_below_one_evaluation_is_refused_with_the_numbers(tiny_model, tiny_images):
     with pytest.raises(SettingsError, match=r"One evaluation .* takes .*kB.*10\.0 kB.*--pass-mem"):
         source(tiny_model, pass_memory="10kB").check(tiny_images)
 
@@ -125,7 +125,7 @@ def test_bad_settings(settings, word):
         FeatureSpec(**settings)
 
 
-def test_an_engine_of_several_models_is_measured_for_each(tiny_model, tiny_images):
+def test_passes_are_measured_for_each_model(tiny_model, tiny_images):
     spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), pass_memory="3MB")
     mine = GradientExtractor([tiny_model, tiny_model], spec)
     mine.check(tiny_images)
@@ -136,9 +136,9 @@ def test_an_engine_of_several_models_is_measured_for_each(tiny_model, tiny_image
 
 
 @of_cpus
-def test_a_pass_on_a_cpu_is_no_larger_than_its_caches_like(tiny_model, tiny_images, monkeypatch):
+def test_a_pass_on_a_cpu_fits_its_caches(tiny_model, tiny_images, monkeypatch):
     (engine,) = source(tiny_model).engines
-    one = probe(tiny_model, tiny_images)
+    one = noised(tiny_model, tiny_images)
     _, each = pass_size.measure_pass(engine, one)
     monkeypatch.setattr(pass_size, "READ", 0)
     for factor, expected in ((20.5, 20), (3, pass_size.FEW), (1e6, pass_size.MOST_ON_CPU)):

@@ -32,43 +32,43 @@ def distance(a, b) -> float:
 
 @pytest.mark.parametrize("engine", ["hooks", "autograd"])
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("fp16", 0.01)])
-def test_features_are_those_of_float32_to_a_few_digits(
+def test_features_agree_with_float32_to_a_few_digits(
     tiny_model, tiny_images, precision, tolerance, engine
 ):
     exact = features(tiny_model, tiny_images, "fp32", engine)
-    found = features(tiny_model, tiny_images, precision, engine)
-    assert found.dtype == np.float32
-    assert 0 < distance(found, exact) < tolerance
+    results = features(tiny_model, tiny_images, precision, engine)
+    assert results.dtype == np.float32
+    assert 0 < distance(results, exact) < tolerance
 
 
 def test_small_gradients_do_not_underflow(tiny_model, tiny_images, monkeypatch):
-    def found(precision):
+    def results(precision):
         spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), precision=precision)
         source = GradientExtractor([tiny_model], spec)
-        whole = source.engines[0].objective
-        source.engines[0].objective = lambda *batch: 1e-5 * whole(*batch)
+        full = source.engines[0].objective
+        source.engines[0].objective = lambda *batch: 1e-5 * full(*batch)
         return source.extract(tiny_images, range(2))[:, 0, 0]
 
-    exact = found("fp32")
-    assert distance(found("fp16"), exact) < 0.05
+    exact = results("fp32")
+    assert distance(results("fp16"), exact) < 0.05
     monkeypatch.setitem(precisions.SCALE, "fp16", 1.0)
-    assert distance(found("fp16"), exact) > 0.2, "without the scale"
+    assert distance(results("fp16"), exact) > 0.2, "without the scale"
 
 
-def test_an_overflow_is_said(tiny_model, tiny_images):
+def test_an_overflow_is_an_error(tiny_model, tiny_images):
     with torch.no_grad():
         tiny_model.module.conv_out.weight.mul_(1e4)
     with pytest.raises(NumericsError, match=r"not finite.*fp16 before bf16"):
         features(tiny_model, tiny_images, "fp16", objective="square-norm")
 
 
-def test_verification_is_of_the_engine_and_not_of_the_rounding(tiny_model, tiny_images):
+def test_verification_ignores_rounding(tiny_model, tiny_images):
     spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), precision="bf16")
     source = GradientExtractor([tiny_model], spec)
     source.check(tiny_images)
     assert source.engines[0].precision == "bf16"
 
 
-def test_unknown():
+def test_an_unknown_precision_is_refused():
     with pytest.raises(SettingsError, match="bf16"):
         FeatureSpec(precision="bf61")

@@ -10,7 +10,7 @@ from creditline.gradients.segments import EvaluationSegments
 
 @pytest.mark.parametrize("lengths", [(2, 2, 2), (1, 3, 2), (6,)])
 @pytest.mark.parametrize("rows", [1, 4])
-def test_sums_are_those_of_each_segment(lengths, rows):
+def test_sums_of_each_segment(lengths, rows):
     g, a = torch.randn(6 * rows, 5, 3).double(), torch.randn(6 * rows, 5, 2).double()
     segments = EvaluationSegments(lengths)
     outer = torch.einsum("npo,npi->noi", g, a)

@@ -45,14 +45,14 @@ class Ridge:
         validate_choices(self)
 
     def absolute(self, eigenvalues: np.ndarray) -> float:
-        """The damping in the kernel's own units.
+        """Convert the damping to the kernel's units.
 
         Args:
             eigenvalues: of the smaller of the two Gram matrices, float64, ascending.
 
         Raises:
-            NumericsError: below `100 eps lambda_max`, where float64 cannot tell the answer from
-                rounding; the message holds the numbers.
+            NumericsError: below `100 eps lambda_max`, where rounding dominates the result in
+                float64; the message has the numbers.
         """
         largest = float(eigenvalues[-1])
         positive = eigenvalues[eigenvalues > np.finfo(np.float64).eps * largest * len(eigenvalues)]

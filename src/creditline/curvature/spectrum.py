@@ -1,4 +1,4 @@
-"""One eigendecomposition of the features' kernel; every damping is then a division."""
+"""The eigendecomposition of a feature kernel, computed once for every damping."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from creditline.features.table import FeatureTable, centered_chunks, inner_produ
 Space = Literal["primal", "dual"]
 
 
-def cheaper(n: int, k: int) -> Space:
-    """The form of the kernel that has fewer entries: `"primal"` is k x k, `"dual"` n x n."""
+def smaller_space(n: int, k: int) -> Space:
+    """Return the smaller form of the kernel: `"primal"` is k x k, `"dual"` n x n."""
     return "primal" if k <= n else "dual"
 
 
@@ -28,7 +28,7 @@ class Spectrum:
         space: `"primal"` when k <= n, else `"dual"`.
         eigenvalues: float64, ascending, shape `(s,)` with `s = min(n, k)`.
         vectors: float64, shape `(s, s)`, one eigenvector per column.
-        mean: training mean that was subtracted, shape `(k,)`; zeros when not centered.
+        mean: training mean that was subtracted, shape `(k,)`; zeros if not centered.
     """
 
     space: Space
@@ -48,27 +48,27 @@ class Spectrum:
         """Decompose the kernel of one model's features.
 
         Args:
-            features: streamed several times; never held as a whole.
-            model: which model's features.
+            features: read several times, chunk by chunk.
+            model: index of the model.
             center: subtract the mean feature.
-            space: force one of the two equal forms; the cheaper by default.
-            memory: bytes that may be taken.
+            space: which of the two equivalent forms; by default the smaller.
+            memory: limit in bytes.
 
         Raises:
             NumericsError: if a feature is not finite.
-            SettingsError: if `memory` does not hold the kernel and LAPACK's workspace.
+            SettingsError: if the kernel and LAPACK's workspace exceed `memory`.
         """
         n, k = features.n, features.dim
-        space = space or cheaper(n, k)
+        space = space or smaller_space(n, k)
         require_memory(k if space == "primal" else n, memory)
         mean = mean_feature(features, model) if center else np.zeros(k)
         if space == "primal":
-            return cls.of_kernel(covariance(features, model, mean), mean, space)
-        return cls.of_kernel(gram(features, model, mean, memory), mean, space)
+            return cls.from_kernel(covariance(features, model, mean), mean, space)
+        return cls.from_kernel(gram(features, model, mean, memory), mean, space)
 
     @classmethod
-    def of_kernel(cls, kernel: np.ndarray, mean: np.ndarray, space: Space) -> Spectrum:
-        """Decompose a kernel, which is overwritten; of its entries only the lower triangle is read.
+    def from_kernel(cls, kernel: np.ndarray, mean: np.ndarray, space: Space) -> Spectrum:
+        """Decompose a kernel, which is overwritten; only its lower triangle is read.
 
         Raises:
             NumericsError: if an entry is not finite.
@@ -83,18 +83,18 @@ class Spectrum:
         values, vectors = scipy.linalg.eigh(
             kernel, driver="evd", lower=True, overwrite_a=True, check_finite=False
         )
-        # A Gram matrix has no negative eigenvalue; below zero there is only rounding.
-        # LAPACK hands back columns; in rows as on disk, so that scores have the same bits later.
+        # Negative eigenvalues of a Gram matrix are rounding errors. LAPACK returns columns; in row
+        # order, as on disk, later scores are bitwise equal.
         return cls(space, np.maximum(values, 0.0), np.ascontiguousarray(vectors), mean)
 
     def scores(
         self, features: FeatureTable, model: int, query: np.ndarray, damping: float
     ) -> np.ndarray:
-        """`phi_q^T (Phi^T Phi + damping I)^-1 phi_i` for every pair, centered if the fit was.
+        """Compute `phi_q^T (Phi^T Phi + damping I)^-1 phi_i`, centered if the fit was.
 
         Args:
-            features: the training features that were fitted.
-            model: which model's features.
+            features: the fitted training features.
+            model: index of the model.
             query: query features, shape `(m, k)`.
             damping: absolute.
 
@@ -108,7 +108,7 @@ class Spectrum:
         inner = inner_products(features, model, query, self.mean)
         return ((inner @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
 
-    def solved(
+    def preconditioned(
         self,
         features: FeatureTable,
         model: int,
@@ -116,16 +116,16 @@ class Spectrum:
         memory: int = MEMORY,
         first: int = 0,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Preconditioned training features, `(Phi^T Phi + damping I)^-1 phi_i`, in order.
+        """Yield preconditioned training features `(Phi^T Phi + damping I)^-1 phi_i` in order.
 
-        The scores of a query are its (centered) feature's inner products with them.
+        Inner products of a query's (centered) feature with them are its scores.
 
         Args:
-            features: the training features that were fitted.
-            model: which model's features.
+            features: the fitted training features.
+            model: index of the model.
             damping: absolute.
-            memory: bytes that may be taken.
-            first: row from which they are wanted; a few before may be given too.
+            memory: limit in bytes.
+            first: first row to return; a few rows before may come too.
 
         Yields:
             `(start, rows)`, float64 of shape `(b, k)`.
@@ -136,16 +136,16 @@ class Spectrum:
                 if start + len(rows) > first:
                     yield start, rows @ inverse
             return
-        room = max(memory - inverse.nbytes, 0)
-        step = max(1, min(features.n, room // (8 * features.dim)))
+        free = max(memory - inverse.nbytes, 0)
+        step = max(1, min(features.n, free // (8 * features.dim)))
         for low in range(first, features.n, step):
-            solved = np.zeros((min(step, features.n - low), features.dim))
+            block = np.zeros((min(step, features.n - low), features.dim))
             for start, rows in centered_chunks(features, model, self.mean):
-                solved += inverse[low : low + step, start : start + len(rows)] @ rows
-            yield low, solved
+                block += inverse[low : low + step, start : start + len(rows)] @ rows
+            yield low, block
 
     def energies(self, features: FeatureTable, model: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Squared coordinates of training features along the eigenvectors, chunk by chunk.
+        """Yield squared coordinates of training features along the eigenvectors, chunk by chunk.
 
         Yields:
             `(start, energies)`, shape `(b, s)`; row `i` sums to `|phi_i - mean|^2`.
@@ -159,17 +159,17 @@ class Spectrum:
     def quadratic(
         self, features: FeatureTable, model: int, damping: float, power: int
     ) -> np.ndarray:
-        """`phi_i^T (Phi^T Phi + damping I)^-power phi_i` of every training image, shape `(n,)`."""
+        """Compute `phi_i^T (Phi^T Phi + damping I)^-power phi_i` of all images, shape `(n,)`."""
         scale = (self.eigenvalues + damping) ** -power
         return np.concatenate([e @ scale for _, e in self.energies(features, model)])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What has to be stored."""
+        """Return what is stored, by name."""
         return {"eigenvalues": self.eigenvalues, "vectors": self.vectors, "mean": self.mean}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Spectrum:
-        """The spectrum that `arrays` described."""
+        """Restore what `arrays` returned."""
         values, mean = arrays["eigenvalues"], arrays["mean"]
         space: Space = "primal" if len(mean) == len(values) else "dual"
         return cls(space, values, arrays["vectors"], mean)

@@ -62,10 +62,10 @@ class GradientState:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what is stored, by name."""
-        fitted = {} if self.preconditioner is None else self.preconditioner.state()
+        matrices = {} if self.preconditioner is None else self.preconditioner.state()
         directions = {} if self.projection is None else self.projection.arrays()
         return {
-            **{f"{PRECONDITIONER}{name}": array for name, array in fitted.items()},
+            **{f"{PRECONDITIONER}{name}": array for name, array in matrices.items()},
             **{f"{PROJECTION}{name}": array for name, array in directions.items()},
         }
 

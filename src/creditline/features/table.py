@@ -129,9 +129,9 @@ def take_rows(features: FeatureTable, model: int, rows: np.ndarray) -> np.ndarra
 
 def take_chunks(features: FeatureTable, model: int, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield what `take_rows` returns chunk by chunk; at least one chunk, which may be empty."""
-    wanted = np.sort(rows)
+    ordered = np.sort(rows)
     for start, block in features.chunks(model):
-        here = wanted[(wanted >= start) & (wanted < start + len(block))]
+        here = ordered[(ordered >= start) & (ordered < start + len(block))]
         if len(here) or start == 0:
             yield block[here - start]
 

@@ -196,18 +196,18 @@ def _assign_parameters(
     layer_gradients, tables, assigned = {}, [], set()
     for prefix, part in module.named_modules():
         names = {own: f"{prefix}.{own}" if prefix else own for own in part._parameters}
-        wanted = {
+        selection = {
             own: name
             for own, name in names.items()
             if name in selected and owners[id(parameters[name])] == 1
         }
         kind = find_layer_gradient(part)
-        if wanted and kind is not None:
-            layer_gradients[part] = kind(part, wanted, engine.two_sided)
-            assigned |= set(wanted.values())
+        if selection and kind is not None:
+            layer_gradients[part] = kind(part, selection, engine.two_sided)
+            assigned |= set(selection.values())
             continue
         own_tables = [
-            ParameterTable(part, name) for own, name in wanted.items() if is_table(part, own)
+            ParameterTable(part, name) for own, name in selection.items() if is_table(part, own)
         ]
         tables += own_tables
         assigned |= {table.name for table in own_tables}

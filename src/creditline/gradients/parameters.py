@@ -62,12 +62,12 @@ def select_layers(module: nn.Module, pattern: str = "*") -> tuple[Layer, ...]:
     if names is not None:
         return _group_by_module(module, names.__contains__, pattern)
     patterns = [part.strip() for part in pattern.split(",") if part.strip()]
-    wanted = [p for p in patterns if not p.startswith("!")] or ["*"]
-    unwanted = [p[1:] for p in patterns if p.startswith("!")]
+    included = [p for p in patterns if not p.startswith("!")] or ["*"]
+    excluded = [p[1:] for p in patterns if p.startswith("!")]
 
     def matches(name: str) -> bool:
-        return any(fnmatchcase(name, p) for p in wanted) and not any(
-            fnmatchcase(name, p) for p in unwanted
+        return any(fnmatchcase(name, p) for p in included) and not any(
+            fnmatchcase(name, p) for p in excluded
         )
 
     return _group_by_module(module, matches, pattern)

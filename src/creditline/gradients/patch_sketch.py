@@ -106,11 +106,11 @@ class PatchSketch:
         The values at one position of all patches are the image shifted by a constant offset in
         memory: one copy, and zeros where the copy wrapped around an edge.
         """
-        columns = torch.empty_like(x)
+        result = torch.empty_like(x)
         height, width = x.shape[3:]
         size = height * width
         images, each = x.shape[0] * x.shape[1], self.count * size
-        for position, chosen in self._columns_by_position():
+        for position, columns in self._columns_by_position():
             kernel = divmod(position, module.kernel_size[1])
             down, right = (
                 (at - wide // 2) * dilation
@@ -118,23 +118,23 @@ class PatchSketch:
                     kernel, module.kernel_size, module.dilation, strict=True
                 )
             )
-            first, many = chosen.start * size, len(range(*chosen.indices(self.count)))
-            shape, steps = (images, many), (each, chosen.step * size)
+            first, many = columns.start * size, len(range(*columns.indices(self.count)))
+            shape, steps = (images, many), (each, columns.step * size)
             if abs(down) >= height or abs(right) >= width:  # nothing but padding
-                columns.as_strided((*shape, size), (*steps, 1), first).zero_()
+                result.as_strided((*shape, size), (*steps, 1), first).zero_()
                 continue
             offset = down * width + right
             inner, strides = (*shape, size - abs(offset)), (*steps, 1)
             seen = x.as_strided(inner, strides, x.storage_offset() + first + max(0, offset))
-            columns.as_strided(inner, strides, first + max(0, -offset)).copy_(seen)
+            result.as_strided(inner, strides, first + max(0, -offset)).copy_(seen)
             if down:
                 edge = first + (size - down * width if down > 0 else 0)
-                columns.as_strided((*shape, abs(down) * width), strides, edge).zero_()
+                result.as_strided((*shape, abs(down) * width), strides, edge).zero_()
             if right:
                 edge = first + (width - right if right > 0 else 0)
                 beside = (*shape, height, abs(right))
-                columns.as_strided(beside, (*steps, width, 1), edge).zero_()
-        return columns
+                result.as_strided(beside, (*steps, width, 1), edge).zero_()
+        return result
 
     def index_input(self, x: Tensor, module: Any) -> Tensor:
         """Do as `sketch_input` for any convolution, in few calls.

@@ -23,7 +23,7 @@ import numpy as np
 
 from creditline import fingerprint
 from creditline.curvature.spectrum import Spectrum
-from creditline.curvature.update import added, moved, removed
+from creditline.curvature.update import add_images, remove_images, shift_mean
 from creditline.data.image_set import ImageSet, duplicates
 from creditline.errors import DataError
 from creditline.features.table import FeatureTable
@@ -74,7 +74,7 @@ def add(state: IndexState, extractor: FeatureExtractor, images: ImageSet, runtim
     def update(
         spectrum: Spectrum, _: FeatureTable, after: FeatureTable, model: int, center: bool
     ) -> Spectrum | None:
-        return added(spectrum, after, model, n, center, state.memory)
+        return add_images(spectrum, after, model, n, center, state.memory)
 
     version = store.append(count)
     _change(state, version, update, ("added", images.ids))
@@ -110,7 +110,7 @@ def remove(state: IndexState, rows: Sequence[int] | np.ndarray, purge: bool = Fa
     def update(
         spectrum: Spectrum, before: FeatureTable, _: FeatureTable, model: int, center: bool
     ) -> Spectrum | None:
-        return removed(spectrum, before, model, removals, center, state.memory)
+        return remove_images(spectrum, before, model, removals, center, state.memory)
 
     ids = state.store.facts()["id"]
     version = state.store.delete(removals, purge)
@@ -224,7 +224,7 @@ def _update_spectra(before: IndexState, after: IndexState, update: Update) -> No
         stored = spectra.load(before.fits.folder, "", True, half)
         if stored is not None:
             shift = one.sign * (one.common - other.common)
-            stored = [moved(spectrum, by) for spectrum, by in zip(stored, shift, strict=True)]
+            stored = [shift_mean(spectrum, by) for spectrum, by in zip(stored, shift, strict=True)]
             shifted = HalfNoiseFeatures(old, old.errors, other.common, other.sign)
             _save_updated(after.fits.folder, True, half, stored, shifted, other, update)
 

@@ -47,7 +47,9 @@ class RidgeMethod(GradientMethod):
     ) -> Iterator[tuple[int, np.ndarray]]:
         table, spectrum = self.features_, self.spectra_[model]
         scale = np.broadcast_to(self.column_scale_[model], table.n)
-        for start, rows in spectrum.solved(table, model, self.damping_[model], memory, first):
+        for start, rows in spectrum.preconditioned(
+            table, model, self.damping_[model], memory, first
+        ):
             yield start, rows * scale[start : start + len(rows), None]
 
     def model_self_scores(self, model: int) -> np.ndarray:

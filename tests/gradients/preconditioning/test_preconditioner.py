@@ -29,11 +29,11 @@ def extractor(model, projection=None, preconditioning=FISHER, **more) -> Gradien
 def manual(model, images, engine: str = "autograd") -> tuple[list[torch.Tensor], GradientExtractor]:
     """Explicit gradients by layer, preconditioned by the definition."""
     explicit = extractor(model, preconditioning=Preconditioning(), engine=engine)
-    rows = explicit.extract(images, range(len(images)))[:, 0, 0]
-    layers = torch.from_numpy(rows).split([layer.size for layer in explicit.layers], dim=1)
-    fitted, preconditioned = rows_to_fit(len(images), 5), []
+    gradients = explicit.extract(images, range(len(images)))[:, 0, 0]
+    layers = torch.from_numpy(gradients).split([layer.size for layer in explicit.layers], dim=1)
+    rows, preconditioned = rows_to_fit(len(images), 5), []
     for layer in layers:
-        fisher = layer[fitted].double().square().mean(0)
+        fisher = layer[rows].double().square().mean(0)
         preconditioned.append(layer / (fisher + 0.3 * fisher.mean()).sqrt().float())
     return preconditioned, explicit
 
@@ -82,12 +82,12 @@ def test_halves_are_preconditioned_alike(tiny_model, tiny_images):
 
 @pytest.mark.parametrize("projection", [Projection("none"), Projection("principal", 64, rank=6)])
 def test_the_state_is_stored_and_loaded(tiny_model, tiny_images, projection):
-    fitted, loaded = (extractor(tiny_model, projection) for _ in range(2))
+    source, loaded = (extractor(tiny_model, projection) for _ in range(2))
     with pytest.raises(SettingsError, match="are not fitted"):
         loaded.extract(tiny_images, range(2))
-    fitted.fit(tiny_images)
-    loaded.load_state(fitted.state())
-    arrays = [one.extract(tiny_images, range(2)) for one in (fitted, loaded)]
+    source.fit(tiny_images)
+    loaded.load_state(source.state())
+    arrays = [one.extract(tiny_images, range(2)) for one in (source, loaded)]
     assert np.array_equal(*arrays)
 
 

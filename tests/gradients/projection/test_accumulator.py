@@ -11,7 +11,7 @@ LAYERS = (Layer("a", ("a.weight", "a.bias"), ((2, 3), (2,))), Layer("b", ("b.bia
 FACTORS = torch.tensor([1.0, 0.5, 0.25, 2.0, 1.0])
 
 
-def test_written_first_and_added_later():
+def test_first_values_are_written_and_later_ones_added():
     sums = GradientAccumulator(LAYERS, None, FACTORS)
     values = torch.randn(5, 6)
     sums.add("a.weight", 0, values[:3])
@@ -21,7 +21,7 @@ def test_written_first_and_added_later():
     torch.testing.assert_close(sums.layers()[0][:, :6], weight)
 
 
-def test_what_nothing_came_to_is_zero():
+def test_places_without_values_are_zero():
     sums = GradientAccumulator(LAYERS, None, FACTORS)
     sums.layers()[1].fill_(torch.nan)
     sums.add("b.bias", 1, torch.ones(1, 4))

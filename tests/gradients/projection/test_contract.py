@@ -44,8 +44,8 @@ def state(settings: Projection) -> ProjectionState | None:
 def make(kind: str, k: int = 128, seed: int = 0, layout: str = "layers"):
     """A function that projects explicit gradients."""
     own = PROJECTORS.load(kind).settings
-    given = {"dim": k, "projection_seed": seed, "layout": layout, "rank": 8}
-    settings = Projection(kind, **{name: given[name] for name in given if name in own})
+    values = {"dim": k, "projection_seed": seed, "layout": layout, "rank": 8}
+    settings = Projection(kind, **{name: values[name] for name in values if name in own})
     projector = settings.build(LAYERS, state(settings))
 
     def project(rows: torch.Tensor) -> torch.Tensor:
@@ -104,7 +104,7 @@ def test_linear(kind, vectors):
 
 
 @pytest.mark.parametrize("layout", ["layers", "joint"])
-def test_count_sketch_is_signs_and_runs_that_go_around(layout, vectors):
+def test_count_sketch_is_signs_and_runs_that_wrap_around(layout, vectors):
     projector = Projection("count-sketch", 37, seed := 5, layout).build(LAYERS)
     parts = [vectors] if layout == "joint" else split(vectors)
     expected = []
@@ -124,16 +124,16 @@ def test_count_sketch_is_signs_and_runs_that_go_around(layout, vectors):
             for run, shift in zip(padded.split(block.rows, 1), shifts, strict=True)
         ]
         expected.append(sum(rolled))
-    found = projector.project(split(vectors))
-    torch.testing.assert_close(found, torch.cat(expected, 1).float(), rtol=1e-5, atol=1e-5)
+    results = projector.project(split(vectors))
+    torch.testing.assert_close(results, torch.cat(expected, 1).float(), rtol=1e-5, atol=1e-5)
 
 
-def test_count_sketch_of_a_row_has_the_same_bits_in_any_batch(vectors):
+def test_count_sketch_of_a_row_is_bitwise_equal_in_any_batch(vectors):
     project = make("count-sketch", 100, layout="joint")
     assert torch.equal(project(vectors)[1], project(vectors[1:])[0])
 
 
-def test_none_is_the_whole_gradient(vectors):
+def test_none_is_the_explicit_gradient(vectors):
     assert torch.equal(Projection("none").build(LAYERS).project(split(vectors)), vectors)
 
 
@@ -189,14 +189,14 @@ def test_by_variance_layers_are_as_exact_as_a_joint_sketch():
     )
 
     def error(**settings) -> float:
-        found = []
+        results = []
         for seed in range(20):
             projector = Projection("count-sketch", 150, seed, **settings).build(
                 LAYERS, state_of_rows
             )
             features = projector.project(split(rows))
-            found.append(float((features @ features.T - true).norm()))
-        return float(np.mean(found))
+            results.append(float((features @ features.T - true).norm()))
+        return float(np.mean(results))
 
     joint = error(layout="joint")
     by_variance = error(layout="layers", budget="variance")
@@ -204,7 +204,7 @@ def test_by_variance_layers_are_as_exact_as_a_joint_sketch():
     assert by_variance < 0.9 * error(layout="layers", budget="size")
 
 
-def test_nothing_is_made_up_where_nothing_was_state_of_rows():
+def test_a_projection_that_needs_a_fit_is_refused_without_one():
     for settings in ({"projection": "principal"}, {"layout": "layers", "budget": "variance"}):
         with pytest.raises(SettingsError, match="is not fitted"):
             Projection(dim=64, **settings).build(LAYERS)
@@ -220,12 +220,12 @@ def test_per_layer_scores_add_up(vectors):
 
 
 def test_a_layers_projection_does_not_depend_on_the_other_layers(vectors):
-    whole = Projection("gaussian", 128, layout="layers").build(LAYERS)
-    block = whole.blocks[0]
+    full = Projection("gaussian", 128, layout="layers").build(LAYERS)
+    block = full.blocks[0]
     alone = Projection("gaussian", block.rows, layout="layers").build(LAYERS[:1])
     parts = split(vectors)
     torch.testing.assert_close(
-        whole.project(parts)[:, : block.rows], alone.project(parts[:1]), rtol=1e-5, atol=1e-5
+        full.project(parts)[:, : block.rows], alone.project(parts[:1]), rtol=1e-5, atol=1e-5
     )
 
 
@@ -245,7 +245,7 @@ def test_bad_settings(settings, word):
         Projection(**settings)
 
 
-def test_dimensions_that_make_no_sense():
+def test_impossible_dimensions_are_refused():
     with pytest.raises(SettingsError, match="smaller than the 1,069 selected"):
         Projection("count-sketch", dim=D).build(LAYERS)
     with pytest.raises(SettingsError, match=r"coordinates that the rank leaves.*raise the rank"):

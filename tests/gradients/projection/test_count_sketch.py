@@ -1,4 +1,4 @@
-"""Sketches parameter by parameter are those of whole gradients, in any order and after a copy."""
+"""Sketches parameter by parameter equal those of complete gradients, in any order and copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAYERS = (
 FACTORS = torch.tensor([1.0, 0.5, -2.0])
 
 
-def made(layout: str, kind: str = "count-sketch"):
+def make(layout: str, kind: str = "count-sketch"):
     settings = {"rank": 8} if kind == "two-sided" else {}
     return Projection(kind, 64, 0, layout, **settings).build(LAYERS)  # type: ignore[arg-type]
 
@@ -34,18 +34,18 @@ def parts(two_sided: TwoSidedProjection | None) -> dict[str, torch.Tensor]:
     return {name: torch.randn(3, size, generator=generator) for name, size in sizes.items()}
 
 
-def whole(gradients: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+def by_layer(gradients: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     return [torch.cat([gradients[name] for name in layer.parameters], dim=1) for layer in LAYERS]
 
 
 @pytest.mark.parametrize("kind", ["count-sketch", "two-sided"])
 @pytest.mark.parametrize("layout", ["joint", "layers"])
-def test_parameters_one_by_one(layout, kind):
-    projector = made(layout, kind)
+def test_parameters_added_one_by_one(layout, kind):
+    projector = make(layout, kind)
     gradients = parts(projector.two_sided)
-    expected = projector.project(whole(gradients)) * FACTORS[:, None]
+    expected = projector.project(by_layer(gradients)) * FACTORS[:, None]
     sink = projector.sink(LAYERS, FACTORS)
-    for name in reversed(list(gradients)):  # as a pass back has them
+    for name in reversed(list(gradients)):  # as a backward pass has them
         values = gradients[name]
         sink.add(name, 0, values[:1])
         sink.add(name, 1, 0.25 * values[1:])
@@ -53,9 +53,9 @@ def test_parameters_one_by_one(layout, kind):
     torch.testing.assert_close(sink.features(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_by_definition():
+def test_every_input_has_one_row():
     """Every input in one row, with a sign, and as many in each row as can be."""
-    projector = made("joint")
+    projector = make("joint")
     size = sum(layer.size for layer in LAYERS)
     pieces = torch.eye(size).split([layer.size for layer in LAYERS], dim=1)
     matrix = projector.project(list(pieces))
@@ -66,15 +66,15 @@ def test_by_definition():
 
 @pytest.mark.parametrize("used", [False, True])
 def test_a_copy_for_another_process_is_the_same(used):
-    projector = made("joint")
-    gradients = whole(parts(None))
+    projector = make("joint")
+    gradients = by_layer(parts(None))
     expected = projector.project(gradients)
-    copy = pickle.loads(pickle.dumps(projector if used else made("joint")))  # noqa: S301
+    copy = pickle.loads(pickle.dumps(projector if used else make("joint")))  # noqa: S301
     assert torch.equal(copy.project(gradients), expected)
     assert torch.equal(copy.project(gradients), expected)
 
 
-def test_what_is_projected_as_a_whole_does_not_stream():
+def test_dense_projections_do_not_stream():
     kinds = ("two-sided", "count-sketch", "gaussian", "rademacher")
-    found = [made("joint", kind).streams for kind in kinds]
-    assert found == [True, True, False, False]
+    results = [make("joint", kind).streams for kind in kinds]
+    assert results == [True, True, False, False]

@@ -28,22 +28,22 @@ def low_rank(n: int = 30) -> list[list[torch.Tensor]]:
 
     conv_left, conv_right = normal(12, 5), normal(6, 1)
     left, right, mean = normal(9, 3), normal(40, 4), 5 * normal(9, 40)
-    found = []
+    results = []
     for _ in range(n):
         conv = torch.einsum("rx,xyp,cy->rcp", conv_left, normal(5, 1, 9), conv_right)
         linear = left @ normal(3, 4) @ right.T + mean
-        found.append([torch.cat([conv.flatten(), normal(12)]), linear.flatten()])
-    return found
+        results.append([torch.cat([conv.flatten(), normal(12)]), linear.flatten()])
+    return results
 
 
 def captured(two_sided: TwoSidedProjection, gradients: list[list[torch.Tensor]]) -> float:
     stacked = [torch.stack(layer) for layer in zip(*gradients, strict=True)]
     centered = [layer - layer.mean(0) for layer in stacked]
-    kept = sum(float(x.square().sum()) for x in two_sided.project(centered))
-    return kept / sum(float(x.square().sum()) for x in centered)
+    captured_squares = sum(float(x.square().sum()) for x in two_sided.project(centered))
+    return captured_squares / sum(float(x.square().sum()) for x in centered)
 
 
-def test_gradients_of_low_rank_are_kept_whole():
+def test_gradients_of_low_rank_lose_nothing():
     gradients = low_rank()
     two_sided = PrincipalProjection(
         LAYERS,
@@ -53,14 +53,14 @@ def test_gradients_of_low_rank_are_kept_whole():
     assert captured(two_sided, gradients) == pytest.approx(1, abs=1e-5)
     means = [torch.stack(layer).mean(0) for layer in zip(*gradients, strict=True)]
     u, v = ([x - m for x, m in zip(g, means, strict=True)] for g in gradients[:2])
-    whole = sum(float(a @ b) for a, b in zip(u, v, strict=True))
+    full = sum(float(a @ b) for a, b in zip(u, v, strict=True))
     pairs = zip(two_sided.project(u), two_sided.project(v), strict=True)
-    assert sum(float(a @ b) for a, b in pairs) == pytest.approx(whole, rel=1e-4)
+    assert sum(float(a @ b) for a, b in pairs) == pytest.approx(full, rel=1e-4)
 
 
-def test_no_other_directions_of_a_side_keep_more():
+def test_no_other_directions_of_a_side_capture_more():
     generator = torch.Generator().manual_seed(3)
-    layers = (Layer("b", ("b.weight",), ((30, 8),)),)  # its right side is whole
+    layers = (Layer("b", ("b.weight",), ((30, 8),)),)  # its right side is full
     gradients = [[torch.randn(240, generator=generator)] for _ in range(25)]
     mine = PrincipalProjection(
         layers,
@@ -74,15 +74,15 @@ def test_no_other_directions_of_a_side_keep_more():
     assert best == pytest.approx(float(singular[:RANK].sum() / singular.sum()), rel=1e-4)
 
 
-def test_directions_are_orthonormal_of_both_sides_only_where_cut():
-    learnt = ProjectionState.fit(Projection("principal", rank=RANK), LAYERS, low_rank())
-    assert set(learnt.directions) == {
+def test_directions_are_orthonormal_and_only_of_reduced_sides():
+    state = ProjectionState.fit(Projection("principal", rank=RANK), LAYERS, low_rank())
+    assert set(state.directions) == {
         "a.weight/left", "a.weight/right", "b.weight/left", "b.weight/right"
     }  # fmt: skip
-    sizes = {key: basis.shape for key, basis in learnt.directions.items()}
+    sizes = {key: basis.shape for key, basis in state.directions.items()}
     assert sizes["a.weight/left"] == (12, 8)
     assert sizes["a.weight/right"] == (6, 1)
-    for basis in learnt.directions.values():
+    for basis in state.directions.values():
         assert basis.dtype == np.float32
         np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
     assert not ProjectionState.fit(
@@ -101,7 +101,7 @@ def test_variances_are_those_of_the_gradients():
     )
 
 
-def test_what_all_images_have_in_common_takes_no_direction():
+def test_the_mean_gradient_takes_no_direction():
     gradients = low_rank()
     shifted = [[g[0], g[1] + 100.0] for g in gradients]
     a, b = (
@@ -116,21 +116,21 @@ def test_pairs_of_opposite_rows_do_not_leave_the_sign_to_rounding():
     layers = (Layer("b", ("b.weight",), ((8, 30),)),)
     half = torch.randn(25, 4, 1, 30, generator=generator)
     exact = torch.cat([half, -half], dim=2).flatten(1)
-    found = []
+    results = []
     for seed in range(8):
         generator.manual_seed(seed)
         noise = 1e-6 * torch.randn(exact.shape, generator=generator)
-        found.append(
+        results.append(
             ProjectionState.fit(
                 Projection("principal", rank=2), layers, [[g] for g in exact + noise]
             ).directions["b.weight/left"]
         )
-    for other in found:
-        np.testing.assert_allclose(other, found[0], atol=1e-3)
+    for other in results:
+        np.testing.assert_allclose(other, results[0], atol=1e-3)
 
 
 @pytest.mark.parametrize(("n", "count"), [(10, 3), (5, 64), (64, 64), (1000, 64)])
-def test_images_looked_at_are_distinct_and_from_all_over(n, count):
+def test_fitted_images_are_distinct_and_spread_over_the_set(n, count):
     rows = rows_to_fit(n, count)
     assert len(rows) == min(n, count)
     assert rows[0] == 0

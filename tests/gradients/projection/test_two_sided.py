@@ -21,18 +21,18 @@ def gradients(seed: int = 0, n: int = 2) -> list[torch.Tensor]:
     return [torch.randn(n, layer.size, generator=generator) for layer in LAYERS]
 
 
-def test_a_rank_that_covers_all_changes_nothing():
+def test_full_rank_changes_nothing():
     two_sided = TwoSidedProjection(LAYERS, 64, seed=0)
     assert two_sided.sizes == [layer.size for layer in LAYERS]
-    for kept, whole in zip(two_sided.project(gradients()), gradients(), strict=True):
-        assert torch.equal(kept, whole)
+    for projected, explicit in zip(two_sided.project(gradients()), gradients(), strict=True):
+        assert torch.equal(projected, explicit)
 
 
-def test_sizes_are_those_of_what_is_kept():
+def test_sizes_are_those_of_projected_gradients():
     two_sided = TwoSidedProjection(LAYERS, 8, seed=0)
     assert two_sided.sizes == [12 * 5 + 12, 6 * 8, 8 * 7]
     assert TwoSidedProjection(LAYERS, 4, seed=0).sizes == [12 * 2 + 12, 6 * 4, 4 * 2]
-    shapes = [tuple(kept.shape) for kept in two_sided.project(gradients())]
+    shapes = [tuple(layer.shape) for layer in two_sided.project(gradients())]
     assert shapes == [(2, 72), (2, 48), (2, 56)]
 
 
@@ -40,21 +40,21 @@ def test_inner_products_are_unbiased():
     u, v = gradients(0), gradients(1)
     v = [0.7 * a + 0.7 * b for a, b in zip(u, v, strict=True)]
     true = sum(float((a[0] * b[0]).sum()) for a, b in zip(u, v, strict=True))
-    found = []
+    results = []
     for seed in range(400):
         two_sided = TwoSidedProjection(LAYERS, 4, seed)
         pairs = zip(two_sided.project(u), two_sided.project(v), strict=True)
-        found.append(sum(float((a[0] * b[0]).sum()) for a, b in pairs))
-    assert abs(np.mean(found) - true) < 4 * np.std(found) / np.sqrt(len(found))
+        results.append(sum(float((a[0] * b[0]).sum()) for a, b in pairs))
+    assert abs(np.mean(results) - true) < 4 * np.std(results) / np.sqrt(len(results))
 
 
 @pytest.mark.parametrize(("name", "side", "size"), [("c", "left", 40), ("b", "right", 40)])
 def test_directions_are_orthogonal_and_scaled(name, side, size):
-    kept = 9
-    two_sided = TwoSidedProjection(LAYERS, kept, seed=3)
+    rank = 9
+    two_sided = TwoSidedProjection(LAYERS, rank, seed=3)
     directions = getattr(two_sided, side)(f"{name}.weight", torch.device("cpu"))
-    assert directions.shape == (size, kept)
-    expected = torch.eye(kept) * len(directions) / kept
+    assert directions.shape == (size, rank)
+    expected = torch.eye(rank) * len(directions) / rank
     torch.testing.assert_close(directions.T @ directions, expected, rtol=1e-5, atol=1e-5)
 
 

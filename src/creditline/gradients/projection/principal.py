@@ -103,10 +103,10 @@ class _LayerMoments:
             self.moments[key] += outer
 
     def directions(self) -> Iterator[tuple[str, np.ndarray]]:
-        kept = {f"{w.name}/{s}": _kept(w)[s] for w in self.weights for s, _ in _reduced_sides(w)}
+        ranks = {f"{w.name}/{s}": _ranks(w)[s] for w in self.weights for s, _ in _reduced_sides(w)}
         for key, of_mean in self._outer_products(self.total / self.count):
             _, vectors = np.linalg.eigh((self.moments[key] / self.count - of_mean).numpy())
-            basis = vectors[:, ::-1][:, : kept[key]]
+            basis = vectors[:, ::-1][:, : ranks[key]]
             yield key, np.ascontiguousarray(basis * _signs(basis), dtype=np.float32)
 
     def _outer_products(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -134,10 +134,10 @@ def _reduced_sides(weight: WeightShape) -> list[tuple[str, int]]:
     """Return the sides that do not keep all their dimensions, and their sizes."""
     if len(weight.shape) == 1:
         return []
-    sizes, kept = {"left": weight.shape[0], "right": weight.shape[1]}, _kept(weight)
-    return [(side, size) for side, size in sizes.items() if kept[side] < size]
+    sizes, ranks = {"left": weight.shape[0], "right": weight.shape[1]}, _ranks(weight)
+    return [(side, size) for side, size in sizes.items() if ranks[side] < size]
 
 
-def _kept(weight: WeightShape) -> dict[str, int]:
+def _ranks(weight: WeightShape) -> dict[str, int]:
     """Return the number of directions of rows, and of columns at each kernel position."""
     return {"left": weight.left, "right": weight.right // weight.shape[2]}

@@ -91,8 +91,8 @@ class TwoSidedProjection:
     def _weight_shape(cls, name: str, shape: tuple[int, int, int], rank: int) -> WeightShape:
         rows, columns, positions = shape
         if positions == 1:
-            kept = (size if size <= 2 * rank else rank for size in (rows, columns))
-            return WeightShape(name, shape, *kept)
+            ranks = (size if size <= 2 * rank else rank for size in (rows, columns))
+            return WeightShape(name, shape, *ranks)
         few = max(1, rank // 2)
         right = few if columns > rank else columns * max(1, few // columns)
         right = columns * positions if columns * positions <= rank else right
@@ -171,14 +171,14 @@ class TwoSidedProjection:
         return np.random.Generator(np.random.Philox(key=key))
 
     def _basis(self, weight: WeightShape, side: str) -> Tensor:
-        """Draw the directions of one side, float32 of shape `(size, kept)`."""
-        size, kept = {
+        """Draw the directions of one side, float32 of shape `(size, count)`."""
+        size, count = {
             "left": (weight.shape[0], weight.left),
             "right": (weight.shape[1], weight.right),
         }[side]
-        normal = self._generator(weight, side).standard_normal((size, kept))
+        normal = self._generator(weight, side).standard_normal((size, count))
         basis, upper = np.linalg.qr(normal)
-        basis *= np.sign(np.diagonal(upper)) * math.sqrt(size / kept)
+        basis *= np.sign(np.diagonal(upper)) * math.sqrt(size / count)
         return torch.from_numpy(basis.astype(np.float32))
 
     def _draw_patch_sketch(self, weight: WeightShape) -> PatchSketch:
