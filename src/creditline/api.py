@@ -9,9 +9,12 @@ from typing import Any
 
 from creditline import methods
 from creditline.curvature.kernel import MEMORY
+from creditline.data.image_source import ImageSource
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
+from creditline.diffusion.model_source import ModelSource
 from creditline.errors import SettingsError
+from creditline.features.encoder import Encoder
 from creditline.indexing.build import build, default_shard_rows
 from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index import Index
@@ -26,12 +29,12 @@ from creditline.settings import override
 
 
 def index(
-    model: Any,
-    images: Any,
+    model: ModelSource | Sequence[ModelSource] | None,
+    images: ImageSource,
     *,
     method: str | Attributor = "d-trak",
     out: str | Path,
-    encoder: Any = None,
+    encoder: str | Encoder | None = None,
     ground_truth: GroundTruthArrays | None = None,
     runtime: Runtime | None = None,
     shard_rows: int | None = None,
@@ -81,7 +84,7 @@ def index(
     has, device = attributor.capabilities, runtime.main_device
     training_images = load_images(images)
     subsets = _subsets(attributor, ground_truth, training_images.ids)
-    listed = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+    listed = _as_list(model)
     takes_models = has.models != "none"
     models = [load_model(m, device=device) for m in listed if m is not None and takes_models]
     extractor = make_extractor(attributor, models, training_images.shape, encoder, device)
@@ -100,9 +103,9 @@ def index(
 def open_index(
     path: str | Path,
     *,
-    model: Any = None,
-    encoder: Any = None,
-    images: Any = None,
+    model: ModelSource | Sequence[ModelSource] | None = None,
+    encoder: Encoder | None = None,
+    images: ImageSource | None = None,
     runtime: Runtime | None = None,
     memory: int = MEMORY,
     keep: bool = True,
@@ -120,14 +123,16 @@ def open_index(
         memory: bytes that fitting the curvature may take.
         keep: whether traces store train-side factors beside the index; see `Index`.
 
+    Returns:
+        The index, ready for queries.
+
     Raises:
         CreditlineError: if the folder is no finished index.
     """
     runtime, models = runtime or Runtime(), None
     if model is not None:
-        listed = list(model) if isinstance(model, (list, tuple)) else [model]
         manifest, device = Manifest.read(Path(path), "index"), runtime.main_device
-        models = load_models(manifest, listed, device=device)
+        models = load_models(manifest, _as_list(model), device=device)
     return Index(
         path,
         models=models,
@@ -158,3 +163,8 @@ def _subsets(
     subsets = SubsetLosses.of(ground_truth, ids)
     method.unfitted().fit(FitContext(subsets=subsets))
     return subsets
+
+
+def _as_list(model: ModelSource | Sequence[ModelSource] | None) -> list[ModelSource | None]:
+    """Return several models as they are, and one (or None) as a list."""
+    return list(model) if isinstance(model, (list, tuple)) else [model]  # type: ignore[list-item]

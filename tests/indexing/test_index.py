@@ -254,6 +254,8 @@ def test_features_extracted_once_serve_every_method_and_damping(build, tiny_imag
     for other in (index, index.using(ridge=Ridge(0.01)), index.using("gradient-dot")):
         assert np.array_equal(other.scores(features), other.scores(queries))
         assert other.trace(features, top=2).queries == other.trace(queries, top=2).queries
+    with pytest.raises(SettingsError, match="extracted already"):
+        index.trace(features, region=(0, 0, 0.5, 1))
 
 
 def test_features_of_another_index_or_plan_are_refused(build, tiny_images):

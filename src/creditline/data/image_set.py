@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from creditline.data.image_spec import ImageSpec
+from creditline.data.in_memory import InMemoryImage, TensorLike, to_pillow
 from creditline.data.mask import Mask
 from creditline.data.pixel_array import PixelArray
 from creditline.data.save import write_folder
@@ -239,7 +240,7 @@ class ImageSet:
     @classmethod
     def from_images(
         cls,
-        images: Any,
+        images: Sequence[InMemoryImage] | np.ndarray | TensorLike,
         *,
         names: Sequence[str] | None = None,
         contributors: Sequence[str | None] | None = None,
@@ -268,7 +269,6 @@ class ImageSet:
             DataError: for an empty sequence, images of other shapes, types or sizes, and
                 floating point values that are not finite or outside `value_range`.
         """
-        from creditline.data.in_memory import to_pillow
         from creditline.data.prepared_pixels import prepare_images
 
         images = to_pillow(images, value_range)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from creditline.data.decode import DAMAGE
 from creditline.errors import DataError, SettingsError
+
+
+class TensorLike(Protocol):
+    """A `torch.Tensor`, without importing torch."""
+
+    def detach(self) -> Any: ...
+
+
+InMemoryImage = Image.Image | np.ndarray | TensorLike
+"""A Pillow image, an array or a tensor; see `ImageSet.from_images`."""
 
 TOLERANCE = 1e-5
 """Rounding allowed outside the value range, as a share of the range."""

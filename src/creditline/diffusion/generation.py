@@ -17,6 +17,7 @@ from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.guidance import GuidedDenoiser
 from creditline.diffusion.load import load_model
+from creditline.diffusion.model_source import ModelSource
 from creditline.diffusion.sampling import SEEDS, sample
 from creditline.errors import CreditlineError, DataError
 from creditline.files import write_file
@@ -52,7 +53,7 @@ class GenerationRecord:
 
 
 def generate(
-    model: Any,
+    model: ModelSource,
     n: int,
     out: str | Path,
     config: GenerateConfig | None = None,

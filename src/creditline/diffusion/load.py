@@ -13,6 +13,7 @@ from creditline.diffusion.components import read_json
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.diffusion.model_parts import from_folder, from_object
+from creditline.diffusion.model_source import ModelSource, SchedulerSource
 from creditline.diffusion.saving import RECORD
 from creditline.diffusion.tuning.files import (
     base_source,
@@ -28,12 +29,12 @@ MARKERS = ("model_index.json", PEFT_CONFIG, "config.json")
 
 
 def load_model(
-    source: Any,
+    source: ModelSource,
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | str = torch.float32,
-    scheduler: Any = None,
-    pipeline: Any = None,
+    scheduler: SchedulerSource | None = None,
+    pipeline: ModelSource | None = None,
     lora: str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None = None,
     encoding: EncodingConfig | Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
@@ -53,6 +54,9 @@ def load_model(
         lora: adapters: a file or PEFT folder, several, or several by name.
         encoding: how images and captions are encoded.
         allow_pickle: accept weights that are not safetensors; loading them can run code.
+
+    Returns:
+        The model as a `Denoiser`.
 
     Raises:
         ModelError: if there is no model, its class is not supported, a component is missing, an

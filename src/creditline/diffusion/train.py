@@ -10,11 +10,13 @@ import torch
 from safetensors import SafetensorError
 
 from creditline.data.image_set import ImageSet
+from creditline.data.image_source import ImageSource
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import Denoiser, check_labels, find_device
 from creditline.diffusion.initialization import initial_network, load_base
 from creditline.diffusion.load import load_model
+from creditline.diffusion.model_source import ModelSource
 from creditline.diffusion.training_run import TrainingRun
 from creditline.diffusion.training_state import NAME as STATE
 from creditline.diffusion.training_task import PixelTrainingTask
@@ -33,11 +35,11 @@ ENCODED = "encoded"
 
 
 def train(
-    images: Any,
+    images: ImageSource,
     out: str | Path,
     config: TrainConfig | TuneConfig | None = None,
     *,
-    base: Any = None,
+    base: ModelSource | None = None,
     runtime: Runtime | None = None,
     encoded: str | Path | None = None,
     overwrite: bool = False,

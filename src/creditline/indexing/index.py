@@ -13,6 +13,7 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY
 from creditline.data.image_set import ImageSet
+from creditline.data.image_source import ImageSource
 from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
 from creditline.errors import IndexMismatchError, SettingsError, difference
@@ -25,10 +26,17 @@ from creditline.indexing.method_checks import (
     require_shared_index,
     require_updatable,
 )
-from creditline.indexing.queries import Queries, QueryBlock, QueryFeatures, without_halves
+from creditline.indexing.queries import (
+    Queries,
+    QueryBlock,
+    QueryFeatures,
+    QuerySource,
+    without_halves,
+)
 from creditline.indexing.query_extractor import QUERY_BATCH, QueryExtractor
 from creditline.indexing.query_scoring import QueryScoring
 from creditline.indexing.ranker import Ranker
+from creditline.indexing.regions import RegionSource
 from creditline.indexing.request import method_of
 from creditline.indexing.resources import Resources
 from creditline.indexing.search_result import SearchResult
@@ -82,7 +90,7 @@ class Index:
         *,
         models: Any = None,
         encoder: Any = None,
-        images: Any = None,
+        images: ImageSource | None = None,
         runtime: Runtime | None = None,
         memory: int = MEMORY,
         keep: bool = True,
@@ -134,12 +142,12 @@ class Index:
 
     def trace(
         self,
-        queries: Any,
+        queries: QuerySource | QueryFeatures,
         *,
         top: int = 20,
         method: str | Attributor | None = None,
         prompts: str | Sequence[str] | None = None,
-        region: Any = None,
+        region: RegionSource | None = None,
     ) -> Trace:
         """Attribute query images to the training images.
 
@@ -188,12 +196,12 @@ class Index:
 
     def search(
         self,
-        queries: Any,
+        queries: QuerySource | QueryFeatures,
         *,
         top: int = 20,
         opponents: bool = False,
         approximate: bool = False,
-        region: Any = None,
+        region: RegionSource | None = None,
     ) -> SearchResult:
         """Search the training images with the largest scores, without totals and errors.
 
@@ -229,7 +237,7 @@ class Index:
             self.store,
         )
 
-    def add(self, images: Any, *, runtime: Runtime | None = None) -> Self:
+    def add(self, images: ImageSource, *, runtime: Runtime | None = None) -> Self:
         """Append training images, and update the results of fitting, without starting over.
 
         Interrupt it at any time; the same call continues. Scores are those of an index built from
@@ -283,7 +291,9 @@ class Index:
         other._use(state, self._resources.of_state(state))
         return other
 
-    def scores(self, queries: Any, *, out: str | Path | None = None) -> np.ndarray:
+    def scores(
+        self, queries: QuerySource | QueryFeatures, *, out: str | Path | None = None
+    ) -> np.ndarray:
         """The complete score matrix, after the method's `ScoreTransform`.
 
         Args:
@@ -312,7 +322,10 @@ class Index:
         return matrix
 
     def extract(
-        self, queries: Any, prompts: str | Sequence[str] | None = None, region: Any = None
+        self,
+        queries: QuerySource | QueryFeatures,
+        prompts: str | Sequence[str] | None = None,
+        region: RegionSource | None = None,
     ) -> QueryFeatures:
         """Extract features of queries, to be scored by several methods or dampings.
 
@@ -322,7 +335,14 @@ class Index:
                 each; by default their captions, or what `creditline generate` recorded.
             region: the part of the images that is traced, one or one for each: a box or a gray
                 image; see `creditline.indexing.regions`.
+
+        Raises:
+            SettingsError: if the queries are what `extract` returned.
         """
+        if isinstance(queries, QueryFeatures):
+            raise SettingsError(
+                "These queries are extracted already. Give prompts and region to `extract`."
+            )
         prepared = self._extractor.prepare(queries, self.method, prompts, region)
         blocks = list(self._extractor.extract(prepared, self.method))
         values = [block.values for block in blocks if block.values is not None]
@@ -416,13 +436,15 @@ class Index:
             return replace(context, subsets=read_subsets(self.path))
         return replace(context, stored_factors=stored_factors)
 
-    def _query_blocks(self, queries: Any) -> tuple[Queries, Iterator[QueryBlock]]:
+    def _query_blocks(
+        self, queries: QuerySource | QueryFeatures
+    ) -> tuple[Queries, Iterator[QueryBlock]]:
         """As `_blocks`, after a check of what their scores need."""
         if self.transform.needs_error:
             self.require_errors()
         return self._blocks(queries)
 
-    def _blocks(self, queries: Any) -> tuple[Queries, Iterator[QueryBlock]]:
+    def _blocks(self, queries: QuerySource | QueryFeatures) -> tuple[Queries, Iterator[QueryBlock]]:
         """Queries that have been checked, and their features, extracted when asked for."""
         if not isinstance(queries, QueryFeatures):
             prepared = self._extractor.prepare(queries, self.method)

@@ -11,14 +11,20 @@ import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.data.image_spec import ImageSpec
+from creditline.data.in_memory import InMemoryImage
 from creditline.data.load import load_images
 from creditline.data.template import caption_queries
 from creditline.diffusion.generation import GenerationRecord, read_record, read_trajectory
 from creditline.errors import DataError, SettingsError
 from creditline.gradients.noised_batch import Trajectory
-from creditline.indexing.regions import masked
+from creditline.indexing.regions import RegionSource, masked
 
 T = TypeVar("T")
+
+
+QueryImage = str | Path | InMemoryImage
+QuerySource = QueryImage | Sequence[QueryImage] | ImageSet
+"""Paths, folders, Pillow images, arrays or tensors, lists of these, or an `ImageSet`."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def gather(
     runs: bool,
     classes: Sequence[str] | None = None,
     prompts: str | Sequence[str] | None = None,
-    region: Any = None,
+    region: RegionSource | None = None,
     template: str | None = None,
 ) -> Queries:
     """Prepare queries.

@@ -12,7 +12,8 @@ from creditline.errors import DataError, SettingsError
 from creditline.gradients.noise_plan import Reduction
 from creditline.indexing.index_state import IndexState
 from creditline.indexing.method_checks import require_regions
-from creditline.indexing.queries import Queries, QueryBlock, QueryFeatures, gather
+from creditline.indexing.queries import Queries, QueryBlock, QueryFeatures, QuerySource, gather
+from creditline.indexing.regions import RegionSource
 from creditline.indexing.resources import Resources
 from creditline.methods.attributor import Attributor
 from creditline.settings import from_dict, to_dict
@@ -34,10 +35,10 @@ class QueryExtractor:
 
     def prepare(
         self,
-        queries: Any,
+        queries: QuerySource,
         method: Attributor,
         prompts: str | Sequence[str] | None = None,
-        region: Any = None,
+        region: RegionSource | None = None,
     ) -> Queries:
         """Query images in the indexed images' shape, with what the method needs to know of them.
 

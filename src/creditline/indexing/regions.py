@@ -22,6 +22,11 @@ KINDS = (
 )
 
 
+RegionPart = str | Path | Image.Image | np.ndarray | Sequence[float]
+RegionSource = RegionPart | Sequence[RegionPart | None]
+"""A box or a mask, for all query images or one for each; see `masked`."""
+
+
 def masked(images: ImageSet, region: Any) -> ImageSet:
     """Pictures of which only a part counts.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from creditline.data.image_set import ImageSet
+from creditline.data.image_source import ImageSource
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
 from creditline.errors import IndexMismatchError, SettingsError
@@ -37,7 +38,7 @@ class Resources:
         state: IndexState,
         models: Sequence[Denoiser] | None = None,
         encoder: Any = None,
-        images: Any = None,
+        images: ImageSource | None = None,
     ) -> None:
         self.state, self.encoder = state, encoder
         self._models = None if models is None else list(models)

@@ -61,7 +61,8 @@ def _load_base(
     if base is None and source is None:
         raise ModelError(f"{run} started from another model. Give it as base (--base).")
     options = {} if isinstance(base, Denoiser) else facts.get("base_options", {})
-    loaded = load_model(source if base is None else base, **options)
+    model: Any = source if base is None else base
+    loaded = load_model(model, **options)
     if loaded.fingerprint != identity["fingerprint"]:
         raise ModelError(
             f"{run} did not start from {loaded.source}, which has other weights. Give the model "
