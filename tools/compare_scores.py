@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,10 @@ def save(name: str, out: Path, data: str | None) -> None:
     train, validation = shipped.images(data)
     queries = {"validation": validation, "generated": load_images(shipped.generated)}
     arrays: dict[str, np.ndarray] = {}
-    for key, values in (
-        *_gradient_scores(shipped, train, queries, out),
-        *_similarity_scores(train, queries, out),
-        *_subset_scores(shipped),
+    for key, values in chain(
+        _gradient_scores(shipped, train, queries, out),
+        _similarity_scores(train, queries, out),
+        _subset_scores(shipped),
     ):
         print(key, values.shape, flush=True)
         arrays[key] = values

@@ -34,7 +34,7 @@ def test_sound_model_with_its_images(run, model, data):
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_without_images_a_number_is_reckoned_for(run, model):
+def test_without_images_the_cost_is_estimated_for_a_number(run, model):
     text = run("doctor", model, "--images", "2000", *SMALL).stdout
     assert "for 2,000 images" in " ".join(text.split())
     assert "images fit" not in text

@@ -13,7 +13,7 @@ from creditline.diffusion.process import DiscreteProcess
 
 
 class SmallNet(nn.Module):
-    """Two convolutions on 8x8 pixels with room for a fault between them."""
+    """Two convolutions on 8x8 pixels with a faulty module between them."""
 
     def __init__(self, middle: nn.Module, twice: bool = False) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ def examine():
 
 
 @pytest.fixture
-def picture():
-    """`picture(model)`: one random picture that it takes, with a prompt and a class."""
+def random_image():
+    """`random_image(model)`: one random image of its size, with a prompt and a class."""
 
     def draw(model) -> ImageSet:
         _, height, width = model.image_shape

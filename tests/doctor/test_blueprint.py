@@ -30,29 +30,29 @@ def write(config, folder):
 
 
 def test_the_papers_adapter_has_its_parameters(tmp_path):
-    drawn = draw_up(write(PAPER, tmp_path), lora_rank=128)
-    assert drawn.adapters == 25_509_888
-    assert drawn.adapted == 128
-    assert drawn.parameters == 859_520_964
+    blueprint = draw_up(write(PAPER, tmp_path), lora_rank=128)
+    assert blueprint.adapters == 25_509_888
+    assert blueprint.adapted == 128
+    assert blueprint.parameters == 859_520_964
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_conditions_are_those_of_the_pipeline(name, picture, tmp_path):
+def test_conditions_are_those_of_the_pipeline(name, random_image, tmp_path):
     pipeline = make(name)
     pipeline.save_pretrained(tmp_path)
     for weights in tmp_path.rglob("*.safetensors"):
         weights.unlink()
     encoding = ENCODING.get(name, {})
     model = cl.load_model(pipeline, encoding=encoding)
-    batch = model.encode(picture(model), [0])
+    batch = model.encode(random_image(model), [0])
     probe = expand(model, batch, NoisePlan("random", timesteps=1), "train")[0]
     tokens = probe.condition.get("encoder_hidden_states", torch.zeros(1, 1, 1)).shape[1]
-    drawn = draw_up(tmp_path, side=encoding.get("side"), prompt_tokens=tokens)
-    assert drawn.denoiser.sample_shape == model.sample_shape
-    assert drawn.parameters == sum(p.numel() for p in network_of(pipeline).parameters())
-    with drawn.mode:
-        shadow = drawn.probe(1)
-        output = drawn.denoiser.predict(shadow.x0, shadow.t, shadow.condition)
+    blueprint = draw_up(tmp_path, side=encoding.get("side"), prompt_tokens=tokens)
+    assert blueprint.denoiser.sample_shape == model.sample_shape
+    assert blueprint.parameters == sum(p.numel() for p in network_of(pipeline).parameters())
+    with blueprint.mode:
+        shadow = blueprint.probe(1)
+        output = blueprint.denoiser.predict(shadow.x0, shadow.t, shadow.condition)
     assert output.shape == probe.x0.shape
     for key, value in probe.condition.items():
         assert shadow.condition[key].shape == value.shape, key

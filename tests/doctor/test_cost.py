@@ -1,4 +1,4 @@
-"""The cost foretold is the cost of a real index."""
+"""The estimated cost is that of a real index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def many(tiny_images):
     return tiny_images.subset([i % 12 for i in range(128)])
 
 
-def weigh(folder):
+def folder_bytes(folder):
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
@@ -33,15 +33,15 @@ def weigh(folder):
         {"dim": 256, "timesteps": 2, "method": "gradient-dot"},
         {"dim": 256, "timesteps": 2, "projection": "principal", "learn_from": 8},
     ],
-    ids=["no halves", "halves", "more images than dimensions", "no curvature", "learnt"],
+    ids=["no halves", "halves", "more images than dimensions", "no curvature", "fitted projection"],
 )
 def test_disk_of_a_real_index(tiny_model, many, examine, tmp_path, settings):
     cost = examine(tiny_model, many, **settings).cost
     index = cl.index(tiny_model, many, out=tmp_path / "index", **settings)
-    assert cost.build_bytes == pytest.approx(weigh(index.path), rel=0.1)
-    before = weigh(index.path)
+    assert cost.build_bytes == pytest.approx(folder_bytes(index.path), rel=0.1)
+    before = folder_bytes(index.path)
     index.trace(many.subset([0]), top=1)
-    assert cost.trace_bytes == pytest.approx(weigh(index.path) - before, rel=0.02)
+    assert cost.trace_bytes == pytest.approx(folder_bytes(index.path) - before, rel=0.02)
 
 
 def test_latents_and_prompts_do_not_stay(examine, tmp_path):
@@ -52,7 +52,7 @@ def test_latents_and_prompts_do_not_stay(examine, tmp_path):
     cost = examine(model, images, **settings).cost
     index = cl.index(model, images, out=tmp_path / "index", **settings)
     assert not (index.path / "encoded").exists()
-    assert cost.build_bytes == pytest.approx(weigh(index.path), rel=0.1)
+    assert cost.build_bytes == pytest.approx(folder_bytes(index.path), rel=0.1)
 
 
 def test_time_of_a_real_index(tiny_model, many, examine, tmp_path):
@@ -60,9 +60,9 @@ def test_time_of_a_real_index(tiny_model, many, examine, tmp_path):
     cost = examine(tiny_model, many, timesteps=5).cost
     before = time.process_time()
     cl.index(tiny_model, many, out=tmp_path / "index", dim=128, timesteps=5)
-    spent = time.process_time() - before
+    seconds = time.process_time() - before
     # Loosely: other tests run beside it. tools/check_doctor.py prints how close it comes.
-    assert 0.5 * spent < cost.build_seconds < 2.0 * spent
+    assert 0.5 * seconds < cost.build_seconds < 2.0 * seconds
 
 
 def test_time_grows_with_timesteps_and_shrinks_with_workers(tiny_model, examine, monkeypatch):
@@ -74,7 +74,7 @@ def test_time_grows_with_timesteps_and_shrinks_with_workers(tiny_model, examine,
     assert few.evaluations == 1
 
 
-def test_workers_beyond_the_cores_are_not_reckoned_with(tiny_model, examine, monkeypatch):
+def test_workers_beyond_the_cores_do_not_count(tiny_model, examine, monkeypatch):
     monkeypatch.setattr("creditline.doctor.cost.cpu_count", lambda: 2)
     diagnosis = examine(tiny_model, n=1000, runtime=Runtime(workers=8))
     assert diagnosis["workers"].status == "warn"

@@ -1,4 +1,4 @@
-"""What is reckoned from shapes is what real tensors take."""
+"""Estimates from shapes are the costs of real tensors."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SETTINGS = {"timesteps": 4, "dim": 64}
 RATE = {"flops_per_second": 1e9}
 
 
-@pytest.mark.parametrize("rank", [None, 2], ids=["whole", "adapter"])
-def test_operations_and_memory_are_those_of_real_weights(tmp_path, picture, rank):
+@pytest.mark.parametrize("rank", [None, 2], ids=["full", "adapter"])
+def test_operations_and_memory_are_those_of_real_weights(tmp_path, random_image, rank):
     pipeline = make("sd")
     pipeline.save_pretrained(tmp_path / "sd")
     lora = None if rank is None else peft_folder(pipeline, tmp_path / "lora", rank)
@@ -32,27 +32,27 @@ def test_operations_and_memory_are_those_of_real_weights(tmp_path, picture, rank
     plan = NoisePlan(timesteps=4)
     spec = FeatureSpec(plan=plan, projection=Projection(dim=64))
     source = GradientExtractor([model], spec)
-    probe = expand(model, model.encode(picture(model), [0]), plan, "train")[0]
+    probe = expand(model, model.encode(random_image(model), [0]), plan, "train")[0]
     engine = source.engines[0]
     source.size_passes(engine, probe)
-    said = estimate(
+    expected = estimate(
         tmp_path / "sd",
         lora_rank=rank,
         prompt_tokens=probe.condition["encoder_hidden_states"].shape[1],
         **SETTINGS,
         **RATE,
     )
-    assert said.pass_bytes == measure_pass(engine, probe)
+    assert expected.pass_bytes == measure_pass(engine, probe)
     with OperationCounter() as counter:
         engine.mean_gradients([(probe, torch.arange(4))])
-    assert said.gradient.products * 4 == counter.products
-    assert said.gradient.convolutions * 4 == counter.convolutions
+    assert expected.gradient.products * 4 == counter.products
+    assert expected.gradient.convolutions * 4 == counter.convolutions
     with FlopCounterMode(display=False) as plain, torch.no_grad():
         model.predict(probe.x0, probe.t, probe.condition)
-    assert said.forward.operations * 4 == plain.get_total_flops()
-    assert said.selected == source.parameters
+    assert expected.forward.operations * 4 == plain.get_total_flops()
+    assert expected.selected == source.parameters
     weights = sum(p.nbytes for p in model.module.parameters())
-    assert said.weight_bytes == weights
+    assert expected.weight_bytes == weights
 
 
 def test_a_faster_device_takes_less_time(tmp_path):

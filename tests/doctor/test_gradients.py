@@ -1,4 +1,4 @@
-"""Gradient checks: what couples images fails, what is exact passes, nothing is changed."""
+"""Gradient checks: coupled images fail, exact gradients pass, the model is unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from creditline.doctor.gradients import relative
+from creditline.doctor.gradients import relative_error
 from creditline.errors import ModelError, SettingsError
 from creditline.gradients.hook_engine import HookEngine
 
@@ -22,7 +22,7 @@ def test_batch_statistics_fail_both_gradient_checks(make, examine):
     assert diagnosis["equal to autograd"].status == "fail"
 
 
-def test_coupling_by_hand_is_found(make, examine):
+def test_coupling_without_batch_statistics_fails(make, examine):
     class Coupled(nn.Module):
         def forward(self, x):
             return x - x.mean(0, keepdim=True)
@@ -47,8 +47,8 @@ def test_a_wrong_engine_fails(make, examine, monkeypatch):
 @pytest.mark.parametrize("normalize", ["none", "timestep"])
 @pytest.mark.parametrize("draws", [1, 3])
 def test_reference_follows_the_settings(make, examine, normalize, draws):
-    chosen = {"normalize": normalize, "draws": draws, "parameters": "*,!first.*", "dim": 64}
-    diagnosis = examine(make(), **chosen)
+    settings = {"normalize": normalize, "draws": draws, "parameters": "*,!first.*", "dim": 64}
+    diagnosis = examine(make(), **settings)
     assert diagnosis["equal to autograd"].status == "ok"
 
 
@@ -76,15 +76,15 @@ def test_dominating_timestep_is_noted_unless_normalized(make, examine):
 
     model = make()
     model.module = Peaked(model.module)
-    chosen = {"parameters": "inner.last*", "dim": 20}
-    finding = examine(model, **chosen)["timesteps"]
+    settings = {"parameters": "inner.last*", "dim": 20}
+    finding = examine(model, **settings)["timesteps"]
     assert finding.status == "warn"
     assert "t=0 is" in finding.text
     assert "normalize='timestep'" in finding.remedy
-    assert examine(model, normalize="timestep", **chosen)["timesteps"].status == "ok"
+    assert examine(model, normalize="timestep", **settings)["timesteps"].status == "ok"
 
 
-def test_overflow_of_the_objective_is_found(make, examine):
+def test_overflow_of_the_objective_fails(make, examine):
     class Huge(nn.Module):
         def forward(self, x):
             return x * 1e30
@@ -116,9 +116,9 @@ def test_nothing_of_the_model_changes(make, examine):
 
 def test_relative_error_of_zeros():
     zero, one = torch.zeros(2), torch.ones(2)
-    assert relative(zero, zero) == 0
-    assert relative(one, zero) == math.inf
-    assert relative(one * 1.5, one) == pytest.approx(0.5)
+    assert relative_error(zero, zero) == 0
+    assert relative_error(one, zero) == math.inf
+    assert relative_error(one * 1.5, one) == pytest.approx(0.5)
 
 
 def test_methods_without_gradients_are_refused(make, examine):

@@ -1,4 +1,4 @@
-"""Faults of the network are found, named, and what is no fault is let pass."""
+"""Faults of the network fail by name, and sound networks pass."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def test_half_precision_that_loses_the_gradient_fails(make, examine):
 def test_parameters_left_out_are_named_with_the_share(make, examine):
     model = make()
     total = sum(p.numel() for p in model.module.parameters())
-    kept = model.module.last.weight.numel()
+    selected = model.module.last.weight.numel()
     finding = examine(model, parameters="last.weight", dim=64)["coverage"]
     assert finding.status == "warn"
-    assert f"{kept:,} of {total:,}" in finding.text
+    assert f"{selected:,} of {total:,}" in finding.text
     assert "first.weight" in finding.text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from tools.profile_index import STAGES, Clock, watched
+from tools.profile_index import STAGES, Clock, measure_stages
 
 import creditline as cl
 
@@ -13,7 +13,7 @@ import creditline as cl
 def test_every_stage_is_on_the_clock(tiny_model, tiny_images, tmp_path):
     clock = Clock()
     start = time.process_time()
-    with watched(clock):
+    with measure_stages(clock):
         cl.index(tiny_model, tiny_images, out=tmp_path / "index", timesteps=2, dim=64)
         clock.turn()
     assert set(clock.seconds) == {stage for _, _, stage in STAGES}

@@ -19,7 +19,7 @@ from creditline.methods.attributor import Attributor
 if TYPE_CHECKING:
     from creditline.doctor.estimate import CostEstimate
 
-SHAPES = ("lora_rank", "flops_per_second", "bytes_per_second")
+SHAPE_OPTIONS = ("lora_rank", "flops_per_second", "bytes_per_second")
 """Options of `--shapes` alone."""
 GRADIENT = [cls() for cls in methods.classes().values() if cls.capabilities.features == "gradients"]
 
@@ -28,15 +28,15 @@ GRADIENT = [cls() for cls in methods.classes().values() if cls.capabilities.feat
 @click.argument("model")
 @click.argument("data", required=False)
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
-@click.option("--samples", type=int, default=4, show_default=True, help="images to look at")
-@click.option("--images", "n", type=int, help="images to reckon for  [default: all, or 10000]")
-@click.option("--out", default=".", show_default=True, help="where the index would be written")
-@click.option("--shapes", is_flag=True, help="reckon from MODEL's config alone, without weights")
-@click.option("--lora-rank", type=int, help="with --shapes: of an adapter on all attention")
+@click.option("--samples", type=int, default=4, show_default=True, help="images to examine")
+@click.option("--images", "n", type=int, help="images of the estimate  [default: all, or 10000]")
+@click.option("--out", default=".", show_default=True, help="folder of the index")
+@click.option("--shapes", is_flag=True, help="estimate from MODEL's config alone, without weights")
+@click.option("--lora-rank", type=int, help="with --shapes: rank of an adapter on all attention")
 @click.option(
-    "--flops-per-second", type=float, help="with --shapes: what another device reaches, as 1e14"
+    "--flops-per-second", type=float, help="with --shapes: speed of another device, such as 1e14"
 )
-@click.option("--bytes-per-second", type=float, help="with --shapes: likewise, of its memory")
+@click.option("--bytes-per-second", type=float, help="with --shapes: speed of its memory")
 @executor_options
 @models.parts_options
 @images.image_options
@@ -53,18 +53,18 @@ def command(
 ) -> None:
     """Examine MODEL (and its training images DATA) before a long index.
 
-    Are gradients exact, finite, repeatable and independent of their batch, and which parameters do
-    they cover? Then what an index would cost in time and disk, measured on a few images. The exit
-    code is 1 if a check fails. Without DATA random pictures are used.
+    Checks whether gradients are exact, finite, repeatable and independent of their batch, and which
+    parameters they cover. Then estimates time and disk of an index from a few images. The exit code
+    is 1 if a check fails. Without DATA, random images are used.
 
-    With --shapes nothing is examined and nothing loaded: parameters, memory and time per evaluation
-    are reckoned from the network's config.json.
+    With --shapes nothing is loaded or examined: parameters, memory and time per evaluation are
+    estimated from the network's config.json.
     """
     recipe = configured(methods.get(method)(), given(*GRADIENT))
     if shapes:
         click.echo(str(_estimated(model, data, recipe, others)))
         return
-    for name in SHAPES:
+    for name in SHAPE_OPTIONS:
         if others[name] is not None:
             raise SettingsError(f"--{name.replace('_', '-')} is for --shapes. Add it.")
     from creditline.doctor import diagnose
@@ -86,13 +86,15 @@ def command(
 def _estimated(
     model: str, data: str | None, recipe: Attributor, values: dict[str, Any]
 ) -> CostEstimate:
-    """What the options of `--shapes` ask for."""
+    """Estimate the cost with the options of `--shapes`."""
     if data is not None:
-        raise SettingsError("From shapes alone no pictures are looked at. Leave DATA out.")
+        raise SettingsError("From shapes alone no images are examined. Leave DATA out.")
     from creditline.doctor.estimate import estimate
 
     encoding = given(EncodingConfig())
     unused = sorted(set(encoding) - {"side", "prompt_tokens"})
     if unused:
         raise SettingsError(f"From shapes alone nothing is encoded. Leave out {', '.join(unused)}.")
-    return estimate(model, method=recipe, **encoding, **{name: values[name] for name in SHAPES})
+    return estimate(
+        model, method=recipe, **encoding, **{name: values[name] for name in SHAPE_OPTIONS}
+    )

@@ -1,4 +1,4 @@
-"""The doctor: can this model be attributed honestly, and what would an index of it cost?"""
+"""The doctor: checks of a model and its images, and the cost of an index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from creditline.doctor.data import check_images
 from creditline.doctor.findings import Cost, Diagnosis, Finding
 from creditline.doctor.gradients import check_gradients
 from creditline.doctor.network import check_calls, check_network
-from creditline.doctor.subject import DiagnosisSubject, random_images, untouched
+from creditline.doctor.subject import DiagnosisSubject, preserve_state, random_images
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
 from creditline.methods.attributor import Attributor
@@ -26,7 +26,7 @@ from creditline.settings import override, require
 
 __all__ = ["Cost", "Diagnosis", "Finding", "diagnose"]
 
-RECKONED = 10_000
+DEFAULT_IMAGES = 10_000
 
 
 def diagnose(
@@ -46,10 +46,10 @@ def diagnose(
 
     Args:
         model: what `load_model` takes. A `Denoiser` is examined in the mode and precision it has.
-        images: what `load_images` takes; random pictures of the model's shape by default.
+        images: what `load_images` takes; random images of the model's shape by default.
         method: a gradient method, by name or as an instance.
-        samples: images to look at.
-        n: images to reckon the cost for; all images given, or 10,000.
+        samples: number of images to examine.
+        n: number of images to estimate the cost for; all given images, or 10,000.
         out: where the index would be written, to compare with the free disk.
         runtime: the device of a model given as a path, and the workers that an index would have.
         settings: any setting of the method by name, as in `creditline.index`.
@@ -75,30 +75,32 @@ def diagnose(
     denoiser = load_model(model, device=runtime.main_device)
     source = GradientExtractor([denoiser], recipe.features, recipe.query_plan)  # type: ignore[attr-defined]
     findings: list[Finding] = []
-    given = None
+    loaded = None
     if images is not None:
-        given = load_images(images)
-        findings += check_images(denoiser, given)
-    fits = given is not None and findings[0].status == "ok"
-    chosen = _spread(given, samples) if given and fits else random_images(denoiser, samples)
+        loaded = load_images(images)
+        findings += check_images(denoiser, loaded)
+    fits = loaded is not None and findings[0].status == "ok"
+    examined = _spread(loaded, samples) if loaded and fits else random_images(denoiser, samples)
     findings += check_network(denoiser.module, source.layers)
     with (
-        untouched(denoiser.module),
+        preserve_state(denoiser.module),
         exact_kernels(denoiser.device, source.spec.precision == "tf32"),
     ):
-        source.fit(chosen, runtime)
-        subject = DiagnosisSubject.prepare(denoiser, source, chosen)
+        source.fit(examined, runtime)
+        subject = DiagnosisSubject.prepare(denoiser, source, examined)
         findings += [check_calls(subject), *check_gradients(subject)]
         cost = None
         if not any(f.check == "finite gradients" and f.status == "fail" for f in findings):
-            count = n or (len(given) if given else RECKONED)
-            stock = given if fits else None
-            cost = measure(recipe, source, chosen, count, runtime.devices.workers, Path(out), stock)
+            count = n or (len(loaded) if loaded else DEFAULT_IMAGES)
+            stock = loaded if fits else None
+            cost = measure(
+                recipe, source, examined, count, runtime.devices.workers, Path(out), stock
+            )
             findings += [*check_workers(cost), check_disk(cost)]
     return Diagnosis(tuple(findings), cost)
 
 
 def _spread(images: ImageSet, samples: int) -> ImageSet:
-    """A few images from all over a set."""
+    """Select a few images spread over a set."""
     rows = np.linspace(0, len(images) - 1, min(samples, len(images))).round().astype(np.int64)
     return images.subset(np.unique(rows))

@@ -1,4 +1,4 @@
-"""What an examination found, and what indexing would cost."""
+"""Results of an examination: findings and the estimated cost of an index."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Finding:
     """Result of one check.
 
     Attributes:
-        check: what was looked at.
+        check: name of the check.
         status: `"fail"` where attributions would be wrong or the index could not be built.
-        text: what was found, with numbers.
-        remedy: what to change; empty when nothing needs to.
+        text: the finding, with numbers.
+        remedy: what to change; empty if nothing.
     """
 
     check: str
@@ -36,23 +36,23 @@ class Finding:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of an index, extrapolated from a few images that were really extracted.
+    """Cost of an index, extrapolated from the extraction of a few images.
 
     Attributes:
-        n: images reckoned with.
-        workers: processes reckoned with.
+        n: number of images of the index.
+        workers: number of processes.
         evaluations: forward and backward passes per image.
         dim: feature dimension.
-        measured: images that were timed.
-        cpu_seconds, wall_seconds: per image, one thread on the CPU, with what writes it.
+        measured: number of images that were timed.
+        cpu_seconds, wall_seconds: per image, with one CPU thread, including writing.
         start_seconds: of CPU, before the first image.
         hours: for all images on all workers.
-        image_bytes: on disk per image: feature, norm, picture and facts.
+        image_bytes: on disk per image: feature, norm, thumbnail and facts.
         build_bytes: on disk when the index is built.
-        query_seconds: per query, once the curvature is there.
-        trace_seconds, trace_bytes: what the first trace adds once: curvature, and preconditioned
-            features unless they are not kept.
-        free_bytes: left on the disk asked about.
+        query_seconds: per query, once the curvature is fitted.
+        trace_seconds, trace_bytes: added once by the first trace, for curvature and stored
+            train-side factors.
+        free_bytes: free space on the disk of the index.
     """
 
     n: int
@@ -73,12 +73,12 @@ class Cost:
 
     @property
     def build_seconds(self) -> float:
-        """Of CPU, for building the index, besides the start of its processes."""
+        """CPU seconds of building the index, without the start of its processes."""
         return self.start_seconds + self.n * self.cpu_seconds
 
     @property
     def total_bytes(self) -> float:
-        """On disk after the first trace."""
+        """Bytes on disk after the first trace."""
         return self.build_bytes + self.trace_bytes
 
     def __str__(self) -> str:
@@ -98,12 +98,12 @@ class Cost:
             ("query", f"{duration(self.query_seconds)} each"),
             ("first query", f"about {duration(self.trace_seconds)} more, once"),
         ]
-        return lines(f"Cost, from {self.measured} images that were extracted:", rows)
+        return lines(f"Cost, estimated from {self.measured} extracted images:", rows)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything found about a model and its images.
+    """Findings about a model and its images.
 
     Attributes:
         findings: in the order the checks ran.
@@ -115,11 +115,11 @@ class Diagnosis:
 
     @property
     def failed(self) -> bool:
-        """Whether a check failed; warnings do not count."""
+        """Whether a check failed; warnings are not failures."""
         return any(finding.status == "fail" for finding in self.findings)
 
     def __getitem__(self, check: str) -> Finding:
-        """The finding of one check.
+        """Look up the finding of one check.
 
         Raises:
             KeyError: if that check did not run.
@@ -131,7 +131,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         counts = {s: sum(f.status == s for f in self.findings) for s in ("ok", "warn", "fail")}
-        cost = "No cost: nothing could be extracted." if self.cost is None else str(self.cost)
+        cost = "No cost: features could not be extracted." if self.cost is None else str(self.cost)
         summary = f"{counts['ok']} ok, {counts['warn']} to note, {counts['fail']} failed."
         return "\n".join([*map(str, self.findings), "", cost, "", summary])
 
@@ -147,11 +147,11 @@ def _wrapped(head: str, text: str) -> str:
 
 
 def lines(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """A title, and what is said under each name."""
+    """Format a title and a paragraph for each name."""
     return "\n".join([title, *(_wrapped(f"  {name:11} ", text) for name, text in rows)])
 
 
-def some(names: list[str], shown: int = 5) -> str:
-    """A list of names cut to its first few."""
-    rest = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+def some(names: list[str], limit: int = 5) -> str:
+    """Join the first names of a list, and count the rest."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""Checks of gradients: finite, repeatable, equal to plain autograd, free of their neighbors."""
+"""Checks of gradients: finite, repeatable, equal to autograd, independent of their batch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from creditline.gradients.parameters import enable_gradients
 
 GOOD, TOLERABLE = 1e-4, 1e-2
 HALF = 0.05, 0.2
-"""The same where rounding was asked for, with 8 to 11 binary digits in every number or factor."""
+"""The same in half precision, whose numbers have 8 to 11 binary digits."""
 DOMINATED = 0.5
-"""A fifth of the timesteps that carries this share of the squared norms dominates."""
+"""Share of the squared norms from which a fifth of the timesteps dominates."""
 
 
 def check_gradients(subject: DiagnosisSubject) -> list[Finding]:
-    """All checks of gradients; the rest is skipped when values are not finite."""
+    """Run all checks of gradients; only the first one where values are not finite."""
     finite = check_finite(subject)
     if finite.status == "fail":
         return [finite]
@@ -32,7 +32,7 @@ def check_gradients(subject: DiagnosisSubject) -> list[Finding]:
             finite,
             check_repeatable(subject),
             check_autograd(subject),
-            check_company(subject),
+            check_batch_composition(subject),
             check_unused(subject),
             *check_timesteps(subject),
         ]
@@ -41,7 +41,7 @@ def check_gradients(subject: DiagnosisSubject) -> list[Finding]:
 
 
 def check_finite(subject: DiagnosisSubject) -> Finding:
-    """The objective at every evaluation, then the gradients."""
+    """Check that the objective at every evaluation and all gradients are finite."""
     losses = torch.cat([_values(subject, i).detach().double().cpu() for i in _samples(subject)])
     bad = int((~torch.isfinite(losses)).sum())
     remedy = "See 'finite weights' and 'precision'; check the scheduler's betas."
@@ -59,10 +59,10 @@ def check_finite(subject: DiagnosisSubject) -> Finding:
 
 
 def check_repeatable(subject: DiagnosisSubject) -> Finding:
-    """The same gradient twice."""
+    """Check that the same gradient computed twice is equal."""
     probe = subject.probes[0]
     first, second = (flat(subject.engine.gradients([probe])) for _ in range(2))
-    error = relative(second, first)
+    error = relative_error(second, first)
     if error == 0:
         return Finding("repeatable", "ok", "two runs agree to the last bit")
     text = f"two runs differ by {error:.1e}"
@@ -79,9 +79,9 @@ def check_repeatable(subject: DiagnosisSubject) -> Finding:
 
 
 def check_autograd(subject: DiagnosisSubject) -> Finding:
-    """The engine's gradient against `.backward()`, one evaluation at a time, in float64."""
+    """Compare the engine with `.backward()` in float64, one evaluation at a time."""
     errors = [
-        relative(flat(subject.engine.gradients([probe])), by_hand(subject, i))
+        relative_error(flat(subject.engine.gradients([probe])), reference_gradient(subject, i))
         for i, probe in enumerate(subject.probes)
     ]
     return _judge(
@@ -93,15 +93,15 @@ def check_autograd(subject: DiagnosisSubject) -> Finding:
     )
 
 
-def check_company(subject: DiagnosisSubject) -> Finding:
-    """An image's gradient when other images share its forward pass."""
+def check_batch_composition(subject: DiagnosisSubject) -> Finding:
+    """Check that an image's gradient does not depend on other images of its batch."""
     errors = []
     for i in _samples(subject):
         with enable_gradients(subject.denoiser.module, subject.engine.layers) as layers:
             parameters = [p for layer in layers for p in layer]
             alone = _gradient(_values(subject, i).mean(), parameters)
             values = _values(subject, None).view(len(subject.probes), -1)
-            errors.append(relative(_gradient(values[i].mean(), parameters), alone))
+            errors.append(relative_error(_gradient(values[i].mean(), parameters), alone))
     return _judge(
         "batch composition",
         max(errors),
@@ -113,7 +113,7 @@ def check_company(subject: DiagnosisSubject) -> Finding:
 
 
 def check_unused(subject: DiagnosisSubject) -> Finding:
-    """Selected parameters whose gradient is exactly zero for every image."""
+    """Find selected parameters whose gradient is exactly zero for every image."""
     largest: dict[str, float] = {}
     named = dict(subject.denoiser.module.named_parameters())
     for layer, values in zip(
@@ -130,13 +130,13 @@ def check_unused(subject: DiagnosisSubject) -> Finding:
         "unused parameters",
         "warn",
         f"{len(zero)} tensors ({count:,} parameters) have gradient zero: {some(zero)}",
-        "They take room in the projection and add nothing; exclude them by name pattern "
+        "They use dimensions of the projection and add nothing; exclude them by name pattern "
         "(parameters='*,!name').",
     )
 
 
 def check_timesteps(subject: DiagnosisSubject) -> list[Finding]:
-    """Gradient norms over timesteps: does the mean over timesteps speak for all of them?"""
+    """Check that no few timesteps dominate the mean over timesteps."""
     spec = subject.source.spec
     t = spec.plan.timesteps
     if t == 1 or spec.plan.schedule in ("random", "trajectory"):
@@ -158,15 +158,15 @@ def check_timesteps(subject: DiagnosisSubject) -> list[Finding]:
                 "timesteps",
                 "warn",
                 text,
-                "Scores then speak for those timesteps; normalize='timestep' (--normalize "
-                "timestep) weighs all alike, at one backward pass per timestep.",
+                "Scores then mostly depend on those timesteps; normalize='timestep' (--normalize "
+                "timestep) weights all equally, at one backward pass per timestep.",
             )
         ]
     return [Finding("timesteps", "ok", text)]
 
 
-def by_hand(subject: DiagnosisSubject, i: int) -> Tensor:
-    """The feature's gradient before projection, as its formula reads, shape `(d,)`."""
+def reference_gradient(subject: DiagnosisSubject, i: int) -> Tensor:
+    """Compute the gradient before projection directly from its formula, shape `(d,)`."""
     reference, probe, spec = subject.reference, subject.reference_probes[i], subject.source.spec
     module, layers = reference.module, subject.engine.layers
     draws = probe.draws
@@ -183,7 +183,7 @@ def by_hand(subject: DiagnosisSubject, i: int) -> Tensor:
                 output = reference.predict(x_t, t, condition)
                 spec.objective(reference.process, output, x0, noise, t).sum().backward()
             parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-            unit = _kept(subject, parts) / draws
+            unit = _selected_entries(subject, parts) / draws
             total += unit / unit.norm() if spec.normalize == "timestep" else unit
         for p in parameters:
             p.grad = None
@@ -191,13 +191,13 @@ def by_hand(subject: DiagnosisSubject, i: int) -> Tensor:
 
 
 def flat(layers: list[Tensor]) -> Tensor:
-    """The one unit of an engine's gradient as a float64 vector on the CPU."""
+    """Flatten the one unit of an engine's gradient to a float64 vector on the CPU."""
     return torch.cat([layer[0, 0].double().cpu() for layer in layers])
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    """Relative difference; 0 for two zeros."""
-    difference, scale = float((found - expected).norm()), float(expected.norm())
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Compute the relative difference; 0 for two zeros."""
+    difference, scale = float((actual - expected).norm()), float(expected.norm())
     if scale == 0:
         return 0.0 if difference == 0 else math.inf
     return difference / scale
@@ -216,19 +216,19 @@ def _samples(subject: DiagnosisSubject) -> range:
 
 
 def _values(subject: DiagnosisSubject, i: int | None) -> Tensor:
-    """The objective at every evaluation of image `i`, or of all images in one forward pass."""
+    """Evaluate the objective for image `i`, or for all images in one forward pass."""
     probes = subject.probes if i is None else [subject.probes[i]]
     return subject.engine.values(join(probes))
 
 
 def _plain(subject: DiagnosisSubject) -> AutogradEngine:
-    """Whole gradients, parameter by parameter, nothing normalized."""
+    """Make an engine of explicit gradients without normalization."""
     engine = subject.engine
     return AutogradEngine(engine.denoiser, engine.layers, engine.objective)
 
 
-def _kept(subject: DiagnosisSubject, gradients: list[Tensor]) -> Tensor:
-    """What the engine keeps of gradients of single parameters, as one vector."""
+def _selected_entries(subject: DiagnosisSubject, gradients: list[Tensor]) -> Tensor:
+    """Join the entries of single parameters' gradients that the engine selects."""
     engine = subject.engine
     names = [name for layer in engine.layers for name in layer.parameters]
     pairs = zip(names, gradients, strict=True)

@@ -1,4 +1,4 @@
-"""Checks of the network itself, before any gradient: mode, precision, parameters, structure."""
+"""Checks of the network before any gradient: mode, precision, parameters, structure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from creditline.doctor.findings import Finding, some
 from creditline.doctor.subject import DiagnosisSubject
 from creditline.gradients.parameters import Layer
 
-# Attention that torch itself differentiates; others bring kernels of their own.
+# PyTorch differentiates these attention processors; others have their own kernels.
 NATIVE_ATTENTION = ("AttnProcessor", "AttnProcessor2_0", "AttnAddedKVProcessor2_0")
 
 
 def check_network(module: nn.Module, layers: tuple[Layer, ...]) -> list[Finding]:
-    """Checks that need no image."""
+    """Run the checks that need no image."""
     return [
         _mode(module),
         _precision(module),
@@ -27,7 +27,7 @@ def check_network(module: nn.Module, layers: tuple[Layer, ...]) -> list[Finding]
 
 
 def check_calls(subject: DiagnosisSubject) -> Finding:
-    """Modules and tensors that one evaluation uses more than once.
+    """Find modules and tensors that one evaluation uses more than once.
 
     Autograd adds up all their uses; software that hooks layers often keeps only the last.
     """
@@ -48,7 +48,7 @@ def check_calls(subject: DiagnosisSubject) -> Finding:
     repeated = [f"{name} ({count} times)" for name, count in calls.items() if count > 1]
     shared = _shared(module)
     if not repeated and not shared:
-        return Finding("repeated modules", "ok", "none is called twice, no weights are shared")
+        return Finding("repeated modules", "ok", "no module is called twice, no weights are shared")
     notes = [f"called more than once: {some(repeated)}"] if repeated else []
     notes += [f"shared weights: {some(shared)}"] if shared else []
     return Finding("repeated modules", "ok", f"{'; '.join(notes)}; all uses add up in the gradient")
@@ -65,9 +65,11 @@ def _shared(module: nn.Module) -> list[str]:
 
 
 def _mode(module: nn.Module) -> Finding:
-    """Parts in training mode; those that then act differently are fatal."""
+    """Find modules in training mode; those that act differently in it are failures."""
     training = [(name, part) for name, part in module.named_modules() if part.training]
-    active = [f"{name} ({type(part).__name__})" for name, part in training if _is_fickle(part)]
+    active = [
+        f"{name} ({type(part).__name__})" for name, part in training if _depends_on_mode(part)
+    ]
     remedy = "Call model.module.eval() first; load_model does."
     if active:
         return Finding(
@@ -78,12 +80,12 @@ def _mode(module: nn.Module) -> Finding:
             remedy,
         )
     if training:
-        text = f"{len(training)} modules are in training mode; none of a kind that is known to care"
+        text = f"{len(training)} modules are in training mode; none is known to act differently"
         return Finding("evaluation mode", "warn", text, remedy)
     return Finding("evaluation mode", "ok", "dropout is off, statistics are fixed")
 
 
-def _is_fickle(part: nn.Module) -> bool:
+def _depends_on_mode(part: nn.Module) -> bool:
     if isinstance(part, nn.modules.dropout._DropoutNd):
         return part.p > 0
     # InstanceNorm derives from the same class but only cares when it keeps statistics.
@@ -108,7 +110,7 @@ def _precision(module: nn.Module) -> Finding:
         return Finding(
             "precision",
             "warn",
-            f"weights are {names}; there is no gradient in whole numbers",
+            f"weights are {names}; integers have no gradient",
             "Load the model without quantization.",
         )
     return Finding("precision", "ok", f"weights are {names}")
@@ -130,8 +132,8 @@ def _weights(module: nn.Module) -> Finding:
 def _coverage(module: nn.Module, layers: tuple[Layer, ...]) -> Finding:
     total = sum(p.numel() for p in module.parameters())
     covered = sum(layer.size for layer in layers)
-    chosen = {name for layer in layers for name in layer.parameters}
-    left = [name for name, _ in module.named_parameters() if name not in chosen]
+    selected = {name for layer in layers for name in layer.parameters}
+    left = [name for name, _ in module.named_parameters() if name not in selected]
     text = f"{covered:,} of {total:,} parameters ({covered / total:.1%}) in {len(layers)} layers"
     if not left:
         return Finding("coverage", "ok", text)
@@ -139,7 +141,7 @@ def _coverage(module: nn.Module, layers: tuple[Layer, ...]) -> Finding:
         "coverage",
         "warn",
         f"{text}; {len(left)} tensors are left out: {some(left)}",
-        "Use parameters='*' (--parameters '*') unless that is what you mean.",
+        "Use parameters='*' (--parameters '*') unless this is intended.",
     )
 
 
@@ -159,7 +161,7 @@ def _attention(module: nn.Module) -> Finding:
             "attention",
             "warn",
             text,
-            "This attention may bring kernels without an exact or repeatable backward pass; "
+            "This attention may use kernels without an exact or repeatable backward pass; "
             "compare with model.module.set_default_attn_processor().",
         )
     kernels = [name for name, enabled in _kernels() if enabled]

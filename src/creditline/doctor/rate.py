@@ -1,4 +1,4 @@
-"""Rates: how fast a machine computes and moves numbers, measured in about a second."""
+"""Speed of a machine in computing and moving numbers, measured in about a second."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import nn
 from creditline.runtime.threads import single_thread
 
 SECONDS = 0.3
-"""For each of the three."""
+"""Time of each of the three measurements."""
 
 
 @dataclass(frozen=True)
 class MachineRate:
-    """What a device does in a second.
+    """Operations and bytes of a device in a second.
 
     Attributes:
         product: floating-point operations of matrix products.
-        convolution: those of convolutions.
-        moved: bytes that operations on single numbers read and write; 0: these cost nothing.
+        convolution: floating-point operations of convolutions.
+        moved: bytes read and written by elementwise operations; 0 if these cost nothing.
     """
 
     product: float
@@ -30,13 +30,13 @@ class MachineRate:
     moved: float = 0.0
 
     def seconds(self, products: float, convolutions: float, moved: float) -> float:
-        """Of so many operations, and of so many bytes."""
+        """Estimate the seconds of a number of operations and bytes."""
         time = products / self.product + convolutions / self.convolution
         return time + (moved / self.moved if self.moved else 0.0)
 
 
 def measure_rate() -> MachineRate:
-    """Of one thread of this machine's CPU, in float32, as CPU time."""
+    """Measure one thread of this machine's CPU, in float32 and CPU time."""
     with single_thread(), torch.no_grad():
         a, x = torch.rand(1024, 320), torch.rand(1, 128, 32, 32)
         b, layer = torch.rand(320, 1280), nn.Conv2d(128, 128, 3, padding=1)

@@ -1,4 +1,4 @@
-"""The subject of an examination: a model, a few images, and their probes."""
+"""The subject of an examination: a model, a few images, and their noised batches."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from creditline.gradients.noised_batch import NoisedBatch, expand
 
 @dataclass(frozen=True)
 class DiagnosisSubject:
-    """What the gradient checks look at.
+    """Model and images of the gradient checks.
 
     Attributes:
-        denoiser: the model, in the state it was given in.
+        denoiser: the model in its original state.
         reference: a copy in float64 on the CPU.
-        source: extracts features with the settings asked for.
+        source: extracts features with the settings of the examination.
         engine: its gradient engine.
         images: a few images that fit the model.
-        probes: of those images.
+        probes: noised batches of these images.
         reference_probes: the same in float64.
     """
 
@@ -55,12 +55,12 @@ class DiagnosisSubject:
             [probe.to(one.device, one.dtype) for probe in expand(one, batch, plan, "train")]
             for one in (denoiser, reference)
         )
-        source.size_passes(engine, probes[0])  # passes as an index would make them
+        source.size_passes(engine, probes[0])  # passes of the size that an index would use
         return cls(denoiser, reference, source, engine, images, probes, exact)
 
 
 def random_images(denoiser: Denoiser, n: int) -> ImageSet:
-    """Random pictures of a model's shape, with class labels in turn or prompts as it takes them.
+    """Make random images of a model's shape, with class labels or prompts where it takes them.
 
     Raises:
         ModelError: if the model does not take three channels.
@@ -68,16 +68,16 @@ def random_images(denoiser: Denoiser, n: int) -> ImageSet:
     channels, height, width = denoiser.image_shape
     if channels != 3:
         raise ModelError(
-            f"Pictures have three channels, red, green and blue; this model takes {channels}."
+            f"Images have three channels, red, green and blue; this model takes {channels}."
         )
     pixels = np.random.default_rng(0).integers(0, 256, (n, height, width, 3), dtype=np.uint8)
     labels = None if denoiser.n_classes is None else [i % denoiser.n_classes for i in range(n)]
-    texts = [f"picture {i}" for i in range(n)] if denoiser.takes_prompts else None
-    return ImageSet.from_images(pixels, labels=labels, texts=texts, source="random pictures")
+    texts = [f"image {i}" for i in range(n)] if denoiser.takes_prompts else None
+    return ImageSet.from_images(pixels, labels=labels, texts=texts, source="random images")
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
+def preserve_state(module: nn.Module) -> Iterator[None]:
     """Restore buffers (running statistics, say), gradients and torch's random state afterwards."""
     buffers = {name: value.clone() for name, value in module.named_buffers()}
     try:
