@@ -10,15 +10,16 @@ A hook of MkDocs, named in `mkdocs.yml`. It replaces these comments on a page:
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from creditline.retraining import RETRAINING
+from creditline.methods import get, names as registered
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # MkDocs loads a hook by its path
 from tools.vocabulary import SPELLINGS, WORDS
 
-from creditline.methods import METHODS
-
-CARDS: dict[str, Any] = {**METHODS, **RETRAINING}
 METHODS_MARKER = re.compile(r"<!-- methods: ([a-z0-9, -]+) -->")
 VOCABULARY_MARKER = "<!-- vocabulary -->"
 
@@ -31,7 +32,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def overview(names: Sequence[str]) -> str:
     """Table of methods: name, score, needs, cost, source."""
-    cards = [(name, CARDS[name]) for name in names]
+    cards = [(name, get(name)) for name in names]
     rows = [
         f"| `{name}` | {_cell(c.formula)} | {_cell(c.needs)} | {_cell(c.cost)} | {_cell(c.paper)} |"
         for name, c in cards
@@ -48,7 +49,7 @@ def vocabulary(words: Mapping[str, str]) -> str:
 
 def _methods(match: re.Match[str]) -> str:
     names = [name.strip() for name in match[1].split(",")]
-    return overview(list(CARDS) if names == ["all"] else names)
+    return overview(registered() if names == ["all"] else names)
 
 
 def _cell(text: str) -> str:
