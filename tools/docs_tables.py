@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from creditline.methods import get, names as registered
+from creditline.methods import get
+from creditline.methods import names as registered
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # MkDocs loads a hook by its path
 from tools.vocabulary import SPELLINGS, WORDS
