@@ -82,7 +82,7 @@ def index(
         attributor = replace(attributor, encoder=encoder)  # type: ignore[type-var]
     runtime = runtime or Runtime()
     has, device = attributor.capabilities, runtime.main_device
-    training_images = load_images(images)
+    training_images = load_images(images, runtime=runtime)
     subsets = _subsets(attributor, ground_truth, training_images.ids)
     listed = _as_list(model)
     takes_models = has.models != "none"

@@ -86,7 +86,8 @@ def run(
     runtime = runtime or Runtime(workers=cpu_count())
     clock = _Clock(say)
     pictures = clock.step(
-        "load the icons", lambda: _icons() if images is None else load_images(images)
+        "load the icons",
+        lambda: _icons() if images is None else load_images(images, runtime=runtime),
     )
     if config is None:
         config = clock.step("try the machine", lambda: _plan(folder, pictures, runtime))

@@ -21,6 +21,7 @@ from creditline.data.pixel_array import MEMORY_LIMIT
 from creditline.data.prepared_pixels import prepare_images
 from creditline.data.selection import SelectionSpec, sample_images
 from creditline.errors import DataError, unknown
+from creditline.runtime import Runtime
 from creditline.settings import require
 
 DEMO = "demo:icons"
@@ -34,6 +35,7 @@ def load_images(
     selection: SelectionSpec | None = None,
     masks: str | Path | None = None,
     memory: int = MEMORY_LIMIT,
+    runtime: Runtime | None = None,
 ) -> ImageSet:
     """Load images with their contributors, captions, classes and masks.
 
@@ -63,6 +65,7 @@ def load_images(
             column `mask` names a file of the source; or a folder or zip file of masks with the
             names of the images; see `creditline.data.masks`.
         memory: bytes of prepared pixels to hold; further images are decoded on demand.
+        runtime: shows progress.
 
     Returns:
         The images, of shape `(3, H, W)` each.
@@ -90,6 +93,7 @@ def load_images(
         skip_bad=selection.skip_bad,
         limit=selection.limit,
         memory=memory,
+        runtime=runtime,
     )
     rows = prepared.rows
     shape = prepared.pixels.shape[:2]

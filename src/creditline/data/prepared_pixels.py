@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from creditline.data.image_spec import ImageSpec
 from creditline.data.pixel_array import MEMORY_LIMIT, PixelArray, PixelReader, content_hash
 from creditline.data.preparation import prepare
 from creditline.errors import DataError
-from creditline.runtime import Runtime
+from creditline.runtime import Runtime, SilentSink
 
 QUIET = 2000
 """Up to this many images load without a progress bar."""
@@ -42,6 +41,7 @@ def prepare_images(
     skip_bad: bool = False,
     limit: int | None = None,
     memory: int = MEMORY_LIMIT,
+    runtime: Runtime | None = None,
 ) -> PreparedPixels:
     """Open every image once, in order.
 
@@ -54,6 +54,7 @@ def prepare_images(
         skip_bad: list bad images instead of stopping at the first.
         limit: stop after so many good images.
         memory: bytes of prepared pixels to hold.
+        runtime: shows progress.
 
     Raises:
         DataError: for a bad image, for images of different sizes when `spec` does not bring
@@ -66,9 +67,8 @@ def prepare_images(
     ids: list[str] = []
     rows: list[int] = []
     skipped: list[tuple[str, str]] = []
-    with (
-        Runtime().progress("load images", total, "image") if total > QUIET else nullcontext() as bar
-    ):
+    runtime = (runtime or Runtime()) if total > QUIET else Runtime(sink=SilentSink())
+    with runtime.progress("load images", total, "image") as bar:
         for i, name in enumerate(names):
             if len(rows) == total:
                 break
@@ -91,8 +91,7 @@ def prepare_images(
                 held[len(rows)] = image
             ids.append(content_hash(image))
             rows.append(i)
-            if bar is not None:
-                bar.advance()
+            bar.advance()
     if not rows:
         name, reason = skipped[0]
         raise DataError(f"None of {len(names)} images could be used. The first, {name}: {reason}.")

@@ -73,8 +73,8 @@ def train(
         NumericsError: if the loss is not finite; the last state is kept.
         CreditlineError: if `out` exists with other contents, or the disk is full.
     """
-    config, training_images, folder = config or TrainConfig(), load_images(images), Path(out)
-    runtime = runtime or Runtime()
+    config, runtime, folder = config or TrainConfig(), runtime or Runtime(), Path(out)
+    training_images = load_images(images, runtime=runtime)
     place = find_device(runtime.main_device)
     start = check_training(training_images, config, base, place)
     request = {

@@ -77,7 +77,7 @@ def diagnose(
     findings: list[Finding] = []
     loaded = None
     if images is not None:
-        loaded = load_images(images)
+        loaded = load_images(images, runtime=runtime)
         findings += check_images(denoiser, loaded)
     fits = loaded is not None and findings[0].status == "ok"
     examined = _spread(loaded, samples) if loaded and fits else random_images(denoiser, samples)

@@ -88,7 +88,10 @@ def check_agreement(
     """
     settings = settings or AgreementConfig()
     runtime = runtime or Runtime()
-    denoiser, image_set = load_model(model, device=runtime.main_device), load_images(images)
+    denoiser, image_set = (
+        load_model(model, device=runtime.main_device),
+        load_images(images, runtime=runtime),
+    )
     n, m = settings.train, settings.queries
     require(
         n + m <= len(image_set),

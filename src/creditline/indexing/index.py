@@ -256,7 +256,9 @@ class Index:
         """
         require_updatable(self.method)
         spec = from_dict(ImageSpec, self.manifest.request["images"]["spec"])
-        more = images if isinstance(images, ImageSet) else load_images(images, spec)
+        more = (
+            images if isinstance(images, ImageSet) else load_images(images, spec, runtime=runtime)
+        )
         extractor = self._resources.extractor(self.method)
         change.add(self._state, extractor, more, runtime or self.runtime)
         return self._reopen()

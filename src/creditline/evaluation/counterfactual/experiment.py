@@ -123,7 +123,8 @@ def run_counterfactual(
 
     runtime = runtime or Runtime()
     device, threads = runtime.main_device, runtime.threads or 1
-    settings, folder, image_set = settings or CounterfactualConfig(), Path(out), load_images(images)
+    settings, folder = settings or CounterfactualConfig(), Path(out)
+    image_set = load_images(images, runtime=runtime)
     originals, plan = read_targets(targets, image_set, model)
     matrices = check_scores(scores, len(plan), len(image_set))
     together = settings.together and settings.controls > 0

@@ -123,7 +123,7 @@ def retrain(
         "Leave it out to train all.",
     )
     runtime = runtime or Runtime()
-    image_set, folder = load_images(images), Path(out)
+    image_set, folder = load_images(images, runtime=runtime), Path(out)
     query_sets = load_query_sets(queries, image_set)
     trainer = _make_trainer(config, base, runtime.devices, image_set, query_sets)
     n, spec = len(image_set), settings.subsets if masks is None else None
