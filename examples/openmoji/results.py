@@ -49,7 +49,7 @@ def _lds(folder: Path, scheme: str) -> str:
     rows: dict[str, list[str]] = {}
     below: dict[str, list[str]] = {}  # baselines without the model
     for index in INDEXES:
-        parts = json.loads((folder / f"lds-{scheme}-{index}.json").read_text("utf-8"))["parts"]
+        parts = json.loads((folder / f"lds-{scheme}-{index}.json").read_text("utf-8"))["groups"]
         judged = {part["name"]: part for part in parts}
         for queries in QUERIES:
             for method in judged[queries]["methods"]:

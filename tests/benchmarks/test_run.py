@@ -42,7 +42,7 @@ def test_every_method_is_judged_once_and_kept(tiny_benchmark, benchmark_images, 
     judged = [
         (part["name"], entry["method"])
         for result in results
-        for part in result.comparison["parts"]
+        for part in result.comparison["groups"]
         for entry in part["methods"]
     ]
     for name in ("d-trak", "trak", "relative-if", "gas", "datamodel", "empirical-influence"):
@@ -80,7 +80,7 @@ def test_sampling_runs_are_recognized_by_their_images_up_to_rounding(
     said = []
     options = {"data": benchmark_images, "timesteps": (2,), "contest": LDSConfig(resamples=10)}
     (result,) = run(tiny_benchmark, tmp_path / "out", say=said.append, **options)
-    names = [part["name"] for part in result.comparison["parts"]]
+    names = [part["name"] for part in result.comparison["groups"]]
     assert ("generated, sampling runs" in names) == judged
     assert any("up to 2 levels apart" in line for line in said) == (not judged)
 
@@ -98,7 +98,7 @@ def test_an_ensemble_trains_its_further_models_once(tiny_benchmark, benchmark_im
     assert made["request"]["config"]["seed"] == 1
     assert made["request"]["base"], "it starts from the same base"
     for lone, joint in zip(alone[:2], results[3:], strict=True):
-        a, b = (r.comparison["parts"][0]["methods"][0] for r in (lone, joint))
+        a, b = (r.comparison["groups"][0]["methods"][0] for r in (lone, joint))
         assert a["method"] == b["method"]
         assert a["per_query"] != b["per_query"]
     text = page(results)
@@ -185,7 +185,7 @@ def test_a_kept_result_knows_its_methods_and_the_device_reaches_models(
     run(tiny_benchmark, tmp_path, timesteps=(1, 2), runtime=Runtime(device="cpu:0"), **options)
     assert devices == ["cpu:0"] * 2
     (only,) = run(tiny_benchmark, tmp_path, timesteps=(2,), **options)
-    judged = {entry["method"] for entry in only.comparison["parts"][0]["methods"]}
+    judged = {entry["method"] for entry in only.comparison["groups"][0]["methods"]}
     assert "datamodel" in judged, "the result of 2 timesteps after 1 holds no learnt method"
 
 
@@ -233,7 +233,7 @@ def test_totals_are_judged_where_shares_differ(tiny_benchmark, benchmark_images,
     results = run(tiny_benchmark, tmp_path / "out", say=lambda _: None, **options)
     d_trak = results[0].comparison["shares"]
     assert d_trak["subsets"] == 9
-    entry = d_trak["parts"][0]["methods"][0]
+    entry = d_trak["groups"][0]["methods"][0]
     assert entry["totals_per_contributor"]["lds"] != entry["lds"]
     text = page(results)
     assert text.count("contributors' totals judged by 9 subsets in which their shares differ") == 2

@@ -8,7 +8,7 @@ from typing import Any
 from creditline.benchmarks.markdown import BASELINES, table, titled
 from creditline.benchmarks.run import BenchmarkResult
 from creditline.benchmarks.totals_table import totals_table
-from creditline.evaluation.lds.comparison import OVERALL
+from creditline.evaluation.lds.query_folders import OVERALL
 
 HEADER = (
     *("method", "T", "default", "95 % interval", "cross-validated", "oracle"),
@@ -42,7 +42,7 @@ def by_queries(
     """Group every index's methods by the name of the queries, up to a comma."""
     parts: dict[str, list[tuple[BenchmarkResult, dict[str, Any]]]] = {}
     for result, comparison in comparisons:
-        for part in comparison["parts"]:
+        for part in comparison["groups"]:
             name, _, _ = part["name"].partition(",")
             if name != OVERALL:
                 parts.setdefault(name, []).append((result, part))

@@ -115,9 +115,9 @@ def run(
                     judged = compare_methods(
                         index, of_runs, [(GENERATED, str(again))], along, contest
                     )
-                    comparison["parts"] += [
+                    comparison["groups"] += [
                         {**part, "name": f"{part['name']}, sampling runs"}
-                        for part in judged.to_dict()["parts"]
+                        for part in judged.to_dict()["groups"]
                     ]
             write_result(path, {**request, "seconds": seconds, "comparison": comparison})
         values = json.loads(path.read_text("utf-8"))

@@ -63,9 +63,9 @@ def test_table_and_json(run, asked, tmp_path):
     ):
         assert line in text
     assert max(map(len, text.split("wrote")[0].splitlines())) <= 100
-    parts = json.loads(out.read_text())["parts"]
-    assert [part["name"] for part in parts] == ["validation", "generated", "all queries"]
-    trak = parts[0]["methods"][0]
+    groups = json.loads(out.read_text())["groups"]
+    assert [part["name"] for part in groups] == ["validation", "generated", "all queries"]
+    trak = groups[0]["methods"][0]
     assert len(trak["per_query"]) == 3
     assert trak["dampings"]["oracle"]["lds"] >= trak["lds"]
     assert "totals_per_contributor" in trak
@@ -80,7 +80,7 @@ def test_arrays_and_the_folder_agree(run, asked, data, folders, arrays, tmp_path
     results = []
     for i, command in enumerate((asked, inside)):
         run(*command, "--json", tmp_path / f"{i}.json")
-        results.append(json.loads((tmp_path / f"{i}.json").read_text())["parts"])
+        results.append(json.loads((tmp_path / f"{i}.json").read_text())["groups"])
     assert results[0] == results[1]
 
 
@@ -88,7 +88,7 @@ def test_settings_reach_methods_and_judge(run, asked, tmp_path):
     run(*asked, "--damping", "0.5", "--json", tmp_path / "lds.json")
     values = json.loads((tmp_path / "lds.json").read_text())
     assert values["settings"]["resamples"] == 50
-    dampings = values["parts"][0]["methods"][0]["dampings"]
+    dampings = values["groups"][0]["methods"][0]["dampings"]
     assert dampings["default"]["damping"] == 0.5
     assert set(dampings["curve"]) == {"0.01", "0.5", "1"}
 
@@ -110,7 +110,7 @@ def test_ground_truth_is_one_or_the_other(refused, asked, tmp_path):
 def test_refusals(refused, asked, folders, arrays, tmp_path):
     kept = tmp_path / "kept.json"
     kept.write_text("mine")
-    assert "left as it is" in refused(*asked, "--json", kept)
+    assert "was not changed" in refused(*asked, "--json", kept)
     assert kept.read_text() == "mine"
     assert "Did you mean 'datamodel'" in refused(*asked, "--method", "datamodle")
     assert "--damping is a setting of none" in refused(

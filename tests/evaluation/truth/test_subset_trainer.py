@@ -127,4 +127,4 @@ def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):
     index = api.index(base, images, out=tmp_path / "index", dim=8, timesteps=2)
     for name, folder in named:
         assert index.extract(folder).queries.images.fingerprint == sets[name].fingerprint
-    assert len(compare_methods(index, truth, named).parts) == 3  # each folder, and both together
+    assert len(compare_methods(index, truth, named).groups) == 3  # each folder, and both together

@@ -100,7 +100,7 @@ def test_from_the_base_to_the_lds(base, data, tmp_path):
     assert index.manifest.facts["parameters"] == adapter
     queries = [("validation", folders.validation), ("generated", folders.generated)]
     comparison = compare_methods(index, truth, queries)
-    assert np.isfinite(comparison.part("generated").entries[0].lds.mean)
+    assert np.isfinite(comparison.group("generated").results[0].lds.mean)
 
 
 def test_bases_that_do_not_fit_are_refused_before_anything_is_written(

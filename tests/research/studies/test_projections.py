@@ -70,7 +70,7 @@ def test_lds_is_that_of_an_index(rows, tiny_benchmark, benchmark_images, tmp_pat
         if (row.method, row.projection["projection"], row.projection["layout"])
         == ("D-TRAK", kind, "joint")
     ]
-    for part in found["parts"][:2]:
+    for part in found["groups"][:2]:
         expected = part["methods"][0]["lds"]
         # The index keeps halves of a number's precision, which may swap two subsets in rank.
         assert mine.lds[part["name"]][0] == pytest.approx(expected, abs=0.02)

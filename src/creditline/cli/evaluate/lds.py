@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from creditline.cli import models
-from creditline.cli.evaluate.lds_table import shown
+from creditline.cli.evaluate.lds_table import format_comparison
 from creditline.cli.index import EVERY, configured
 from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="FOLDER",
-    help="pictures whose losses are in the ground truth; repeat in the order of the losses",
+    help="folder of query images whose losses are in the ground truth; repeat in the order of the "
+    "losses",
 )
 @click.option("--ground-truth", "truth_path", metavar="DIR", help="what `retrain` wrote")
 @click.option("--masks", metavar="FILE", help=".npy, 0 and 1, (subsets, training images)")
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 @click.option("--json", "json_path", metavar="FILE", help="write everything, per query too")
 @click.option("--overwrite", is_flag=True, help="replace the JSON file")
 @models.indexed_options
-@settings_options(LDSConfig(), section="Judging")
+@settings_options(LDSConfig(), section="Evaluation")
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
     index: str,
@@ -63,40 +64,40 @@ def command(
     paths: tuple[str, ...],
     **_: Any,
 ) -> None:
-    """Do the scores of INDEX predict what happens when the model is retrained on subsets?
+    """Compute the LDS of INDEX: do scores predict the losses of models retrained on subsets?
 
-    The ground truth is a folder that `creditline evaluate retrain` wrote, or two arrays of your
-    own: columns of the masks are the training images in the order of the index, that of their
-    file names; columns of the losses are the queries, folder by folder in the order given.
+    The ground truth is a folder that `creditline evaluate retrain` wrote, or two arrays. Columns of
+    the masks are the training images in the order of the index, which is that of their file names.
+    Columns of the losses are the queries, folder by folder in the given order.
     """
-    truth = _truth(truth_path, masks, losses)
+    truth = _read_truth(truth_path, masks, losses)
     target = None if json_path is None else Path(json_path)
     if target is not None and target.exists() and not overwrite:
         raise SettingsError(
-            f"--json {target} exists and was left as it is. Choose another name or give "
-            "--overwrite."
+            f"--json {target} exists and was not changed. Choose another name or give --overwrite."
         )
-    contest = override(LDSConfig(), given(LDSConfig()))
+    config = override(LDSConfig(), given(LDSConfig()))
     from creditline.evaluation.lds.compare import compare_methods
     from creditline.evaluation.truth.query_sets import name_folders
 
     opened = models.opened(index, paths)
-    found = compare_methods(opened, truth, name_folders(queries), _chosen(opened, names), contest)
-    click.echo(shown(found))
+    methods = _configure_methods(opened, names)
+    comparison = compare_methods(opened, truth, name_folders(queries), methods, config)
+    click.echo(format_comparison(comparison))
     if target is not None:
-        text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)
+        text = json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False)
         write_file(target, lambda p: p.write_text(text + "\n", "utf-8"), overwrite=overwrite)
         click.echo(f"wrote {target}")
 
 
-def _truth(folder: str | None, masks: str | None, losses: str | None) -> GroundTruth:
-    """The ground truth that the options name."""
+def _read_truth(folder: str | None, masks: str | None, losses: str | None) -> GroundTruth:
+    """Read the ground truth of the options."""
     options = {"--ground-truth": folder, "--masks": masks, "--losses": losses}
-    got = [name for name, value in options.items() if value is not None]
-    if got not in (["--ground-truth"], ["--masks", "--losses"]):
+    given_options = [name for name, value in options.items() if value is not None]
+    if given_options not in (["--ground-truth"], ["--masks", "--losses"]):
         raise SettingsError(
             "The ground truth is either --ground-truth DIR, or --masks FILE and --losses FILE; got "
-            f"{' and '.join(got) or 'neither'}."
+            f"{' and '.join(given_options) or 'neither'}."
         )
     from creditline.evaluation.truth.files import read_array
     from creditline.evaluation.truth.ground_truth import GroundTruth
@@ -106,27 +107,31 @@ def _truth(folder: str | None, masks: str | None, losses: str | None) -> GroundT
     return GroundTruth.from_arrays(read_array(Path(str(masks))), read_array(Path(str(losses))))
 
 
-def _chosen(index: Index, names: tuple[str, ...]) -> list[str | Attributor]:
-    """Methods by name, those that score the index with the settings that the user gave."""
+def _configure_methods(index: Index, names: tuple[str, ...]) -> list[str | Attributor]:
+    """Return the methods, those of the index with the settings of the options.
+
+    Raises:
+        SettingsError: if an option is a setting of none of the methods.
+    """
     from creditline import methods
 
     changes = given(*EVERY)
-    chosen: list[str | Attributor] = []
+    selected: list[str | Attributor] = []
     used: set[str] = set()
     for name in names or (index.method.name,):
-        cls, has = methods.get(name), index.method.capabilities
-        same = (cls.capabilities.kind, cls.capabilities.features) == (has.kind, has.features)
-        if has.kind == "subset" or not same:
-            chosen.append(name)
+        needs, stored = methods.get(name).capabilities, index.method.capabilities
+        same = (needs.kind, needs.features) == (stored.kind, stored.features)
+        if stored.kind == "subset" or not same:
+            selected.append(name)
             continue
         method = index.using(name).method if names else index.method
-        mine = {key: value for key, value in changes.items() if key in leaves(method)}
-        used |= set(mine)
-        chosen.append(configured(method, mine))
+        own = {key: value for key, value in changes.items() if key in leaves(method)}
+        used |= set(own)
+        selected.append(configured(method, own))
     unused = [key for key in changes if key not in used]
     if unused:
         raise SettingsError(
-            f"{flag(unused[0])} is a setting of none of the methods judged: "
+            f"{flag(unused[0])} is a setting of none of the methods: "
             f"{', '.join(names) or index.method.name}. Leave it out or choose another --method."
         )
-    return chosen
+    return selected

@@ -1,4 +1,4 @@
-"""A comparison of methods as text."""
+"""Format the result of an LDS comparison as text."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from creditline.evaluation.lds.score import LDS
 
 LEGEND = (
     "LDS: rank correlation in % between the sum of a subset's scores and the negative loss after "
-    "training on it, mean over queries; intervals 95 %. Damping: default looks at no loss; "
-    "cross-validated is chosen on other subsets and other queries than it is judged on; oracle is "
-    "chosen on what it is judged on, an upper bound and no result. Of ceiling: as a share of what "
-    "a second set of trainings of the same size would score. Totals: predicted from sums per "
-    "contributor alone. %: quantiles over queries. M: from so many subsets at a time. Bootstrap: "
-    "mean and standard deviation over resampled subsets, the form of the D-TRAK paper's tables."
+    "training on it, mean over queries, with 95 % intervals. Damping: default uses no loss; "
+    "cross-validated is chosen on other subsets and queries than it is evaluated on; oracle is "
+    "chosen on the data of the evaluation, an upper bound and not a result. Of ceiling: share of "
+    "the score of a second set of retrained models of the same size. Totals: predicted from totals "
+    "per contributor alone. %: quantiles over queries. M: from this number of subsets. Bootstrap: "
+    "mean and standard deviation over resampled subsets, as in the tables of the D-TRAK paper."
 )
 
 
-def shown(comparison: Comparison) -> str:
-    """Every part, then what the columns mean."""
+def format_comparison(comparison: Comparison) -> str:
+    """Format the tables of every group of queries, then a legend."""
     facts = comparison.facts
-    of = f"{facts['subsets']} subsets of {facts['images']:,} images, {_seeds(facts['seeds'])}"
-    parts = [shown_part(part, of) for part in comparison.parts]
-    return "\n\n".join([*parts, textwrap.fill(LEGEND, WIDTH)])
+    truth = f"{facts['subsets']} subsets of {facts['images']:,} images, {_seeds(facts['seeds'])}"
+    groups = [_format_group(group, truth) for group in comparison.groups]
+    return "\n\n".join([*groups, textwrap.fill(LEGEND, WIDTH)])
 
 
-def shown_part(part: QueryGroup, of: str) -> str:
-    """The scores on one set of queries, then how they spread and grow."""
-    n = len(part.query_names)
-    head = [f"{part.name}: {n:,} {'query' if n == 1 else 'queries'}, {of}", _bound(part.ceiling)]
-    totals = any(entry.totals is not None for entry in part.entries)
+def _format_group(group: QueryGroup, truth: str) -> str:
+    """Format the LDS on one group of queries, then quantiles and convergence."""
+    n = len(group.query_names)
+    queries = f"{group.name}: {n:,} {'query' if n == 1 else 'queries'}, {truth}"
+    totals = any(result.totals is not None for result in group.results)
     header = ["method", "damping", "LDS", "over subsets", "over queries", "of ceiling"]
     if totals:
         header.append("totals")
-    rows = [row for entry in part.entries for row in _rows(entry, part.ceiling, totals)]
+    rows = [row for result in group.results for row in _rows(result, group.ceiling, totals)]
     main = table(header, rows, right=range(2, len(header)), indent=2)
-    return "\n".join([*head, main, "", _spread(part)])
+    return "\n".join([queries, _format_ceiling(group.ceiling), main, "", _format_spread(group)])
 
 
-def _bound(ceiling: Ceiling | None) -> str:
+def _format_ceiling(ceiling: Ceiling | None) -> str:
     if ceiling is None:
-        return "ceiling: not known, because there is 1 seed"
+        return "ceiling: unknown with 1 seed"
     return (
         f"ceiling: seed to seed {_percent(ceiling.seed_to_seed)} "
         f"({_interval(ceiling.interval)}), means of {ceiling.seeds} seeds "
@@ -53,11 +53,11 @@ def _bound(ceiling: Ceiling | None) -> str:
     )
 
 
-def _rows(entry: MethodResult, ceiling: Ceiling | None, totals: bool) -> Iterator[list[str]]:
-    for i, (choice, lds) in enumerate(entry.variants()):
+def _rows(result: MethodResult, ceiling: Ceiling | None, totals: bool) -> Iterator[list[str]]:
+    for i, (choice, lds) in enumerate(result.variants()):
         share = None if ceiling is None else ceiling.share(lds.mean)
         row = [
-            entry.title if i == 0 else "",
+            result.title if i == 0 else "",
             choice,
             _percent(lds.mean),
             _interval(lds.interval),
@@ -65,27 +65,27 @@ def _rows(entry: MethodResult, ceiling: Ceiling | None, totals: bool) -> Iterato
             "-" if share is None else f"{share:.0%}",
         ]
         if totals:
-            known = entry.totals if i == 0 else None
-            row.append("" if known is None else _percent(known.mean))
+            shown = result.totals if i == 0 else None
+            row.append("" if shown is None else _percent(shown.mean))
         yield row
 
 
-def _spread(part: QueryGroup) -> str:
-    """Quantiles over queries, and the score from fewer subsets, at the methods' own settings."""
-    scores = [(entry.title, entry.lds) for entry in part.entries]
+def _format_spread(group: QueryGroup) -> str:
+    """Format quantiles over queries and the LDS from fewer subsets, at default settings."""
+    scores = [(result.title, result.lds) for result in group.results]
     percents = scores[0][1].quantiles
     sizes = sorted({size for _, lds in scores for size in lds.convergence})
-    grown_from = [f"M={size}" for size in sizes]
-    header = ["own settings", *(f"{p} %" for p in percents), *grown_from, "bootstrap"]
+    convergence = [f"M={size}" for size in sizes]
+    header = ["own settings", *(f"{p} %" for p in percents), *convergence, "bootstrap"]
 
     def row(title: str, lds: LDS) -> list[str]:
-        grown = [
+        values = [
             _percent(float(lds.convergence[size].mean())) if size in lds.convergence else "-"
             for size in sizes
         ]
         mean, std = lds.bootstrap_mean_and_std
         bootstrap = f"{_percent(mean)} ± {_percent(std)}"
-        return [title, *map(_percent, lds.quantiles.values()), *grown, bootstrap]
+        return [title, *map(_percent, lds.quantiles.values()), *values, bootstrap]
 
     return table(header, [row(*score) for score in scores], right=range(1, len(header)), indent=2)
 

@@ -22,19 +22,21 @@ from creditline.settings import override
 @click.command(name="retrain", cls=SectionedCommand)
 @click.argument("data")
 @click.option(
-    "--queries", multiple=True, required=True, help="folder of pictures; may be given repeatedly"
+    "--queries", multiple=True, required=True, help="folder of query images; repeat for several"
 )
-@click.option("--out", required=True, help="folder of the ground truth to write, or to continue")
-@click.option("--masks", help=".npy file of your own subsets, 0 and 1, one row each")
-@click.option("--limit-tasks", type=int, help="train at most so many models now")
+@click.option("--out", required=True, help="folder of the ground truth to write or to continue")
+@click.option(
+    "--masks", help=".npy file of subsets to use instead of random ones: 0 and 1, one row each"
+)
+@click.option("--limit-tasks", type=int, help="train at most this number of models now")
 @executor_options
-@click.option("--overwrite", is_flag=True, help="replace a ground truth made from something else")
+@click.option("--overwrite", is_flag=True, help="replace a ground truth of other inputs")
 @click.option(
     "--encoded",
-    help="folder of latents and text embeddings to share  [default: in the ground truth]",
+    help="shared folder of latents and text embeddings  [default: in the ground truth]",
 )
 @images.image_options
-@settings_options(RetrainingConfig(), section="Fleet")
+@settings_options(RetrainingConfig(), section="Retraining")
 @training_options(leave_out=("checkpoint_every", "sample_every"))
 def command(
     data: str,
@@ -46,17 +48,17 @@ def command(
     overwrite: bool,
     **_: Any,
 ) -> None:
-    """Retrain on subsets of the images of DATA: the ground truth that `lds` judges by.
+    """Retrain on subsets of the images of DATA: the ground truth of `creditline evaluate lds`.
 
     Trains a model on every subset with every seed and measures the loss of each query under it.
-    The steps of the settings are those of one such training: half of the images need half of the
-    steps to be seen as often. Interrupt it at any time; the same command continues, and one with
-    more --subsets or --seeds continues too.
+    The training steps are those of one subset: with half of the images, half of the steps show each
+    image equally often. The command may be interrupted; the same command continues, and so does one
+    with more --subsets or --seeds.
     """
     config, base = chosen()
     settings = override(RetrainingConfig(), given(RetrainingConfig()))
     if masks is not None:
-        _refuse_drawn()
+        _refuse_subset_options()
     from creditline.evaluation.truth.files import read_array
     from creditline.evaluation.truth.query_sets import name_folders
     from creditline.evaluation.truth.retraining import retrain
@@ -75,23 +77,27 @@ def command(
         overwrite=overwrite,
     )
     subsets, seeds, count = truth.losses.shape
-    done = int(truth.finished.sum())
-    if done < truth.finished.size:
+    finished = int(truth.finished.sum())
+    if finished < truth.finished.size:
         click.echo(
-            f"{done} of {truth.finished.size} models are trained. The same command continues."
+            f"{finished} of {truth.finished.size} models are trained. The same command continues."
         )
         return
     each = f"{seeds} model{'s' * (seeds > 1)} each"
-    click.echo(f"{out} holds the losses of {count:,} queries under {subsets} subsets, {each}.")
+    click.echo(f"{out} contains the losses of {count:,} queries under {subsets} subsets, {each}.")
     folders = "".join(f" --queries {quote(folder)}" for folder in queries)
     click.echo(f"Next:\n  creditline evaluate lds INDEX{folders} --ground-truth {quote(out)}")
 
 
-def _refuse_drawn() -> None:
-    """Raise if the user gave subsets and how to draw them as well."""
-    typed = given(SubsetSpec())
-    if typed:
+def _refuse_subset_options() -> None:
+    """Refuse options of random subsets beside given subsets.
+
+    Raises:
+        SettingsError: if there are such options.
+    """
+    options = given(SubsetSpec())
+    if options:
         raise SettingsError(
-            f"--masks gives the subsets and {flag(next(iter(typed)))} says how to draw them. "
+            f"--masks gives the subsets and {flag(next(iter(options)))} says how to draw them. "
             "Leave one of the two out."
         )

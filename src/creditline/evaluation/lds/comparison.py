@@ -1,8 +1,8 @@
-"""Comparison: methods and baselines on one index, judged by one ground truth.
+"""The result of a comparison: LDS of methods and baselines on every group of queries.
 
-Every folder of queries is judged by itself, then all together where there are several. Beside the
-methods stand a random predictor, which shows how far from 0 chance alone goes, and likeness of
-pixels, which needs no model.
+Each folder of queries is a group, and all queries together form another group if there are several
+folders. The baselines are a random predictor, which shows the size of chance, and methods that need
+no model.
 """
 
 from __future__ import annotations
@@ -15,21 +15,19 @@ from creditline.evaluation.lds.ceiling import Ceiling
 from creditline.evaluation.lds.damping import DampingScores
 from creditline.evaluation.lds.score import LDS
 
-OVERALL = "all queries"
-
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """One method on one set of queries.
+    """LDS of one method on one group of queries.
 
     Attributes:
-        name: as typed.
-        title: as printed.
-        lds: at the method's own settings; of a method that learns from retrained models, on
-            subsets it has not seen.
-        dampings: the default, cross-validated and best damping; None for methods without one.
-        totals: the score of its totals per contributor; None where contributors are not known or
-            have the same share in all subsets.
+        name: name of the method.
+        title: printed title of the method.
+        lds: LDS at the method's own settings; for subset methods, on held-out subsets.
+        dampings: LDS at the default, cross-validated and best damping; None for methods without
+            damping.
+        totals: LDS of totals per contributor; None where contributors are unknown or have the same
+            share in all subsets.
     """
 
     name: str
@@ -39,18 +37,19 @@ class MethodResult:
     totals: LDS | None = None
 
     def variants(self) -> list[tuple[str, LDS]]:
-        """What was chosen how, and the score: one row each of a table."""
-        d = self.dampings
-        if d is None:
+        """Return the label and LDS of each choice of damping, one for each row of a table."""
+        dampings = self.dampings
+        if dampings is None:
             return [("", self.lds)]
-        rows = [(f"default {d.default_damping:g}", d.default)]
-        if d.cross_validated is not None:
-            often = max(d.choice_shares, key=lambda damping: d.choice_shares[damping])
-            rows.append((f"cross-validated {often:g}", d.cross_validated))
-        return [*rows, (f"oracle {d.oracle_damping:g}", d.oracle)]
+        rows = [(f"default {dampings.default_damping:g}", dampings.default)]
+        if dampings.cross_validated is not None:
+            shares = dampings.choice_shares
+            most_frequent = max(shares, key=lambda damping: shares[damping])
+            rows.append((f"cross-validated {most_frequent:g}", dampings.cross_validated))
+        return [*rows, (f"oracle {dampings.oracle_damping:g}", dampings.oracle)]
 
     def to_dict(self, ceiling: Ceiling | None) -> dict[str, Any]:
-        """JSON-ready, shares of the ceiling included."""
+        """Return JSON-ready values, with shares of the ceiling."""
         values: dict[str, Any] = {"method": self.name, "title": self.title, **self.lds.to_dict()}
         if ceiling is not None:
             values["share_of_ceiling"] = ceiling.share(self.lds.mean)
@@ -66,64 +65,64 @@ class MethodResult:
 
 @dataclass(frozen=True, eq=False)
 class QueryGroup:
-    """All methods on one set of queries.
+    """LDS of all methods on one group of queries.
 
     Attributes:
-        name: of the folder, or `OVERALL`.
-        query_names: of its queries.
-        ceiling: None for a ground truth of one seed.
-        entries: in the order asked for, baselines last.
+        name: name of the folder, or `"all queries"`.
+        query_names: names of the queries.
+        ceiling: agreement of training seeds; None for a ground truth with one seed.
+        results: one result for each method, baselines last.
     """
 
     name: str
     query_names: tuple[str, ...]
     ceiling: Ceiling | None
-    entries: tuple[MethodResult, ...]
+    results: tuple[MethodResult, ...]
 
-    def entry(self, name: str) -> MethodResult:
-        """The entry of the method typed as `name`.
+    def result(self, method: str) -> MethodResult:
+        """Return the result of a method by its name.
 
         Raises:
-            KeyError: if it was not compared.
+            KeyError: if the method was not compared.
         """
-        for entry in self.entries:
-            if entry.name == name:
-                return entry
-        raise KeyError(name)
+        for result in self.results:
+            if result.name == method:
+                return result
+        raise KeyError(method)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return JSON-ready values."""
         return {
             "name": self.name,
             "queries": list(self.query_names),
             "ceiling": None if self.ceiling is None else self.ceiling.to_dict(),
-            "methods": [entry.to_dict(self.ceiling) for entry in self.entries],
+            "methods": [result.to_dict(self.ceiling) for result in self.results],
         }
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The result.
+    """LDS of all methods on all groups of queries.
 
     Attributes:
-        parts: one per folder of queries, in order, then all together if there are several.
-        facts: what was judged by what: numbers of images, subsets, seeds, digest of the truth.
+        groups: one group for each folder of queries, then all queries if there are several.
+        facts: numbers of images, subsets and seeds, settings, and digest of the ground truth.
     """
 
-    parts: tuple[QueryGroup, ...]
+    groups: tuple[QueryGroup, ...]
     facts: Mapping[str, Any]
 
-    def part(self, name: str) -> QueryGroup:
-        """The part named `name`.
+    def group(self, name: str) -> QueryGroup:
+        """Return a group by its name.
 
         Raises:
-            KeyError: if there is none.
+            KeyError: if there is no such group.
         """
-        for part in self.parts:
-            if part.name == name:
-                return part
+        for group in self.groups:
+            if group.name == name:
+                return group
         raise KeyError(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {**self.facts, "parts": [part.to_dict() for part in self.parts]}
+        """Return JSON-ready values."""
+        return {**self.facts, "groups": [group.to_dict() for group in self.groups]}

@@ -1,176 +1,182 @@
-"""Predictions of every kind of method for all queries of a comparison."""
+"""Predicted outputs of subsets, by every kind of method."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from creditline import methods
-from creditline.data.image_set import ImageSet
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.contributors import has_varying_shares, predict_from_totals
 from creditline.evaluation.lds.damping import predict_per_damping
 from creditline.evaluation.lds.folds import fit_folds
+from creditline.evaluation.lds.query_folders import QueryFolder
 from creditline.evaluation.lds.score import LDS, predict_outputs
-from creditline.indexing.store import Store
+from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.indexing.thumbnail import compact
-from creditline.methods.attributor import Attributor
+from creditline.methods import registry
 from creditline.methods.fit_context import FitContext
 from creditline.methods.scores import QueryBatch
-from creditline.methods.subset_method import SubsetAttributor
 from creditline.settings import to_dict
 
 if TYPE_CHECKING:
     from creditline.indexing.index import Index
+    from creditline.indexing.queries import QueryFeatures
+    from creditline.methods.attributor import Attributor
+
+FeatureStore = dict[str, list["QueryFeatures"]]
+"""Features of each query folder, by the noise plan that they were extracted with."""
 
 
 @dataclass(frozen=True)
 class MethodOutputs:
-    """One method's predictions for all queries.
+    """Predicted outputs of one method for all queries.
 
     Attributes:
-        name, title: of the method.
-        outputs: damping to predicted outputs `(m, M)`; one entry, under None, without damping.
-        default: the key of the method's own.
-        held_out: instead of outputs, the score of a method that learns from retrained models.
-        totals: outputs predicted from contributors' totals.
+        name, title: name and title of the method.
+        outputs: predicted outputs `(m, M)` by damping; under None for methods without damping.
+        default_damping: the method's own damping; None for methods without damping.
+        held_out: LDS on held-out subsets, instead of `outputs`, of a subset method.
+        totals: outputs `(m, M)` predicted from totals per contributor.
     """
 
     name: str
     title: str
     outputs: Mapping[Any, np.ndarray] = field(default_factory=dict)
-    default: float | None = None
+    default_damping: float | None = None
     held_out: LDS | None = None
     totals: np.ndarray | None = None
 
 
-class Scorer:
-    """Predictions of any method for all queries; features are extracted once per noise plan.
+class OutputPredictor:
+    """Predicts the outputs of subsets by any method; extracts features once per noise plan.
 
     Args:
-        index: the index.
-        masks: shape `(M, n)`.
-        contributors: of the training images.
-        folders: name, pictures as given and as prepared, in order.
-        store: the index's table.
-        contest: how to judge.
-        extracted: features of the queries that are there already; receives further ones.
+        index: index of the model that was trained on all images.
+        truth: a ground truth without missing losses.
+        folders: the query images, in the order of the losses.
+        config: settings of the evaluation.
+        features: features of the queries that are already extracted; receives further ones.
     """
 
     def __init__(
         self,
         index: Index,
-        masks: np.ndarray,
-        contributors: Sequence[str | None],
-        folders: Sequence[tuple[str, Any, ImageSet]],
-        store: Store,
-        contest: LDSConfig,
-        extracted: dict[str, list[Any]] | None = None,
+        truth: GroundTruth,
+        folders: Sequence[QueryFolder],
+        config: LDSConfig,
+        features: FeatureStore | None = None,
     ) -> None:
-        self.index, self.masks, self.contributors = index, masks, contributors
-        self.folders, self.store, self.contest = folders, store, contest
-        self.totalled = has_varying_shares(masks, contributors)
-        self._features = {} if extracted is None else extracted
+        self.index, self.truth, self.folders, self.config = index, truth, folders, config
+        known = truth.contributors or tuple(index.store.facts()["contributor"])
+        self.contributors = known if has_varying_shares(truth.masks, known) else None
+        self.features = {} if features is None else features
 
-    def all(self, names: Sequence[str | Attributor], losses: np.ndarray) -> list[MethodOutputs]:
-        """Every method asked for, then the baselines that were not."""
-        asked = {name if isinstance(name, str) else name.name for name in names}
-        scored = [self.one(name, losses) for name in names]
-        scored += [self.pixels(cls) for cls in _baselines() if cls.name not in asked]
-        return [*scored, self.random()]
+    def predict_all(self, methods: Sequence[str | Attributor]) -> list[MethodOutputs]:
+        """Predict by every method, then by the baselines that are not among them."""
+        names = {method if isinstance(method, str) else method.name for method in methods}
+        baselines = [c for c in registry.classes().values() if c.capabilities.baseline]
+        return [
+            *(self.predict(method) for method in methods),
+            *(self._predict_by_thumbnails(c) for c in baselines if c.name not in names),
+            self._predict_at_random(),
+        ]
 
-    def one(self, name: str | Attributor, losses: np.ndarray) -> MethodOutputs:
-        """A method by name or instance."""
-        cls: Any = methods.get(name) if isinstance(name, str) else type(name)
-        needs, held = cls.capabilities, self.index.method.capabilities
+    def predict(self, method: str | Attributor) -> MethodOutputs:
+        """Predict by a method that is given by name or as an instance."""
+        cls = registry.get(method) if isinstance(method, str) else type(method)
+        needs, stored = cls.capabilities, self.index.method.capabilities
         if needs.kind == "subset":
-            method: Any = cls() if isinstance(name, str) else name
-            return self.retrained(method, losses)
-        if needs.features == "pixels" and held.features != "pixels":
-            return self.pixels(cls)
-        return self.indexed(name)
+            return self._predict_held_out(cls() if isinstance(method, str) else method)
+        if needs.features == "pixels" and stored.features != "pixels":
+            return self._predict_by_thumbnails(cls)
+        return self._predict_by_index(method)
 
-    def indexed(self, name: str | Attributor) -> MethodOutputs:
-        """A method on the index's features, at every damping if it has one."""
-        index = self.index.using(name)
-        method = index.method
-        features = self._extracted(index)
+    def _predict_by_index(self, method: str | Attributor) -> MethodOutputs:
+        """Predict by a method that the index serves, at every damping if it is damped."""
+        index = self.index.using(method)
+        attributor: Any = index.method
+        features = self._extract(index)
 
-        def scores(chosen: Index) -> np.ndarray:
-            blocks = [chosen.scores(block) for block in features]
-            # A method that ranks at every timestep is judged by their average.
+        def score(view: Index) -> np.ndarray:
+            blocks = [view.scores(folder) for folder in features]
+            # A method that ranks at single timesteps is evaluated by their mean.
             return np.concatenate([b.mean(1) if b.ndim == 3 else b for b in blocks])
 
-        if not method.capabilities.damped:
-            return self._plain(method.name, method.title, scores(index))
-        ridge, own = method.ridge, scores(index)  # type: ignore[attr-defined]
+        scores = score(index)
+        if not attributor.capabilities.damped:
+            return self._predict(attributor, scores)
+        ridge = attributor.ridge
 
-        def scores_at(damping: float) -> np.ndarray:
+        def score_at(damping: float) -> np.ndarray:
             if damping == ridge.damping:
-                return own
-            return scores(index.using(ridge=dataclasses.replace(ridge, damping=damping)))
+                return scores
+            return score(index.using(ridge=replace(ridge, damping=damping)))
 
-        outputs = predict_per_damping(scores_at, self.masks, ridge.damping, self.contest.search)
-        totals = self._totals(own)
-        return MethodOutputs(method.name, method.title, outputs, ridge.damping, totals=totals)
+        return MethodOutputs(
+            attributor.name,
+            attributor.title,
+            predict_per_damping(score_at, self.truth.masks, ridge.damping, self.config.search),
+            ridge.damping,
+            totals=self._predict_totals(scores),
+        )
 
-    def retrained(self, method: SubsetAttributor, losses: np.ndarray) -> MethodOutputs:
-        """Held-out predictions of a method that learns from the ground truth itself."""
-        seed = self.contest.bootstrap_seed
-        fits = fit_folds(method.unfitted, self.masks, losses, seed=seed)
-        held_out = fits.lds(fits.outputs(), resamples=self.contest.resamples, seed=seed)
-        return MethodOutputs(method.name, method.title, held_out=held_out)
+    def _predict_held_out(self, method: Any) -> MethodOutputs:
+        """Evaluate a subset method on subsets that it did not learn from."""
+        seed = self.config.bootstrap_seed
+        fits = fit_folds(method.unfitted, self.truth.masks, self.truth.losses, seed=seed)
+        lds = fits.lds(fits.outputs(), resamples=self.config.resamples, seed=seed)
+        return MethodOutputs(method.name, method.title, held_out=lds)
 
-    def pixels(self, cls: type[Attributor]) -> MethodOutputs:
-        """A pixel method, on the thumbnails that the index keeps and those of the queries."""
-        train = self.store.thumbnails(range(self.index.n))
+    def _predict_by_thumbnails(self, cls: type[Attributor]) -> MethodOutputs:
+        """Predict by a pixel method on thumbnails, which every index stores."""
+        train = self.index.store.thumbnails(range(self.index.n))
         queries = [
-            compact(images.image(i)) for _, _, images in self.folders for i in range(len(images))
+            compact(folder.images.image(i))
+            for folder in self.folders
+            for i in range(len(folder.images))
         ]
-        pixels = _flat([*train, *queries])
+        pixels = _decode_thumbnails([*train, *queries])
         method = cls().fit(FitContext(features=pixels[: len(train)]))
         scores = method.score(QueryBatch(features=pixels[len(train) :])).values
-        return self._plain(method.name, method.title, scores)
+        return self._predict(method, scores)
 
-    def random(self) -> MethodOutputs:
-        """Independent normal scores."""
-        m = sum(len(images) for _, _, images in self.folders)
-        rng = np.random.default_rng(self.contest.bootstrap_seed)
-        return self._plain("random", "Random", rng.standard_normal((m, self.index.n)))
+    def _predict_at_random(self) -> MethodOutputs:
+        """Predict by independent normal scores, the baseline of chance."""
+        m = sum(len(folder.images) for folder in self.folders)
+        rng = np.random.default_rng(self.config.bootstrap_seed)
+        scores = rng.standard_normal((m, self.index.n))
+        outputs = {None: predict_outputs(scores, self.truth.masks)}
+        return MethodOutputs("random", "Random", outputs, totals=self._predict_totals(scores))
 
-    def _plain(self, name: str, title: str, scores: np.ndarray) -> MethodOutputs:
-        outputs = {None: predict_outputs(scores, self.masks)}
-        return MethodOutputs(name, title, outputs, totals=self._totals(scores))
+    def _predict(self, method: Attributor, scores: np.ndarray) -> MethodOutputs:
+        outputs = {None: predict_outputs(scores, self.truth.masks)}
+        totals = self._predict_totals(scores)
+        return MethodOutputs(method.name, method.title, outputs, totals=totals)
 
-    def _totals(self, scores: np.ndarray) -> np.ndarray | None:
-        if not self.totalled:
+    def _predict_totals(self, scores: np.ndarray) -> np.ndarray | None:
+        if self.contributors is None:
             return None
-        return predict_from_totals(scores, self.masks, self.contributors)
+        return predict_from_totals(scores, self.truth.masks, self.contributors)
 
-    def _extracted(self, index: Index) -> list[Any]:
+    def _extract(self, index: Index) -> list[QueryFeatures]:
         plan = index.method.query_plan
         key = repr((plan and to_dict(plan), index.method.keeps_timesteps))
-        if key not in self._features:
-            self._features[key] = [index.extract(source) for _, source, _ in self.folders]
-        return self._features[key]
+        if key not in self.features:
+            self.features[key] = [index.extract(folder.source) for folder in self.folders]
+        return self.features[key]
 
 
-def _baselines() -> list[type[Attributor]]:
-    """The methods that are shown beside every other one."""
-    return [cls for cls in methods.classes().values() if cls.capabilities.baseline]
-
-
-def _flat(thumbnails: Sequence[bytes]) -> np.ndarray:
-    """Pixels in [-1, 1] at the size of the smallest, float32 of shape `(b, H W C)`."""
-    pictures = [Image.open(BytesIO(data)).convert("RGB") for data in thumbnails]
-    size = min(picture.size for picture in pictures)
+def _decode_thumbnails(thumbnails: Sequence[bytes]) -> np.ndarray:
+    """Decode pixels in [-1, 1] at the size of the smallest image, float32 `(b, H W C)`."""
+    images = [Image.open(BytesIO(data)).convert("RGB") for data in thumbnails]
+    size = min(image.size for image in images)
     arrays = [
-        np.asarray(p if p.size == size else p.resize(size, Image.Resampling.BOX)) for p in pictures
+        np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BOX))
+        for image in images
     ]
     return np.stack(arrays).reshape(len(arrays), -1).astype(np.float32) / 127.5 - 1.0
