@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from creditline.errors import DataError
 from creditline.files import write_file
-
-if TYPE_CHECKING:
-    from creditline.evaluation.truth.ground_truth import GroundTruth
 
 IMAGES = ("id", "name", "contributor", "label")
 QUERIES = ("folder", "id", "name")
@@ -24,12 +21,20 @@ def write_array(path: Path, array: np.ndarray) -> None:
     write_file(path, lambda draft: np.save(draft, array), overwrite=True)
 
 
-def write_tables(folder: Path, truth: GroundTruth) -> None:
-    """Write `images.csv` and `queries.csv`; an unknown value is an empty cell."""
-    images = (truth.image_ids, truth.image_names, truth.contributors, truth.labels)
-    queries = (truth.query_folders, truth.query_ids, truth.query_names)
-    _write(folder / "images.csv", IMAGES, images, truth.masks.shape[1])
-    _write(folder / "queries.csv", QUERIES, queries, truth.losses.shape[2])
+def write_images(path: Path, columns: Sequence[Sequence[object]], rows: int) -> None:
+    """Write the table of training images; an unknown value is an empty cell.
+
+    Args:
+        path: of the CSV file.
+        columns: in the order of `IMAGES`; an empty one is unknown as a whole.
+        rows: number of images.
+    """
+    _write(path, IMAGES, columns, rows)
+
+
+def write_queries(path: Path, columns: Sequence[Sequence[object]], rows: int) -> None:
+    """Write the table of queries, as `write_images` with the columns `QUERIES`."""
+    _write(path, QUERIES, columns, rows)
 
 
 def read_array(path: Path) -> np.ndarray:

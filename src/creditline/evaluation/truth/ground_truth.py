@@ -20,7 +20,8 @@ from creditline.evaluation.truth.files import (
     read_array,
     read_tables,
     write_array,
-    write_tables,
+    write_images,
+    write_queries,
 )
 from creditline.manifest import Manifest, circumstances, claim
 from creditline.methods.subset_losses import MIN_SUBSETS, loss_array, subset_losses, trainable_masks
@@ -136,7 +137,10 @@ class GroundTruth:
 
     def write_files(self, folder: Path) -> None:
         """Write arrays and tables, without the manifest."""
-        write_tables(folder, self)
+        images = (self.image_ids, self.image_names, self.contributors, self.labels)
+        write_images(folder / "images.csv", images, self.masks.shape[1])
+        queries = (self.query_folders, self.query_ids, self.query_names)
+        write_queries(folder / "queries.csv", queries, self.losses.shape[2])
         write_array(folder / "masks.npy", self.masks)
         write_array(folder / "losses.npy", self.losses)
 
