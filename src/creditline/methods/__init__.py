@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from creditline.methods.gradient_method import GradientMethod
     from creditline.methods.inner_product import InnerProduct
     from creditline.methods.method_sum import MethodSum
+    from creditline.methods.model_losses import image_losses
     from creditline.methods.model_method import ModelAttributor
     from creditline.methods.ridge_method import RidgeMethod
     from creditline.methods.score_noise import ScoreNoise
@@ -44,6 +45,7 @@ _EXPORTS = {
     "Scores": "scores",
     "SubsetAttributor": "subset_method",
     "SubsetLosses": "subset_losses",
+    "image_losses": "model_losses",
 }
 
 __all__ = [
@@ -65,6 +67,7 @@ __all__ = [
     "broken",
     "classes",
     "get",
+    "image_losses",
     "names",
     "reference",
 ]

@@ -1,0 +1,1 @@
+"""One method of each kind, as another package would add them."""
