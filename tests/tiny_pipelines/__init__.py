@@ -26,6 +26,7 @@ LATENT = {
     "pixart-sigma": partial(pipelines.pixart, sigma=True),
     "sd3": pipelines.sd3,
     "flux": pipelines.flux,
+    "sana": pipelines.sana,
     "ldm": pipelines.ldm,
 }
 PIXEL = {
@@ -43,14 +44,15 @@ TITLES = {
     "pixart-sigma": "PixArtSigmaPipeline",
     "sd3": "StableDiffusion3Pipeline",
     "flux": "FluxPipeline",
+    "sana": "SanaPipeline",
     "ldm": "LDMPipeline",
     "ddpm": "DDPMPipeline",
     "ddim": "DDIMPipeline",
 }
 """Names of the pipelines in tables."""
 
-ENCODING = {"flux": {"side": 16, "prompt_tokens": 12}}
-"""Encoding settings of a pipeline: FLUX has no image size, and T5 gets few tokens."""
+ENCODING = {"flux": {"side": 16, "prompt_tokens": 12}, "sana": {"prompt_tokens": 12}}
+"""Encoding settings of a pipeline: FLUX has no image size; T5 and Gemma get few tokens."""
 
 TEXTS = ("a red cat", "two boats", "a house", "cat", "a cat", "a house")
 

@@ -113,6 +113,41 @@ def flux(size: Size, guidance: bool = True):
     )
 
 
+def sana(size: Size):
+    from diffusers import SanaTransformer2DModel
+
+    return SanaTransformer2DModel(
+        **{**_patches(size, LATENT, LATENT), "patch_size": 1},
+        num_cross_attention_heads=size.heads,
+        cross_attention_head_dim=size.head,
+        cross_attention_dim=size.width,
+        caption_channels=size.hidden,
+    )
+
+
+def deep_compression_vae():
+    from diffusers import AutoencoderDC
+
+    both = {
+        "block_types": ("ResBlock", "EfficientViTBlock"),
+        "block_out_channels": (8, 8),
+        "layers_per_block": (1, 1),
+        "qkv_multiscales": ((), (5,)),
+    }
+    coders = {
+        f"{way}_{key}": value for way in ("encoder", "decoder") for key, value in both.items()
+    }
+    return AutoencoderDC(
+        latent_channels=LATENT,
+        attention_head_dim=2,
+        downsample_block_type="conv",
+        upsample_block_type="interpolate",
+        decoder_act_fns="silu",
+        scaling_factor=0.41407,
+        **coders,
+    )
+
+
 def _patches(size: Size, taken: int, returned: int):
     """A transformer on patches of two by two."""
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.tiny_pipelines import networks
 from tests.tiny_pipelines.networks import vae
 from tests.tiny_pipelines.size import TINY, Size
-from tests.tiny_pipelines.text import clip, clip_tokenizer, t5, t5_tokenizer
+from tests.tiny_pipelines.text import clip, clip_tokenizer, gemma, gemma_tokenizer, t5, t5_tokenizer
 
 
 def betas(kind, **more):
@@ -97,6 +97,19 @@ def flux(size: Size = TINY, guidance: bool = True):
         vae=vae(shift_factor=0.1),
         transformer=networks.flux(size, guidance),
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    )
+
+
+def sana(size: Size = TINY):
+    from diffusers import DPMSolverMultistepScheduler, SanaPipeline
+
+    flow = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
+    return SanaPipeline(
+        tokenizer=gemma_tokenizer(),
+        text_encoder=gemma(size.hidden),
+        vae=networks.deep_compression_vae(),
+        transformer=networks.sana(size),
+        scheduler=DPMSolverMultistepScheduler(**flow),
     )
 
 

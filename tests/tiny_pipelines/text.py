@@ -29,6 +29,33 @@ def t5_tokenizer():
     return T5Tokenizer(vocab=[*special, *words, *letters], extra_ids=0, model_max_length=64)
 
 
+def gemma_tokenizer():
+    """Byte-pair encoding without merges: one token per character."""
+    from transformers import GemmaTokenizer
+
+    special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁")
+    tokens = [*special, *string.printable.strip()]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    return GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=8192)
+
+
+def gemma(hidden: int):
+    from transformers import Gemma2Config, Gemma2Model
+
+    size = len(gemma_tokenizer().get_vocab())
+    return Gemma2Model(
+        Gemma2Config(
+            vocab_size=size,
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=8,
+        )
+    )
+
+
 def clip(hidden: int, projected: bool = False):
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 

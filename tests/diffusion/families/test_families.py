@@ -5,6 +5,8 @@ Its gradient, index, trace and doctor: `tests/tools/test_model_checks.py`.
 
 from __future__ import annotations
 
+from inspect import signature
+
 import cloudpickle
 import pytest
 import torch
@@ -40,6 +42,8 @@ def latents_by_hand(pipe, pixels):
     if hasattr(pipe, "vqvae"):
         return pipe.vqvae.encode(pixels).latents * pipe.vqvae.config.scaling_factor
     config = pipe.vae.config
+    if type(pipe.vae).__name__ == "AutoencoderDC":
+        return pipe.vae.encode(pixels).latent * config.scaling_factor
     mode = pipe.vae.encode(pixels).latent_dist.mode()
     return (mode - (config.shift_factor or 0)) * config.scaling_factor
 
@@ -59,7 +63,9 @@ def flow(pipe, x0, noise, t, call):
     """Loss of a network on a rectified flow; index 0 of the scheduler's tables is pure noise."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    scheduler = FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    config = dict(pipe.scheduler.config)
+    config.setdefault("shift", config.get("flow_shift"))  # of a DPM solver
+    scheduler = FlowMatchEulerDiscreteScheduler.from_config(config)
     place = len(scheduler.sigmas) - 1 - t
     sigma = scheduler.sigmas[place].view(-1, 1, 1, 1)
     output = call((1 - sigma) * x0 + sigma * noise, scheduler.timesteps[place])
@@ -104,6 +110,18 @@ def sd3(pipe, texts, labels):
     return flow, lambda x, t: pipe.transformer(x, hidden, pooled, t).sample
 
 
+def sana(pipe, texts, labels):
+    hidden, mask, _, _ = pipe.encode_prompt(
+        texts,
+        do_classifier_free_guidance=False,
+        max_sequence_length=12,
+        complex_human_instruction=signature(pipe.__call__)
+        .parameters["complex_human_instruction"]
+        .default,
+    )
+    return flow, lambda x, t: pipe.transformer(x, hidden, t, encoder_attention_mask=mask).sample
+
+
 def flux(pipe, texts, labels):
     hidden, pooled, text_ids = pipe.encode_prompt(texts, max_sequence_length=12)
     image_ids = pipe._prepare_latent_image_ids(2, 4, 4, "cpu", torch.float32)
@@ -124,7 +142,7 @@ def unconditional(pipe, texts, labels):
 
 
 BY_HAND = {"sd-v": sd, "pixart-alpha": pixart, "pixart-sigma": pixart}
-BY_HAND |= {"sd": sd, "sdxl": sdxl, "dit": dit, "sd3": sd3, "flux": flux}
+BY_HAND |= {"sd": sd, "sdxl": sdxl, "dit": dit, "sd3": sd3, "flux": flux, "sana": sana}
 BY_HAND |= dict.fromkeys(("ldm", "ddpm", "ddim"), unconditional)
 
 

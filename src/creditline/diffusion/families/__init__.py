@@ -9,6 +9,7 @@ from creditline.diffusion.families.network import NetworkDenoiser
 from creditline.diffusion.families.pixart import PixArt
 from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.families.registry import FamilyRegistry
+from creditline.diffusion.families.sana import Sana
 from creditline.diffusion.families.sd3 import StableDiffusion3
 from creditline.diffusion.families.sdxl import StableDiffusionXL
 from creditline.diffusion.families.stable_diffusion import StableDiffusion
@@ -23,5 +24,6 @@ FAMILIES = FamilyRegistry(
     PixArt,
     StableDiffusion3,
     Flux,
+    Sana,
     LatentDiffusion,
 )

@@ -119,14 +119,18 @@ class TextDenoiser(LatentDenoiser):
         return fingerprint.of_json(values)
 
     @abstractmethod
-    def _encode_prompt(self, prompt: str) -> dict[str, Tensor]:
-        """Return the encoders' outputs for a prompt, each with a batch dimension of 1."""
+    def _encode_prompt(self, prompt: Any) -> dict[str, Tensor]:
+        """Return the encoders' outputs for a prompt, each with a batch dimension of 1.
+
+        Args:
+            prompt: one of the inputs of `encode_conditions`.
+        """
 
     @torch.no_grad()
     def _encode_condition(self, value: Any) -> dict[str, Tensor]:
         for suffix in self._present_suffixes():
             getattr(self.pipeline, f"text_encoder{suffix}").to(self.device)
-        return {name: row[0].cpu() for name, row in self._encode_prompt(str(value)).items()}
+        return {name: row[0].cpu() for name, row in self._encode_prompt(value).items()}
 
     def _cached_condition(self, value: Any) -> dict[str, Tensor]:
         if self.encoding_cache is None:
