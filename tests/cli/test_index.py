@@ -179,3 +179,23 @@ def test_a_device_that_is_not_there(refused, model, data, tmp_path):
 def test_no_workers(refused, model, data, tmp_path):
     message = refused("index", model, data, "--out", tmp_path / "i", "--workers", "0")
     assert "workers must be at least 1" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--executor", "threads"], "Unknown executor 'threads'"),
+        (["--executor", "local", "--workers", "2"], "The local executor has one worker; got 2"),
+        (["--ray-address", "localhost:6379"], "ray_address is for executor='ray'"),
+        (["--device", "cpu,"], "A device has no name"),
+    ],
+)
+def test_impossible_executors_are_refused(refused, data, tmp_path, options, message):
+    command = ["index", data, "--out", tmp_path / "i", "--method", "pixel-cosine"]
+    assert message in refused(*command, *options)
+    assert not (tmp_path / "i").exists()
+
+
+def test_an_executor_is_chosen_by_name(run, data, tmp_path):
+    command = ["index", data, "--method", "pixel-cosine", "--executor", "local"]
+    assert "Next:" in run(*command, "--out", tmp_path / "i").stdout
