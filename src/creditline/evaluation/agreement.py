@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -26,6 +26,10 @@ from creditline.methods.fit_context import FitContext
 from creditline.methods.ridge_method import RidgeMethod
 from creditline.runtime import Runtime
 from creditline.settings import override, require, setting
+
+if TYPE_CHECKING:
+    from creditline.data.image_source import ImageSource
+    from creditline.diffusion.model_source import ModelSource
 
 NAMES = ("trak", "d-trak")
 
@@ -66,8 +70,8 @@ class AgreementRow:
 
 
 def check_agreement(
-    model: Any,
-    images: Any,
+    model: ModelSource,
+    images: ImageSource,
     settings: AgreementConfig | None = None,
     runtime: Runtime | None = None,
 ) -> list[AgreementRow]:

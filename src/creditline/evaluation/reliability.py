@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from creditline.evaluation.interval import Interval, wilson_interval
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.indexing.index import Index
-from creditline.indexing.queries import QueryFeatures
+from creditline.indexing.queries import QueryFeatures, QuerySource
 from creditline.indexing.ranker import strongest
 from creditline.methods.attributor import Attributor
 from creditline.records import NOISE_FLOOR
@@ -63,7 +62,7 @@ class Reliability:
 
 
 def measure_reliability(
-    index: Index, queries: Any, names: Sequence[str | Attributor] = (), *, top: int = 10
+    index: Index, queries: QuerySource, names: Sequence[str | Attributor] = (), *, top: int = 10
 ) -> Iterator[Reliability]:
     """Measure the reliability of scores by their split-half noise, method by method.
 

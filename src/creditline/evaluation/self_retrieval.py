@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from creditline.diffusion.load import load_model
 from creditline.evaluation.interval import wilson_interval
 from creditline.runtime import Runtime
 from creditline.settings import override, require, setting
+
+if TYPE_CHECKING:
+    from creditline.data.image_source import ImageSource
+    from creditline.diffusion.model_source import ModelSource
 
 ON_ONE_INDEX = ("trak", "gradient-dot", "gradient-cosine", "relative-if", "renormalized-if")
 
@@ -80,8 +84,8 @@ class RetrievalResult:
 
 
 def check_self_retrieval(
-    model: Any,
-    images: Any,
+    model: ModelSource,
+    images: ImageSource,
     out: str | Path,
     settings: SelfRetrievalConfig | None = None,
     runtime: Runtime | None = None,

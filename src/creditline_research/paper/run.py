@@ -123,9 +123,13 @@ def run(
     )
     if recipe.targets:
         _list_targets(recipe, folders)
+    queries: dict[str, ImageSet | Path] = {
+        "validation": validation,
+        "generated": folders.generated,
+    }
     truth = retrain(
         train_images,
-        {"validation": validation, "generated": folders.generated},
+        queries,
         folders.ground_truth,
         config=recipe.config(recipe.subset_images),
         base=start,

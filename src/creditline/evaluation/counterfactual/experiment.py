@@ -17,7 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -40,7 +40,11 @@ from creditline.runtime import Runtime
 from creditline.settings import require, setting, to_dict
 
 if TYPE_CHECKING:
+    from creditline.data.image_source import ImageSource
+    from creditline.diffusion.model_source import ModelSource
     from creditline.evaluation.counterfactual.retraining import CounterfactualRetraining
+    from creditline.features.encoder import Encoder
+    from creditline.indexing.queries import QuerySource
 
 RESULT, SHEET = "counterfactual.json", "before-and-after.png"
 
@@ -79,16 +83,16 @@ class CounterfactualConfig:
 
 
 def run_counterfactual(
-    images: Any,
-    targets: Any,
+    images: ImageSource,
+    targets: QuerySource,
     scores: Mapping[str, np.ndarray],
     out: str | Path,
     *,
     config: TrainConfig | TuneConfig,
     model: str | None = None,
-    base: Any = None,
+    base: ModelSource | None = None,
     settings: CounterfactualConfig | None = None,
-    encoder: Any = None,
+    encoder: Encoder | None = None,
     runtime: Runtime | None = None,
     overwrite: bool = False,
 ) -> CounterfactualResult:
@@ -167,7 +171,7 @@ def compare_images(
     retraining: CounterfactualRetraining,
     removals: Sequence[RemovalSet],
     originals: ImageSet,
-    encoder: Any = None,
+    encoder: Encoder | None = None,
 ) -> CounterfactualResult:
     """Measure the change of every generated image."""
     targets = originals.array()

@@ -9,12 +9,17 @@ that fits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from creditline.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from creditline.features.encoder import Encoder
 
 WINDOW = 7
 SMALLEST = 3
@@ -37,7 +42,9 @@ class ImageDistances:
     cosine: np.ndarray | None = None
 
 
-def measure_distances(before: Any, after: Any, encoder: Any = None) -> ImageDistances:
+def measure_distances(
+    before: ArrayLike, after: ArrayLike, encoder: Encoder | None = None
+) -> ImageDistances:
     """Compute the distances of pairs of images.
 
     Args:
@@ -80,7 +87,7 @@ def ssim(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     )
 
 
-def cosine(before: np.ndarray, after: np.ndarray, encoder: Any) -> np.ndarray:
+def cosine(before: np.ndarray, after: np.ndarray, encoder: Encoder) -> np.ndarray:
     """Compute the cosine of embeddings of uint8 images `(b, H, W, 3)`; 0 for a zero embedding."""
     from creditline.features.encoder import EncoderExtractor
 
@@ -98,7 +105,7 @@ def _embed(source: Any, images: np.ndarray) -> np.ndarray:
     return source.extract(image_set, range(len(image_set)))[:, 0, 0].astype(np.float64)
 
 
-def _check_images(images: Any) -> np.ndarray:
+def _check_images(images: ArrayLike) -> np.ndarray:
     array = np.asarray(images)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
         raise DataError(

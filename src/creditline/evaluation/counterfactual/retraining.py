@@ -10,12 +10,12 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.sampling import sample
 from creditline.diffusion.train import ENCODED, load_trained, train
 from creditline.diffusion.tuning.config import TuneConfig
@@ -46,7 +46,7 @@ class CounterfactualRetraining:
     plan: SamplingPlan
     controls: SamplingPlan | None
     config: TrainConfig | TuneConfig
-    base: Any
+    base: Denoiser | None
     device: str
     threads: int
     folder: Path

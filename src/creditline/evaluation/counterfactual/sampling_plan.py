@@ -9,7 +9,7 @@ from typing import Any
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.sampling import SEEDS
 from creditline.errors import DataError
-from creditline.indexing.queries import gather
+from creditline.indexing.queries import QuerySource, gather
 from creditline.settings import require
 
 
@@ -70,7 +70,7 @@ class SamplingPlan:
 
 
 def read_targets(
-    source: Any, images: ImageSet, model: str | None = None
+    source: QuerySource, images: ImageSet, model: str | None = None
 ) -> tuple[ImageSet, SamplingPlan]:
     """Read generated images and the plan by which they were generated.
 

@@ -10,6 +10,7 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
+from creditline.diffusion.model_source import ModelSource
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import DataError, ModelError
 from creditline.manifest import Manifest
@@ -17,8 +18,8 @@ from creditline.settings import from_dict
 
 
 def read_training_config(
-    run: str | Path, images: ImageSet, base: Any = None
-) -> tuple[TrainConfig | TuneConfig, Any]:
+    run: str | Path, images: ImageSet, base: ModelSource | None = None
+) -> tuple[TrainConfig | TuneConfig, Denoiser | None]:
     """Read the training settings of a run and load the model that it started from.
 
     Args:

@@ -18,15 +18,17 @@ from creditline.methods import registry
 from creditline.settings import require, to_dict
 
 if TYPE_CHECKING:
+    from creditline.data.image_source import ImageSource
     from creditline.evaluation.truth.ground_truth import GroundTruth
     from creditline.indexing.index import Index
+    from creditline.indexing.queries import QuerySource
     from creditline.methods.attributor import Attributor
 
 
 def compare_methods(
     index: Index,
     truth: GroundTruth,
-    queries: Sequence[tuple[str, Any]],
+    queries: Sequence[tuple[str, ImageSource | QuerySource]],
     methods: Sequence[str | Attributor] = (),
     config: LDSConfig | None = None,
     features: FeatureStore | None = None,

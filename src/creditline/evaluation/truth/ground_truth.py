@@ -27,6 +27,8 @@ from creditline.manifest import Manifest, circumstances, claim
 from creditline.methods.subset_losses import MIN_SUBSETS, loss_array, subset_losses, trainable_masks
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from creditline.data.image_set import ImageSet
 
 
@@ -82,8 +84,8 @@ class GroundTruth:
     @classmethod
     def from_arrays(
         cls,
-        masks: Any,
-        losses: Any,
+        masks: ArrayLike,
+        losses: ArrayLike,
         images: ImageSet | None = None,
         queries: Sequence[tuple[str, ImageSet]] = (),
     ) -> GroundTruth:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from creditline.data.dataset import is_dataset
 from creditline.data.image_set import ImageSet
@@ -12,12 +12,17 @@ from creditline.data.load import load_images
 from creditline.data.template import caption_queries
 from creditline.errors import DataError
 
+if TYPE_CHECKING:
+    from creditline.data.image_source import ImageSource
+    from creditline.indexing.queries import QuerySource
+
+    Source = ImageSource | QuerySource
+    NamedQueries = Mapping[str, Source] | Iterable[tuple[str, Source]]
+
 QuerySets = tuple[tuple[str, ImageSet], ...]
 
 
-def load_query_sets(
-    queries: Mapping[str, Any] | Iterable[tuple[str, Any]], images: ImageSet
-) -> QuerySets:
+def load_query_sets(queries: NamedQueries, images: ImageSet) -> QuerySets:
     """Load named sets of query images.
 
     Args:

@@ -8,11 +8,10 @@ saved state.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,6 +42,13 @@ from creditline.methods.subset_losses import trainable_masks
 from creditline.runtime import DeviceMap, Runtime
 from creditline.settings import require, setting
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from creditline.data.image_source import ImageSource
+    from creditline.diffusion.model_source import ModelSource
+    from creditline.evaluation.truth.query_sets import NamedQueries
+
 LOSSES = "losses.npy"
 MODELS_KEPT = "models_kept"
 """Key of the manifest's facts: whether any call so far was to keep its models."""
@@ -68,14 +74,14 @@ class RetrainingConfig:
 
 
 def retrain(
-    images: Any,
-    queries: Mapping[str, Any] | Iterable[tuple[str, Any]],
+    images: ImageSource,
+    queries: NamedQueries,
     out: str | Path,
     *,
     config: TrainConfig | TuneConfig | Trainer,
-    base: Any = None,
+    base: ModelSource | None = None,
     settings: RetrainingConfig | None = None,
-    masks: Any = None,
+    masks: ArrayLike | None = None,
     runtime: Runtime | None = None,
     encoded: str | Path | None = None,
     limit_tasks: int | None = None,
@@ -202,7 +208,7 @@ def _remove_temporary_files(folder: Path, keep_models: bool) -> None:
 
 def _make_trainer(
     config: TrainConfig | TuneConfig | Trainer,
-    base: Any,
+    base: ModelSource | None,
     devices: DeviceMap,
     images: ImageSet,
     queries: QuerySets,

@@ -6,12 +6,16 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.runtime import Runtime, SilentSink
+
+if TYPE_CHECKING:
+    from creditline.diffusion.denoiser import Denoiser
+    from creditline.diffusion.model_source import ModelSource
 
 TIMESTEPS = 1000
 """Number of timesteps of every model that is trained by `TrainConfig`."""
@@ -28,14 +32,14 @@ class SubsetTrainer:
     """
 
     config: TrainConfig | TuneConfig
-    base: Any = None
+    base: Denoiser | None = None
     device: str = "cpu"
 
     @classmethod
     def create(
         cls,
         config: TrainConfig | TuneConfig,
-        base: Any,
+        base: ModelSource | None,
         device: str,
         groups: Sequence[ImageSet],
     ) -> SubsetTrainer:
