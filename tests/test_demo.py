@@ -20,8 +20,8 @@ SMALL = {"timesteps": 2, "dim": 64}
 
 @pytest.fixture
 def play(tiny_images, tmp_path, monkeypatch):
-    """Run the tiny demo, of four pictures; returns what it made and what it said."""
-    monkeypatch.setattr(demo, "PICTURES", 4)
+    """Run the tiny demo, of four images; returns what it made and what it said."""
+    monkeypatch.setattr(demo, "GENERATED", 4)
     monkeypatch.setattr(demo, "cpu_count", lambda: 1)
 
     def run(config=TINY, **settings):
@@ -104,7 +104,7 @@ def test_steps_follow_the_machine(tiny_images, tmp_path, monkeypatch):
 
 
 def test_a_step_is_timed_on_the_real_thing(tiny_images):
-    assert 0 < demo._seconds_per_step(TINY, tiny_images, "cpu") < 5
+    assert 0 < demo._seconds_per_step(TINY, tiny_images, Runtime()) < 5
 
 
 def test_shows_as_many_icons_of_every_artist():

@@ -1,4 +1,4 @@
-"""The demo: from four artists' icons to generated ones, and back to whom they owe most to."""
+"""The demo: train on the icons of four artists, generate icons, and trace them back."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from joblib import cpu_count
 from creditline import fingerprint
 from creditline.api import index as build_index
 from creditline.data.image_set import ImageSet
+from creditline.data.image_source import ImageSource
 from creditline.data.load import load_images
 from creditline.data.selection import SelectionSpec
 from creditline.diffusion.config import TrainConfig
@@ -32,22 +33,22 @@ from creditline.units import duration, size
 T = TypeVar("T")
 Say = Callable[[str], None]
 
-PICTURES = 16
+GENERATED = 16
 TOP = 10
-ICONS_EACH = 100  # of every artist: so few that a network learns to draw them in minutes
+ICONS_EACH = 100  # of every artist: few enough to train a network on in minutes
 TRAIN_SECONDS = 390.0
 PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made.
+    """Results of the demo.
 
     Attributes:
-        trace: of the generated pictures.
-        report: the page to open.
-        seconds: on the clock, by step; next to nothing for a step that was finished before.
-        disk: bytes held by everything.
+        trace: of the generated images.
+        report: HTML page.
+        seconds: wall-clock time by step; almost none for a step that was finished before.
+        disk: bytes of all files.
     """
 
     trace: Trace
@@ -59,7 +60,7 @@ class Demo:
 def run(
     out: str | Path,
     *,
-    images: Any = None,
+    images: ImageSource | None = None,
     config: TrainConfig | None = None,
     runtime: Runtime | None = None,
     say: Say = print,
@@ -67,17 +68,17 @@ def run(
 ) -> Demo:
     """Train on icons, generate 16, index every training icon, trace, write a report.
 
-    Interrupt it at any time; the same call continues. What is finished is not done again.
-    Training takes as many steps, up to the preset's, as fit in `TRAIN_SECONDS` on this machine;
-    a first try of a few steps decides, and the choice is kept.
+    After an interruption, the same call continues; finished steps are not repeated. The number of
+    training steps is that of the preset or what fits in `TRAIN_SECONDS` on this machine. A short
+    trial decides, and the choice is stored.
 
     Args:
         out: folder for everything.
-        images: what `load_images` takes; 100 icons of each of four artists by default.
-        config: of the training; the preset `icons-16`, cut to what fits, by default.
-        runtime: where and how; by default one worker for each CPU core.
-        say: receives each line of text for the reader.
-        settings: of D-TRAK.
+        images: source of images; by default 100 icons of each of four artists.
+        config: of the training; by default the preset `icons-16`, shortened to fit.
+        runtime: executor, devices and progress; by default one worker per CPU core.
+        say: receives each line of output.
+        settings: settings of D-TRAK, by name.
 
     Raises:
         CreditlineError: if the icons are not installed, or `out` holds something else.
@@ -85,25 +86,25 @@ def run(
     folder = Path(out)
     runtime = runtime or Runtime(workers=cpu_count())
     clock = _Clock(say)
-    pictures = clock.step(
+    training_images = clock.step(
         "load the icons",
         lambda: _icons() if images is None else load_images(images, runtime=runtime),
     )
     if config is None:
-        config = clock.step("try the machine", lambda: _plan(folder, pictures, runtime))
+        config = clock.step("try the machine", lambda: _plan(folder, training_images, runtime))
     run_folder = clock.step(
         f"train {config.steps:,} steps",
-        lambda: train(pictures, folder / "run", config, runtime=replace(runtime, threads=1)),
+        lambda: train(training_images, folder / "run", config, runtime=replace(runtime, threads=1)),
     )
-    made = clock.step(
-        f"generate {PICTURES}",
-        lambda: generate(run_folder, PICTURES, folder / "generated", runtime=runtime),
+    generated = clock.step(
+        f"generate {GENERATED}",
+        lambda: generate(run_folder, GENERATED, folder / "generated", runtime=runtime),
     )
     index = clock.step(
         "index every icon",
         lambda: build_index(
             str(run_folder),
-            pictures,
+            training_images,
             method="d-trak",
             out=folder / "index",
             runtime=runtime,
@@ -111,7 +112,7 @@ def run(
         ),
     )
     report = folder / "report.html"
-    trace = clock.step("trace, and write a report", lambda: _traced(index, made, report))
+    trace = clock.step("trace, and write a report", lambda: _trace(index, generated, report))
     held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     say(f"\n{credit_text(trace)}")
     say(f"\nReport: {report.resolve()}")
@@ -120,17 +121,17 @@ def run(
 
 
 def credit_text(trace: Trace) -> str:
-    """Who each picture owes most to, in words, a picture per paragraph."""
+    """Describe the contributors of each generated image, one image per paragraph."""
     head = (
-        f"Whose icons the pictures owe most to, by {trace.method.title}: each artist's share of "
-        "the positive scores and, in brackets, how many of the ten strongest icons are theirs. "
-        "An artist with many icons has a large share of every picture; the ten tell pictures apart."
+        f"Credit of each artist for each generated image, by {trace.method.title}: share of the "
+        "positive scores and, in brackets, the number of their icons among the ten strongest. "
+        "An artist with many icons has a large share of every image; the ten differ by image."
     )
     return "\n".join([textwrap.fill(head, 100), "", *map(credit_line, trace)])
 
 
 def credit_line(query: QueryTrace) -> str:
-    """The contributors of one picture, largest share first."""
+    """List the contributors of one image, largest share first."""
     parts = [
         f"{total.name or 'unknown'} {total.share:.0%} ({total.top})"
         for total in query.totals.get("contributor", ())
@@ -144,45 +145,45 @@ def _icons() -> ImageSet:
     )
 
 
-def _plan(folder: Path, pictures: ImageSet, runtime: Runtime) -> TrainConfig:
-    """The preset with the steps that fit."""
+def _plan(folder: Path, images: ImageSet, runtime: Runtime) -> TrainConfig:
+    """Return the preset with the steps that fit."""
     config, path = preset("icons-16"), folder / PLAN
     if not path.is_file():
-        seconds = _seconds_per_step(config, pictures, runtime)
+        seconds = _seconds_per_step(config, images, runtime)
         steps = min(config.steps, max(100, int(TRAIN_SECONDS / seconds)))
         write_file(path, lambda p: p.write_text(json.dumps({"steps": steps}), "utf-8"))
     steps = json.loads(path.read_text("utf-8"))["steps"]
     return replace(config, steps=steps, checkpoint_every=0)
 
 
-def _seconds_per_step(config: TrainConfig, pictures: ImageSet, runtime: Runtime) -> float:
-    """Time on the clock of one more step, from a short run and a longer one after a warm-up."""
+def _seconds_per_step(config: TrainConfig, images: ImageSet, runtime: Runtime) -> float:
+    """Measure the time of one more step, from a short run and a longer one after a warm-up."""
     seconds = []
     for steps in (4, 4, 44):
         with tempfile.TemporaryDirectory() as aside:
             trial = replace(config, steps=steps, checkpoint_every=0)
             started = time.monotonic()
             # One thread: two gain nothing on a network this small, and stall on a busy machine.
-            train(pictures, Path(aside) / "run", trial, runtime=replace(runtime, threads=1))
+            train(images, Path(aside) / "run", trial, runtime=replace(runtime, threads=1))
             seconds.append(time.monotonic() - started)
     return max(seconds[2] - seconds[1], 1e-3) / 40
 
 
-def _traced(index: Index, made: Path, report: Path) -> Trace:
-    """The trace of the generated pictures, kept beside the report under what it was made from."""
-    pictures = load_images(made)
-    asked = {"index": index.manifest.request, "pictures": pictures.ids, "top": TOP}
-    path = report.with_name(f"trace-{fingerprint.of_json(asked)[:12]}.json")
+def _trace(index: Index, generated: Path, report: Path) -> Trace:
+    """Trace the generated images; the trace is stored beside the report, named by its request."""
+    queries = load_images(generated)
+    request = {"index": index.manifest.request, "queries": queries.ids, "top": TOP}
+    path = report.with_name(f"trace-{fingerprint.of_json(request)[:12]}.json")
     if path.is_file() and report.is_file():
         return Trace.from_json(path)
-    trace = index.trace(made, top=TOP)
+    trace = index.trace(generated, top=TOP)
     trace.to_html(report, overwrite=True)
     trace.to_json(path, overwrite=True)
     return trace
 
 
 class _Clock:
-    """Runs steps and says how long each took."""
+    """Runs steps and reports their time."""
 
     def __init__(self, say: Say) -> None:
         self.say = say

@@ -35,7 +35,7 @@ def model(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> str:
-    """Ten pictures by two contributors, two of them equal."""
+    """Ten images by two contributors, two of them equal."""
     from creditline.data.image_set import ImageSet
 
     pixels = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), dtype=np.uint8)
@@ -45,9 +45,9 @@ def data(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
-def pictures(model, tmp_path_factory) -> str:
-    """Two generated pictures with their trajectories."""
-    out = str(tmp_path_factory.mktemp("cli") / "pictures")
+def generated(model, tmp_path_factory) -> str:
+    """Two generated images with their trajectories."""
+    out = str(tmp_path_factory.mktemp("cli") / "generated")
     arguments = ["generate", model, "-n", "2", "--steps", "3", "--trajectory", "--out", out]
     assert invoke(*arguments).exit_code == 0
     return out

@@ -36,9 +36,9 @@ def test_refusals(refused, copied, data):
     assert "images.lance" not in refused("add", copied, data + "/nothing")
 
 
-def test_a_search_is_the_top_of_a_trace(run, refused, index, pictures, tmp_path):
-    run("trace", index, pictures, "--top", "3", "--csv", tmp_path / "trace.csv")
-    text = run("search", index, pictures, "--top", "3", "--csv", tmp_path / "search.csv").stdout
+def test_a_search_is_the_top_of_a_trace(run, refused, index, generated, tmp_path):
+    run("trace", index, generated, "--top", "3", "--csv", tmp_path / "trace.csv")
+    text = run("search", index, generated, "--top", "3", "--csv", tmp_path / "search.csv").stdout
     assert "00001.png" in text
     assert "artist" in text
     traced, found = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("trace", "search"))
@@ -46,34 +46,34 @@ def test_a_search_is_the_top_of_a_trace(run, refused, index, pictures, tmp_path)
     assert found["row"].tolist() == traced["row"].tolist()
     assert found["name"].tolist() == traced["name"].tolist()
     np.testing.assert_allclose(found["score"], traced["score"], rtol=1e-4)
-    assert "--overwrite" in refused("search", index, pictures, "--csv", tmp_path / "search.csv")
-    ends = run("search", index, pictures, "--top", "1", "--opponents").stdout
+    assert "--overwrite" in refused("search", index, generated, "--csv", tmp_path / "search.csv")
+    ends = run("search", index, generated, "--top", "1", "--opponents").stdout
     assert " -" in ends
 
 
-def test_what_cannot_be_searched(refused, index, pictures):
-    message = refused("search", index, pictures, "--approximate")
+def test_what_cannot_be_searched(refused, index, generated):
+    message = refused("search", index, generated, "--approximate")
     assert "at least 1,024 images; got 10" in message
     message = refused(
-        "search", index, pictures, "--transform", "threshold", "--threshold-unit", "error"
+        "search", index, generated, "--transform", "threshold", "--threshold-unit", "error"
     )
     assert "ranks by more than an inner product" in message
-    message = refused("search", index, pictures, "--method", "journey-trak", "--per-timestep")
+    message = refused("search", index, generated, "--method", "journey-trak", "--per-timestep")
     assert "Use trace" in message
 
 
-def test_without_keeping_no_rows_are_written(run, copied, pictures):
-    kept = run("trace", copied, pictures, "--csv", f"{copied}-kept.csv").stdout
-    assert list(Path(copied).glob("fitted/*/rows-*"))
+def test_without_keeping_no_factors_are_written(run, copied, generated):
+    kept = run("trace", copied, generated, "--csv", f"{copied}-kept.csv").stdout
+    assert list(Path(copied).glob("fitted/*/factors-*"))
     shutil.rmtree(Path(copied) / "fitted")
-    bare = run("trace", copied, pictures, "--no-keep", "--csv", f"{copied}-bare.csv").stdout
-    assert not list(Path(copied).glob("fitted/*/rows-*"))
+    bare = run("trace", copied, generated, "--no-keep", "--csv", f"{copied}-bare.csv").stdout
+    assert not list(Path(copied).glob("fitted/*/factors-*"))
     assert kept.splitlines()[:4] == bare.splitlines()[:4]
     a, b = (pd.read_csv(f"{copied}-{name}.csv") for name in ("kept", "bare"))
     np.testing.assert_allclose(a["score"], b["score"], rtol=1e-4)
     np.testing.assert_allclose(a["error"], b["error"], rtol=1e-4)
 
 
-def test_memory_that_does_not_suffice(refused, copied, pictures):
+def test_memory_that_does_not_suffice(refused, copied, generated):
     shutil.rmtree(Path(copied) / "fitted", ignore_errors=True)
-    assert "Allow more" in refused("trace", copied, pictures, "--memory", "1000")
+    assert "Allow more" in refused("trace", copied, generated, "--memory", "1000")

@@ -21,7 +21,7 @@ def test_says_what_it_made(run, index, model, data, small):
     for line in ("images      10", "TRAK", "dimension   64", "disk", "time", "skipped     none"):
         assert line in text
     assert "2 images, in 1 group of equal pixels" in text
-    assert f"creditline trace {index} PICTURE" in text
+    assert f"creditline trace {index} IMAGE" in text
 
 
 def test_options_reach_the_method(run, model, data, tmp_path, small):
@@ -51,7 +51,7 @@ def test_several_models(run, model, data, tmp_path, small):
 def test_skipped_files_are_listed(run, refused, model, data, tmp_path, small):
     folder = tmp_path / "data"
     shutil.copytree(data, folder)
-    (folder / "00004.png").write_bytes(b"no picture")
+    (folder / "00004.png").write_bytes(b"no image")
     out = tmp_path / "i"
     assert "00004.png" in refused("index", model, folder, "--out", out, *small)
     assert not out.exists()
@@ -139,7 +139,7 @@ def test_a_folder_that_is_no_model(refused, data, tmp_path, small):
     assert "is not a model" in refused("index", data, data, "--out", tmp_path / "i", *small)
 
 
-def test_pictures_of_the_wrong_size(refused, run, model, tmp_path, small):
+def test_images_of_the_wrong_size(refused, run, model, tmp_path, small):
     (tmp_path / "big").mkdir()
     for i in range(3):
         Image.new("RGB", (12, 12), (i, 0, 0)).save(tmp_path / "big" / f"{i}.png")

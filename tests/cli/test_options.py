@@ -101,10 +101,11 @@ def other(name: str, value: Any) -> Any:
         "reduction": "sum",
         "space": "epsilon",
         "schedule": "random",
-        "projection": "gaussian",
+        "projection": "principal",
         "layout": "layers",
         "budget": "variance",
         "precision": "bf16",
+        "preconditioner": "diagonal-fisher",
         "pass_memory": "1GB",
         "batch_size": 8,
         "engine": "autograd",
@@ -126,6 +127,8 @@ def other(name: str, value: Any) -> Any:
         return names[name]
     if isinstance(value, bool):
         return not value
+    if isinstance(value, tuple):
+        return tuple(other(name, part) for part in value)
     if isinstance(value, float):
         return value / 2 or 0.25
     return value * 2 + 2 if isinstance(value, int) else "other"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,20 +45,22 @@ def test_train_refuses(refused, data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_generate_refuses(refused, model, pictures, tmp_path):
+def test_generate_refuses(refused, model, generated, tmp_path):
     out = ["--out", tmp_path / "p"]
     assert "unconditional" in refused("generate", model, *out, "--label", "1")
     assert "n must be at least 1" in refused("generate", model, *out, "-n", "0")
     assert "steps must be at least 1" in refused("generate", model, *out, "--steps", "0")
-    message = refused("generate", model, "--out", pictures, "-n", "2", "--steps", "4")
+    message = refused("generate", model, "--out", generated, "-n", "2", "--steps", "4")
     assert "steps: 3 on disk, 4 asked for" in message
     assert not (tmp_path / "p").exists()
 
 
 def test_info_shows_what_the_index_was_made_from(run, index, model, data):
     text = run("info", index).stdout
-    for words in ("trak", "timesteps        2", "damping          3", model, data):
+    for words in ("trak", model, data):
         assert words in text
+    assert re.search(r"timesteps +2\n", text)
+    assert re.search(r"damping +3\n", text)
     assert "digest" not in text
     assert max(map(len, text.splitlines())) <= 160
 
@@ -72,10 +75,10 @@ def test_info_json(run, index):
     assert json.loads(run("info", index, "--json").stdout)["images"] == 10
 
 
-def test_info_refuses(refused, tmp_path, pictures):
+def test_info_refuses(refused, tmp_path, generated):
     assert "was not written by `creditline index`" in refused("info", tmp_path)
     assert "does not exist" in refused("info", tmp_path / "nowhere")
-    assert "creditline generate" in refused("info", pictures)
+    assert "creditline generate" in refused("info", generated)
 
 
 def test_methods_table_names_every_method_within_100_columns(run):

@@ -16,15 +16,15 @@ def mask(tmp_path) -> str:
     return str(path)
 
 
-def test_a_box_and_its_mask_give_the_same_trace(run, index, pictures, mask, tmp_path):
-    picture, found = f"{pictures}/00000.png", []
+def test_a_box_and_its_mask_give_the_same_trace(run, index, generated, mask, tmp_path):
+    image, found = f"{generated}/00000.png", []
     for option in (("--region", "0,0,0.5,1"), ("--mask", mask)):
         out = tmp_path / f"{option[0][2:]}.json"
-        text = run("trace", index, picture, *option, "--json", out).stdout
+        text = run("trace", index, image, *option, "--json", out).stdout
         assert "a region, 50 % of the image's area" in text
         found.append(json.loads(out.read_text())["queries"])
     assert found[0] == found[1]
-    rows = run("search", index, picture, "--region", "0,0,0.5,1", "--top", "1").stdout
+    rows = run("search", index, image, "--region", "0,0,0.5,1", "--top", "1").stdout
     assert found[0][0]["proponents"][0]["name"] in rows
 
 
@@ -38,9 +38,9 @@ def test_a_box_and_its_mask_give_the_same_trace(run, index, pictures, mask, tmp_
         (("--region", "0,0,1,1") * 3, "need one region, or 2; got 3"),
     ],
 )
-def test_regions_that_are_none(refused, index, pictures, options, said):
+def test_regions_that_are_none(refused, index, generated, options, said):
     for command in ("trace", "search"):
-        assert said in refused(command, index, pictures, *options)
+        assert said in refused(command, index, generated, *options)
 
 
 def test_an_index_of_masked_images(run, refused, model, data, mask, small, tmp_path):

@@ -27,7 +27,7 @@ def labeled(tmp_path_factory):
     images = ImageSet.from_images(
         pixels, labels=[i % 2 for i in range(8)], label_names=["cat", "house"]
     )
-    return str(images.save(tmp_path_factory.mktemp("data") / "pictures"))
+    return str(images.save(tmp_path_factory.mktemp("data") / "generated"))
 
 
 def test_a_run_is_a_model(run, base, labeled, tmp_path, small):
@@ -62,7 +62,7 @@ def test_what_does_not_go_together(refused, base, labeled, model, data, tmp_path
     assert "--caption is about a base" in refused(*start, "--caption", "a cat")
     assert "--lora is about a base" in refused(*start, "--lora", "file")
     assert "Did you mean 'artbench'" in refused(*tune, "--preset", "artbanch")
-    assert "8 of 8 pictures have none" in refused(*start, "--base", base)
+    assert "8 of 8 images have none" in refused(*start, "--base", base)
     assert "on pixels and encodes nothing" in refused(
         *("train", data, "--out", tmp_path / "run", "--base", model, "--caption", "a")
     )

@@ -21,13 +21,13 @@ from creditline.settings import from_dict
 @images.masks_option
 @images.origin_options
 def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
-    """Add the images of DATA to INDEX, without starting over.
+    """Add the images of DATA to INDEX without rebuilding it.
 
-    They are prepared as the index's images were. Scores become those of an index built from all
-    images. Interrupt it at any time; the same command continues.
+    They are prepared as the images of the index were. Scores become those of an index of all
+    images. After an interruption, the same command continues.
     """
     opened = models.opened(index, paths)
-    pictures = images.load(data, from_dict(ImageSpec, opened.manifest.request["images"]["spec"]))
+    new_images = images.load(data, from_dict(ImageSpec, opened.manifest.request["images"]["spec"]))
     before = opened.n
-    opened = opened.add(pictures, runtime=runtime())
-    click.echo(f"{opened.path}: {len(pictures):,} added to {before:,}, now {opened.n:,} images")
+    opened = opened.add(new_images, runtime=runtime())
+    click.echo(f"{opened.path}: {len(new_images):,} added to {before:,}, now {opened.n:,} images")

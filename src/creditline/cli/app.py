@@ -16,18 +16,21 @@ from creditline.version import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("creditline.cli.train", "Train a small diffusion model on images."),
-    "generate": ("creditline.cli.generate", "Generate pictures with a model."),
+    "generate": ("creditline.cli.generate", "Generate images with a model."),
     "index": ("creditline.cli.index", "Index the images that a model was trained on."),
-    "trace": ("creditline.cli.trace", "Trace pictures to the training images they owe most to."),
-    "search": ("creditline.cli.search", "Only those training images, among very many, quickly."),
+    "trace": ("creditline.cli.trace", "Trace images to the training images they owe most to."),
+    "search": ("creditline.cli.search", "Search the same training images faster, without totals."),
     "add": ("creditline.cli.add", "Add images to an index."),
-    "remove": ("creditline.cli.remove", "Take images out of an index."),
+    "remove": ("creditline.cli.remove", "Remove images from an index."),
     "info": ("creditline.cli.info", "Show what an index was made from."),
     "methods": ("creditline.cli.methods", "List the attribution methods."),
-    "evaluate": ("creditline.cli.evaluate", "Check whether attributions tell the truth."),
-    "benchmark": ("creditline.cli.benchmark", "Judge every method by a ground truth that ships."),
+    "evaluate": ("creditline.cli.evaluate", "Evaluate attributions against retrained models."),
+    "benchmark": (
+        "creditline.cli.benchmark",
+        "Evaluate every method on an included benchmark.",
+    ),
     "demo": ("creditline.cli.demo", "Train on real icons, generate, trace, write a report."),
-    "doctor": ("creditline.cli.doctor", "Examine a model before a long index; foretell its cost."),
+    "doctor": ("creditline.cli.doctor", "Check a model before a long index and estimate its cost."),
 }
 RESUMABLE = ("train", "generate", "index", "add", "benchmark", "demo")
 
@@ -76,11 +79,11 @@ class CommandGroup(LazyGroup):
 )
 @click.version_option(__version__, prog_name="creditline")
 def main() -> None:
-    """Which training images, and whose, does a generated picture owe most to?
+    """Which training images, and whose, does a generated image owe most to?
 
     \b
     creditline train IMAGES --out run --preset small-16
-    creditline generate run -n 16 --out pictures
+    creditline generate run -n 16 --out generated
     creditline index run IMAGES --out index
-    creditline trace index pictures/00000.png --html report.html
+    creditline trace index generated/00000.png --html report.html
     """

@@ -17,8 +17,8 @@ from creditline.cli.sections import SectionedCommand
 def command(out: str, **_: Any) -> None:
     """Train a small model on real icons by four artists, generate 16 and trace them back.
 
-    Everything from training to the report, in about 7 minutes on two cores. Interrupt it at any
-    time; the same command continues.
+    Everything from training to the report, in about 7 minutes on two cores. After an
+    interruption, the same command continues.
     """
     from creditline import demo
 

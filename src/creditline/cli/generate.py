@@ -18,7 +18,7 @@ from creditline.settings import override
 
 @click.command(name="generate", cls=SectionedCommand)
 @click.argument("model")
-@click.option("-n", "n", type=int, default=16, show_default=True, help="number of pictures")
+@click.option("-n", "n", type=int, default=16, show_default=True, help="number of images")
 @click.option("--out", required=True, help="folder to write, or to continue")
 @click.option(
     "--label", "labels", type=int, multiple=True, help="class to generate; repeat for several"
@@ -27,7 +27,7 @@ from creditline.settings import override
 @click.option(
     "--batch-size", type=int, help="images at a time, by one worker  [default: 8; on a GPU 64]"
 )
-@click.option("--overwrite", is_flag=True, help="replace pictures made with other settings")
+@click.option("--overwrite", is_flag=True, help="replace images made with other settings")
 @executor_options
 @models.parts_options
 @settings_options(GenerateConfig(), section="Sampling")
@@ -41,7 +41,7 @@ def command(
     overwrite: bool,
     **_: Any,
 ) -> None:
-    """Generate pictures with MODEL, one seed per picture.
+    """Generate images with MODEL, one seed per image.
 
     MODEL is a run of `creditline train`, one of its checkpoints, or a diffusers model folder.
     """
@@ -60,5 +60,5 @@ def command(
         overwrite=overwrite,
     )
     last = config.seed + n - 1
-    click.echo(f"{folder} holds {n} pictures, made from seeds {config.seed} to {last}. Next:")
+    click.echo(f"{folder} holds {n} images, from seeds {config.seed} to {last}. Next:")
     click.echo(f"  creditline trace INDEX {quote(out)} --html report.html")

@@ -57,10 +57,10 @@ def command(
     overwrite: bool,
     **_: Any,
 ) -> None:
-    """Index the images of DATA under MODEL, so that pictures can be traced to them.
+    """Index the images of DATA under MODEL, so that generated images can be traced to them.
 
     Several MODELs of one architecture are checkpoints or an ensemble, as the method has it. Pixel
-    and encoder methods take none. Interrupt it at any time; the same command continues.
+    and encoder methods take none. After an interruption, the same command continues.
     """
     recipe = configured(methods.get(method)(), given(*EVERY))
     *paths, data = sources
@@ -68,11 +68,11 @@ def command(
     from creditline import api
 
     denoisers = [models.load(path) for path in paths]
-    pictures = images.load(data)
+    training_images = images.load(data)
     before = time.monotonic()
     index = api.index(
         denoisers or None,
-        pictures,
+        training_images,
         method=recipe,
         out=out,
         ground_truth=_ground_truth(ground_truth),
@@ -82,7 +82,7 @@ def command(
         encoded=encoded,
     )
     click.echo(summary(index, time.monotonic() - before))
-    click.echo(f"Next:\n  creditline trace {quote(out)} PICTURE --html report.html")
+    click.echo(f"Next:\n  creditline trace {quote(out)} IMAGE --html report.html")
 
 
 def configured(method: Attributor, values: Mapping[str, Any]) -> Attributor:

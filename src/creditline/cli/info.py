@@ -30,11 +30,11 @@ def command(index: str, digest: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(info, indent=2, ensure_ascii=False, default=str))
         return
-    click.echo(described(info))
+    click.echo(format_info(info))
 
 
-def described(info: Mapping[str, Any]) -> str:
-    """Plain values first, then a block for every section."""
+def format_info(info: Mapping[str, Any]) -> str:
+    """Format plain values first, then a block for every section."""
     plain = [(k, v) for k, v in info.items() if not isinstance(v, Mapping)]
     top = [
         (k.replace("bytes on ", ""), size(v)) if k.startswith("bytes") else (k, _text(v))
@@ -48,7 +48,7 @@ def described(info: Mapping[str, Any]) -> str:
 
 
 def _flat(section: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Leaves under their own names, which are unique within a section."""
+    """Yield leaves under their own names, which are unique within a section."""
     for key, value in section.items():
         if isinstance(value, Mapping):
             yield from _flat(value)

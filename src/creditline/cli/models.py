@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def model_options(command: F) -> F:
-    """A decorator: where a model runs and what may be loaded."""
+    """Decorate a command with where a model runs and what may be loaded."""
     command = click.option(
         "--allow-pickle", is_flag=True, help="accept weights that are not safetensors (runs code)"
     )(command)
@@ -31,7 +31,7 @@ def model_options(command: F) -> F:
 
 
 def parts_options(command: F) -> F:
-    """A decorator: `model_options`, adapters, and how pictures and captions are encoded."""
+    """Decorate a command with `model_options` and options for adapters and encoding."""
     command = settings_options(EncodingConfig(), section="Latents and prompts")(command)
     command = click.option(
         "--pipeline", help="pipeline folder that a bare model's other parts come from"
@@ -47,7 +47,7 @@ def parts_options(command: F) -> F:
 
 
 def indexed_options(command: F) -> F:
-    """A decorator: where an index's models are now, what fitting may take, as `model_options`."""
+    """Decorate a command with `model_options` and options for an existing index."""
     command = click.option(
         "--memory",
         type=int,
@@ -90,15 +90,15 @@ def _common() -> dict[str, Any]:
 
 def _adapters(listed: Sequence[str]) -> dict[str, str]:
     """Adapters by name; those without one are numbered."""
-    found: dict[str, str] = {}
+    adapters: dict[str, str] = {}
     for i, text in enumerate(listed):
         name, separator, path = text.partition("=")
         if not separator:
             name, path = "adapter" if len(listed) == 1 else f"adapter_{i}", text
-        if name in found:
+        if name in adapters:
             raise SettingsError(f"Two adapters are called {name!r}. Give each a name of its own.")
-        found[name] = path
-    return found
+        adapters[name] = path
+    return adapters
 
 
 def opened(index: str, paths: Sequence[str], keep: bool = True) -> Index:

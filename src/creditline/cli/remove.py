@@ -8,14 +8,12 @@ import click
 @click.command(name="remove")
 @click.argument("index")
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...")
-@click.option(
-    "--purge", is_flag=True, help="leave nothing of them in any file; takes as long as a copy"
-)
+@click.option("--purge", is_flag=True, help="delete them from every file; takes as long as a copy")
 def command(index: str, names: tuple[str, ...], purge: bool) -> None:
-    """Take each IMAGE, a name as a trace shows it or an id, out of INDEX, without starting over.
+    """Remove each IMAGE (a name or an id, as in a trace) from INDEX without rebuilding it.
 
-    Scores become those of an index built without them. The model is still one that was trained on
-    them: to know what it would be without, train it again.
+    Scores become those of an index built without them. The model is unchanged: to measure the
+    effect of removal on the model, retrain it.
     """
     from creditline import api
 

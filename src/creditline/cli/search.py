@@ -20,10 +20,10 @@ from creditline.files import write_file
 
 @click.command(name="search", cls=SectionedCommand)
 @click.argument("index")
-@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--top", type=int, default=20, show_default=True, help="training images for each")
-@click.option("--opponents", is_flag=True, help="the other end of the ranking")
-@click.option("--approximate", is_flag=True, help="through a vector index, made on first use")
+@click.option("--opponents", is_flag=True, help="the lowest scores instead of the highest")
+@click.option("--approximate", is_flag=True, help="use a vector index, built on first use")
 @click.option("--csv", metavar="FILE", help="write CSV")
 @click.option("--overwrite", is_flag=True, help="replace a file that exists")
 @click.option("--method", help="another method on the same index  [default: the index's own]")
@@ -32,7 +32,7 @@ from creditline.files import write_file
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
 def command(
     index: str,
-    pictures: tuple[str, ...],
+    images: tuple[str, ...],
     top: int,
     opponents: bool,
     approximate: bool,
@@ -44,30 +44,30 @@ def command(
     paths: tuple[str, ...],
     **_: Any,
 ) -> None:
-    """Only the training images in INDEX that each PICTURE owes most to.
+    """Search INDEX for the training images that each query IMAGE owes most to.
 
-    Quicker than `creditline trace` where there are very many: no totals, no errors, no report.
+    Faster than `creditline trace` on large indexes: no totals, no errors, no report.
     """
     region = parse_regions(regions, masks)
     if csv is not None and Path(csv).exists() and not overwrite:
         raise SettingsError(f"--csv {csv} exists. Choose another name or give --overwrite.")
     opened = models.opened(index, paths)
     opened = as_asked(opened, method)
-    found = opened.search(
-        list(pictures), top=top, opponents=opponents, approximate=approximate, region=region
+    result = opened.search(
+        list(images), top=top, opponents=opponents, approximate=approximate, region=region
     )
-    frame = found.to_pandas()
+    frame = result.to_pandas()
     for name, hits in frame.groupby("query", sort=False):
         rows = [
             [str(hit.rank), hit.name, hit.contributor or "-", f"{hit.score:+.4g}"]
             for hit in hits.itertuples()
         ]
-        click.echo(found.names[int(name)])
+        click.echo(result.names[int(name)])
         click.echo(table(["", "image", "contributor", "score"], rows, right=[0, 3], indent=2))
-    if found.expected_recall is not None:
+    if result.expected_recall is not None:
         click.echo(
-            f"Approximate: {found.expected_recall:.1%} of the exact top 20 were found for training "
-            "images as queries. Scores are exact."
+            f"Approximate: finds {result.expected_recall:.1%} of the exact top 20, measured with "
+            "training images as queries. Scores are exact."
         )
     if csv is not None:
         write_file(csv, lambda path: frame.to_csv(path, index=False), overwrite=overwrite)

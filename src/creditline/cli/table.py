@@ -71,7 +71,7 @@ def facts(pairs: Iterable[tuple[str, str]], indent: int = 2) -> str:
 
 
 def middle(text: str, width: int) -> str:
-    """`text` without its middle if longer than `width`, because both ends tell names apart."""
+    """`text` without its middle if longer than `width`, because both ends distinguish names."""
     if len(text) <= width:
         return text
     head = (width - 1) // 2

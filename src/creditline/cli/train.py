@@ -34,7 +34,7 @@ def command(
     """Train a diffusion model on the images of DATA.
 
     Without --base, or with one of the same network, a small model on pixels. With a pipeline as
-    --base that pipeline is tuned: an adapter with --lora-rank, otherwise its whole denoiser.
+    --base that pipeline is tuned: an adapter with --lora-rank, otherwise its complete denoiser.
 
     DATA is a folder, a zip file, a folder inside a zip file, or demo:icons. Settings of the network
     and of the training that are not given are the preset's. Interrupt it at any time; the same
@@ -54,5 +54,5 @@ def command(
     )
     click.echo(f"{run} holds the trained model. Next:")
     prompt = " --prompt TEXT" if base is not None and base.takes_prompts else ""
-    click.echo(f"  creditline generate {quote(out)} -n 16{prompt} --out PICTURES")
+    click.echo(f"  creditline generate {quote(out)} -n 16{prompt} --out IMAGES")
     click.echo(f"  creditline index {quote(out)} {quote(data)} --out INDEX{images.given_options()}")

@@ -27,7 +27,7 @@ FRESH, TUNING = "small-16", "tune"
 
 
 def training_options(leave_out: Iterable[str] = ()) -> Callable[[F], F]:
-    """A decorator: settings of a training, and the model that it starts from.
+    """Decorate a command with settings of a training, and the model that it starts from.
 
     Args:
         leave_out: settings without an option.

@@ -22,9 +22,9 @@ def folders(tmp_path_factory) -> list[str]:
 
     made, rng = [], np.random.default_rng(3)
     for name, count in (("validation", 3), ("generated", 2)):
-        pictures = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+        generated = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
         folder = tmp_path_factory.mktemp("queries") / name
-        made.append(str(ImageSet.from_images(pictures).save(folder)))
+        made.append(str(ImageSet.from_images(generated).save(folder)))
     return made
 
 

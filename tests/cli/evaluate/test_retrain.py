@@ -16,20 +16,20 @@ TINY = (*NETWORK, "--subsets", "8")
 
 
 @pytest.fixture
-def command(data, pictures, tmp_path):
+def command(data, generated, tmp_path):
     out = tmp_path / "truth"
-    return ("evaluate", "retrain", data, "--queries", pictures, "--out", out)
+    return ("evaluate", "retrain", data, "--queries", generated, "--out", out)
 
 
-def test_a_ground_truth_in_two_goes(run, command, data, pictures, tmp_path):
+def test_a_ground_truth_in_two_goes(run, command, data, generated, tmp_path):
     text = run(*command, *TINY, "--stratify", "contributor", "--limit-tasks", "3").stdout
     assert text == "3 of 8 models are trained. The same command continues.\n"
     text = run(*command, *TINY, "--stratify", "contributor").stdout
     assert "the losses of 2 queries under 8 subsets, 1 model each" in text
-    assert f"evaluate lds INDEX --queries {pictures} --ground-truth {tmp_path / 'truth'}" in text
+    assert f"evaluate lds INDEX --queries {generated} --ground-truth {tmp_path / 'truth'}" in text
     truth = GroundTruth.read(tmp_path / "truth")
     assert truth.finished.all()
-    assert truth.query_folders == ("pictures", "pictures")
+    assert truth.query_folders == ("generated", "generated")
     people = np.array(truth.contributors)
     assert all((people[mask] == "artist 0").sum() in (2, 3) for mask in truth.masks)
     more = run(*command, *TINY, "--stratify", "contributor", "--subsets", "9").stdout
