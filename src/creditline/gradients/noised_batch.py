@@ -40,7 +40,7 @@ class NoisedBatch:
         noise: shape of `x0`.
         condition: conditioning tensors, each of shape `(u, ...)`.
         draws: evaluations per timestep, r.
-        weight: of the objective's elements, float32 of shape `(u, 1, h, w)` with mean 1 over
+        weight: of the objective's elements, float32 of shape `(u, 1, ..., h, w)` with mean 1 over
             positions; None: all elements count equally.
     """
 
@@ -117,7 +117,12 @@ def _joined_weights(noised_images: Sequence[NoisedBatch]) -> Tensor | None:
         return None
     return torch.cat(
         [
-            torch.ones_like(noised.x0[:, :1], dtype=torch.float32)
+            torch.ones(
+                len(noised.t),
+                *[1] * (noised.x0.ndim - 3),
+                *noised.x0.shape[-2:],
+                device=noised.x0.device,
+            )
             if noised.weight is None
             else noised.weight
             for noised in noised_images
@@ -183,7 +188,8 @@ def _expand_one(
     weight = None
     if mask is not None:
         weights = torch.from_numpy(mask.on((x0.shape[-2], x0.shape[-1])))
-        weight = weights.expand(len(steps) * plan.draws, 1, -1, -1)
+        ones = [1] * (x0.ndim - 3)  # channels, and frames of a video
+        weight = weights.expand(len(steps) * plan.draws, *ones, -1, -1)
     return NoisedBatch(
         image_id=image_id,
         x0=x0.repeat_interleave(plan.draws, dim=0),
