@@ -7,13 +7,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from tests.device import of_cpus
+from tests.small_projection import small_projection
 
 from creditline.errors import ModelError, NumericsError, SettingsError
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.hook_engine import HookEngine
 from creditline.gradients.noise_plan import NoisePlan
-from creditline.gradients.projection import Projection
 from creditline.gradients.projection.count_sketch import SketchAccumulator
 from creditline.gradients.spec import FeatureSpec
 
@@ -22,7 +22,7 @@ LONG = NoisePlan(timesteps=20, draws=2)
 
 
 def source(model, projection="two-sided", engine="auto", plan=PLAN, **more):
-    settings = Projection(projection, 128, rank=6)
+    settings = small_projection(projection)
     return GradientExtractor(
         [model], FeatureSpec(plan=plan, projection=settings, engine=engine, **more)
     )
@@ -112,5 +112,5 @@ def test_a_feature_that_is_not_finite_names_image_and_layer(
 def test_a_projection_that_overflows_is_refused_too(tiny_model, tiny_images, monkeypatch):
     mine, features = source(tiny_model), SketchAccumulator.features
     monkeypatch.setattr(SketchAccumulator, "features", lambda self: features(self) * torch.inf)
-    with pytest.raises(NumericsError, match=f"{tiny_images.ids[0]} is finite, and its projection"):
+    with pytest.raises(NumericsError, match=f"{tiny_images.ids[0]} is finite, but its projection"):
         mine.extract(tiny_images, range(2))

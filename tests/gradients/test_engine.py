@@ -185,7 +185,7 @@ def test_gradients_along_a_trajectory(tiny_model, tiny_images, engine):
     assert not noised.x0.any()
     results = gradient(engine(tiny_model), noised, reduction="timesteps")
     assert results[0].shape[0] == 3
-    with pytest.raises(DataError, match="sampling run"):
+    with pytest.raises(DataError, match="sampling trajectory"):
         expand(tiny_model, batch, plan, "query", [None])
 
 

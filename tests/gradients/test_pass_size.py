@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from tests.device import of_cpus
+from tests.small_projection import small_projection
 
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
@@ -25,7 +26,7 @@ def source(model, kind=KINDS[0], **more):
     projection, engine = kind
     spec = FeatureSpec(
         plan=NoisePlan(timesteps=3),
-        projection=Projection(projection, 128, rank=6),
+        projection=small_projection(projection),
         engine=engine,
         **more,
     )
@@ -43,7 +44,7 @@ def test_the_peak_stays_within_the_limit_and_fills_it(tiny_model, tiny_images, k
     one = noised(tiny_model, tiny_images)
     size = largest_pass(engine, one, bound)
     assert 1 < size < 64
-    assert 0.4 * bound < pass_size._peak(engine, one, size, pass_size._whole) <= bound
+    assert 0.4 * bound < pass_size._peak(engine, one, size, pass_size._backward) <= bound
 
 
 @pytest.mark.parametrize("kind", [*KINDS, ("count-sketch", "hooks")])
@@ -51,10 +52,10 @@ def test_a_pass_frees_everything_but_its_result(tiny_model, tiny_images, kind):
     (engine,) = source(tiny_model, kind).engines
     one = noised(tiny_model, tiny_images)
     with pass_size._Ledger(engine.denoiser.module) as ledger:
-        pass_size._whole(engine, one)
+        pass_size._backward(engine, one)
         live = ledger.live  # what is drawn once and kept
         for _ in range(3):
-            pass_size._whole(engine, one)
+            pass_size._backward(engine, one)
             assert ledger.live == live
 
 

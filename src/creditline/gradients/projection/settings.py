@@ -52,9 +52,12 @@ class Projection:
         for field in dataclasses.fields(self)[1:]:
             value = getattr(self, field.name)
             if value != field.default and field.name not in self.projector.settings:
+                others = [
+                    x for x in PROJECTORS.names() if field.name in PROJECTORS.load(x).settings
+                ]
                 raise SettingsError(
                     f"Projection {self.projection!r} has no setting {field.name!r}; got {value!r}. "
-                    f"Leave it out, or choose a projection that has it, such as 'principal'."
+                    f"Leave it out, or choose a projection that has it: {', '.join(others)}."
                 )
 
     @property
