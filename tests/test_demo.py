@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from creditline import demo
 from creditline.credit.totals import Total
+from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.diffusion.training_run import TrainingRun
 from creditline.errors import CreditlineError
@@ -18,76 +21,94 @@ TINY = TrainConfig(unet=UNetConfig(8, (8,), groups=4), steps=3, batch_size=4)
 SMALL = {"timesteps": 2, "dim": 64}
 
 
-@pytest.fixture
-def play(tiny_images, tmp_path, monkeypatch):
-    """Run the tiny demo, of four images; returns what it made and what it said."""
-    monkeypatch.setattr(demo, "GENERATED", 4)
-    monkeypatch.setattr(demo, "cpu_count", lambda: 1)
-
-    def run(config=TINY, **settings):
-        said = []
+def run_demo(folder, images, config=TINY):
+    """Run the tiny demo; return its results and its output."""
+    said = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "GENERATED", 4)
         made = demo.run(
-            tmp_path / "demo",
+            folder,
             runtime=Runtime(workers=1),
-            images=tiny_images,
+            images=images,
             config=config,
             say=said.append,
-            **{**SMALL, **settings},
+            **SMALL,
         )
-        return made, "\n".join(said)
-
-    return run
+    return made, "\n".join(said)
 
 
-def test_makes_a_report_and_says_everything(play, tmp_path):
-    made, said = play()
+@pytest.fixture(scope="module")
+def images():
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    return ImageSet.from_images(pixels, contributors=[f"artist {i % 3}" for i in range(12)])
+
+
+@pytest.fixture(scope="module")
+def finished(images, tmp_path_factory):
+    """A finished demo: its folder, results and output."""
+    folder = tmp_path_factory.mktemp("finished") / "demo"
+    return folder, *run_demo(folder, images)
+
+
+@pytest.fixture
+def play(images, finished, tmp_path):
+    """Run the tiny demo again in a copy of the finished one."""
+    folder = tmp_path / "demo"
+    shutil.copytree(finished[0], folder)
+    return lambda config=TINY: run_demo(folder, images, config)
+
+
+@pytest.mark.trains
+def test_makes_a_report_and_says_everything(finished):
+    folder, made, said = finished
     assert len(made.trace) == 4
     assert made.trace.n_train == 12
     assert made.report.read_text().startswith("<!")
     for step in ("load the icons", "train 3 steps", "generate 4", "index every icon"):
         assert step in said
     assert str(made.report.resolve()) in said
-    held = sum(f.stat().st_size for f in (tmp_path / "demo").rglob("*") if f.is_file())
+    held = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     assert made.disk == held
     for query in made.trace:
         assert f"{query.name}: artist" in said
         assert 0 < len(query.proponents) <= demo.TOP
 
 
-def test_again_does_nothing_again(play, tmp_path):
-    first, _ = play()
+@pytest.mark.trains
+def test_again_does_nothing_again(play, finished, tmp_path):
     files = {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("*") if p.is_file()}
     second, said = play()
     after = {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("*") if p.is_file()}
     assert after == files
-    assert second.trace == first.trace
+    assert second.trace == finished[1].trace
     assert "trace, and write a report" in said
 
 
-def test_goes_on_after_an_interruption(play, monkeypatch):
+@pytest.mark.trains
+def test_goes_on_after_an_interruption(images, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(demo, "build_index", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            play()
+            run_demo(tmp_path / "demo", images)
     steps = []
     monkeypatch.setattr(TrainingRun, "_step", lambda self: steps.append(self))
-    made, _ = play()
+    made, _ = run_demo(tmp_path / "demo", images)
     assert made.report.is_file()
     assert steps == [], "training was finished and is not done again"
 
 
-def test_a_lost_report_is_written_again(play):
-    first, _ = play()
-    first.report.unlink()
-    second, _ = play()
-    assert second.report.is_file()
+@pytest.mark.trains
+def test_a_lost_report_is_written_again(play, tmp_path):
+    (tmp_path / "demo" / "report.html").unlink()
+    made, _ = play()
+    assert made.report.is_file()
 
 
+@pytest.mark.trains
 def test_another_training_is_refused(play):
-    play()
     with pytest.raises(CreditlineError, match="steps"):
         play(replace(TINY, steps=4))
 
@@ -103,6 +124,7 @@ def test_steps_follow_the_machine(tiny_images, tmp_path, monkeypatch):
     assert demo._plan(tmp_path, tiny_images, "cpu").steps == 100
 
 
+@pytest.mark.trains
 def test_a_step_is_timed_on_the_real_thing(tiny_images):
     assert 0 < demo._seconds_per_step(TINY, tiny_images, Runtime()) < 5
 

@@ -16,6 +16,7 @@ TINY = (
 )
 
 
+@pytest.mark.trains
 def test_train_then_use_the_run(run, refused, data, tmp_path, small):
     out = tmp_path / "run"
     text = run("train", data, "--out", out, "--size", "8", *TINY).stdout

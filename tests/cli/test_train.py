@@ -30,6 +30,7 @@ def labeled(tmp_path_factory):
     return str(images.save(tmp_path_factory.mktemp("data") / "generated"))
 
 
+@pytest.mark.trains
 def test_a_run_is_a_model(run, base, labeled, tmp_path, small):
     out = tmp_path / "run"
     text = run(
@@ -43,6 +44,7 @@ def test_a_run_is_a_model(run, base, labeled, tmp_path, small):
     assert load_model(out).source == str(out)
 
 
+@pytest.mark.trains
 def test_the_whole_of_a_pipeline(run, base, labeled, tmp_path):
     run("train", labeled, "--out", tmp_path / "run", "--base", base, *SHORT, *TEMPLATE)
     assert (tmp_path / "run" / "model" / "model_index.json").is_file()

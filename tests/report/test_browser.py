@@ -22,7 +22,10 @@ from creditline.report import render
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome")
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome"),
+    pytest.mark.trains,  # starts a browser
+]
 
 TOOL = Path(__file__).parents[2] / "tools" / "screenshot.py"
 WATCH = """<!doctype html><meta charset="utf-8"><pre id="seen"></pre>

@@ -31,6 +31,7 @@ def made(data, tmp_path_factory):
     return model, generated, trak, pixels
 
 
+@pytest.mark.trains
 def test_removes_by_every_index_and_continues(run, refused, data, made, tmp_path):
     model, generated, trak, pixels = made
     out = tmp_path / "out"
@@ -50,6 +51,7 @@ def test_removes_by_every_index_and_continues(run, refused, data, made, tmp_path
     assert "threads: 1 on disk, 2 asked for" in refused(*command, "--threads", "2")
 
 
+@pytest.mark.trains
 def test_methods_are_found_on_the_index_that_has_them(run, data, made, tmp_path):
     model, generated, trak, pixels = made
     listed = Path(generated).parent / "targets.txt"
@@ -65,6 +67,7 @@ def test_methods_are_found_on_the_index_that_has_them(run, data, made, tmp_path)
     assert "Medians over 1 target " in text
 
 
+@pytest.mark.trains
 def test_refuses_before_any_training(refused, data, made, tmp_path):
     model, generated, trak, _ = made
     out = ["--out", tmp_path / "out"]
@@ -82,6 +85,7 @@ def test_refuses_before_any_training(refused, data, made, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.trains
 def test_images_and_indexes_of_another_model_are_refused(
     refused, data, made, index, generated, tmp_path
 ):
