@@ -250,10 +250,10 @@ def test_a_removal_that_is_large_is_fitted_anew(build, tiny_images):
 
 def test_versions_that_no_manifest_named_are_undone(build, tiny_images):
     index = build()
-    stray = Store(index.path, index.models, index.dim, index.errors is not None)
+    stray = Store(index.path, index.store.schema)
     stray.delete([1, 2])
     assert len(stray) == 10
     index = cl.open_index(index.path, model=index._resources.models())
     assert len(index.store) == 12
     index = index.remove([0])
-    assert len(Store(index.path, index.models, index.dim, True)) == 11
+    assert len(Store(index.path, index.store.schema)) == 11

@@ -393,7 +393,7 @@ def test_an_index_of_an_earlier_version_is_named(build):
     index = build()
     path = index.path / "manifest.json"
     values = json.loads(path.read_text("utf-8"))
-    del values["request"]["features"]["halves"]
+    del values["request"]["features"]["sets"]
     path.write_text(json.dumps(values), "utf-8")
     with pytest.raises(CreditlineError, match="earlier version"):
         cl.open_index(index.path)

@@ -12,7 +12,8 @@ import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.features.gradients import GradientExtractor
-from creditline.indexing.store import FACTS, TABLE, Store
+from creditline.indexing.store import TABLE, Store
+from creditline.indexing.table_schema import FACTS, TableSchema
 from creditline.indexing.thumbnail import compact
 from creditline.methods.attributor import Attributor
 
@@ -94,7 +95,7 @@ def _shard(source: GradientExtractor, images: ImageSet, b: int) -> tuple[float, 
     bare = sum(_row_bytes(chosen, i) for i in range(b))
     bare += b * source.models * (1 + source.has_halves) * (2 * source.dim + NORM_BYTES)
     with tempfile.TemporaryDirectory(prefix="creditline-") as folder:
-        store = Store(Path(folder), source.models, source.dim, source.has_halves)
+        store = Store(Path(folder), TableSchema(source.models, source.dim, source.has_halves))
         store.write_shard(0, chosen, range(b), features)  # the first one imports a library
         before = time.process_time()
         store.write_shard(1, chosen, range(b), features)

@@ -21,7 +21,7 @@ from creditline.evaluation.explicit_gradients import extract, project
 from creditline.features.gradients import GradientExtractor
 from creditline.features.table import ArrayFeatures
 from creditline.gradients.projection import Projection
-from creditline.indexing.store import normalize
+from creditline.indexing.table_schema import normalize
 from creditline.methods.fit_context import FitContext
 from creditline.methods.ridge_method import RidgeMethod
 from creditline.runtime import Runtime

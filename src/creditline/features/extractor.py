@@ -49,6 +49,11 @@ class FeatureExtractor(ABC):
         return "halves" if self.has_halves else "mean"
 
     @property
+    def feature_sets(self) -> Mapping[str, int]:
+        """Size of each feature set, where a feature consists of several; else empty."""
+        return {}
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
         """Layout of a feature by layer, known after the fit; empty where there are no layers."""
         return ()

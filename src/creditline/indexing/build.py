@@ -16,6 +16,7 @@ from creditline.features.extractor import FeatureExtractor
 from creditline.indexing.projection import fit_projection
 from creditline.indexing.store import Store
 from creditline.indexing.subset_file import write_subsets
+from creditline.indexing.table_schema import TableSchema
 from creditline.manifest import Manifest, claim
 from creditline.methods.subset_losses import SubsetLosses
 from creditline.runtime import Runtime
@@ -107,8 +108,14 @@ def build(
     notes = fit_projection(folder, extractor, images, runtime)
     if subsets is not None:
         write_subsets(folder, subsets)
-    masked = images.masks is not None
-    store = Store(folder, extractor.models, extractor.dim, extractor.has_halves, masked=masked)
+    schema = TableSchema(
+        extractor.models,
+        extractor.dim,
+        extractor.has_halves,
+        images.masks is not None,
+        extractor.feature_sets,
+    )
+    store = Store(folder, schema)
     shards = extract(store, extractor, images, runtime, shard_rows, encoded=encoded)
     facts = {**facts, **notes, "table_version": store.commit(shards)}
     replace(manifest, facts=facts, status="complete").write(folder)

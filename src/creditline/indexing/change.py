@@ -33,7 +33,7 @@ from creditline.indexing.index_state import IndexState
 from creditline.indexing.request import images_request
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest
-from creditline.methods.fit_context import HALVES
+from creditline.methods.fit_context import HALVES, FitContext
 from creditline.methods.score_noise import HalfNoiseFeatures, halves
 from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
@@ -62,12 +62,7 @@ def add(state: IndexState, extractor: FeatureExtractor, images: ImageSet, runtim
     extractor.check(images)
     old, n = state.store, state.features.n
     shards = f"adding-{images.fingerprint[:12]}"
-    store = Store(
-        *(old.folder, old.models, old.dim, old.halves),
-        version=old.opened_version(),
-        masked=old.masked,
-        shards=shards,
-    )
+    store = Store(old.folder, old.schema, old.opened_version(), shards)
     rows = state.manifest.request["features"]["shard_rows"]
     count = extract(store, extractor, images, runtime, rows, store.next_key())
 
@@ -183,7 +178,7 @@ def _change(
 ) -> Store:
     """Write results for the new version of the table, then the manifest that names it."""
     old, request = state.store, state.manifest.request
-    store = Store(old.folder, old.models, old.dim, old.halves, version, old.masked)
+    store = Store(old.folder, old.schema, version)
     facts = store.facts()
     request = {**request, "images": images_request(facts, request["images"])}
     verb, ids = what
@@ -212,33 +207,44 @@ def _update_spectra(before: IndexState, after: IndexState, update: Update) -> No
 
     Spectra of halves that are not centered are among these, since the mean error has moved.
     """
-    old, new = before.features, after.features
+    old, new = before.context, after.context
+    pairs = [(old, new)]
+    pairs += [(old.of_set(name), new.of_set(name)) for name in old.feature_sets]
+    for one, other in pairs:
+        _update_set(before.fits.folder, after.fits.folder, one, other, update)
+
+
+def _update_set(
+    source: Path, target: Path, before: FitContext, after: FitContext, update: Update
+) -> None:
+    """Update the spectra of one feature set, or of all features."""
+    name, old, new = before.feature_set, before.table(), after.table()
     for center in (True, False):
-        stored = spectra.load(before.fits.folder, "", center, "")
+        stored = spectra.load(source, name, center, "")
         if stored is not None:
-            _save_updated(after.fits.folder, center, "", stored, old, new, update)
+            _save_updated(target, (name, center, ""), stored, old, new, update)
     if old.errors is None or new.errors is None:
         return
     old_halves, new_halves = halves(old, old.errors), halves(new, new.errors)
     for half, one, other in zip(HALVES, old_halves, new_halves, strict=True):
-        stored = spectra.load(before.fits.folder, "", True, half)
+        stored = spectra.load(source, name, True, half)
         if stored is not None:
             shift = one.sign * (one.common - other.common)
             stored = [shift_mean(spectrum, by) for spectrum, by in zip(stored, shift, strict=True)]
             shifted = HalfNoiseFeatures(old, old.errors, other.common, other.sign)
-            _save_updated(after.fits.folder, True, half, stored, shifted, other, update)
+            _save_updated(target, (name, True, half), stored, shifted, other, update)
 
 
 def _save_updated(
     folder: Path,
-    center: bool,
-    half: str,
+    key: tuple[str, bool, str],
     stored: Sequence[Spectrum],
     before: FeatureTable,
     after: FeatureTable,
     update: Update,
 ) -> None:
-    updated = [update(spectrum, before, after, c, center) for c, spectrum in enumerate(stored)]
+    """Update one stored spectrum per model; `key` is its set, whether it is centered, its half."""
+    updated = [update(spectrum, before, after, c, key[1]) for c, spectrum in enumerate(stored)]
     complete = [spectrum for spectrum in updated if spectrum is not None]
     if len(complete) == len(updated):
-        spectra.save(folder, "", center, half, complete)
+        spectra.save(folder, *key, complete)

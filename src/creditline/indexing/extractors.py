@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import SettingsError
 from creditline.features.encoder import EncoderExtractor, load_encoder
 from creditline.features.extractor import FeatureExtractor
+from creditline.features.feature_sets import FeatureSetExtractor
 from creditline.features.gradients import GradientExtractor
 from creditline.features.pixels import PixelExtractor
 from creditline.indexing.no_features import NoFeatures
@@ -36,17 +37,33 @@ def make_extractor(
     Raises:
         SettingsError: if the method takes a model and none was given.
     """
-    kind = method.capabilities.features
-    if kind == "pixels":
-        return PixelExtractor(shape)
-    if kind == "encoder":
-        chosen = encoder if encoder is not None else method.encoder  # type: ignore[attr-defined]
-        return EncoderExtractor(load_encoder(chosen, device), dim)
-    if method.capabilities.models != "none" and not models:
+    has = method.capabilities
+    if has.models != "none" and not models:
         raise SettingsError(
             f"{method.title} needs a model and none was given. Pass a model, or use a similarity "
             "method."
         )
-    if kind is None:
+    if has.features is None:
         return NoFeatures(models)
-    return GradientExtractor(models, method.features, method.query_plan)  # type: ignore[attr-defined]
+    terms: Mapping[str, Any] = method.feature_terms()  # type: ignore[attr-defined]
+    each = {
+        name: _make_one(term, models, shape, encoder, device, dim) for name, term in terms.items()
+    }
+    return next(iter(each.values())) if len(each) == 1 else FeatureSetExtractor(each)
+
+
+def _make_one(
+    method: Any,
+    models: Sequence[Denoiser],
+    shape: tuple[int, int, int],
+    encoder: Any,
+    device: str,
+    dim: int | None,
+) -> FeatureExtractor:
+    """The extractor of one feature set."""
+    if method.capabilities.features == "pixels":
+        return PixelExtractor(shape)
+    if method.capabilities.features == "encoder":
+        chosen = encoder if encoder is not None else method.encoder
+        return EncoderExtractor(load_encoder(chosen, device), dim)
+    return GradientExtractor(models, method.features, method.query_plan)

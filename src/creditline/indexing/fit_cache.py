@@ -26,6 +26,7 @@ from creditline.methods.score_noise import HalfNoiseFeatures
 from creditline.settings import affecting
 
 FOLDER = "fitted"
+Halves = tuple[HalfNoiseFeatures, HalfNoiseFeatures]
 
 
 class FitCache:
@@ -42,7 +43,7 @@ class FitCache:
         self.folder = folder
         self._fits: dict[tuple[str, bool], Attributor] = {}
         self._spectra: dict[tuple[str, bool, str], Sequence[Spectrum]] = {}
-        self._halves: tuple[HalfNoiseFeatures, HalfNoiseFeatures] | None = None
+        self._halves: tuple[FeatureTable, Halves] | None = None
         self._factors: dict[str, FactorCache] = {}
 
     def fit(self, method: Attributor, context: FitContext) -> Attributor:
@@ -69,10 +70,11 @@ class FitCache:
             )
         return self._spectra[key]
 
-    def halves(self, features: FeatureTable) -> tuple[HalfNoiseFeatures, HalfNoiseFeatures]:
+    def halves(self, features: FeatureTable) -> Halves:
         """The features of each half of the noise."""
-        self._halves = self._halves or NoCache().halves(features)
-        return self._halves
+        if self._halves is None or self._halves[0] is not features:
+            self._halves = features, NoCache().halves(features)
+        return self._halves[1]
 
     def factors(self, method: Attributor) -> FactorCache:
         """The train-side factors of a fitted bilinear method, written if they are not stored."""

@@ -14,6 +14,7 @@ from creditline.errors import CreditlineError
 from creditline.indexing.fit_cache import FOLDER, FitCache
 from creditline.indexing.store import Store
 from creditline.indexing.stored_features import StoredFeatures
+from creditline.indexing.table_schema import TableSchema
 from creditline.manifest import Manifest
 from creditline.methods.attributor import Attributor
 from creditline.methods.fit_context import FitContext
@@ -50,10 +51,10 @@ class IndexState:
                 f"{folder} is not complete. Run the `creditline index` command that started it "
                 "again; it continues where it stopped."
             )
-        if "halves" not in manifest.request["features"]:
+        if "sets" not in manifest.request["features"]:
             raise CreditlineError(
-                f"{folder} was made by an earlier version and does not say whether the noise of "
-                "its features has halves. Build it again with --overwrite."
+                f"{folder} was made by an earlier version of Creditline. Build it again with "
+                "--overwrite."
             )
         return cls(folder, manifest, memory, runtime)
 
@@ -61,14 +62,14 @@ class IndexState:
     def store(self) -> Store:
         """The table's version that the manifest names."""
         features, facts = self.manifest.request["features"], self.manifest.facts
-        return Store(
-            self.folder,
+        schema = TableSchema(
             features["models"],
             features["dim"],
             features["halves"],
-            facts.get("table_version"),
             "masks" in self.manifest.request["images"],
+            features["sets"],
         )
+        return Store(self.folder, schema, facts.get("table_version"))
 
     @cached_property
     def features(self) -> StoredFeatures:
@@ -89,7 +90,11 @@ class IndexState:
         """What methods are fitted to: the features, with cached results."""
         features = self.features if self.store.models else None
         return FitContext(
-            features=features, memory=self.memory, runtime=self.runtime, cache=self.fits
+            features=features,
+            feature_sets=self.store.schema.feature_sets,
+            memory=self.memory,
+            runtime=self.runtime,
+            cache=self.fits,
         )
 
     def settings(

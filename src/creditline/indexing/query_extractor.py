@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,10 +89,10 @@ class QueryExtractor:
     def recipe(self, method: Attributor) -> dict[str, Any]:
         """Everything that decides a query's features."""
         request, plan = self.manifest.request, method.query_plan
-        features = getattr(method, "features", None)
         return {
             "models": request["models"],
-            "features": {**request["features"], **(to_dict(features) if features else {})},
+            "stored": request["features"],
+            "settings": method.index_settings(),
             "query plan": to_dict(plan) if plan else None,
             "timesteps kept": method.keeps_timesteps,
         }
@@ -111,10 +111,13 @@ class QueryExtractor:
     def _reduction(self, queries: Queries, method: Attributor) -> Reduction:
         if method.keeps_timesteps:
             return "timesteps"
-        plan = method.query_plan
-        if plan is None or not self.manifest.request["features"]["halves"]:
+        if method.query_plan is None or not self.manifest.request["features"]["halves"]:
             return "mean"
         runs = [len(run.timesteps) for run in queries.trajectories if run is not None]
-        steps = min(runs, default=1) if plan.schedule == "trajectory" else plan.timesteps
-        halvable = method.features.halvable(steps, plan.draws)  # type: ignore[attr-defined]
-        return "halves" if halvable else "mean"
+        terms: Mapping[str, Any] = method.feature_terms()  # type: ignore[attr-defined]
+        halvable = []
+        for term in terms.values():
+            plan = term.query_plan
+            steps = min(runs, default=1) if plan.schedule == "trajectory" else plan.timesteps
+            halvable.append(term.features.halvable(steps, plan.draws))
+        return "halves" if all(halvable) else "mean"

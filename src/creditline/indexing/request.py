@@ -56,6 +56,7 @@ def index_request(
             "models": extractor.models,
             "dim": extractor.dim,
             "halves": extractor.has_halves,
+            "sets": dict(extractor.feature_sets),
             "shard_rows": shard_rows,
         },
         **({} if subsets is None else {"subsets": subsets.fingerprint()}),

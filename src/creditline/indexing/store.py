@@ -17,51 +17,19 @@ import shutil
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from creditline.data.image_set import ImageSet
-from creditline.errors import CreditlineError, NumericsError
+from creditline.errors import CreditlineError
 from creditline.features.table import chunk_rows
 from creditline.files import write_file
-from creditline.indexing.thumbnail import as_png, compact
+from creditline.indexing.table_schema import KEY, THUMBNAIL, Kind, TableSchema
+from creditline.indexing.thumbnail import as_png
 
 TABLE = "images.lance"
 SHARDS = "shards"
-KEY = "row"
-MASK = "mask"
-THUMBNAIL = "thumbnail"
-Kind = Literal["feature", "error"]
-KINDS: tuple[Kind, ...] = ("feature", "error")
-FACTS = ("id", "name", "contributor", "text", "label", "columns")
-
-
-def schema(models: int, dim: int, halves: bool, masked: bool = False) -> pa.Schema:
-    """Columns of the table: a key, facts, a thumbnail, and per model a unit feature and its norm.
-
-    With halves, the same of the feature's error (`GradientExtractor.extract`); with masks, their
-    hashes. Features are stored in half precision after division by their norm, so that neither
-    overflow nor underflow depends on the objective's scale.
-    """
-    fields = [
-        pa.field(KEY, pa.int64()),
-        pa.field("id", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("contributor", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("label", pa.int64()),
-        pa.field("columns", pa.string()),
-        pa.field(THUMBNAIL, pa.binary()),
-    ]
-    if masked:
-        fields.append(pa.field(MASK, pa.string()))
-    for c in range(models):
-        for name in KINDS[: 1 + halves]:
-            fields.append(pa.field(f"{name}_{c}", pa.list_(pa.float16(), dim)))
-            fields.append(pa.field(f"{name}_norm_{c}", pa.float64()))
-    return pa.schema(fields)
 
 
 class Store:
@@ -69,30 +37,22 @@ class Store:
 
     Args:
         folder: the index.
-        models: models C per image.
-        dim: feature dimension k.
-        halves: whether errors are kept beside the features.
+        schema: columns of the table.
         version: of the table; the latest by default.
-        masked: whether images have masks.
         shards: name of the folder of declarations.
     """
 
     def __init__(
         self,
         folder: Path,
-        models: int,
-        dim: int,
-        halves: bool,
+        schema: TableSchema,
         version: int | None = None,
-        masked: bool = False,
         shards: str = SHARDS,
     ) -> None:
         self.folder = folder
-        self.models = models
-        self.dim = dim
-        self.halves = halves
+        self.schema = schema
+        self.models, self.dim, self.halves = schema.models, schema.dim, schema.halves
         self.version = version
-        self.masked = masked
         self.shards = folder / shards
         self._uri = str(folder / TABLE)
         self._dataset: Any = None
@@ -130,7 +90,7 @@ class Store:
         """
         from lance.fragment import write_fragments
 
-        table = self._rows(images, indices, features, first)
+        table = self.schema.rows(images, indices, features, first)
         mode = "create" if self.version is None else "append"
         fragments = write_fragments(table, self._uri, schema=table.schema, mode=mode)
         declared = json.dumps([fragment.to_json() for fragment in fragments])
@@ -141,7 +101,7 @@ class Store:
         """Make the declared shards one table, in shard order; its version."""
         import lance
 
-        operation = lance.LanceOperation.Overwrite(self._schema(), self._declared(shards))
+        operation = lance.LanceOperation.Overwrite(self.schema.arrow(), self._declared(shards))
         return self._committed(lance.LanceDataset.commit(self._uri, operation))
 
     def append(self, shards: int) -> int:
@@ -216,37 +176,6 @@ class Store:
             if path.name not in used:
                 path.unlink()
 
-    def _rows(
-        self, images: ImageSet, indices: Sequence[int], features: np.ndarray, first: int
-    ) -> pa.Table:
-        columns: dict[str, Any] = {
-            KEY: np.asarray(indices, dtype=np.int64) + first,
-            "id": [images.ids[i] for i in indices],
-            "name": [images.names[i] for i in indices],
-            "contributor": [images.contributors[i] for i in indices],
-            "text": [images.texts[i] for i in indices],
-            "label": [images.labels[i] for i in indices],
-            "columns": [
-                json.dumps({key: values[i] for key, values in images.columns.items()})
-                for i in indices
-            ],
-            THUMBNAIL: [compact(images.image(i)) for i in indices],
-        }
-        if self.masked:
-            keys = images.mask_ids or (None,) * len(images)
-            columns[MASK] = [keys[i] for i in indices]
-        names = [images.names[i] for i in indices]
-        for c in range(self.models):
-            for unit, kind in enumerate(KINDS[: 1 + self.halves]):
-                rows, norm = normalize(features[:, unit, c], names)
-                flat = pa.array(rows.reshape(-1))
-                columns[f"{kind}_{c}"] = pa.FixedSizeListArray.from_arrays(flat, self.dim)
-                columns[f"{kind}_norm_{c}"] = norm
-        return pa.table(columns, schema=self._schema())
-
-    def _schema(self) -> pa.Schema:
-        return schema(self.models, self.dim, self.halves, self.masked)
-
     # Reading
 
     def _open(self) -> Any:
@@ -268,7 +197,7 @@ class Store:
     def facts(self) -> dict[str, list]:
         """Every column but thumbnails and features, in row order; read once."""
         if self._facts is None:
-            columns = [*FACTS, *((MASK,) if self.masked else ())]
+            columns = list(self.schema.facts)
             self._facts = self._open().to_table(columns=columns).to_pydict()
         return self._facts
 
@@ -298,34 +227,21 @@ class Store:
 
     def chunks(self, model: int, kind: Kind = "feature") -> Iterator[tuple[int, np.ndarray]]:
         """Features of one model, or their errors: float64, about 1,024 rows at a time, in order."""
-        names = [f"{kind}_{model}", f"{kind}_norm_{model}"]
+        columns = self.schema.columns(kind, model)
+        names = [name for unit, norm, _ in columns for name in (unit, norm)]
         start, held, count = 0, [], 0
         size = chunk_rows(self.dim)
-        batches = self._open().to_batches(columns=names, batch_size=size)
-        for batch in batches:
-            unit = batch.column(0).values.to_numpy().reshape(-1, self.dim)
-            norm = batch.column(1).to_numpy()
-            held.append(unit.astype(np.float64) * norm[:, None])
-            count += len(norm)
+        for batch in self._open().to_batches(columns=names, batch_size=size):
+            parts = []
+            for unit, norm, place in columns:
+                width = place.stop - place.start
+                rows = batch.column(unit).values.to_numpy().reshape(-1, width)
+                norms = batch.column(norm).to_numpy()
+                parts.append(rows.astype(np.float64) * norms[:, None])
+            held.append(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
+            count += len(held[-1])
             if count >= size:
                 yield start, np.concatenate(held)
                 start, held, count = start + count, [], 0
         if held:
             yield start, np.concatenate(held)
-
-
-def normalize(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows in half precision and their norms in double; zero rows stay zero.
-
-    Raises:
-        NumericsError: naming the image whose feature is not finite.
-    """
-    bad = ~np.isfinite(features).all(axis=1)
-    if bad.any():
-        raise NumericsError(
-            f"The feature of image {names[int(np.argmax(bad))]} is not finite "
-            f"({int(bad.sum())} such in this shard). Run `creditline doctor` on the model."
-        )
-    norm = np.linalg.norm(features.astype(np.float64), axis=1)
-    unit = features / np.where(norm > 0, norm, 1.0)[:, None]
-    return unit.astype(np.float16), norm

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from creditline.features.table import FeatureTable
-from creditline.indexing.store import Kind, Store
+from creditline.indexing.store import Store
+from creditline.indexing.table_schema import Kind
 
 
 class StoredFeatures:

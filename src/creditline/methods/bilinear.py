@@ -65,13 +65,19 @@ class BilinearAttributor(Attributor):
             `(start, rows)`, float64 of shape `(b, k)`.
         """
 
-    def feature_sets(self) -> Mapping[str, Any]:
-        """The settings of each feature set that the method is fitted on, by name.
+    def feature_terms(self) -> Mapping[str, BilinearAttributor]:
+        """The methods whose feature settings make up each named feature set; by default its own.
 
-        The features of an image are those of all sets side by side; see `FitContext.of_set`. By
-        default there is one set: the method's setting `features`, where it has one.
+        The features of an image are those of all sets side by side; see `FitContext.of_set`.
         """
-        return {"features": getattr(self, "features", None)}
+        return {"features": self}
+
+    def index_settings(self) -> dict[str, Any]:
+        terms = self.feature_terms()
+        if len(terms) == 1:
+            return super().index_settings()
+        sets = {name: term.index_settings() for name, term in terms.items()}
+        return {**super().index_settings(), "feature sets": sets}
 
     def fit(self, context: FitContext) -> Self:
         """Learn from features of the training images.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -28,11 +27,8 @@ class MethodSum(BilinearAttributor):
     def terms(self) -> Mapping[str, tuple[float, BilinearAttributor]]:
         """Weight and method of each term, by the name of its feature set."""
 
-    def feature_sets(self) -> Mapping[str, Any]:
-        return {
-            name: next(iter(term.feature_sets().values()))
-            for name, (_, term) in self.terms().items()
-        }
+    def feature_terms(self) -> Mapping[str, BilinearAttributor]:
+        return {name: term for name, (_, term) in self.terms().items()}
 
     def learn(self, context: FitContext) -> None:
         named = self.terms()
