@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from creditline.diffusion.guidance import GuidedDenoiser
-from creditline.diffusion.sampler import Sampler, SamplingPath
+from creditline.diffusion.sampler import Predictor, Sampler, SamplingPath
 from creditline.errors import NumericsError
 
 
@@ -18,11 +17,11 @@ class DDIMSampler(Sampler):
     name = "DDIM"
 
     def sample(
-        self, guided: GuidedDenoiser, draw_noise: Callable[[], Tensor], steps: int, eta: float
+        self, predictor: Predictor, draw_noise: Callable[[], Tensor], steps: int, eta: float
     ) -> SamplingPath:
         from diffusers import DDIMScheduler
 
-        process, on_pixels = guided.denoiser.process, guided.denoiser.on_pixels
+        process, on_pixels = predictor.process, predictor.on_pixels
         # Latents have no bounds, and the configs of other schedulers than DDIM do not say so.
         bounded = on_pixels or "clip_sample" in process.config
         unbounded = {} if bounded else {"clip_sample": False}
@@ -39,7 +38,7 @@ class DDIMSampler(Sampler):
         x = draw_noise() * scheduler.init_noise_sigma
         estimates = []
         for t in scheduler.timesteps:
-            output = guided.predict(x, torch.full((len(x),), int(t), device=x.device))
+            output = predictor.predict(x, torch.full((len(x),), int(t), device=x.device))
             noise = draw_noise() if eta > 0 else None
             step = scheduler.step(output, t, x, eta=eta, variance_noise=noise)
             x = step.prev_sample

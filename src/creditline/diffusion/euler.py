@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from creditline.diffusion.flow import FlowProcess
-from creditline.diffusion.guidance import GuidedDenoiser
-from creditline.diffusion.sampler import Sampler, SamplingPath
+from creditline.diffusion.sampler import Predictor, Sampler, SamplingPath
 from creditline.settings import require
 
 TOKEN = 4  # latents per token, the unit of the resolution-dependent shift of noise levels
@@ -23,16 +22,16 @@ class EulerSampler(Sampler):
     name = "Euler"
 
     def sample(
-        self, guided: GuidedDenoiser, draw_noise: Callable[[], Tensor], steps: int, eta: float
+        self, predictor: Predictor, draw_noise: Callable[[], Tensor], steps: int, eta: float
     ) -> SamplingPath:
         require(eta == 0, "A rectified flow is followed without noise: eta is 0", eta, "Use 0.")
-        process: Any = guided.denoiser.process
+        process: Any = predictor.process
         x = draw_noise()
         timesteps = euler_timesteps(process, x.shape[-2] * x.shape[-1] // TOKEN, steps)
         levels = [*process.sigmas[timesteps].tolist(), 0.0]
         estimates = []
         for i, t in enumerate(timesteps.tolist()):
-            velocity = guided.predict(x, torch.full((len(x),), t, device=x.device))
+            velocity = predictor.predict(x, torch.full((len(x),), t, device=x.device))
             estimates.append(x - levels[i] * velocity)
             x = x + (levels[i + 1] - levels[i]) * velocity
         return SamplingPath(x, timesteps.tolist(), estimates)

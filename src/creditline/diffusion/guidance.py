@@ -36,6 +36,7 @@ class GuidedDenoiser:
         negative_prompt: str | None = None,
     ) -> None:
         self.denoiser = denoiser
+        self.process, self.on_pixels = denoiser.process, denoiser.on_pixels
         self.guidance = denoiser.default_guidance if guidance is None else guidance
         self.condition = self._move(denoiser.encode_conditions(inputs, self.guidance))
         embedded = "guidance" in self.condition

@@ -5,21 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import torch
 
-from creditline.diffusion.config import RunSettings, TrainConfig
+from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.families.pixel import UNetDenoiser
 from creditline.diffusion.load import load_model
 from creditline.diffusion.process import DiscreteProcess
+from creditline.diffusion.seeds import seed_for
 from creditline.errors import ModelError, difference
-from creditline.fingerprint import key64
-
-
-def seed_for(config: RunSettings, *purpose: object) -> int:
-    """Return a seed for torch from a hash, so that nearby steps and run seeds are independent."""
-    return int(key64(*purpose, config.seed)[0] >> np.uint64(1))
 
 
 def initial_network(config: TrainConfig, base: Denoiser | None = None) -> UNetDenoiser:

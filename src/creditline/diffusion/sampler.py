@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from creditline.diffusion.guidance import GuidedDenoiser
+from creditline.diffusion.process import Process
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,21 @@ class SamplingPath:
     estimates: list[Tensor]
 
 
+class Predictor(Protocol):
+    """A denoiser with its conditions, as a sampler calls it.
+
+    Attributes:
+        process: the diffusion process of the model.
+        on_pixels: whether samples are pixels instead of latents.
+    """
+
+    process: Process
+    on_pixels: bool
+
+    def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Return the prediction, of the shape of `x_t`."""
+
+
 class Sampler(ABC):
     """A sampling algorithm.
 
@@ -38,12 +53,12 @@ class Sampler(ABC):
 
     @abstractmethod
     def sample(
-        self, guided: GuidedDenoiser, draw_noise: Callable[[], Tensor], steps: int, eta: float
+        self, predictor: Predictor, draw_noise: Callable[[], Tensor], steps: int, eta: float
     ) -> SamplingPath:
         """Sample from noise.
 
         Args:
-            guided: the denoiser with its conditions.
+            predictor: the denoiser with its conditions.
             draw_noise: returns fresh standard normal noise, shape `(b, *sample_shape)`.
             steps: number of steps.
             eta: amount of noise that each step adds; 0 is deterministic.

@@ -13,10 +13,10 @@ from torch.nn.functional import mse_loss
 
 from creditline.data.contact_sheet import contact_sheet
 from creditline.diffusion.config import RunSettings
-from creditline.diffusion.initialization import seed_for
 from creditline.diffusion.learning_rate import learning_rate_at
 from creditline.diffusion.precision import SCALE, autocast
 from creditline.diffusion.sampling import sample
+from creditline.diffusion.seeds import seed_for
 from creditline.diffusion.training_log import TrainingLog
 from creditline.diffusion.training_state import TrainingState
 from creditline.diffusion.training_task import TrainingTask

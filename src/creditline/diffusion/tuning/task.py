@@ -13,7 +13,7 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.encoding_cache import EncodingCache
-from creditline.diffusion.initialization import seed_for
+from creditline.diffusion.seeds import seed_for
 from creditline.diffusion.tuning.adapter import add_adapter
 from creditline.diffusion.tuning.check import attention_dropouts, encode_null_condition
 from creditline.diffusion.tuning.config import TuneConfig
