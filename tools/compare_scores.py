@@ -24,14 +24,15 @@ import creditline as cl
 from creditline import methods
 from creditline.benchmarks import get
 from creditline.benchmarks.build import STEPS
-from creditline.benchmarks.groups import MethodGroup, method_groups
+from creditline.benchmarks.groups import judgeable_methods, method_groups
 from creditline.benchmarks.shipped import ShippedBenchmark, find
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.generation import GenerateConfig, generate
 from creditline.diffusion.load import load_model
 from creditline.indexing.index import Index
-from creditline.settings import override
+from creditline.methods.fit_context import FitContext
+from creditline.methods.subset_losses import SubsetLosses
 
 TIMESTEPS = 10
 Arrays = Iterator[tuple[str, np.ndarray]]
@@ -94,43 +95,40 @@ def _verdict(old: np.ndarray | None, new: np.ndarray | None) -> str:
 def _gradient_scores(
     shipped: ShippedBenchmark, train: ImageSet, queries: dict[str, ImageSet], out: Path
 ) -> Arrays:
-    for group in method_groups([TIMESTEPS]):
-        label = _label(group)
+    for group in method_groups(judgeable_methods(), [TIMESTEPS]):
+        if group.timesteps is None:
+            continue
+        label = group.index_method.name
         paths = shipped.checkpoints if group.checkpoints else [shipped.model]
-        method = override(methods.get(label)(), {"timesteps": TIMESTEPS})
         models = [load_model(str(path)) for path in paths]
-        index = cl.index(models, train, method=method, out=out / f"index-{label}")
-        for name in group.methods:
-            yield from _index_scores(f"{label}/{name}", index.using(name), queries)
+        index = cl.index(models, train, method=group.index_method, out=out / f"index-{label}")
+        for method in group.methods:
+            yield from _index_scores(f"{label}/{method.name}", index.using(method), queries)
         if not group.checkpoints:
             yield from _noise_and_shares(label, index, queries)
-        for name in group.trajectory_methods:
+        for method in group.trajectory_methods:
             config = GenerateConfig(steps=STEPS, trajectory=True)
             count = shipped.benchmark.generated
             runs = generate(shipped.model, count, out / "sampled", config)
-            yield f"{label}/{name}/generated", index.using(name).scores(str(runs))
+            yield f"{label}/{method.name}/generated", index.using(method).scores(str(runs))
 
 
 def _similarity_scores(train: ImageSet, queries: dict[str, ImageSet], out: Path) -> Arrays:
-    for name, method in methods.METHODS.items():
-        if method.source != "gradients":
-            encoder = encode if method.source == "encoder" else None
+    for name, method in methods.classes().items():
+        kind = method.capabilities.features
+        if kind in ("pixels", "encoder"):
+            encoder = encode if kind == "encoder" else None
             index = cl.index(None, train, method=name, out=out / f"index-{name}", encoder=encoder)
             yield from _index_scores(f"{name}/{name}", index, queries)
 
 
 def _subset_scores(shipped: ShippedBenchmark) -> Arrays:
-    from creditline import retraining
-
     truth = shipped.truth().complete_subsets()
-    for name in ("empirical-influence", "datamodel", "datamodel-lasso"):
-        method = retraining.get(name)().fit(truth.masks, truth.losses)
-        yield f"retraining/{name}", method.attribute()
-
-
-def _label(group: MethodGroup) -> str:
-    """The method that the index of a group is named after."""
-    return group.methods[0]
+    context = FitContext(subsets=SubsetLosses(truth.masks, truth.losses))
+    for name, method in methods.classes().items():
+        if method.capabilities.kind == "subset" and method.capabilities.held_out:
+            fitted: Any = method().fit(context)
+            yield f"retraining/{name}", fitted.scores_
 
 
 def _index_scores(prefix: str, index: Index, queries: dict[str, ImageSet]) -> Arrays:

@@ -28,7 +28,7 @@ def entries(folder: Path, timesteps: int, queries: str) -> Iterator[dict[str, An
     """Yield the judged methods of one set of queries; subset methods once."""
     for path in sorted((folder / "scores").glob("*.json")):
         result = json.loads(path.read_text("utf-8"))
-        part = next(p for p in result["parts"] if p["name"] == queries)
+        part = next(p for p in result["groups"] if p["name"] == queries)
         for entry in part["methods"]:
             matches = result["timesteps"] == timesteps or entry["method"] == "datamodel"
             if matches and entry["method"] in COLORS:

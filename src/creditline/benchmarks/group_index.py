@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from creditline import methods
 from creditline.api import index as build_index
 from creditline.benchmarks.build import full_model
 from creditline.benchmarks.groups import MethodGroup
@@ -15,10 +13,10 @@ from creditline.benchmarks.shipped import ShippedBenchmark
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
-from creditline.features.gradients import GradientExtractor
+from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index import Index
+from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
-from creditline.settings import override
 
 TIMED_IMAGES = 8
 
@@ -31,31 +29,33 @@ def build_group_index(
     *,
     runtime: Runtime,
     say: Callable[[str], None] = print,
-) -> tuple[Index, float]:
+) -> tuple[Index, float | None]:
     """Index the training images for a group of methods.
 
     Args:
         shipped: the benchmark's files.
-        group: which methods, and under which models.
+        group: the methods that share the index.
         images: training images.
         folder: folder of all indexes and of the ensemble's further models.
         runtime: where and how models run.
         say: receives each line of text for the reader.
 
     Returns:
-        The index, and the CPU seconds that the feature of one image takes on one thread.
+        The index, and the CPU seconds of one image's gradient feature on one thread; None for other
+        methods.
     """
     paths = _models(shipped, group, images, folder, runtime, say)
     models = [load_model(str(path), device=runtime.main_device) for path in paths]
-    method: Any = override(methods.get(group.methods[0])(), {"timesteps": group.timesteps})
+    method = group.index_method
     index = build_index(
-        models,
+        models or None,
         images,
         method=method,
         out=folder / f"index-{group.key}",
         runtime=runtime,
     )
-    return index, _image_seconds(models, method, images)
+    has_gradients = method.capabilities.features == "gradients"
+    return index, _image_seconds(models, method, images) if has_gradients else None
 
 
 def _models(
@@ -66,7 +66,9 @@ def _models(
     runtime: Runtime,
     say: Callable[[str], None],
 ) -> Sequence[Path]:
-    """Checkpoints, the model, or the model and further ones."""
+    """Locate the indexed models: none, checkpoints, the final model, or an ensemble."""
+    if group.index_method.capabilities.models == "none":
+        return []
     if group.checkpoints:
         return shipped.checkpoints
     paths, first_seed = [shipped.model], shipped.benchmark.config.seed
@@ -85,9 +87,9 @@ def _models(
     return paths
 
 
-def _image_seconds(models: Sequence[Denoiser], method: Any, images: ImageSet) -> float:
-    """CPU seconds of one image's feature, without the halves of its noise."""
-    source = GradientExtractor(models, method.features)
+def _image_seconds(models: Sequence[Denoiser], method: Attributor, images: ImageSet) -> float:
+    """Measure CPU seconds of one image's feature, without the halves of its noise."""
+    source = make_extractor(method, models, images.shape)
     source.extract(images, range(1))  # the first image pays for caches that later ones share
     before = time.process_time()
     source.extract(images, range(TIMED_IMAGES))

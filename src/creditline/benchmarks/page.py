@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from creditline.benchmarks.markdown import BASELINES, table, titled
-from creditline.benchmarks.run import BenchmarkResult
+from creditline.benchmarks.markdown import method_title, table
+from creditline.benchmarks.results import BenchmarkResult
 from creditline.benchmarks.totals_table import totals_table
 from creditline.evaluation.lds.query_folders import OVERALL
 
@@ -49,16 +49,16 @@ def by_queries(
     return parts
 
 
-def _table(name: str, found: Sequence[tuple[BenchmarkResult, dict[str, Any]]]) -> str:
-    part, facts = found[0][1], found[0][0].comparison
+def _table(name: str, judged: Sequence[tuple[BenchmarkResult, dict[str, Any]]]) -> str:
+    part, facts = judged[0][1], judged[0][0].comparison
     rows: dict[tuple[str, str, int], list[str]] = {}
-    for result, other in found:
+    for result, other in judged:
         for entry in other["methods"]:
-            once = entry["method"] in BASELINES or ("dampings" not in entry and _learnt(entry))
-            t = "" if once else str(result.timesteps)
-            seconds = "" if once else f"{result.seconds:.3f}"
-            models = 1 if once else result.models
-            row = [titled(entry, models), *_row(entry, t, seconds)]
+            uses_index = entry["uses_index"]
+            t = str(result.timesteps) if uses_index else ""
+            seconds = f"{result.seconds:.3f}" if uses_index and result.seconds else ""
+            models = result.models if uses_index else 1
+            row = [method_title(entry, models), *_row(entry, t, seconds)]
             rows.setdefault((entry["method"], t, models), row)
     best_first = sorted(rows.values(), key=lambda row: -float(row[2]))
     head = (
@@ -68,19 +68,13 @@ def _table(name: str, found: Sequence[tuple[BenchmarkResult, dict[str, Any]]]) -
     return f"{head}\n\n{table(HEADER, best_first, left=(0, 3))}"
 
 
-def _learnt(entry: dict[str, Any]) -> bool:
-    from creditline import methods
-
-    return methods.get(entry["method"]).capabilities.kind == "subset"
-
-
 def _ceiling(ceiling: dict[str, Any] | None) -> str:
     if ceiling is None:
         return ""
     low, high = ceiling["interval_over_subsets"]
     return (
         f"; ceiling: seed to seed {_percent(ceiling['seed_to_seed'])} % ({_percent(low)} to "
-        f"{_percent(high)}), fleet to fleet {_percent(ceiling['mean_to_mean'])} %"
+        f"{_percent(high)}), mean to mean {_percent(ceiling['mean_to_mean'])} %"
     )
 
 

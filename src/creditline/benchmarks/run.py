@@ -1,100 +1,84 @@
-"""Judge every method on a benchmark: index, score, compare with the ground truth."""
+"""Judge methods on a benchmark: index, score, compare with the ground truth."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from creditline import methods
 from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.group_index import build_group_index
-from creditline.benchmarks.groups import MethodGroup, method_groups
+from creditline.benchmarks.groups import MethodGroup, judgeable_methods, method_groups
+from creditline.benchmarks.results import BenchmarkResult, result_path, write_result
 from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped import ShippedBenchmark, digest
 from creditline.data.load import load_images
+from creditline.errors import DataError, SettingsError
 from creditline.evaluation.lds.compare import compare_methods
 from creditline.evaluation.lds.config import LDSConfig
-from creditline.evaluation.lds.folds import has_constant_images
 from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.files import write_file
-from creditline.fingerprint import of_json
+from creditline.indexing.index import Index
+from creditline.methods.attributor import Attributor
 from creditline.methods.subset_losses import MIN_SUBSETS
 from creditline.runtime import Runtime
-from creditline.settings import require, to_dict
+from creditline.settings import describe, require, to_dict
 
-EMPIRICAL = "empirical-influence"
-LEARNT = (EMPIRICAL, "datamodel", "datamodel-lasso")
-
-
-@dataclass(frozen=True)
-class BenchmarkResult:
-    """Methods on one index, judged.
-
-    Attributes:
-        timesteps: per training image.
-        models: number of indexed models that are trained on everything.
-        seconds: CPU seconds of extraction per training image.
-        comparison: as `Comparison.to_dict`; its parts are validation and generated queries. Under
-            `"shares"`, where there is a ground truth of unequal shares, the comparison with it.
-    """
-
-    timesteps: int
-    models: int
-    seconds: float
-    comparison: dict[str, Any]
+Queries = Sequence[tuple[str, Any]]
 
 
 def run(
     shipped: ShippedBenchmark,
     out: str | Path,
     *,
+    names: Sequence[str | Attributor] = (),
     data: Any = None,
     timesteps: Sequence[int] = (10, 100),
     ensemble: int = 1,
     runtime: Runtime | None = None,
-    contest: LDSConfig | None = None,
+    config: LDSConfig | None = None,
     say: Callable[[str], None] = print,
 ) -> list[BenchmarkResult]:
-    """Judge every method by the benchmark's ground truth.
+    """Judge methods by the benchmark's ground truth.
 
-    Stop it at any moment; the same call continues.
+    Interrupt it at any time; the same call continues.
 
     Args:
         shipped: the benchmark's files.
         out: folder for indexes and results.
-        data: images, where the benchmark does not know them.
+        names: methods by name, `package.module:Class` or as instances, of any kind; by default
+            every registered method that needs no further input.
+        data: images, where the benchmark has no source.
         timesteps: per training image, each with indexes of its own.
-        ensemble: models of the D-TRAK and TRAK that are judged beside those of one model. All but
+        ensemble: number of models of which methods at the final model are judged as well. All but
             the first are trained here, in `out`, from the seeds that follow.
         runtime: where and how models run.
-        contest: how to judge.
-        say: receives each line of text for the reader.
+        config: resamples of the bootstrap and the search for a damping.
+        say: receives each line of progress.
 
     Returns:
         One result per index and number of timesteps.
 
     Raises:
         DataError: if the images are not the benchmark's.
-        SettingsError: without any timesteps, or without a model.
+        SettingsError: on an unknown method, without any timesteps, or without a model.
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10,100.")
     require(ensemble >= 1, "ensemble must be at least 1", ensemble, "Try 3.")
-    folder, contest, runtime = Path(out), contest or LDSConfig(), runtime or Runtime()
+    selected = [methods.get(m)() if isinstance(m, str) else m for m in names]
+    folder, config, runtime = Path(out), config or LDSConfig(), runtime or Runtime()
     train, validation = shipped.images(data)
-    truth, shares, key = shipped.truth(), contributor_truth(shipped, say), digest(shipped)
+    shares, key = contributor_truth(shipped, say), digest(shipped)
     queries = [(VALIDATION, validation), (GENERATED, load_images(shipped.generated))]
-    learnt = subset_methods(truth, contest, say)
     results = []
-    for i, group in enumerate(method_groups(timesteps, ensemble)):
-        names = [*group.methods, *(learnt if i == 0 else ())]
+    for group in method_groups(selected or judgeable_methods(), timesteps, ensemble):
         request = {
             "timesteps": group.timesteps,
             "models": group.models,
-            "methods": names,
+            "methods": [_description(m) for m in (*group.methods, *group.trajectory_methods)],
             "judged by": key,
-            "contest": to_dict(contest),
+            "config": to_dict(config),
         }
         path = result_path(folder, group, request)
         if not path.is_file():
@@ -102,23 +86,9 @@ def run(
             index, seconds = build_group_index(
                 shipped, group, train, folder, runtime=runtime, say=say
             )
-            extracted: dict[str, list[Any]] = {}
-            comparison = compare_methods(index, truth, queries, names, contest, extracted).to_dict()
-            if shares is not None:
-                totals = compare_methods(index, shares, queries, group.methods, contest, extracted)
-                comparison["shares"] = totals.to_dict()
-            if group.trajectory_methods:
-                runs = sampling_runs(shipped, folder / "sampled", runtime, say)
-                if runs is not None:
-                    again, of_runs = runs
-                    along = group.trajectory_methods
-                    judged = compare_methods(
-                        index, of_runs, [(GENERATED, str(again))], along, contest
-                    )
-                    comparison["groups"] += [
-                        {**part, "name": f"{part['name']}, sampling runs"}
-                        for part in judged.to_dict()["groups"]
-                    ]
+            comparison = _judge_group(
+                index, group, shipped, shares, queries, config, folder, runtime, say
+            )
             write_result(path, {**request, "seconds": seconds, "comparison": comparison})
         values = json.loads(path.read_text("utf-8"))
         results.append(
@@ -127,20 +97,8 @@ def run(
     return results
 
 
-def result_path(folder: Path, group: MethodGroup, request: dict[str, Any]) -> Path:
-    """File of a group's result, which another request does not share."""
-    return folder / f"{group.methods[0]}-{group.timesteps}-{of_json(request)[:12]}.json"
-
-
-def write_result(path: Path, values: dict[str, Any]) -> None:
-    """Write a result as JSON."""
-    text = json.dumps(values, indent=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, lambda p: p.write_text(text, "utf-8"))
-
-
 def contributor_truth(shipped: ShippedBenchmark, say: Callable[[str], None]) -> GroundTruth | None:
-    """The ground truth that totals are judged by, where enough of it is finished."""
+    """Read the ground truth that totals are judged by, where enough of it is finished."""
     truth = shipped.share_truth()
     if truth is None:
         return None
@@ -151,19 +109,62 @@ def contributor_truth(shipped: ShippedBenchmark, say: Callable[[str], None]) -> 
     return None
 
 
-def subset_methods(
-    truth: GroundTruth, contest: LDSConfig, say: Callable[[str], None]
-) -> tuple[str, ...]:
-    """The methods that can learn from what is finished of the ground truth."""
-    done = truth.masks[truth.finished.all(1)]
-    if len(done) < 2 * MIN_SUBSETS:
-        few = f"{2 * MIN_SUBSETS} finished subsets to learn from; there are {len(done)}"
-        say(f"{', '.join(LEARNT)} need {few}")
-        return ()
-    if not has_constant_images(done, contest.bootstrap_seed):
-        return LEARNT
-    say(
-        f"{EMPIRICAL} is left out: some image is in all or none of the subsets to learn from; "
-        f"{len(done)} are finished"
-    )
-    return tuple(name for name in LEARNT if name != EMPIRICAL)
+def _judge_group(
+    index: Index,
+    group: MethodGroup,
+    shipped: ShippedBenchmark,
+    shares: GroundTruth | None,
+    queries: Queries,
+    config: LDSConfig,
+    folder: Path,
+    runtime: Runtime,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Compare the methods of one index with every ground truth."""
+    truth, extracted = shipped.truth(), {}  # type: tuple[GroundTruth, dict[str, list[Any]]]
+    scored = [m for m in group.methods if m.capabilities.kind != "subset"]
+    comparisons = []
+    if scored:
+        comparisons.append(compare_methods(index, truth, queries, scored, config, extracted))
+    for method in group.methods:
+        if method.capabilities.kind == "subset":
+            try:
+                comparisons.append(compare_methods(index, truth, queries, [method], config))
+            except (DataError, SettingsError) as error:
+                say(f"{method.name} is left out: {error}")
+    names = {m.name for m in (*group.methods, *group.trajectory_methods)}
+    on_index = names if group.timesteps is not None else set()
+    merged = _merged([c.to_dict() for c in comparisons], on_index)
+    if shares is not None and scored:
+        totals = compare_methods(index, shares, queries, scored, config, extracted)
+        merged["shares"] = _merged([totals.to_dict()], on_index)
+    if group.trajectory_methods:
+        runs = sampling_runs(shipped, folder / "sampled", runtime, say)
+        if runs is not None:
+            images, truth_of_runs = runs
+            judged = compare_methods(
+                index, truth_of_runs, [(GENERATED, str(images))], group.trajectory_methods, config
+            )
+            along = _merged([judged.to_dict()], on_index)
+            parts = [{**p, "name": f"{p['name']}, sampling runs"} for p in along["groups"]]
+            merged = {**along, **merged, "groups": [*merged.get("groups", []), *parts]}
+    return merged
+
+
+def _merged(comparisons: Sequence[dict[str, Any]], on_index: set[str]) -> dict[str, Any]:
+    """Merge comparisons of several methods with the same ground truth and queries."""
+    if not comparisons:
+        return {"groups": []}
+    first, *others = comparisons
+    for part in first["groups"]:
+        for other in others:
+            (same,) = (p for p in other["groups"] if p["name"] == part["name"])
+            known = {entry["method"] for entry in part["methods"]}
+            part["methods"] += [e for e in same["methods"] if e["method"] not in known]
+        for entry in part["methods"]:
+            entry["uses_index"] = entry["method"] in on_index
+    return first
+
+
+def _description(method: Attributor) -> dict[str, Any]:
+    return {"name": methods.reference(method), "settings": describe(method)}

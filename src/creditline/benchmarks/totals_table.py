@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from creditline.benchmarks.markdown import BASELINES, table, titled
+from creditline.benchmarks.markdown import method_title, table
 
 HEADER = ("method", "T", "totals", "95 % interval", "single images", "95 % interval")
 
 
-def totals_table(name: str, judged: Sequence[tuple[int, int, dict[str, Any]]], about: str) -> str:
+def totals_table(
+    name: str, judged: Sequence[tuple[int | None, int, dict[str, Any]]], about: str
+) -> str:
     """Totals beside single images, for one set of queries, best first; LDS in %.
 
     Args:
@@ -24,9 +26,9 @@ def totals_table(name: str, judged: Sequence[tuple[int, int, dict[str, Any]]], a
             totals = entry.get("totals_per_contributor")
             if totals is None:
                 continue
-            once = entry["method"] in BASELINES
+            once = not entry["uses_index"]
             t, of = ("", 1) if once else (str(timesteps), models)
-            row = [titled(entry, of), t, *_cells(totals), *_cells(entry)]
+            row = [method_title(entry, of), t, *_cells(totals), *_cells(entry)]
             rows.setdefault((entry["method"], t, of), row)
     if not rows:
         return ""

@@ -20,23 +20,30 @@ from creditline.settings import override
 
 @click.command(name="benchmark", cls=SectionedCommand)
 @click.argument("name")
-@click.option("--data", help="the images, where the benchmark does not know them")
+@click.option("--data", help="the images, where the benchmark has no source")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="a method, or package.module:Class; repeat for several  [default: all registered]",
+)
 @click.option("--out", help="folder for indexes and results  [default: runs/benchmark-NAME]")
 @click.option("--timesteps", help="per training image  [default: 10,100]")
 @click.option(
-    "--ensemble", type=int, help="judge D-TRAK and TRAK of so many models as well: trains"
+    "--ensemble", type=int, help="judge gradient methods of N models as well; trains them"
 )
 @click.option("--markdown", metavar="FILE", help="write the tables")
 @click.option("--build", "build_in", metavar="DIR", help="make the ground truth instead, in DIR")
 @click.option("--pack", metavar="DIR", help="with --build: copy what ships into DIR")
 @click.option("--from", "packed", metavar="DIR", help="files that --pack wrote, not the shipped")
-@click.option("--limit-tasks", type=int, help="with --build: train at most so many models now")
+@click.option("--limit-tasks", type=int, help="with --build: train at most N models now")
 @executor_options
 @device_option
 @settings_options(LDSConfig(), section="Judging")
 def command(
     name: str,
     data: str | None,
+    methods: tuple[str, ...],
     out: str | None,
     timesteps: str | None,
     ensemble: int | None,
@@ -47,16 +54,17 @@ def command(
     limit_tasks: int | None,
     **_: Any,
 ) -> None:
-    """Judge every method on a benchmark whose ground truth ships: no retraining.
+    """Judge methods on a benchmark whose ground truth ships, without retraining.
 
     NAME is icons or cifar2-small. Interrupt it at any time; the same command continues. --build
-    continues what ships, where retrainings are missing there.
+    continues a shipped ground truth whose retraining is unfinished.
     """
     benchmark = get(name)
     if build_in is None and (pack is not None or limit_tasks is not None):
         raise SettingsError("--pack and --limit-tasks go with --build DIR.")
     if build_in is not None:
         judging = {
+            "--method": methods or None,
             "--out": out,
             "--timesteps": timesteps,
             "--ensemble": ensemble,
@@ -78,11 +86,12 @@ def command(
     results = run(
         find(benchmark, packed),
         Path(out or f"runs/benchmark-{name}"),
+        names=methods,
         data=data,
         timesteps=numbers("10,100" if timesteps is None else timesteps),
         ensemble=1 if ensemble is None else ensemble,
         runtime=runtime(),
-        contest=override(LDSConfig(), given(LDSConfig())),
+        config=override(LDSConfig(), given(LDSConfig())),
         say=lambda line: click.echo(line, err=True),
     )
     text = page(results)
@@ -102,7 +111,7 @@ def _build(
     from creditline.benchmarks.build import build
     from creditline.benchmarks.shipped import find, pack, unpack
 
-    # Nothing may ship yet; files that were named have to be there.
+    # A benchmark may not ship yet; files that were named must exist.
     with suppress(CreditlineError) if packed is None else nullcontext():
         unpack(find(benchmark, packed), folder)
     truths = build(

@@ -51,7 +51,7 @@ def command(
         timesteps=numbers(timesteps),
         ensemble=ensemble,
         runtime=runtime(),
-        contest=override(LDSConfig(), given(LDSConfig())),
+        config=override(LDSConfig(), given(LDSConfig())),
         say=echo_error,
     )
     parts = by_queries((result, result.comparison) for result in results)

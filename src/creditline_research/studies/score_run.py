@@ -7,90 +7,135 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from creditline import methods
 from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.group_index import build_group_index
-from creditline.benchmarks.groups import method_groups
-from creditline.benchmarks.run import contributor_truth, result_path, subset_methods, write_result
+from creditline.benchmarks.groups import MethodGroup, judgeable_methods, method_groups
+from creditline.benchmarks.results import result_path, write_result
+from creditline.benchmarks.run import contributor_truth
 from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped import ShippedBenchmark, digest
+from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.errors import DataError, SettingsError
 from creditline.evaluation.lds.config import LDSConfig
+from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
-from creditline_research.studies.scores import study_scores, study_subset_methods
+from creditline_research.studies.scores import Queries, study_scores, study_subset_methods
 
 
 def study_benchmark(
     shipped: ShippedBenchmark,
     out: str | Path,
     *,
+    names: Sequence[str] = (),
     data: Any = None,
     timesteps: Sequence[int] = (10, 100),
     runtime: Runtime | None = None,
     config: LDSConfig | None = None,
     say: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
-    """Judge transforms and splits of every method's scores.
+    """Judge transforms and splits of the scores of gradient and subset methods.
 
-    Indexes are those of `creditline benchmark` in the same folder. Stop it at any moment; the same
-    call continues.
+    Indexes are those of `creditline benchmark` in the same folder. Interrupt it at any time; the
+    same call continues.
 
     Args:
         shipped: the benchmark's files.
         out: folder for indexes and results.
-        data: images, where the benchmark does not know them.
+        names: methods; by default every registered gradient and subset method.
+        data: images, where the benchmark has no source.
         timesteps: per training image, each with indexes of its own.
         runtime: where and how models run.
         config: resamples and seed of the bootstrap.
-        say: receives each line of text for the reader.
+        say: receives each line of progress.
 
     Returns:
-        One result per index: timesteps, models, parts (`study_scores`) and, where contributors are
-        judged, `"shares"`: their number of subsets and their parts.
+        One result per index: timesteps, models, groups (`study_scores`) and, where contributors are
+        judged, `"shares"`: their number of subsets and their groups.
 
     Raises:
         DataError: if the images are not the benchmark's.
-        SettingsError: without any timesteps.
+        SettingsError: on an unknown method, or without any timesteps.
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10,100.")
     folder, config, runtime = Path(out), config or LDSConfig(), runtime or Runtime()
     train, validation = shipped.images(data)
-    truth, shares = shipped.truth(), contributor_truth(shipped, say)
+    shares = contributor_truth(shipped, say)
     queries = [(VALIDATION, validation), (GENERATED, load_images(shipped.generated))]
+    selected = [methods.get(name)() for name in names] or judgeable_methods()
+    kinds = [m for m in selected if m.capabilities.features == "gradients"]
+    kinds += [m for m in selected if m.capabilities.kind == "subset"]
     results = []
-    for i, group in enumerate(method_groups(timesteps)):
-        names = subset_methods(truth, config, say) if i == 0 else ()
+    for group in method_groups(kinds, timesteps):
         request = {
             "study": "scores",
             "timesteps": group.timesteps,
             "models": group.models,
-            "methods": [*group.methods, *names],
+            "methods": [m.name for m in (*group.methods, *group.trajectory_methods)],
             "judged by": digest(shipped),
             "config": to_dict(config),
         }
         path = result_path(folder / "scores", group, request)
         if not path.is_file():
             say(str(group))
-            index, _ = build_group_index(shipped, group, train, folder, runtime=runtime, say=say)
-            features: list[Any] = []
-            parts = study_scores(index, truth, queries, group.methods, config, features)
-            of_subsets = study_subset_methods(truth, queries, names, config)
-            for part, further in zip(parts, of_subsets, strict=True):
-                part["methods"] += further["methods"]
-            if group.trajectory_methods:
-                runs = sampling_runs(shipped, folder / "sampled", runtime, say)
-                if runs is not None:
-                    again, of_runs = runs
-                    parts += study_scores(
-                        index, of_runs, [(GENERATED, str(again))], group.trajectory_methods, config
-                    )
-            result: dict[str, Any] = {**request, "parts": parts}
-            if shares is not None:
-                judged = study_scores(
-                    index, shares, queries, group.methods, config, features, splits=False
+            if group.timesteps is None:
+                study = {"groups": _subset_parts(shipped.truth(), queries, group, config, say)}
+            else:
+                study = _study_group(
+                    shipped, group, train, queries, shares, config, folder, runtime, say
                 )
-                subsets = int(shares.finished.all(1).sum())
-                result["shares"] = {"subsets": subsets, "parts": judged}
-            write_result(path, result)
+            write_result(path, {**request, **study})
         results.append(json.loads(path.read_text("utf-8")))
     return results
+
+
+def _study_group(
+    shipped: ShippedBenchmark,
+    group: MethodGroup,
+    train: ImageSet,
+    queries: Queries,
+    shares: GroundTruth | None,
+    config: LDSConfig,
+    folder: Path,
+    runtime: Runtime,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Judge the scores of the gradient methods that share an index."""
+    index, _ = build_group_index(shipped, group, train, folder, runtime=runtime, say=say)
+    features: list[Any] = []
+    parts: list[dict[str, Any]] = []
+    study: dict[str, Any] = {"groups": parts}
+    if group.methods:
+        parts += study_scores(index, shipped.truth(), queries, group.methods, config, features)
+    if group.trajectory_methods:
+        runs = sampling_runs(shipped, folder / "sampled", runtime, say)
+        if runs is not None:
+            images, truth = runs
+            on_runs = [(GENERATED, str(images))]
+            parts += study_scores(index, truth, on_runs, group.trajectory_methods, config)
+    if shares is not None and group.methods:
+        judged = study_scores(index, shares, queries, group.methods, config, features, splits=False)
+        study["shares"] = {"subsets": int(shares.finished.all(1).sum()), "groups": judged}
+    return study
+
+
+def _subset_parts(
+    truth: GroundTruth,
+    queries: Queries,
+    group: MethodGroup,
+    config: LDSConfig,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Judge the scores of subset methods; those that cannot learn from the subsets are left out."""
+    parts = study_subset_methods(truth, queries, (), config)
+    for method in group.methods:
+        try:
+            own = study_subset_methods(truth, queries, [method], config)  # type: ignore[list-item]
+        except (DataError, SettingsError) as error:
+            say(f"{method.name} is left out: {error}")
+        else:
+            for part, further in zip(parts, own, strict=True):
+                part["methods"] += further["methods"]
+    return parts

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from creditline import methods
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.contributors import has_varying_shares
 from creditline.evaluation.lds.folds import fit_folds
 from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.indexing.index import Index
+from creditline.methods.attributor import Attributor
 from creditline.methods.score_noise import ScoreNoise
+from creditline.methods.subset_method import SubsetAttributor
 from creditline_research.studies.top_scores import (
     SplitOutputs,
     TopScoreSplit,
@@ -32,7 +33,7 @@ def study_scores(
     index: Index,
     truth: GroundTruth,
     queries: Queries,
-    names: Sequence[str],
+    selected: Sequence[Attributor],
     config: LDSConfig,
     features: list[Any] | None = None,
     splits: bool = True,
@@ -43,53 +44,53 @@ def study_scores(
         index: of the model that was trained on all images.
         truth: of the same images and of the queries, in this order.
         queries: name and images of every folder.
-        names: methods that score the index's features.
+        selected: methods that score the index's features.
         config: resamples and seed of the bootstrap.
         features: receives the queries' features; given again with the same index and queries,
             they are not extracted a second time.
         splits: whether splits are judged too.
 
     Returns:
-        One part per folder: its name, and of each method its title, `"transforms"` and
+        One group per folder: its name, and of each method its title, `"transforms"` and
         `"top_scores"`, JSON-ready.
     """
     truth = truth.complete_subsets()
     features = [] if features is None else features
-    features += [] if features else [index.using(names[0]).extract(images) for _, images in queries]
+    features += (
+        [] if features else [index.using(selected[0]).extract(images) for _, images in queries]
+    )
     bounds = _bounds(
         [(name, len(f.values)) for (name, _), f in zip(queries, features, strict=True)]
     )
     parts: list[dict[str, Any]] = [{"name": name, "methods": []} for name, _ in bounds]
-    for name in names:
-        entries = _method_entries(index.using(name), truth, features, bounds, config, splits)
+    for method in selected:
+        entries = _method_entries(index.using(method), truth, features, bounds, config, splits)
         for part, entry in zip(parts, entries, strict=True):
             part["methods"].append(entry)
     return parts
 
 
 def study_subset_methods(
-    truth: GroundTruth, queries: Queries, names: Sequence[str], config: LDSConfig
+    truth: GroundTruth, queries: Queries, selected: Sequence[SubsetAttributor], config: LDSConfig
 ) -> list[dict[str, Any]]:
     """Judge the splits of methods that learn from retrained models, on held-out subsets.
 
     Args, returns: as `study_scores`.
+
+    Raises:
+        DataError, SettingsError: if a method cannot learn from the subsets of a fold.
     """
     truth = truth.complete_subsets()
     bounds = _bounds([(name, len(images)) for name, images in queries])
     seed = config.bootstrap_seed
     parts: list[dict[str, Any]] = [{"name": name, "methods": []} for name, _ in bounds]
-    for name in names:
-        method: Any = methods.get(name)
-        fits = fit_folds(method, truth.masks, truth.losses, seed=seed)
+    for method in selected:
+        fits = fit_folds(method.unfitted, truth.masks, truth.losses, seed=seed)
         own = partial(fits.lds, resamples=config.resamples, seed=seed)
         splits = judge_splits(split_outputs(fits.outputs), own)
         for part, (_, rows) in zip(parts, bounds, strict=True):
-            entry = {
-                "method": name,
-                "title": method.title,
-                "top_scores": _split_dicts(splits, rows),
-            }
-            part["methods"].append(entry)
+            entry = {"method": method.name, "title": method.title}
+            part["methods"].append({**entry, "top_scores": _split_dicts(splits, rows)})
     return parts
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from creditline.benchmarks.markdown import table, titled
+from creditline.benchmarks.markdown import method_title, table
 
 
-def damping_table(name: str, judged: Sequence[tuple[int, int, dict[str, Any]]]) -> str:
+def damping_table(name: str, judged: Sequence[tuple[int | None, int, dict[str, Any]]]) -> str:
     """Mean LDS in % at every damping of the grid, for one set of queries; the best is bold.
 
     Args:
@@ -24,7 +24,7 @@ def damping_table(name: str, judged: Sequence[tuple[int, int, dict[str, Any]]]) 
                 grid = grid or sorted(curve, key=float)
                 best = max(curve.values())
                 cells = [_cell(curve.get(d), best) for d in grid]
-                rows.append([titled(entry, models), str(timesteps), *cells])
+                rows.append([method_title(entry, models), str(timesteps), *cells])
     if not rows:
         return ""
     head = f"**{name}**, LDS by damping, in mean eigenvalues of the centered kernel"

@@ -8,7 +8,7 @@ from typing import Any
 from creditline_research.tables.top_scores import top_score_table
 from creditline_research.tables.transforms import transform_table
 
-JudgedPart = tuple[int, int, dict[str, Any]]
+JudgedPart = tuple[int | None, int, dict[str, Any]]
 """Timesteps, number of models, and methods judged on one index."""
 
 
@@ -19,9 +19,9 @@ def score_tables(results: Sequence[dict[str, Any]]) -> str:
         results: as `study_benchmark` returns them.
     """
     tables = []
-    for name, parts in _by_queries((result, result["parts"]) for result in results).items():
+    for name, parts in _by_queries((result, result["groups"]) for result in results).items():
         tables += [transform_table(name, parts), top_score_table(name, parts)]
-    shares = ((result, result["shares"]["parts"]) for result in results if "shares" in result)
+    shares = ((result, result["shares"]["groups"]) for result in results if "shares" in result)
     for name, parts in _by_queries(shares).items():
         tables.append(transform_table(name, parts, totals=True))
     return "\n\n".join(table for table in tables if table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from creditline.benchmarks.markdown import table, titled
+from creditline.benchmarks.markdown import method_title, table
 
 ROWS = (
     ("above", "top", "lds"),
@@ -15,7 +15,7 @@ ROWS = (
 )
 
 
-def top_score_table(name: str, judged: Sequence[tuple[int, int, dict[str, Any]]]) -> str:
+def top_score_table(name: str, judged: Sequence[tuple[int | None, int, dict[str, Any]]]) -> str:
     """Both parts of every split, for one set of queries; empty where none was judged.
 
     LDS in %, reliability as a correlation.
@@ -34,7 +34,7 @@ def top_score_table(name: str, judged: Sequence[tuple[int, int, dict[str, Any]]]
                 cells = [_cell(split.get(side, {}), value) for split in splits]
                 if any(cells):
                     t = str(timesteps) if "reliability" in splits[0].get("top", {}) else ""
-                    rows.append([titled(entry, models), t, what, *cells])
+                    rows.append([method_title(entry, models), t, what, *cells])
     if not rows:
         return ""
     head = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from creditline.benchmarks.markdown import table, titled
+from creditline.benchmarks.markdown import method_title, table
 
 
 def transform_table(
-    name: str, judged: Sequence[tuple[int, int, dict[str, Any]]], totals: bool = False
+    name: str, judged: Sequence[tuple[int | None, int, dict[str, Any]]], totals: bool = False
 ) -> str:
     """Plain scores beside every transform, for one set of queries; empty without transforms.
 
@@ -28,7 +28,7 @@ def transform_table(
             if scores:
                 transforms = transforms or list(scores)
                 cells = [_cell(scores[t]) if t in scores else "" for t in transforms]
-                rows.append([titled(entry, models), str(timesteps), *cells])
+                rows.append([method_title(entry, models), str(timesteps), *cells])
     if not rows:
         return ""
     what = "totals per contributor by score transform" if totals else "score transforms"

@@ -8,7 +8,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 import creditline as cl
-from creditline.benchmarks import groups
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.score import compute_lds, predict_outputs
 from creditline.methods.score_noise import halves_agree
@@ -28,19 +27,22 @@ def out(tmp_path_factory):
 @pytest.fixture(scope="module")
 def options(benchmark_images):
     config = LDSConfig(resamples=20)
-    return {"data": benchmark_images, "timesteps": (2,), "config": config, "say": lambda _: None}
+    return {
+        "names": ["trak", "journey-trak", "datamodel"],
+        "data": benchmark_images,
+        "timesteps": (2,),
+        "config": config,
+        "say": lambda _: None,
+    }
 
 
 @pytest.fixture(scope="module")
 def results(tiny_benchmark, out, options):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "GROUPS", (("trak",),))
-        return study_benchmark(tiny_benchmark, out, **options)
+    return study_benchmark(tiny_benchmark, out, **options)
 
 
 def test_every_number_is_the_one_by_hand(results, tiny_benchmark, benchmark_images, out):
-    (result,) = results
-    part = result["parts"][0]
+    part = results[0]["groups"][0]
     trak = next(entry for entry in part["methods"] if entry["method"] == "trak")
     _, validation = tiny_benchmark.images(benchmark_images)
     index = cl.open_index(out / "index-trak-2-1")
@@ -63,13 +65,13 @@ def test_every_number_is_the_one_by_hand(results, tiny_benchmark, benchmark_imag
 
 
 def test_subset_methods_are_split_on_held_out_subsets(results):
-    datamodel = next(e for e in results[0]["parts"][0]["methods"] if e["method"] == "datamodel")
+    datamodel = next(e for e in results[1]["groups"][0]["methods"] if e["method"] == "datamodel")
     assert "transforms" not in datamodel
     assert "reliability" not in datamodel["top_scores"][0].get("top", {})
 
 
 def test_totals_are_transformed_where_shares_differ(results):
-    entry = results[0]["shares"]["parts"][0]["methods"][0]
+    entry = results[0]["shares"]["groups"][0]["methods"][0]
     assert all("totals_per_contributor" in values for values in entry["transforms"].values())
     assert results[0]["shares"]["subsets"] == 9
 
@@ -80,7 +82,6 @@ def test_tables_and_results_are_kept(results, tiny_benchmark, out, options, monk
     assert text.count("| Journey-TRAK | 2 |") == 1 + 4, "one row of transforms, four of splits"
     assert text.count("totals per contributor by score transform") == 2
     assert text.count("scores split at the share") == 2
-    monkeypatch.setattr(groups, "GROUPS", (("trak",),))
     monkeypatch.setattr(score_run, "study_scores", lambda *_: pytest.fail("computed again"))
     again = study_benchmark(tiny_benchmark, out, **options)
     assert json.dumps(again) == json.dumps(results)
