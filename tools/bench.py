@@ -129,8 +129,8 @@ def _measure(
 
 
 def _others(args: argparse.Namespace) -> list[str]:
-    chosen = (args.compile, args.channels_last)
-    return [name for name, wanted in zip(OTHERS, chosen, strict=True) if wanted]
+    flags = (args.compile, args.channels_last)
+    return [name for name, is_on in zip(OTHERS, flags, strict=True) if is_on]
 
 
 def _round(work: Sequence[Callable[[], object]], device: torch.device) -> list[float]:
@@ -186,7 +186,7 @@ def plain_step(
     encoded = denoiser.encode(images, range(len(images)))
     evaluations = join(expand(denoiser, encoded, NoisePlan(timesteps=t), "train"))
     evaluations = evaluations.to(denoiser.device, denoiser.dtype)
-    process, chosen = denoiser.process, list(parameters) or list(denoiser.module.parameters())
+    process, selected = denoiser.process, list(parameters) or list(denoiser.module.parameters())
 
     def run() -> None:
         for start in range(0, len(evaluations.t), size):
@@ -194,7 +194,7 @@ def plain_step(
             x_t = process.add_noise(part.x0, part.noise, part.t)
             output = denoiser.predict(x_t, part.t, part.condition)
             target = process.target(part.x0, part.noise, part.t)
-            torch.autograd.grad(torch.nn.functional.mse_loss(output, target), chosen)
+            torch.autograd.grad(torch.nn.functional.mse_loss(output, target), selected)
 
     return run
 

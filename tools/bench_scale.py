@@ -7,7 +7,7 @@ goes on from there. CPU time is of all threads; compared figures are medians of 
 
     solver     fit and preconditioning of the index against the two products they cannot do without
     bandwidth  exact top-20 of one query against numpy's sum over as many bytes in memory
-    query      tracing a picture against its gradient alone
+    query      tracing an image, compared with its gradient alone
     workers    an index made by one process and by two: on the clock and as CPU time of all of them
     build, fit, rows, exact, approximate, add, remove    the large index, from nothing to changed
 """
@@ -145,10 +145,10 @@ def query(args: argparse.Namespace) -> None:
     n, k = 5000, 2048
     index = _index(args.folder / "query", n, Synthetic(k, halves=True), denoiser)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
-    picture = ImageSet.from_images(pixels)
-    index.trace(picture)  # fits, and keeps what is kept
+    query = ImageSet.from_images(pixels)
+    index.trace(query)  # fits, and stores the factors
     gradient, trace = _rounds(
-        max(5, args.rounds), lambda: index.extract(picture), lambda: index.trace(picture)
+        max(5, args.rounds), lambda: index.extract(query), lambda: index.trace(query)
     )
     print(
         f"query: UNet of 16 px, about 1 M parameters, n = {n:,}, k = {k:,}: gradient "
@@ -180,7 +180,7 @@ def workers(args: argparse.Namespace) -> None:
 
 
 def _extraction(folder: Path, n: int, processes: int) -> None:
-    """A whole index from nothing, of random pictures and weights."""
+    """Build a complete index of random images and weights."""
     shutil.rmtree(folder, ignore_errors=True)
     pixels = np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), np.uint8)
     cl.index(
@@ -226,10 +226,10 @@ def approximate(args: argparse.Namespace) -> None:
     queries = _queries(index, args.dim)
     exactly = index.search(queries, top=TOP)
     with _cost(f"approximate top-{TOP} of {QUERIES} queries"):
-        found = index.search(queries, top=TOP, approximate=True)
+        result = index.search(queries, top=TOP, approximate=True)
     print(
-        f"  recall {found.recall(exactly):.3f} of fresh queries; measured when it was made "
-        f"{found.expected_recall:.3f}"
+        f"  recall {result.recall(exactly):.3f} of new queries; measured when it was built "
+        f"{result.expected_recall:.3f}"
     )
 
 
@@ -311,8 +311,8 @@ def _index(folder: Path, n: int, source: Synthetic, denoiser: Any = None) -> Ind
 
 def _changed(folder: Path) -> bool:
     """Whether images came or went, so that a build would refuse what is there."""
-    found = (folder / "manifest.json").is_file() and Manifest.read(folder, "index")
-    return bool(found) and "changes" in found.facts
+    manifest = (folder / "manifest.json").is_file() and Manifest.read(folder, "index")
+    return bool(manifest) and "changes" in manifest.facts
 
 
 def _opened(args: argparse.Namespace) -> Index:
@@ -333,11 +333,11 @@ def _rounds(count: int, *work: Callable[[], object], warm: bool = True) -> list[
         one()
     seconds: list[list[float]] = [[] for _ in work]
     for _ in range(count):
-        for one, kept in zip(work, seconds, strict=True):
+        for one, times in zip(work, seconds, strict=True):
             start = time.process_time()
             one()
-            kept.append(time.process_time() - start)
-    return [statistics.median(kept) for kept in seconds]
+            times.append(time.process_time() - start)
+    return [statistics.median(times) for times in seconds]
 
 
 @contextmanager

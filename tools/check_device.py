@@ -26,6 +26,7 @@ from creditline.diffusion.config import GenerateConfig, TrainConfig, UNetConfig
 from creditline.diffusion.generation import generate
 from creditline.diffusion.train import train
 from creditline.features.gradients import GradientExtractor
+from creditline.methods.fit_context import FitContext
 from creditline.settings import override
 
 FEATURES: tuple[dict[str, Any], ...] = (
@@ -88,7 +89,7 @@ def _features_and_scores(
     source.check(images)
     rows = source.extract(images, range(len(images)), reduction="halves")
     query_rows = source.extract(queries, range(len(queries)), "query")
-    return rows, method.fit(rows[:, 0, 0]).attribute(query_rows[:, 0, 0])
+    return rows, method.fit(FitContext(features=rows[:, 0, 0])).attribute(query_rows[:, 0, 0])
 
 
 def _index(path: Path, images: ImageSet, queries: ImageSet, folder: Path, device: str) -> str:

@@ -1,10 +1,10 @@
-"""What of likeness foretells retraining: large areas, detail, or what sets pictures apart?
+"""Compare what predicts retraining: similarity of large areas, of details, or mean-centered.
 
     python tools/pixel_similarity.py icons
     python tools/pixel_similarity.py cifar2-small --data cifar2.zip/train
 
-LDS of cosines between pictures averaged over blocks, between what the averages leave out, and
-between pictures less the mean training picture; no model is run.
+LDS of cosines between images averaged over blocks, between their residuals, and between
+mean-centered images. No model is run.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from creditline.methods.pixel_cosine import PixelCosine
 SIDES = (1, 2, 4, 8)
 
 
-def averaged(pictures: np.ndarray, side: int) -> np.ndarray:
-    """Pictures of shape `(b, C, H, W)`, of which each of `side x side` blocks has its mean."""
-    b, c, h, w = pictures.shape
-    blocks = pictures.reshape(b, c, side, h // side, side, w // side)
+def average_blocks(images: np.ndarray, side: int) -> np.ndarray:
+    """Replace each of `side x side` blocks of images `(b, C, H, W)` by its mean."""
+    b, c, h, w = images.shape
+    blocks = images.reshape(b, c, side, h // side, side, w // side)
     return np.broadcast_to(blocks.mean((3, 5), keepdims=True), blocks.shape).reshape(b, c, h, w)
 
 
-def views(pictures: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """What is compared, by its name."""
-    yield "all pixels", pictures
+def views(images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the compared images by name."""
+    yield "all pixels", images
     for side in SIDES:
-        yield f"means of {side} × {side} blocks", averaged(pictures, side)
+        yield f"means of {side} × {side} blocks", average_blocks(images, side)
     for side in SIDES:
-        yield f"what means of {side} × {side} blocks leave out", pictures - averaged(pictures, side)
+        yield f"residuals of {side} × {side} blocks", images - average_blocks(images, side)
 
 
 def main() -> None:
@@ -60,20 +60,20 @@ def main() -> None:
     seen = {part: dict(views(array)) for part, array in pixels.items()}
     for view in seen["train"]:
         for method in (PixelCosine(), PixelCentered()):
-            scored = method.fit(FitContext(features=_flat(seen["train"][view])))
+            fitted = method.fit(FitContext(features=_flat(seen["train"][view])))
             cells = []
             for part, truth in truths.items():
-                found = compute_lds(
-                    scored.attribute(_flat(seen[part][view])), truth.masks, truth.losses
+                score = compute_lds(
+                    fitted.attribute(_flat(seen[part][view])), truth.masks, truth.losses
                 )
-                low, high = found.interval
-                cells.append(f"{found.mean:.1%} ({low:.1%} to {high:.1%})".replace("%", ""))
+                low, high = score.interval
+                cells.append(f"{score.mean:.1%} ({low:.1%} to {high:.1%})".replace("%", ""))
             rows.append([view, "yes" if method.center else "no", *cells])
-    print(table(["compared", "less the mean picture", *queries], rows))
+    print(table(["compared", "mean-centered", *queries], rows))
 
 
-def _flat(pictures: np.ndarray) -> np.ndarray:
-    return pictures.reshape(len(pictures), -1)
+def _flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an index costs in time and disk, measured on a few images with the settings asked for."""
+"""Cost of an index in time and disk, measured on a few images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import scipy.linalg
 from joblib import cpu_count
 
 from creditline.data.image_set import ImageSet
-from creditline.doctor.disk import disk_of, fits
+from creditline.doctor.disk import count_fits, estimate_disk
 from creditline.doctor.findings import Cost, Finding
 from creditline.errors import ModelError
 from creditline.features.gradients import GradientExtractor
@@ -27,12 +27,12 @@ from creditline.units import size
 
 PROBE = 768
 REPEATS, ENOUGH = (2, 8), 4.0
-"""Least and most timings of one thing, and seconds after which there are enough."""
+"""Least and most repetitions of a measurement, and seconds after which no more follow."""
 PASSES = 3
-"""Over the features, for a mean, a kernel and what is preconditioned."""
+"""Passes over the features, for a mean, a kernel and train-side factors."""
 
 Seconds = tuple[float, float]
-"""Of CPU and on the clock."""
+"""CPU time and wall time."""
 
 
 def measure(
@@ -48,24 +48,28 @@ def measure(
 
     Args:
         method: decides curvature and the queries' noise plan.
-        source: extracts features with the settings asked for.
+        source: extracts features with the settings of the index.
         images: a few images.
-        n: images to reckon with.
-        workers: processes to reckon with.
-        disk: a folder on the disk that would hold the index.
-        stock: all images, where they are known, for the sizes of their pictures.
+        n: number of images of the index.
+        workers: number of processes.
+        disk: a folder on the disk of the index.
+        stock: all images, where they are known, for the sizes of their thumbnails.
     """
     rows = default_shard_rows(source.denoisers)
-    room = disk_of(method, source, images if stock is None else stock, n, rows)
+    disk_estimate = estimate_disk(method, source, images if stock is None else stock, n, rows)
     start = _start_seconds(source, images, n)
     (cpu, wall), warm = _image_seconds(source, images, min(rows, n))
-    cpu, wall, start = cpu + room.write_seconds, wall + room.write_seconds, start + warm
+    cpu, wall, start = (
+        cpu + disk_estimate.write_seconds,
+        wall + disk_estimate.write_seconds,
+        start + warm,
+    )
     on_cpu = source.denoisers[0].device.type == "cpu"
     seconds = cpu if on_cpu else wall
     longer = source.query_plan.evaluations / source.spec.plan.evaluations
     scan = _scan_seconds(source.dim) * n / CHUNK_ROWS
-    # With errors, a pass over the rows of the whole and one over those of each half.
-    query = seconds * longer + scan * source.models * fits(source)
+    # With errors, one pass over the rows and one over those of each half.
+    query = seconds * longer + scan * source.models * count_fits(source)
     return Cost(
         n=n,
         workers=workers,
@@ -76,26 +80,26 @@ def measure(
         wall_seconds=wall,
         start_seconds=start,
         hours=(start + n * seconds / _at_once(workers, on_cpu)) / 3600,
-        image_bytes=room.image_bytes,
-        build_bytes=room.build_bytes,
+        image_bytes=disk_estimate.image_bytes,
+        build_bytes=disk_estimate.build_bytes,
         query_seconds=query,
         trace_seconds=_fitting_seconds(method, source, n, scan),
-        trace_bytes=room.trace_bytes,
+        trace_bytes=disk_estimate.trace_bytes,
         free_bytes=shutil.disk_usage(existing(disk)).free,
     )
 
 
 def check_workers(cost: Cost) -> list[Finding]:
-    """More processes than cores do not help."""
+    """Warn about more processes than cores."""
     cores = cpu_count()
     if cost.workers <= cores:
         return []
-    text = f"{cost.workers} workers on {cores} cores; the time is reckoned for {cores}"
+    text = f"{cost.workers} workers on {cores} cores; the time is estimated for {cores}"
     return [Finding("workers", "warn", text, f"Use --workers {cores}.")]
 
 
 def check_disk(cost: Cost) -> Finding:
-    """Whether the index fits on the disk."""
+    """Check that the index fits on the disk."""
     text = f"{size(cost.total_bytes)} needed, {size(cost.free_bytes)} free"
     if cost.total_bytes > cost.free_bytes:
         remedy = "Lower dim (--dim), or choose another disk."
@@ -103,40 +107,40 @@ def check_disk(cost: Cost) -> Finding:
             remedy = "Trace with --no-keep, which adds the curvature alone, or lower dim (--dim)."
         return Finding("disk", "fail", text, remedy)
     if 2 * cost.total_bytes > cost.free_bytes:
-        return Finding("disk", "warn", text, "Make room before you start.")
+        return Finding("disk", "warn", text, "Free some space before you start.")
     return Finding("disk", "ok", text)
 
 
 def existing(folder: Path) -> Path:
-    """The nearest folder at or above one that may not exist yet."""
+    """Find the nearest existing folder at or above a path."""
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _at_once(workers: int, on_cpu: bool) -> int:
-    """Workers that really run at the same time; they share a GPU."""
+    """Count the workers that run at the same time; on a GPU they take turns."""
     return min(workers, cpu_count()) if on_cpu else 1
 
 
 def _timed(work: Callable[[], object]) -> Seconds:
-    """Seconds of CPU and on the clock."""
+    """Measure CPU time and wall time."""
     cpu, wall = time.process_time(), time.perf_counter()
     work()
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def _mean(works: Sequence[Callable[[], object]]) -> Seconds:
-    """Mean of a few timings, of one work after another and around again."""
-    found: list[Seconds] = []
+    """Average a few measurements, of each function in turn."""
+    measured: list[Seconds] = []
     least, most = REPEATS
-    while len(found) < least or (len(found) < most and sum(x[0] for x in found) < ENOUGH):
-        found.append(_timed(works[len(found) % len(works)]))
-    cpu, wall = np.mean(found, axis=0)
+    while len(measured) < least or (len(measured) < most and sum(x[0] for x in measured) < ENOUGH):
+        measured.append(_timed(works[len(measured) % len(works)]))
+    cpu, wall = np.mean(measured, axis=0)
     return float(cpu), float(wall)
 
 
 def _start_seconds(source: GradientExtractor, images: ImageSet, n: int) -> float:
-    """Before the first image: weights hashed, something learnt perhaps, engines looked at."""
+    """Measure the start: weights hashed, a projection fitted, engines checked."""
     fresh = GradientExtractor(source.denoisers, source.spec, source.query_plan)
     learning = 0.0
     if source.needs_fit:
@@ -148,16 +152,16 @@ def _start_seconds(source: GradientExtractor, images: ImageSet, n: int) -> float
     hashing = _timed(lambda: [denoiser.fingerprint for denoiser in source.denoisers])[0]
 
     def check() -> None:
-        with suppress(ModelError):  # a finding of its own, not of the cost
+        with suppress(ModelError):  # a finding of its own
             fresh.check(images)
 
     return learning + hashing + _timed(check)[0]
 
 
 def _image_seconds(source: GradientExtractor, images: ImageSet, rows: int) -> tuple[Seconds, float]:
-    """Seconds per image of shards of so many rows, and of CPU that the very first one adds.
+    """Measure seconds per image in shards of `rows` rows, and extra CPU time of the first image.
 
-    A shard is extracted in groups; the last one of it may be smaller.
+    A shard is extracted in groups, the last of which may be smaller.
     """
     extract = partial(source.extract, reduction=source.reduction)
     group = min(source.batch(source.spec.plan.evaluations), rows)
@@ -168,8 +172,8 @@ def _image_seconds(source: GradientExtractor, images: ImageSet, rows: int) -> tu
         return _mean([partial(extract, images, _around(s, size, count)) for s in starts])
 
     with keep_freed_memory():  # from group to group, as within a shard
-        whole, rest = of(group), of(rows % group) if rows % group else (0.0, 0.0)
-    cpu, wall = ((rows // group * w + r) / rows for w, r in zip(whole, rest, strict=True))
+        full, rest = of(group), of(rows % group) if rows % group else (0.0, 0.0)
+    cpu, wall = ((rows // group * w + r) / rows for w, r in zip(full, rest, strict=True))
     return (cpu, wall), max(0.0, first - cpu)
 
 
@@ -178,14 +182,14 @@ def _around(start: int, length: int, count: int) -> list[int]:
 
 
 def _scan_seconds(dim: int) -> float:
-    """Scoring one query against a chunk of stored features: half to double, then products."""
+    """Measure the scores of one query for a chunk of stored features."""
     rows, query = np.ones((CHUNK_ROWS, dim), np.float16), np.ones(dim)
     return min(_timed(lambda: rows.astype(np.float64) @ query)[1] for _ in range(2))
 
 
 def _fitting_seconds(method: Attributor, source: GradientExtractor, n: int, scan: float) -> float:
-    """What the first trace does once, from small products and decompositions."""
-    times = source.models * fits(source)
+    """Estimate the fit of the first trace, from small products and decompositions."""
+    times = source.models * count_fits(source)
     reading = times * PASSES * scan
     if not method.capabilities.damped:
         return reading

@@ -1,4 +1,4 @@
-"""Estimates: parameters, memory and time of an attribution, from the network's shapes alone."""
+"""Estimates of parameters, memory and time of an attribution from the network's shapes alone."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ NORM_BYTES = 8
 
 @dataclass(frozen=True)
 class OperationCount:
-    """What one evaluation of the network asks of a machine.
+    """Operations and memory traffic of one evaluation of the network.
 
     Attributes:
-        products, convolutions: floating-point operations; a multiplication and an addition are two.
-        moved: bytes read and written by everything else.
+        products, convolutions: floating-point operations; a multiply-add counts as two.
+        moved: bytes read and written by all other operations.
     """
 
     products: float
@@ -45,33 +45,34 @@ class OperationCount:
     moved: float
 
     def seconds(self, rate: MachineRate) -> float:
-        """On a machine."""
+        """Estimate the seconds on a machine."""
         return rate.seconds(self.products, self.convolutions, self.moved)
 
     @property
     def operations(self) -> float:
-        """All of them."""
+        """All floating-point operations."""
         return self.products + self.convolutions
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What attribution costs of a network of which only the shapes are known.
+    """Cost of attribution, from the shapes of the network.
 
     Attributes:
-        network: its class.
-        sample_shape: of what is noised.
-        parameters, adapters, adapted: of the network, of its adapters, and layers that have one.
-        selected: parameters whose gradient is taken.
-        forward: work of an evaluation's way forward alone.
-        gradient: its gradient, projected: forward, back and contraction.
-        weight_bytes: of all weights in float32.
-        pass_bytes: of a pass besides weights, whatever its size and for each evaluation in it.
-        evaluations: per image.
+        network: class of the network.
+        sample_shape: shape of the noised sample.
+        parameters, adapters, adapted: parameters of the network and of its adapters, and number of
+            layers with an adapter.
+        selected: parameters whose gradient is computed.
+        forward: operations of a forward pass of one evaluation.
+        gradient: operations of its projected gradient: forward pass, backward pass, contraction.
+        weight_bytes: all weights in float32.
+        pass_bytes: memory of a pass without weights: its constant part, and that of an evaluation.
+        evaluations: evaluations per image.
         dim: feature dimension.
-        image_bytes: of an image's feature in the index, with its error if it has one.
-        rate: of the machine reckoned with.
-        measured: whether that is this machine.
+        image_bytes: an image's feature in the index, with its error if it has one.
+        rate: speed of the machine.
+        measured: whether it was measured on this machine.
     """
 
     network: str
@@ -92,12 +93,12 @@ class CostEstimate:
 
     @property
     def seconds(self) -> float:
-        """Per evaluation (an image at a timestep)."""
+        """Seconds per evaluation (an image at a timestep)."""
         return self.gradient.seconds(self.rate)
 
     @property
     def memory(self) -> float:
-        """Bytes of weights and a pass of one evaluation."""
+        """Bytes of the weights and a pass of one evaluation."""
         return self.weight_bytes + sum(self.pass_bytes)
 
     def __str__(self) -> str:
@@ -145,20 +146,20 @@ def estimate(
     bytes_per_second: float | None = None,
     **settings: Any,
 ) -> CostEstimate:
-    """Reckon what attribution costs without weights, as an index would go about it.
+    """Estimate the cost of attribution without weights.
 
-    Operations are counted, and so are the bytes that are alive at once, on tensors without numbers;
-    both are exact for float32 on a CPU. Time is their quotient by what this machine does with a few
-    products, convolutions and activations in a second, and a rough guide only.
+    Operations and live bytes are counted on tensors without data. Both are exact for float32 on a
+    CPU. Time is their quotient by the measured speed of a few products, convolutions and
+    activations, and only a rough guide.
 
     Args:
         place: a network's `config.json`, its folder, or a pipeline's folder.
-        lora_rank: of a LoRA adapter on all attention's q, k, v and output; None: none.
-        side: of the pictures, in pixels; by default as the config has it.
-        prompt_tokens: of a prompt; by default as many as the pipeline pads to.
+        lora_rank: rank of a LoRA adapter on q, k, v and output of all attention; None for none.
+        side: side of the images in pixels; by default that of the config.
+        prompt_tokens: tokens of a prompt; by default the length that the pipeline pads to.
         method: a gradient method, by name or as an instance.
-        flops_per_second: of another device than this one, such as it really reaches.
-        bytes_per_second: likewise; without it what is no product costs nothing there.
+        flops_per_second: speed that another device reaches.
+        bytes_per_second: speed of its memory; without it elementwise operations cost nothing.
         settings: any setting of the method by name.
 
     Raises:
@@ -169,39 +170,41 @@ def estimate(
         require(value is None or value > 0, f"{name} must be above 0", value, "Try 1e12.")
     recipe: Any = override(methods.get(method)() if isinstance(method, str) else method, settings)
     if recipe.capabilities.features != "gradients":
-        raise SettingsError(f"{recipe.title} takes no gradients. Use one that does, as d-trak.")
+        raise SettingsError(
+            f"{recipe.title} takes no gradients. Use a gradient method, such as d-trak."
+        )
     spec = recipe.features
     if spec.needs_fit:
         raise SettingsError(
             "Features that are fitted to images cannot be estimated from shapes. Use another "
             "(projection='two-sided', --projection two-sided)."
         )
-    drawn = draw_up(place, lora_rank, side, prompt_tokens)
-    with drawn.mode:
-        source = GradientExtractor([drawn.denoiser], spec)
+    blueprint = draw_up(place, lora_rank, side, prompt_tokens)
+    with blueprint.mode:
+        source = GradientExtractor([blueprint.denoiser], spec)
         engine = source.engines[0]
-        pass_bytes = measure_pass(engine, drawn.probe(1))
+        pass_bytes = measure_pass(engine, blueprint.probe(1))
         count = min(8, spec.plan.evaluations)
-        room = int((bytes_of(spec.pass_memory) - pass_bytes[0]) / pass_bytes[1])
-        engine.microbatch = max(1, min(count, spec.batch_size or room))
-        forward = _work(lambda probe: _forward(engine, probe), drawn, count)
+        limit = int((bytes_of(spec.pass_memory) - pass_bytes[0]) / pass_bytes[1])
+        engine.microbatch = max(1, min(count, spec.batch_size or limit))
+        forward = _work(lambda probe: _forward(engine, probe), blueprint, count)
         gradient = _work(
-            lambda probe: engine.mean_gradients([(probe, torch.arange(count))]), drawn, count
+            lambda probe: engine.mean_gradients([(probe, torch.arange(count))]), blueprint, count
         )
     if flops_per_second is None:
         rate = measure_rate()
     else:
         rate = MachineRate(flops_per_second, flops_per_second, bytes_per_second or 0.0)
     return CostEstimate(
-        network=type(drawn.denoiser.module).__name__,
-        sample_shape=drawn.denoiser.sample_shape,
-        parameters=drawn.parameters,
-        adapters=drawn.adapters,
-        adapted=drawn.adapted,
+        network=type(blueprint.denoiser.module).__name__,
+        sample_shape=blueprint.denoiser.sample_shape,
+        parameters=blueprint.parameters,
+        adapters=blueprint.adapters,
+        adapted=blueprint.adapted,
         selected=source.parameters,
         forward=forward,
         gradient=gradient,
-        weight_bytes=4.0 * (drawn.parameters + drawn.adapters),
+        weight_bytes=4.0 * (blueprint.parameters + blueprint.adapters),
         pass_bytes=pass_bytes,
         evaluations=spec.plan.evaluations,
         dim=source.dim,
@@ -217,9 +220,9 @@ def _forward(engine: Engine, probe: NoisedBatch) -> None:
             engine.values(probe[slice(start, start + engine.microbatch)])
 
 
-def _work(run: Callable[[NoisedBatch], object], drawn: MetaModel, count: int) -> OperationCount:
-    """Of one evaluation, from a few in passes as large as memory allows."""
-    probe = drawn.probe(count)
+def _work(run: Callable[[NoisedBatch], object], blueprint: MetaModel, count: int) -> OperationCount:
+    """Count the operations of one evaluation, from a few in passes as large as memory allows."""
+    probe = blueprint.probe(count)
     with OperationCounter() as counter:
         run(probe)
     return OperationCount(
@@ -228,9 +231,9 @@ def _work(run: Callable[[NoisedBatch], object], drawn: MetaModel, count: int) ->
 
 
 class OperationCounter(TorchDispatchMode):
-    """Adds up what operations take, on tensors of any kind.
+    """Counter of operations on tensors of any kind.
 
-    PyTorch's own counter adds them up by module, with hooks that the taps of an engine do not bear.
+    PyTorch's own counter counts by module with hooks, which disturb the hooks of an engine.
 
     Attributes:
         products, convolutions, moved: see `OperationCount`.
