@@ -15,16 +15,7 @@ from creditline.benchmarks import get
 from creditline.benchmarks.shipped import find, pack, unpack
 from creditline.errors import CreditlineError, DataError, SettingsError
 
-
-def test_draws_are_disjoint_and_use_everything(benchmark_images):
-    sets = building.image_sets(TINY, benchmark_images)
-    assert [len(sets[name]) for name in ("train", "validation", "base")] == [8, 4, 28]
-    assert len({key for images in sets.values() for key in images.ids}) == 40
-
-
-def test_subsets_are_trained_with_as_many_passes():
-    assert TINY.subset_config.steps == 4
-    assert replace(TINY.subset_config, steps=8) == TINY.config
+pytestmark = pytest.mark.trains
 
 
 def test_what_ships_is_small_and_without_training_images(tiny_benchmark):
@@ -74,7 +65,6 @@ def test_unpacking_fills_an_empty_folder_whole_or_not_at_all(tiny_benchmark, tmp
     assert not (out / "truth" / "masks.npy").exists(), "what is there is left alone"
 
 
-@pytest.mark.trains
 def test_building_goes_on_from_what_ships(tiny_benchmark, benchmark_images, tmp_path, monkeypatch):
     truth = tiny_benchmark.truth()
     losses = truth.losses.copy()
@@ -92,7 +82,6 @@ def test_building_goes_on_from_what_ships(tiny_benchmark, benchmark_images, tmp_
     assert np.array_equal(again["truth"].losses, truth.losses)
 
 
-@pytest.mark.trains
 def test_a_limit_counts_over_all_ground_truths(tiny_benchmark, benchmark_images, tmp_path):
     unpack(tiny_benchmark, tmp_path / "built")
     for name, missing in (("truth", 2), ("shares", 3)):

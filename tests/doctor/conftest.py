@@ -47,6 +47,13 @@ class SmallDenoiser(UNetDenoiser):
         return self.module(x_t, t)
 
 
+@pytest.fixture(autouse=True)
+def measurement(monkeypatch):
+    """Measure costs once and on small matrices; tests of the cost itself override this."""
+    monkeypatch.setattr("creditline.doctor.cost.REPEATS", (1, 1))
+    monkeypatch.setattr("creditline.doctor.cost.PROBE", 64)
+
+
 @pytest.fixture
 def make():
     """`make(middle_module, ...)`: a denoiser in evaluation mode."""

@@ -16,6 +16,11 @@ from creditline.runtime import Runtime
 
 
 @pytest.fixture
+def measurement():
+    """Costs are measured as for a user."""
+
+
+@pytest.fixture
 def many(tiny_images):
     return tiny_images.subset([i % 12 for i in range(128)])
 
@@ -24,6 +29,7 @@ def folder_bytes(folder):
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     "settings",
     [
@@ -44,6 +50,7 @@ def test_disk_of_a_real_index(tiny_model, many, examine, tmp_path, settings):
     assert cost.trace_bytes == pytest.approx(folder_bytes(index.path) - before, rel=0.02)
 
 
+@pytest.mark.trains
 def test_latents_and_prompts_do_not_stay(examine, tmp_path):
     model = cl.load_model(make_pipeline("sd"))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
@@ -55,6 +62,7 @@ def test_latents_and_prompts_do_not_stay(examine, tmp_path):
     assert cost.build_bytes == pytest.approx(folder_bytes(index.path), rel=0.1)
 
 
+@pytest.mark.trains
 def test_time_of_a_real_index(tiny_model, many, examine, tmp_path):
     many = many.subset(range(64))
     cost = examine(tiny_model, many, timesteps=5).cost

@@ -25,6 +25,8 @@ from creditline_research.paper.run import RecipeFolders, run
 
 pytest.importorskip("peft")
 
+pytestmark = pytest.mark.trains
+
 CLASSES = ("cat", "dog", "eel")
 PROMPTS = {"cat": "a cat painting", "eel": "a eel painting"}
 TINY = replace(
