@@ -67,7 +67,7 @@ def blocks(page: str) -> tuple[Block, ...]:
     return tuple(
         Block(page, text.count("\n", 0, m.start()) + 1, m["language"], m["code"], m["reason"])
         for m in FENCE.finditer(text)
-        if m["language"] in RUNNABLE
+        if m["language"] in RUNNABLE and "--8<--" not in m["code"]  # the file has tests of its own
     )
 
 
