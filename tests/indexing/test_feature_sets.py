@@ -84,9 +84,10 @@ def test_an_index_of_several_sets_is_changed_and_opened_again(index, tiny_model,
     index.trace(queries)
     before = index.scores(queries)
     after = index.remove([11]).add(tiny_images.subset([11]))
-    assert_allclose(after.scores(queries), before, rtol=1e-7, atol=1e-9 * np.abs(before).max())
+    close = {"rtol": 1e-4, "atol": 1e-5 * np.abs(before).max()}  # features round by their pass
+    assert_allclose(after.scores(queries), before, **close)
     again = cl.open_index(index.path, model=tiny_model)
-    assert_allclose(again.scores(queries), before, rtol=1e-7, atol=1e-9 * np.abs(before).max())
+    assert_allclose(again.scores(queries), before, **close)
     with pytest.raises(IndexMismatchError, match="feature sets"):
         index.using("trak")
 

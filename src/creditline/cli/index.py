@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from creditline.indexing.index import Index
 
 EVERY = [cls() for cls in methods.classes().values()]
+FIXED = [leaf.name for leaf in leaves(*EVERY).values() if leaf.affects == "features"]
+"""Settings that an index fixes; everything else can change from query to query."""
 
 
 @click.command(name="index", cls=SectionedCommand)

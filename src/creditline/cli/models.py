@@ -55,6 +55,11 @@ def indexed_options(command: F) -> F:
         show_default=True,
         help="bytes that fitting the curvature may take",
     )(command)
+    command = click.option(
+        "--training-images",
+        metavar="DATA",
+        help="the indexed images, if they moved and the method needs them for a query",
+    )(command)
     return click.option(
         "--model", "paths", multiple=True, help="the indexed model, if it moved; repeat for several"
     )(model_options(command))
@@ -120,6 +125,7 @@ def opened(index: str, paths: Sequence[str], keep: bool = True) -> Index:
     return api.open_index(
         index,
         model=listed or None,
+        images=values["training_images"],
         runtime=runtime(),
         memory=values["memory"],
         keep=keep,

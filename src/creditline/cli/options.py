@@ -33,6 +33,7 @@ class SettingLeaf:
         help: one line.
         group: field that holds its dataclass; empty at the top.
         choices: returns the names that are allowed; None: the type decides.
+        affects: first stage of attribution that changes with it; see `setting`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class SettingLeaf:
     help: str
     group: str
     choices: Callable[[], Iterable[str]] | None = None
+    affects: str | None = None
 
 
 def leaves(*settings: Any) -> dict[str, SettingLeaf]:
@@ -59,15 +61,16 @@ def leaves(*settings: Any) -> dict[str, SettingLeaf]:
     return found
 
 
-def _leaves(instance: Any, group: str = "") -> Iterable[SettingLeaf]:
+def _leaves(instance: Any, group: str = "", affects: str | None = None) -> Iterable[SettingLeaf]:
     hints = typing.get_type_hints(type(instance))
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
+        stage = affects or field.metadata.get("affects")
         if dataclasses.is_dataclass(value):
-            yield from _leaves(value, field.name)
+            yield from _leaves(value, field.name, stage)
         else:
             text, choices = field.metadata.get("help", ""), field.metadata.get("choices")
-            yield SettingLeaf(field.name, hints[field.name], (value,), text, group, choices)
+            yield SettingLeaf(field.name, hints[field.name], (value,), text, group, choices, stage)
 
 
 def settings_options(

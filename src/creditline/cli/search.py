@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from creditline.cli import models
-from creditline.cli.index import EVERY, as_asked
+from creditline.cli.index import EVERY, FIXED, as_asked
 from creditline.cli.options import settings_options
 from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
-from creditline.cli.trace import FIXED
 from creditline.errors import SettingsError
 from creditline.files import write_file
 

@@ -10,19 +10,16 @@ from typing import Any
 import click
 
 from creditline.cli import models
-from creditline.cli.index import EVERY, as_asked
-from creditline.cli.options import leaves, settings_options
+from creditline.cli.index import EVERY, FIXED, as_asked
+from creditline.cli.options import settings_options
 from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
 from creditline.credit.totals import Total
 from creditline.errors import SettingsError
-from creditline.gradients.spec import FeatureSpec
 from creditline.records import NOISE_FLOOR, Hit, QueryTrace
 from creditline.trace import EXPORTS, Trace
 
-# An index fixes these; everything else can change from query to query.
-FIXED = [*leaves(FeatureSpec()), "encoder"]
 PROPONENTS, OPPONENTS, GROUPS = 5, 2, 5  # rows that are printed
 Z = "z: distance from the mean score of all training images, in standard deviations."
 NOISE = (

@@ -32,7 +32,8 @@ def load_training_images(
     if source is None and place == "memory":
         raise SettingsError(
             "This index was built from images in memory, and its method needs them when a query "
-            "comes. Pass them again: creditline.open_index(path, images=...) (--images DATA)."
+            "comes. Pass them again: creditline.open_index(path, images=...), or "
+            "--training-images DATA."
         )
     source = place if source is None else source
     spec = from_dict(ImageSpec, request["spec"])
@@ -45,7 +46,7 @@ def load_training_images(
         raise IndexMismatchError(
             f"{len(missing)} of {len(facts['id'])} training images of the index are not in "
             f"{loaded.source} with the same pixels, first {missing[0]}. Give the images that were "
-            "indexed: creditline.open_index(path, images=...) (--images DATA)."
+            "indexed: creditline.open_index(path, images=...), or --training-images DATA."
         )
     images = loaded.subset([rows[key] for key in facts["id"]])
     images = images.captioned(facts["text"], manifest.facts.get("prompt_template"))

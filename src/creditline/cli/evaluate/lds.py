@@ -10,10 +10,9 @@ import click
 
 from creditline.cli import models
 from creditline.cli.evaluate.lds_table import format_comparison
-from creditline.cli.index import EVERY, configured
+from creditline.cli.index import EVERY, FIXED, configured
 from creditline.cli.options import flag, given, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
-from creditline.cli.trace import FIXED
 from creditline.errors import SettingsError
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.files import write_file

@@ -8,11 +8,10 @@ from typing import Any
 import click
 
 from creditline.cli import models
-from creditline.cli.index import EVERY, configured
+from creditline.cli.index import EVERY, FIXED, configured
 from creditline.cli.options import given, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
-from creditline.cli.trace import FIXED
 from creditline.evaluation.reliability import Reliability, measure_reliability
 
 
