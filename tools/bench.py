@@ -25,7 +25,7 @@ from tools.clock import seconds
 
 from creditline import methods
 from creditline.benchmarks import get
-from creditline.benchmarks.shipped import find
+from creditline.benchmarks.shipped_benchmark import find
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import UNetConfig
 from creditline.diffusion.denoiser import Denoiser
@@ -144,9 +144,9 @@ def _round(work: Sequence[Callable[[], object]], device: torch.device) -> list[f
 
 def _scores(device: str) -> None:
     """Print how scores of half precision agree with those of float32, and what they cost."""
-    shipped = find(get("icons"))
-    train, validation = shipped.images()
-    model = load_model(str(shipped.model), device=device)
+    case = find(get("icons"))
+    train, validation = case.images()
+    model = load_model(str(case.model), device=device)
     print("\n| scores in bf16 | rank correlation with float32 | time over float32 |")
     print("| --- | --: | --: |")
     for name in ("trak", "d-trak"):

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 import creditline as cl
 from creditline import methods
 from creditline.benchmarks import get
-from creditline.benchmarks.shipped import find
+from creditline.benchmarks.shipped_benchmark import find
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.config import GenerateConfig, TrainConfig, UNetConfig
 from creditline.diffusion.generation import generate

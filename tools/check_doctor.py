@@ -19,7 +19,7 @@ import torch
 
 import creditline as cl
 from creditline.benchmarks.benchmark import BENCHMARKS
-from creditline.benchmarks.shipped import find
+from creditline.benchmarks.shipped_benchmark import find
 from creditline.data.image_set import ImageSet
 from creditline.doctor import diagnose
 

@@ -25,7 +25,7 @@ from creditline import methods
 from creditline.benchmarks import get
 from creditline.benchmarks.build import STEPS
 from creditline.benchmarks.groups import judgeable_methods, method_groups
-from creditline.benchmarks.shipped import ShippedBenchmark, find
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, find
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.generation import GenerateConfig, generate
@@ -46,14 +46,14 @@ def encode(images: Sequence[Any]) -> np.ndarray:
 
 def save(name: str, out: Path, data: str | None) -> None:
     """Write the scores of every method as `scores.npz`."""
-    shipped = find(get(name))
-    train, validation = shipped.images(data)
-    queries = {"validation": validation, "generated": load_images(shipped.generated)}
+    case = find(get(name))
+    train, validation = case.images(data)
+    queries = {"validation": validation, "generated": load_images(case.generated)}
     arrays: dict[str, np.ndarray] = {}
     for key, values in chain(
-        _gradient_scores(shipped, train, queries, out),
+        _gradient_scores(case, train, queries, out),
         _similarity_scores(train, queries, out),
-        _subset_scores(shipped),
+        _subset_scores(case),
     ):
         print(key, values.shape, flush=True)
         arrays[key] = values
@@ -93,13 +93,13 @@ def _verdict(old: np.ndarray | None, new: np.ndarray | None) -> str:
 
 
 def _gradient_scores(
-    shipped: ShippedBenchmark, train: ImageSet, queries: dict[str, ImageSet], out: Path
+    case: ShippedBenchmark, train: ImageSet, queries: dict[str, ImageSet], out: Path
 ) -> Arrays:
     for group in method_groups(judgeable_methods(), [TIMESTEPS]):
         if group.timesteps is None:
             continue
         label = group.index_method.name
-        paths = shipped.checkpoints if group.checkpoints else [shipped.model]
+        paths = case.checkpoints if group.checkpoints else [case.model]
         models = [load_model(str(path)) for path in paths]
         index = cl.index(models, train, method=group.index_method, out=out / f"index-{label}")
         for method in group.methods:
@@ -108,8 +108,8 @@ def _gradient_scores(
             yield from _noise_and_shares(label, index, queries)
         for method in group.trajectory_methods:
             config = GenerateConfig(steps=STEPS, trajectory=True)
-            count = shipped.benchmark.generated
-            runs = generate(shipped.model, count, out / "sampled", config)
+            count = case.benchmark.generated
+            runs = generate(case.model, count, out / "sampled", config)
             yield f"{label}/{method.name}/generated", index.using(method).scores(str(runs))
 
 
@@ -122,13 +122,13 @@ def _similarity_scores(train: ImageSet, queries: dict[str, ImageSet], out: Path)
             yield from _index_scores(f"{name}/{name}", index, queries)
 
 
-def _subset_scores(shipped: ShippedBenchmark) -> Arrays:
-    truth = shipped.truth().complete_subsets()
+def _subset_scores(case: ShippedBenchmark) -> Arrays:
+    truth = case.truth().complete_subsets()
     context = FitContext(subsets=SubsetLosses(truth.masks, truth.losses))
     for name, method in methods.classes().items():
         if method.capabilities.kind == "subset" and method.capabilities.held_out:
-            fitted: Any = method().fit(context)
-            yield f"retraining/{name}", fitted.scores_
+            attributor: Any = method().fit(context)
+            yield f"retraining/{name}", attributor.scores_
 
 
 def _index_scores(prefix: str, index: Index, queries: dict[str, ImageSet]) -> Arrays:

@@ -181,7 +181,7 @@ def generates(model: Denoiser, out: Path) -> bool:
 
 
 def gradient_error(model: Denoiser) -> float:
-    """Compute the largest error over two images, two objectives and both halves of the noise."""
+    """Compute the largest error over two images, two objectives and both halves."""
     layers = select_layers(model.module, "trained")
     plan = NoisePlan(timesteps=3, draws=2, include_zero=False)
     probes = expand(model, model.encode(random_images(), [0, 1]), plan, "train")

@@ -17,7 +17,7 @@ import numpy as np
 from creditline.benchmarks import get
 from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.markdown import table
-from creditline.benchmarks.shipped import find
+from creditline.benchmarks.shipped_benchmark import find
 from creditline.data.load import load_images
 from creditline.evaluation.lds.score import compute_lds
 from creditline.methods import FitContext
@@ -48,10 +48,10 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data")
     options = parser.parse_args()
-    shipped = find(get(options.name), None)
-    train, validation = shipped.images(options.data)
-    queries = {VALIDATION: validation, GENERATED: load_images(shipped.generated)}
-    truths = {part: shipped.truth().of_folder(part) for part in queries}
+    case = find(get(options.name), None)
+    train, validation = case.images(options.data)
+    queries = {VALIDATION: validation, GENERATED: load_images(case.generated)}
+    truths = {part: case.truth().of_folder(part) for part in queries}
     pixels = {
         part: images.pixels().numpy() for part, images in (("train", train), *queries.items())
     }
@@ -60,11 +60,11 @@ def main() -> None:
     seen = {part: dict(views(array)) for part, array in pixels.items()}
     for view in seen["train"]:
         for method in (PixelCosine(), PixelCentered()):
-            fitted = method.fit(FitContext(features=_flat(seen["train"][view])))
+            attributor = method.fit(FitContext(features=_flat(seen["train"][view])))
             cells = []
             for part, truth in truths.items():
                 score = compute_lds(
-                    fitted.attribute(_flat(seen[part][view])), truth.masks, truth.losses
+                    attributor.attribute(_flat(seen[part][view])), truth.masks, truth.losses
                 )
                 low, high = score.interval
                 cells.append(f"{score.mean:.1%} ({low:.1%} to {high:.1%})".replace("%", ""))

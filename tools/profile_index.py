@@ -23,7 +23,7 @@ import torch
 
 import creditline
 from creditline.benchmarks import get
-from creditline.benchmarks.shipped import find
+from creditline.benchmarks.shipped_benchmark import find
 from creditline.features import gradients
 from creditline.gradients import hook_engine, layer_gradients
 from creditline.gradients.engine import Engine
@@ -117,13 +117,13 @@ def _steps(clock: Clock, stage: str, generator: Iterator[Any]) -> Iterator[Any]:
 
 def profile(name: str, data: str | None, n: int, timesteps: int) -> dict[str, float]:
     """Measure CPU seconds by stage of an index of `n` images of a benchmark."""
-    shipped = find(get(name))
-    images = shipped.images(data)[0].subset(range(n))
+    case = find(get(name))
+    images = case.images(data)[0].subset(range(n))
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
         with measure_stages(clock):
             creditline.index(
-                str(shipped.model), images, out=Path(folder) / "index", timesteps=timesteps
+                str(case.model), images, out=Path(folder) / "index", timesteps=timesteps
             )
             clock.turn()
     return dict(clock.seconds)

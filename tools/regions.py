@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import creditline as cl
-from creditline.benchmarks import benchmark, shipped
+from creditline.benchmarks import benchmark, shipped_benchmark
 from creditline.data.image_set import ImageSet
 from creditline.evaluation.interval import wilson_interval
 from creditline.fingerprint import key64
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--timesteps", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    icons = shipped.find(benchmark.get("icons"))
+    icons = shipped_benchmark.find(benchmark.get("icons"))
     images, _ = icons.images()
     composed, pairs = compose(images, args.images, args.seed)
     for method in args.methods.split(","):

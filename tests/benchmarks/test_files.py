@@ -12,7 +12,7 @@ from tests.benchmarks.tiny import TINY
 import creditline as cl
 from creditline.benchmarks import build as building
 from creditline.benchmarks import get
-from creditline.benchmarks.shipped import find, pack, unpack
+from creditline.benchmarks.shipped_benchmark import find, pack, unpack
 from creditline.errors import CreditlineError, DataError, SettingsError
 
 pytestmark = pytest.mark.trains
@@ -53,7 +53,7 @@ def test_unpacking_fills_an_empty_folder_whole_or_not_at_all(tiny_benchmark, tmp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("creditline.benchmarks.shipped.os.replace", broken)
+        patch.setattr("creditline.benchmarks.shipped_benchmark.os.replace", broken)
         with pytest.raises(KeyboardInterrupt):
             unpack(tiny_benchmark, out)
     assert not list(tmp_path.iterdir())

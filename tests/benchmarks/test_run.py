@@ -12,7 +12,7 @@ from tests.benchmarks.tiny import TINY
 from creditline.benchmarks import group_index, sampling_runs
 from creditline.benchmarks.page import page
 from creditline.benchmarks.run import run
-from creditline.benchmarks.shipped import pack
+from creditline.benchmarks.shipped_benchmark import pack
 from creditline.errors import SettingsError
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.runtime import Runtime
@@ -160,9 +160,9 @@ def test_an_ensemble_trains_its_further_models_once(tiny_benchmark, tmp_path, op
     results = run(tiny_benchmark, tmp_path, ensemble=2, **options)
     assert [r.models for r in results] == [1, 1, 2, 2]
     assert said.count("model 2 of 2: 8 steps") == 2, "one announcement per index"
-    made = json.loads((tmp_path / "ensemble" / "seed-1" / "manifest.json").read_text("utf-8"))
-    assert made["request"]["config"]["seed"] == 1
-    assert made["request"]["base"], "it starts from the same base"
+    manifest = json.loads((tmp_path / "ensemble" / "seed-1" / "manifest.json").read_text("utf-8"))
+    assert manifest["request"]["config"]["seed"] == 1
+    assert manifest["request"]["base"], "it starts from the same base"
     for single, ensemble in zip(results[:2], results[2:], strict=True):
         a, b = (r.comparison["groups"][0]["methods"][0] for r in (single, ensemble))
         assert a["method"] == b["method"]

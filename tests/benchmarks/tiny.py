@@ -10,7 +10,7 @@ import pytest
 import creditline as cl
 from creditline.benchmarks import BENCHMARKS
 from creditline.benchmarks import build as building
-from creditline.benchmarks.shipped import pack
+from creditline.benchmarks.shipped_benchmark import pack
 from creditline.diffusion.config import TrainConfig, UNetConfig
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.retraining import RetrainingConfig

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 import creditline as cl
-from creditline.benchmarks import benchmark, shipped
+from creditline.benchmarks import benchmark, shipped_benchmark
 from creditline.data.image_set import ImageSet
 from creditline.data.mask import Mask
 from creditline.errors import DataError, IndexMismatchError, SettingsError
@@ -168,7 +168,7 @@ def test_an_interrupted_masked_index_continues_to_the_same_one(build, tiny_image
 
 def test_a_hidden_half_takes_its_icon_from_the_top(tmp_path):
     """Two icons side by side, under a model that was trained on both of them."""
-    icons = shipped.find(benchmark.get("icons"))
+    icons = shipped_benchmark.find(benchmark.get("icons"))
     images = icons.images()[0].subset(range(0, 200, 5))
     a, b = 7, 3
     pixels = images.array([a, b])

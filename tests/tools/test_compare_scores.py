@@ -38,9 +38,9 @@ def test_any_difference_fails(saved, capsys, values, message):
 
 
 def test_missing_arrays_fail_and_keys_are_renamed(saved, capsys):
-    old, new = saved("a", colour=np.ones(2)), saved("b", color=np.ones(2))
+    old, new = saved("a", old=np.ones(2)), saved("b", new=np.ones(2))
     assert main(["compare", old, new]) == 1
     out = capsys.readouterr().out
     assert "only in the old file" in out
     assert "only in the new file" in out
-    assert main(["compare", old, new, "--rename", "colour=color"]) == 0
+    assert main(["compare", old, new, "--rename", "old=new"]) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from creditline.api import index as build_index
 from creditline.benchmarks.build import full_model
 from creditline.benchmarks.groups import MethodGroup
-from creditline.benchmarks.shipped import ShippedBenchmark
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
@@ -22,7 +22,7 @@ TIMED_IMAGES = 8
 
 
 def build_group_index(
-    shipped: ShippedBenchmark,
+    case: ShippedBenchmark,
     group: MethodGroup,
     images: ImageSet,
     folder: Path,
@@ -33,7 +33,7 @@ def build_group_index(
     """Index the training images for a group of methods.
 
     Args:
-        shipped: the benchmark's files.
+        case: the benchmark's files.
         group: the methods that share the index.
         images: training images.
         folder: folder of all indexes and of the ensemble's further models.
@@ -44,7 +44,7 @@ def build_group_index(
         The index, and the CPU seconds of one image's gradient feature on one thread; None for other
         methods.
     """
-    paths = _models(shipped, group, images, folder, runtime, say)
+    paths = _models(case, group, images, folder, runtime, say)
     models = [load_model(str(path), device=runtime.main_device) for path in paths]
     method = group.index_method
     index = build_index(
@@ -59,7 +59,7 @@ def build_group_index(
 
 
 def _models(
-    shipped: ShippedBenchmark,
+    case: ShippedBenchmark,
     group: MethodGroup,
     images: ImageSet,
     folder: Path,
@@ -70,16 +70,16 @@ def _models(
     if group.index_method.capabilities.models == "none":
         return []
     if group.checkpoints:
-        return shipped.checkpoints
-    paths, first_seed = [shipped.model], shipped.benchmark.config.seed
+        return case.checkpoints
+    paths, first_seed = [case.model], case.benchmark.config.seed
     for seed in range(first_seed + 1, first_seed + group.models):
-        steps = shipped.benchmark.config.steps
+        steps = case.benchmark.config.steps
         say(f"model {len(paths) + 1} of {group.models}: {steps:,} steps")
         run = full_model(
-            shipped.benchmark,
+            case.benchmark,
             images,
             folder / "ensemble" / f"seed-{seed}",
-            shipped.base,
+            case.base,
             seed=seed,
             runtime=runtime,
         )

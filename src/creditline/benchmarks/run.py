@@ -13,7 +13,7 @@ from creditline.benchmarks.group_index import build_group_index
 from creditline.benchmarks.groups import MethodGroup, judgeable_methods, method_groups
 from creditline.benchmarks.results import BenchmarkResult, result_path, write_result
 from creditline.benchmarks.sampling_runs import sampling_runs
-from creditline.benchmarks.shipped import ShippedBenchmark, digest
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.load import load_images
 from creditline.errors import DataError, SettingsError
 from creditline.evaluation.lds.compare import compare_methods
@@ -29,7 +29,7 @@ Queries = Sequence[tuple[str, Any]]
 
 
 def run(
-    shipped: ShippedBenchmark,
+    case: ShippedBenchmark,
     out: str | Path,
     *,
     names: Sequence[str | Attributor] = (),
@@ -45,7 +45,7 @@ def run(
     Interrupt it at any time; the same call continues.
 
     Args:
-        shipped: the benchmark's files.
+        case: the benchmark's files.
         out: folder for indexes and results.
         names: methods by name, `package.module:Class` or as instances, of any kind; by default
             every registered method that needs no further input.
@@ -68,9 +68,9 @@ def run(
     require(ensemble >= 1, "ensemble must be at least 1", ensemble, "Try 3.")
     selected = [methods.get(m)() if isinstance(m, str) else m for m in names]
     folder, config, runtime = Path(out), config or LDSConfig(), runtime or Runtime()
-    train, validation = shipped.images(data)
-    shares, key = contributor_truth(shipped, say), digest(shipped)
-    queries = [(VALIDATION, validation), (GENERATED, load_images(shipped.generated))]
+    train, validation = case.images(data)
+    shares, key = contributor_truth(case, say), digest(case)
+    queries = [(VALIDATION, validation), (GENERATED, load_images(case.generated))]
     results = []
     for group in method_groups(selected or judgeable_methods(), timesteps, ensemble):
         request = {
@@ -83,11 +83,9 @@ def run(
         path = result_path(folder, group, request)
         if not path.is_file():
             say(str(group))
-            index, seconds = build_group_index(
-                shipped, group, train, folder, runtime=runtime, say=say
-            )
+            index, seconds = build_group_index(case, group, train, folder, runtime=runtime, say=say)
             comparison = _judge_group(
-                index, group, shipped, shares, queries, config, folder, runtime, say
+                index, group, case, shares, queries, config, folder, runtime, say
             )
             write_result(path, {**request, "seconds": seconds, "comparison": comparison})
         values = json.loads(path.read_text("utf-8"))
@@ -97,9 +95,9 @@ def run(
     return results
 
 
-def contributor_truth(shipped: ShippedBenchmark, say: Callable[[str], None]) -> GroundTruth | None:
+def contributor_truth(case: ShippedBenchmark, say: Callable[[str], None]) -> GroundTruth | None:
     """Read the ground truth that totals are judged by, where enough of it is finished."""
-    truth = shipped.share_truth()
+    truth = case.share_truth()
     if truth is None:
         return None
     done = int(truth.finished.all(1).sum())
@@ -112,7 +110,7 @@ def contributor_truth(shipped: ShippedBenchmark, say: Callable[[str], None]) -> 
 def _judge_group(
     index: Index,
     group: MethodGroup,
-    shipped: ShippedBenchmark,
+    case: ShippedBenchmark,
     shares: GroundTruth | None,
     queries: Queries,
     config: LDSConfig,
@@ -121,11 +119,11 @@ def _judge_group(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Compare the methods of one index with every ground truth."""
-    truth, extracted = shipped.truth(), {}  # type: tuple[GroundTruth, dict[str, list[Any]]]
-    scored = [m for m in group.methods if m.capabilities.kind != "subset"]
+    truth, extracted = case.truth(), {}  # type: tuple[GroundTruth, dict[str, list[Any]]]
+    on_features = [m for m in group.methods if m.capabilities.kind != "subset"]
     comparisons = []
-    if scored:
-        comparisons.append(compare_methods(index, truth, queries, scored, config, extracted))
+    if on_features:
+        comparisons.append(compare_methods(index, truth, queries, on_features, config, extracted))
     for method in group.methods:
         if method.capabilities.kind == "subset":
             try:
@@ -135,11 +133,11 @@ def _judge_group(
     names = {m.name for m in (*group.methods, *group.trajectory_methods)}
     on_index = names if group.timesteps is not None else set()
     merged = _merged([c.to_dict() for c in comparisons], on_index)
-    if shares is not None and scored:
-        totals = compare_methods(index, shares, queries, scored, config, extracted)
+    if shares is not None and on_features:
+        totals = compare_methods(index, shares, queries, on_features, config, extracted)
         merged["shares"] = _merged([totals.to_dict()], on_index)
     if group.trajectory_methods:
-        runs = sampling_runs(shipped, folder / "sampled", runtime, say)
+        runs = sampling_runs(case, folder / "sampled", runtime, say)
         if runs is not None:
             images, truth_of_runs = runs
             judged = compare_methods(

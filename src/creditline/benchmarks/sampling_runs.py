@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from creditline.benchmarks.build import BATCH, GENERATED, STEPS
-from creditline.benchmarks.shipped import ShippedBenchmark
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark
 from creditline.data.load import load_images
 from creditline.diffusion.generation import GenerateConfig, generate
 from creditline.evaluation.truth.ground_truth import GroundTruth
@@ -20,7 +20,7 @@ ROUNDING = 1
 
 
 def sampling_runs(
-    shipped: ShippedBenchmark, folder: Path, runtime: Runtime, say: Callable[[str], None]
+    case: ShippedBenchmark, folder: Path, runtime: Runtime, say: Callable[[str], None]
 ) -> tuple[Path, GroundTruth] | None:
     """Generate the generated queries again, with their sampling runs.
 
@@ -28,7 +28,7 @@ def sampling_runs(
     differ by more, the ground truth is not about them.
 
     Args:
-        shipped: the benchmark's files.
+        case: the benchmark's files.
         folder: where the sampling runs are written.
         runtime: where and how the model runs.
         say: receives the reason where there is no result.
@@ -38,14 +38,14 @@ def sampling_runs(
         machine generates other images.
     """
     again = generate(
-        shipped.model,
-        shipped.benchmark.generated,
+        case.model,
+        case.benchmark.generated,
         folder,
         GenerateConfig(steps=STEPS, trajectory=True),
         batch_size=BATCH,
         runtime=runtime,
     )
-    expected, images = load_images(shipped.generated), load_images(again)
+    expected, images = load_images(case.generated), load_images(again)
     levels = np.abs(images.array().astype(int) - expected.array()).max()
     if levels > ROUNDING:
         say(
@@ -53,4 +53,4 @@ def sampling_runs(
             f"same seeds, up to {levels} levels apart"
         )
         return None
-    return again, replace(shipped.truth().of_folder(GENERATED), query_ids=images.ids)
+    return again, replace(case.truth().of_folder(GENERATED), query_ids=images.ids)

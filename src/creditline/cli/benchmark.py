@@ -81,7 +81,7 @@ def command(
         return
     from creditline.benchmarks.page import page
     from creditline.benchmarks.run import run
-    from creditline.benchmarks.shipped import find
+    from creditline.benchmarks.shipped_benchmark import find
 
     results = run(
         find(benchmark, packed),
@@ -109,7 +109,7 @@ def _build(
     packed: str | None,
 ) -> None:
     from creditline.benchmarks.build import build
-    from creditline.benchmarks.shipped import find, pack, unpack
+    from creditline.benchmarks.shipped_benchmark import find, pack, unpack
 
     # A benchmark may not ship yet; files that were named must exist.
     with suppress(CreditlineError) if packed is None else nullcontext():

@@ -12,7 +12,7 @@ from creditline.cli.runtime import device_option
 from creditline.files import write_file
 
 if TYPE_CHECKING:
-    from creditline.benchmarks.shipped import ShippedBenchmark
+    from creditline.benchmarks.shipped_benchmark import ShippedBenchmark
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,7 +40,7 @@ def files_and_folder(
 ) -> tuple[ShippedBenchmark, Path]:
     """The files of a benchmark, and the folder of its results."""
     from creditline.benchmarks import get
-    from creditline.benchmarks.shipped import find
+    from creditline.benchmarks.shipped_benchmark import find
 
     return find(get(name), packed), Path(out or f"runs/benchmark-{name}")
 

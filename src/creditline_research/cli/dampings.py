@@ -43,9 +43,9 @@ def command(
     from creditline.benchmarks.run import run
     from creditline_research.tables.dampings import damping_table
 
-    shipped, folder = files_and_folder(name, packed, out)
+    case, folder = files_and_folder(name, packed, out)
     results = run(
-        shipped,
+        case,
         folder,
         data=data,
         timesteps=numbers(timesteps),

@@ -42,9 +42,9 @@ def command(
     from creditline_research.studies.projection_comparison import compare_projections
     from creditline_research.tables.projections import projection_table
 
-    shipped, folder = files_and_folder(name, packed, out)
+    case, folder = files_and_folder(name, packed, out)
     rows = compare_projections(
-        shipped,
+        case,
         folder / "projections",
         settings=override(ProjectionStudy(), given(ProjectionStudy())),
         data=data,

@@ -41,9 +41,9 @@ def command(
     from creditline_research.studies.score_run import study_benchmark
     from creditline_research.tables.scores import score_tables
 
-    shipped, folder = files_and_folder(name, packed, out)
+    case, folder = files_and_folder(name, packed, out)
     results = study_benchmark(
-        shipped,
+        case,
         folder,
         data=data,
         timesteps=numbers(timesteps),

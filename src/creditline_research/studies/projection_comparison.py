@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 
 from creditline import methods
 from creditline.benchmarks.build import GENERATED, VALIDATION
-from creditline.benchmarks.shipped import ShippedBenchmark, digest
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
@@ -43,7 +43,7 @@ METHODS = ("trak", "d-trak")
 
 
 def compare_projections(
-    shipped: ShippedBenchmark,
+    case: ShippedBenchmark,
     out: str | Path,
     *,
     settings: ProjectionStudy | None = None,
@@ -58,7 +58,7 @@ def compare_projections(
     Stop it at any moment; the same call continues.
 
     Args:
-        shipped: the benchmark's files.
+        case: the benchmark's files.
         out: folder for results.
         settings: which projections.
         data: images, where the benchmark does not know them.
@@ -76,12 +76,12 @@ def compare_projections(
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10.")
     settings, config, folder = settings or ProjectionStudy(), config or LDSConfig(), Path(out)
     projections = list(settings.each())
-    layers = select_layers(load_model(str(shipped.model)).module)
+    layers = select_layers(load_model(str(case.model)).module)
     for projection in projections:
         feature_dim(projection, layers)
-    train, validation = shipped.images(data)
-    queries = {VALIDATION: validation, GENERATED: load_images(shipped.generated)}
-    truth, key = shipped.truth().complete_subsets(), digest(shipped)
+    train, validation = case.images(data)
+    queries = {VALIDATION: validation, GENERATED: load_images(case.generated)}
+    truth, key = case.truth().complete_subsets(), digest(case)
     rows = []
     for t, name in product(timesteps, METHODS):
         requests = [
@@ -92,7 +92,7 @@ def compare_projections(
         paths = [folder / f"{name}-{t}-{of_json(request)[:12]}.json" for request in requests]
         if not all(path.is_file() for path in paths):
             say(f"{name} at {t} timesteps: explicit gradients")
-            gradients = _ExplicitGradients(shipped, name, t, train, queries, runtime or Runtime())
+            gradients = _ExplicitGradients(case, name, t, train, queries, runtime or Runtime())
             for projection, path in zip(projections, paths, strict=True):
                 if not path.is_file():
                     say(f"{name} at {t} timesteps: {describe(projection)}")
@@ -109,7 +109,7 @@ class _ExplicitGradients:
 
     def __init__(
         self,
-        shipped: ShippedBenchmark,
+        case: ShippedBenchmark,
         name: str,
         timesteps: int,
         train: ImageSet,
@@ -118,7 +118,7 @@ class _ExplicitGradients:
     ) -> None:
         plain = {"timesteps": timesteps, "projection": "none", "halves": False}
         method: Any = override(methods.get(name)(), plain)
-        model = load_model(str(shipped.model), device=runtime.main_device)
+        model = load_model(str(case.model), device=runtime.main_device)
         source = GradientExtractor([model], method.features, method.query_plan)
         source.check(train)
         self.layers = source.layers

@@ -14,7 +14,7 @@ from creditline.benchmarks.groups import MethodGroup, judgeable_methods, method_
 from creditline.benchmarks.results import result_path, write_result
 from creditline.benchmarks.run import contributor_truth
 from creditline.benchmarks.sampling_runs import sampling_runs
-from creditline.benchmarks.shipped import ShippedBenchmark, digest
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.errors import DataError, SettingsError
@@ -26,7 +26,7 @@ from creditline_research.studies.scores import Queries, study_scores, study_subs
 
 
 def study_benchmark(
-    shipped: ShippedBenchmark,
+    case: ShippedBenchmark,
     out: str | Path,
     *,
     names: Sequence[str] = (),
@@ -42,7 +42,7 @@ def study_benchmark(
     same call continues.
 
     Args:
-        shipped: the benchmark's files.
+        case: the benchmark's files.
         out: folder for indexes and results.
         names: methods; by default every registered gradient and subset method.
         data: images, where the benchmark has no source.
@@ -61,9 +61,9 @@ def study_benchmark(
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10,100.")
     folder, config, runtime = Path(out), config or LDSConfig(), runtime or Runtime()
-    train, validation = shipped.images(data)
-    shares = contributor_truth(shipped, say)
-    queries = [(VALIDATION, validation), (GENERATED, load_images(shipped.generated))]
+    train, validation = case.images(data)
+    shares = contributor_truth(case, say)
+    queries = [(VALIDATION, validation), (GENERATED, load_images(case.generated))]
     selected = [methods.get(name)() for name in names] or judgeable_methods()
     kinds = [m for m in selected if m.capabilities.features == "gradients"]
     kinds += [m for m in selected if m.capabilities.kind == "subset"]
@@ -74,17 +74,17 @@ def study_benchmark(
             "timesteps": group.timesteps,
             "models": group.models,
             "methods": [m.name for m in (*group.methods, *group.trajectory_methods)],
-            "judged by": digest(shipped),
+            "judged by": digest(case),
             "config": to_dict(config),
         }
         path = result_path(folder / "scores", group, request)
         if not path.is_file():
             say(str(group))
             if group.timesteps is None:
-                study = {"groups": _subset_parts(shipped.truth(), queries, group, config, say)}
+                study = {"groups": _subset_parts(case.truth(), queries, group, config, say)}
             else:
                 study = _study_group(
-                    shipped, group, train, queries, shares, config, folder, runtime, say
+                    case, group, train, queries, shares, config, folder, runtime, say
                 )
             write_result(path, {**request, **study})
         results.append(json.loads(path.read_text("utf-8")))
@@ -92,7 +92,7 @@ def study_benchmark(
 
 
 def _study_group(
-    shipped: ShippedBenchmark,
+    case: ShippedBenchmark,
     group: MethodGroup,
     train: ImageSet,
     queries: Queries,
@@ -103,14 +103,14 @@ def _study_group(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Judge the scores of the gradient methods that share an index."""
-    index, _ = build_group_index(shipped, group, train, folder, runtime=runtime, say=say)
+    index, _ = build_group_index(case, group, train, folder, runtime=runtime, say=say)
     features: list[Any] = []
     parts: list[dict[str, Any]] = []
     study: dict[str, Any] = {"groups": parts}
     if group.methods:
-        parts += study_scores(index, shipped.truth(), queries, group.methods, config, features)
+        parts += study_scores(index, case.truth(), queries, group.methods, config, features)
     if group.trajectory_methods:
-        runs = sampling_runs(shipped, folder / "sampled", runtime, say)
+        runs = sampling_runs(case, folder / "sampled", runtime, say)
         if runs is not None:
             images, truth = runs
             on_runs = [(GENERATED, str(images))]

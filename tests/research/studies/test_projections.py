@@ -63,7 +63,7 @@ def test_lds_is_that_of_an_index(rows, tiny_benchmark, benchmark_images, tmp_pat
         str(tiny_benchmark.model), train, method="d-trak", out=tmp_path / "i", **settings
     )
     queries = [("validation", validation), ("generated", load_images(tiny_benchmark.generated))]
-    found = compare_methods(
+    comparison = compare_methods(
         index, tiny_benchmark.truth(), queries, (), LDSConfig(resamples=10)
     ).to_dict()
     (mine,) = [
@@ -72,7 +72,7 @@ def test_lds_is_that_of_an_index(rows, tiny_benchmark, benchmark_images, tmp_pat
         if (row.method, row.projection["projection"], row.projection["layout"])
         == ("D-TRAK", kind, "joint")
     ]
-    for part in found["groups"][:2]:
+    for part in comparison["groups"][:2]:
         expected = part["methods"][0]["lds"]
         # The index keeps halves of a number's precision, which may swap two subsets in rank.
         assert mine.lds[part["name"]][0] == pytest.approx(expected, abs=0.02)
@@ -107,8 +107,8 @@ def test_wrong_names_are_refused_before_long_work(tiny_benchmark, tmp_path, opti
 
 
 def test_each_yields_a_rank_where_there_are_sides():
-    found = list(ProjectionStudy(kinds=("principal", "gaussian"), ranks=(16, 64)).each())
-    assert found[0] == EXPLICIT
-    assert sum(p.projection == "principal" for p in found) == 8
-    assert sum(p.projection == "gaussian" for p in found) == 4
-    assert Projection("principal", layout="layers", budget="size", rank=16) in found
+    projections = list(ProjectionStudy(kinds=("principal", "gaussian"), ranks=(16, 64)).each())
+    assert projections[0] == EXPLICIT
+    assert sum(p.projection == "principal" for p in projections) == 8
+    assert sum(p.projection == "gaussian" for p in projections) == 4
+    assert Projection("principal", layout="layers", budget="size", rank=16) in projections

@@ -144,7 +144,7 @@ def pack(
     return ShippedBenchmark(benchmark, target)
 
 
-def unpack(shipped: ShippedBenchmark, out: str | Path) -> None:
+def unpack(case: ShippedBenchmark, out: str | Path) -> None:
     """Copy the files to a folder that `build` continues, unless it holds files already.
 
     They appear all at once: half of a ground truth would look like an unfinished one.
@@ -155,7 +155,7 @@ def unpack(shipped: ShippedBenchmark, out: str | Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=ASIDE, dir=target.parent) as aside:
         draft = Path(aside) / "unpacked"
-        shutil.copytree(shipped.folder, draft, ignore=shutil.ignore_patterns(IDS))
+        shutil.copytree(case.folder, draft, ignore=shutil.ignore_patterns(IDS))
         if target.exists():  # an empty folder, which only some systems replace
             target.rmdir()
         os.replace(draft, target)
@@ -189,12 +189,12 @@ def _forget_places(path: Path) -> None:
     path.write_text(json.dumps({**values, "facts": facts}, indent=2) + "\n", "utf-8")
 
 
-def digest(shipped: ShippedBenchmark) -> str:
+def digest(case: ShippedBenchmark) -> str:
     """Hash ground truths and images, to identify what results were judged by."""
-    ids = (shipped.folder / IDS).read_text("utf-8")
-    shares = shipped.share_truth()
+    ids = (case.folder / IDS).read_text("utf-8")
+    shares = case.share_truth()
     further = [] if shares is None else [shares.digest()]
-    return of_json([ids, shipped.truth().digest(), *further])
+    return of_json([ids, case.truth().digest(), *further])
 
 
 def _select(images: ImageSet, ids: Sequence[str]) -> ImageSet:
