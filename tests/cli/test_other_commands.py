@@ -96,7 +96,7 @@ def test_methods_json_has_settings(run):
 
 
 def test_evaluate_self_retrieval(run, refused, model, data, tmp_path):
-    settings = ["--queries", "4", "--planted", "2", "--timesteps", "2", "--dim", "64"]
+    settings = ["--queries", "4", "--duplicates", "2", "--timesteps", "2", "--dim", "64"]
     command = ["evaluate", "self-retrieval", model, data, "--out", tmp_path / "e", "--workers", "1"]
     text = run(*command, *settings).stdout
     assert "D-TRAK" in text

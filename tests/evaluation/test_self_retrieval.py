@@ -46,19 +46,22 @@ def test_negative_settings_are_refused():
 
 
 def test_ranks():
-    """Two queries (rows 1 and 3 of four images), a duplicate of row 3 planted at row 4."""
+    """Two queries (rows 1 and 3 of four images), a near-duplicate of row 3 at row 4."""
     scores = np.array([[0.0, 9.0, 1.0, 2.0, 3.0], [7.0, 8.0, 1.0, 5.0, 6.0]])
-    result = _rank("trak", scores, np.array([1, 3]), np.array([3]), 4, list("abcde"))
+    result = _rank("TRAK", scores, np.array([1, 3]), np.array([3]), 4, list("abcde"))
     assert (result.first, result.queries) == (1, 2)
     assert result.duplicate_ranks == (3,)
     assert result.duplicates_in_top_3 == 1
 
 
 def test_runs_on_a_model(tiny_model, tiny_images, tmp_path):
-    settings = SelfRetrievalConfig(queries=4, planted=2, timesteps=2, dim=128)
+    settings = SelfRetrievalConfig(queries=4, duplicates=2, timesteps=2, dim=128)
     results = check_self_retrieval(tiny_model, tiny_images, tmp_path, settings)
-    assert results[0].method == "TRAK"
-    assert results[-1].method == "D-TRAK"
+    titles = [result.method for result in results]
+    assert {"TRAK", "D-TRAK", "Relative IF", "Gradient (cosine)"} <= set(titles)
+    assert not {"Journey-TRAK", "TracInCP"} & set(titles)
+    indexes = {folder.name for folder in tmp_path.iterdir() if folder.is_dir()}
+    assert len(indexes) == 2, "methods share an index where they can"
     assert all(r.queries == 4 and len(r.duplicate_ranks) == 2 for r in results)
     with pytest.raises(SettingsError, match="12 training images"):
         check_self_retrieval(tiny_model, tiny_images, tmp_path, SelfRetrievalConfig())

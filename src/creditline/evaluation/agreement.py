@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from creditline import methods
 from creditline.curvature.spectrum import Spectrum
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
@@ -22,6 +21,7 @@ from creditline.features.gradients import GradientExtractor
 from creditline.features.table import ArrayFeatures
 from creditline.gradients.projection import Projection
 from creditline.indexing.table_schema import normalize
+from creditline.methods import registry
 from creditline.methods.fit_context import FitContext
 from creditline.methods.ridge_method import RidgeMethod
 from creditline.runtime import Runtime
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     from creditline.data.image_source import ImageSource
     from creditline.diffusion.model_source import ModelSource
 
-NAMES = ("trak", "d-trak")
-
 
 @dataclass(frozen=True)
 class AgreementConfig:
     """Settings of the agreement check."""
 
+    methods: tuple[str, ...] = setting(("trak", "d-trak"), "methods to check, of ridge form")
     train: int = setting(300, "number of training images, drawn at random")
     queries: int = setting(30, "number of further training images used as queries")
     timesteps: int = setting(10, "timesteps per image")
@@ -75,7 +74,7 @@ def check_agreement(
     settings: AgreementConfig | None = None,
     runtime: Runtime | None = None,
 ) -> list[AgreementRow]:
-    """Run all comparisons for TRAK and D-TRAK at their default damping.
+    """Run all comparisons for some methods at their default damping.
 
     Args:
         model: the model; see `load_model`.
@@ -88,7 +87,7 @@ def check_agreement(
         a query, and the largest over queries.
 
     Raises:
-        SettingsError: if there are too few images.
+        SettingsError: if there are too few images, or a method has no damping.
     """
     settings = settings or AgreementConfig()
     runtime = runtime or Runtime()
@@ -106,9 +105,15 @@ def check_agreement(
     order = np.random.default_rng(settings.seed).permutation(len(image_set))
     sample = image_set.subset(order[: n + m])
     rows: list[AgreementRow] = []
-    for name in NAMES:
+    for name in settings.methods:
         plain = {"timesteps": settings.timesteps, "projection": "none"}
-        method: Any = override(methods.get(name)(), plain)
+        method: Any = override(registry.get(name)(), plain)
+        require(
+            method.capabilities.damped,
+            "The check needs methods that damp a kernel",
+            name,
+            "Use trak or d-trak.",
+        )
         source = GradientExtractor([denoiser], method.features)
         train = extract(source, sample, range(n), "train", f"{name}: train", runtime)
         query = extract(source, sample, range(n, n + m), "query", f"{name}: queries", runtime)

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from creditline import methods
 from creditline.api import index as build_index
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.evaluation.interval import wilson_interval
+from creditline.fingerprint import of_json
+from creditline.methods import registry
+from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
 from creditline.settings import override, require, setting
 
@@ -28,15 +30,15 @@ if TYPE_CHECKING:
     from creditline.data.image_source import ImageSource
     from creditline.diffusion.model_source import ModelSource
 
-ON_ONE_INDEX = ("trak", "gradient-dot", "gradient-cosine", "relative-if", "renormalized-if")
-
 
 @dataclass(frozen=True)
 class SelfRetrievalConfig:
     """Settings of the self-retrieval check."""
 
     queries: int = setting(200, "number of training images used as queries, drawn at random")
-    planted: int = setting(20, "number of queries of which a near-duplicate is added to the index")
+    duplicates: int = setting(
+        20, "number of queries of which a near-duplicate is added to the index"
+    )
     noise: int = setting(8, "largest difference of a near-duplicate per pixel value (of 255)")
     seed: int = setting(0, "seed of the random queries and near-duplicates")
     timesteps: int = setting(10, "timesteps per image")
@@ -45,9 +47,9 @@ class SelfRetrievalConfig:
     def __post_init__(self) -> None:
         require(self.queries >= 1, "queries must be at least 1", self.queries, "Try 200.")
         require(
-            0 <= self.planted <= self.queries,
-            "planted must lie between 0 and the number of queries",
-            self.planted,
+            0 <= self.duplicates <= self.queries,
+            "duplicates must lie between 0 and the number of queries",
+            self.duplicates,
             "Try 20.",
         )
         require(self.noise >= 0, "noise must not be negative", self.noise, "Try 8.")
@@ -90,12 +92,13 @@ def check_self_retrieval(
     settings: SelfRetrievalConfig | None = None,
     runtime: Runtime | None = None,
 ) -> list[RetrievalResult]:
-    """Run the check for TRAK and the methods that share its index, and for D-TRAK.
+    """Run the check for every gradient method of the registry that takes a trained model.
 
     Args:
         model: the model; see `load_model`.
         images: training images of the model; see `load_images`.
-        out: folder of the two indexes; an interrupted check continues.
+        out: folder of the indexes; an interrupted check continues. Methods share an index where
+            they can.
         settings: settings of the check.
         runtime: where and how features are extracted.
 
@@ -116,19 +119,31 @@ def check_self_retrieval(
     )
     rng = np.random.default_rng(settings.seed)
     rows = np.sort(rng.choice(len(image_set), settings.queries, replace=False))
-    planted = rng.permutation(rows)[: settings.planted]
-    indexed = add_near_duplicates(image_set, planted, settings.noise, rng)
+    duplicated = rng.permutation(rows)[: settings.duplicates]
+    indexed = add_near_duplicates(image_set, duplicated, settings.noise, rng)
     queries = image_set.subset(rows)
     results = []
-    for name, sharing in (("trak", ON_ONE_INDEX), ("d-trak", ("d-trak",))):
-        chosen = {"timesteps": settings.timesteps, "dim": settings.dim}
-        method = override(methods.get(name)(), chosen)
-        index = build_index(denoiser, indexed, method=method, out=Path(out) / name, runtime=runtime)
+    for group in _group_by_index(settings):
+        folder = Path(out) / group[0].name
+        index = build_index(denoiser, indexed, method=group[0], out=folder, runtime=runtime)
         features = index.extract(queries)
-        for other in sharing:
-            scores = index.using(other).scores(features)
-            results.append(_rank(other, scores, rows, planted, len(image_set), indexed.ids))
+        for method in group:
+            scores = index.using(method).scores(features)
+            results.append(
+                _rank(method.title, scores, rows, duplicated, len(image_set), indexed.ids)
+            )
     return results
+
+
+def _group_by_index(settings: SelfRetrievalConfig) -> list[list[Attributor]]:
+    """Group the gradient methods that take a trained model by the index that they share."""
+    groups: dict[str, list[Attributor]] = {}
+    for cls in registry.classes().values():
+        has = cls.capabilities
+        if (has.features, has.models) == ("gradients", "final") and not has.needs_trajectory:
+            method = override(cls(), {"timesteps": settings.timesteps, "dim": settings.dim})
+            groups.setdefault(of_json(method.index_settings()), []).append(method)
+    return list(groups.values())
 
 
 def add_near_duplicates(
@@ -152,20 +167,20 @@ def add_near_duplicates(
 
 
 def _rank(
-    name: str,
+    title: str,
     scores: np.ndarray,
     rows: np.ndarray,
-    planted: np.ndarray,
+    duplicated: np.ndarray,
     n: int,
     ids: Sequence[str],
 ) -> RetrievalResult:
-    """Rank queries and near-duplicates by a score matrix of shape `(m, n + planted)`."""
+    """Rank queries and near-duplicates by a score matrix of shape `(m, n + duplicated)`."""
     best = scores.argmax(1)
     first = sum(ids[b] == ids[r] for b, r in zip(best, rows, strict=True))
     ranks = []
-    for j, row in enumerate(planted):
+    for j, row in enumerate(duplicated):
         others = scores[int(np.searchsorted(rows, row))].copy()
         others[row] = -np.inf
         ranks.append(int((others > others[n + j]).sum()) + 1)
     interval = wilson_interval(first, len(rows))
-    return RetrievalResult(methods.get(name).title, first, len(rows), interval, tuple(ranks))
+    return RetrievalResult(title, first, len(rows), interval, tuple(ranks))

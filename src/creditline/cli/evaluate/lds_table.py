@@ -65,8 +65,8 @@ def _rows(result: MethodResult, ceiling: Ceiling | None, totals: bool) -> Iterat
             "-" if share is None else f"{share:.0%}",
         ]
         if totals:
-            shown = result.totals if i == 0 else None
-            row.append("" if shown is None else _percent(shown.mean))
+            totals_lds = result.totals if i == 0 else None
+            row.append("" if totals_lds is None else _percent(totals_lds.mean))
         yield row
 
 

@@ -34,7 +34,7 @@ def command(model: str, data: str, out: str, **_: Any) -> None:
     results = check_self_retrieval(
         models.load(model), images.load(data), out, settings, runtime=runtime()
     )
-    header = ["method", "own top proponent", "95 % interval", "planted in top 3", "median rank"]
+    header = ["method", "own top proponent", "95 % interval", "duplicates in top 3", "median rank"]
     click.echo(table(header, map(_row, results), right=range(1, 5)))
 
 

@@ -106,12 +106,12 @@ def plan_removals(
         require(0 < k < n, f"A removal leaves some of {n} images", k, "Remove fewer.")
         rows_of = {name: [select_top(row, k) for row in matrix] for name, matrix in scores.items()}
         if RANDOM in baselines:
-            drawn = [select_random(n, k, removal_seed, target) for target in ids]
+            random_rows = [select_random(n, k, removal_seed, target) for target in ids]
             if together:
                 unions = [len(_union(rows, everyone)) for rows in rows_of.values()]
                 size = int(np.median(unions))
-                drawn = [select_random(n, size, removal_seed, " ".join(ids))] * m
-            rows_of[RANDOM] = drawn
+                random_rows = [select_random(n, size, removal_seed, " ".join(ids))] * m
+            rows_of[RANDOM] = random_rows
         if LEAST in baselines:
             rows_of[LEAST] = [select_least(row, k) for row in scores[first]]
         for rule, rows in rows_of.items():

@@ -1,1 +1,1 @@
-"""LDS: how well scores foretell the ground truth of retraining."""
+"""LDS: how well scores predict the losses of retrained models."""
