@@ -55,7 +55,7 @@ def test_prompts_and_guidance_are_read_and_recorded(tmp_path):
     images = ImageSet.from_images(np.zeros((2, 16, 16, 3), np.uint8))
     _, plan = read_targets(tmp_path / "generated", images)
     assert plan == SamplingPlan((0, 1), None, 2, 0.0, ("a cat", "a house"), 2.0, "two cats")
-    assert plan.request()["negative"] == "two cats"
+    assert plan.request()["negative_prompt"] == "two cats"
     further = plan.extend(3)
     assert further.seeds == (2, 3, 4)
     assert further.prompts == ("a cat", "a house", "a cat")

@@ -99,6 +99,6 @@ def test_what_cannot_be_measured_is_refused(tiny_model, tiny_images):
         tiny_model.module.conv_out.bias.fill_(float("nan"))
     with pytest.raises(NumericsError, match=r"00000\.png is nan under the model UNet2DModel"):
         measure_losses(tiny_model, tiny_images, PLAN)
-    tiny_model.sample_shape = (3, 16, 16)
+    tiny_model.image_shape = (3, 16, 16)
     with pytest.raises(ModelError, match="16x16"):
         measure_losses(tiny_model, tiny_images, PLAN)

@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_refused_first(base, tmp_path):
     out = tmp_path / "truth"
     targets = TuneConfig(AdapterConfig(2, lora_targets=("to_z",)))
     for error, match, queries, config, start in [
-        (DataError, "2 of 2 pictures have none", bare, LORA, base),
+        (DataError, "2 of 2 images have none", bare, LORA, base),
         (ModelError, "called 'to_z'", images, targets, base),
         (SettingsError, "there is none", images, LORA, None),
     ]:

@@ -23,7 +23,7 @@ class SamplingPlan:
         steps, eta: settings of the DDIM sampler.
         prompts: prompt of each image; None for a model without prompts.
         guidance: scale of classifier-free guidance.
-        negative: negative prompt of all images, if any.
+        negative_prompt: negative prompt of all images, if any.
     """
 
     seeds: tuple[int, ...]
@@ -32,7 +32,7 @@ class SamplingPlan:
     eta: float
     prompts: tuple[str, ...] | None = None
     guidance: float = 1.0
-    negative: str | None = None
+    negative_prompt: str | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -65,7 +65,7 @@ class SamplingPlan:
 
     def request(self) -> dict[str, Any]:
         """Return the plan for a manifest, without conditioning that was not used."""
-        unused = {"prompts": None, "guidance": 1.0, "negative": None}
+        unused = {"prompts": None, "guidance": 1.0, "negative_prompt": None}
         return {k: v for k, v in asdict(self).items() if k not in unused or v != unused[k]}
 
 
