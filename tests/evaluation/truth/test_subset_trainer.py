@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused_first(base, tmp_path):
     for error, match, queries, config, start in [
         (DataError, "2 of 2 images have none", bare, LORA, base),
         (ModelError, "called 'to_z'", images, targets, base),
-        (SettingsError, "there is none", images, LORA, None),
+        (SettingsError, "needs a base model", images, LORA, None),
     ]:
         with pytest.raises(error, match=match):
             retrain(images, {"q": queries}, out, config=config, base=start, settings=FLEET)
