@@ -22,7 +22,7 @@ def test_the_draft_has_the_files_name(tmp_path):
 def test_an_existing_file_stays_unless_overwritten(tmp_path):
     path = tmp_path / "c.txt"
     path.write_text("old")
-    with pytest.raises(SettingsError, match="left as it is"):
+    with pytest.raises(SettingsError, match="was not changed"):
         write_file(path, lambda draft: draft.write_text("new"))
     assert path.read_text() == "old"
     write_file(path, lambda draft: draft.write_text("new"), overwrite=True)

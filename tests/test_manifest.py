@@ -39,7 +39,7 @@ def test_there_and_back(tmp_path, kind):
 
 def test_a_folder_without_one_names_the_command(tmp_path):
     with pytest.raises(CreditlineError, match="not written by `creditline generate`"):
-        Manifest.read(tmp_path, "pictures")
+        Manifest.read(tmp_path, "images")
 
 
 @pytest.mark.parametrize("missing", ["schema", "kind", "status", "request", "facts"])
@@ -63,7 +63,7 @@ def test_another_schema_names_the_version_that_wrote_it(tmp_path):
 
 
 def test_another_kind_names_its_command(tmp_path):
-    made(kind="pictures").write(tmp_path)
+    made(kind="images").write(tmp_path)
     with pytest.raises(CreditlineError, match="creditline generate"):
         Manifest.read(tmp_path, "index")
 
@@ -131,13 +131,13 @@ def test_what_is_not_ours_is_never_touched(tmp_path, overwrite):
     (tmp_path / "photos" / "a.txt").write_text("mine")
     with pytest.raises(CreditlineError, match="nothing was changed"):
         claim(made(), tmp_path / "photos", overwrite)
-    (tmp_path / "pictures").mkdir()
-    made("complete", kind="pictures").write(tmp_path / "pictures")
+    (tmp_path / "images").mkdir()
+    made("complete", kind="images").write(tmp_path / "images")
     with pytest.raises(CreditlineError, match="creditline generate"):
-        claim(made(), tmp_path / "pictures", overwrite)
+        claim(made(), tmp_path / "images", overwrite)
     assert (tmp_path / "file").read_text() == "mine"
     assert (tmp_path / "photos" / "a.txt").read_text() == "mine"
-    assert (tmp_path / "pictures" / NAME).is_file()
+    assert (tmp_path / "images" / NAME).is_file()
 
 
 def test_a_damaged_manifest_does_not_let_anything_be_replaced(tmp_path):

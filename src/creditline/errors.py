@@ -1,7 +1,7 @@
-"""Errors that say what was asked, what was given and what to do.
+"""Errors that say what was requested, what was received and what to do.
 
 Everything Creditline refuses on purpose derives from `CreditlineError`; the command line prints
-its message without a traceback. Anything else that escapes is a fault of Creditline's own.
+its message without a traceback. Any other exception is a defect of Creditline.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 
 class CreditlineError(Exception):
-    """Base of every error a user can cause and mend."""
+    """Base class of every error that a user can cause and correct."""
 
 
 class SettingsError(CreditlineError, ValueError):
@@ -34,21 +34,21 @@ class NumericsError(CreditlineError):
     """A number is not finite, or a system is too ill-conditioned to be solved honestly."""
 
 
-def unknown(kind: str, given: object, known: Iterable[str]) -> SettingsError:
+def unknown(kind: str, value: object, known: Iterable[str]) -> SettingsError:
     """An error for a name that is not registered, with the nearest known name.
 
     Args:
         kind: what the name was meant to be, such as `"method"`.
-        given: the name received.
+        value: the name received.
         known: every accepted name.
 
     Returns:
         The error, to be raised by the caller.
     """
     names = sorted(known)
-    near = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    near = get_close_matches(str(value), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return SettingsError(f"Unknown {kind} {given!r}.{hint} Known: {', '.join(names)}.")
+    return SettingsError(f"Unknown {kind} {value!r}.{hint} Known: {', '.join(names)}.")
 
 
 def difference(old: dict, new: dict, prefix: str = "") -> list[str]:

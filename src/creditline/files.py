@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and never over another one by accident."""
+"""Files that are written completely or not at all, and never replace another by accident."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_file(
         raise SettingsError(f"Cannot write the file {path}: it is a folder. Name a file in it.")
     if path.exists() and not overwrite:
         raise SettingsError(
-            f"{path} exists and was left as it is. Choose another name or ask to overwrite it."
+            f"{path} exists and was not changed. Choose another name or ask to overwrite it."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=ASIDE, dir=path.parent) as aside:

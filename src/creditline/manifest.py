@@ -1,6 +1,6 @@
 """The manifest: what a folder of results was made from, and whether another request is the same.
 
-Training runs, generated pictures, indexes and ground truths each keep one, so each can be
+Training runs, generated images, indexes and ground truths each keep one, so each can be
 interrupted, continued, refused and understood in the same way.
 """
 
@@ -88,7 +88,7 @@ class Manifest:
             )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            schema, found, status = values["schema"], values["kind"], values["status"]
+            schema, actual, status = values["schema"], values["kind"], values["status"]
             request, facts = values["request"], values["facts"]
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise CreditlineError(
@@ -100,10 +100,10 @@ class Manifest:
                 f"{path} has schema {schema}, this version reads {SCHEMA}. Use the version of "
                 f"Creditline that wrote it ({facts.get('versions', {}).get('creditline')})."
             )
-        if found != kind:
+        if actual != kind:
             raise CreditlineError(
-                f"{folder} holds {NOUNS.get(found, found)}, not {NOUNS[kind]}; it was written by "
-                f"`creditline {COMMANDS.get(found, found)}`."
+                f"{folder} holds {NOUNS.get(actual, actual)}, not {NOUNS[kind]}; it was written by "
+                f"`creditline {COMMANDS.get(actual, actual)}`."
             )
         return cls(kind, request, facts, status)
 
@@ -142,10 +142,10 @@ def claim(manifest: Manifest, folder: Path, overwrite: bool = False) -> bool:
     for scrap in folder.glob(f"{ASIDE}*"):  # of a killed process
         shutil.rmtree(scrap, ignore_errors=True)
     if (folder / NAME).is_file():
-        found = Manifest.read(folder, manifest.kind)
+        existing = Manifest.read(folder, manifest.kind)
         try:
-            found.require_same(manifest.request, folder)
-            return found.status == "complete"
+            existing.require_same(manifest.request, folder)
+            return existing.status == "complete"
         except IndexMismatchError:
             if not overwrite:
                 raise

@@ -168,10 +168,10 @@ def _revive(hint: Any, value: Any) -> Any:
     return value
 
 
-def require(condition: bool, asked: str, given: object, remedy: str) -> None:
-    """Raise `SettingsError("<asked>; got <given>. <remedy>")` unless `condition` holds."""
+def require(condition: bool, request: str, value: object, remedy: str) -> None:
+    """Raise `SettingsError("<request>; got <value>. <remedy>")` unless `condition` holds."""
     if not condition:
-        raise SettingsError(f"{asked}; got {given!r}. {remedy}")
+        raise SettingsError(f"{request}; got {value!r}. {remedy}")
 
 
 def flatten(settings: Any) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def override(settings: T, values: Mapping[str, Any]) -> T:
     """A copy of `settings` with some leaves replaced, wherever they are nested.
 
     Leaf names are unique within one settings tree, so `override(DTRAK(), {"timesteps": 100})`
-    needs no path. A whole nested dataclass can be replaced by its field's name as well.
+    needs no path. A nested dataclass can also be replaced by its field's name.
 
     Raises:
         SettingsError: on a name that no level has.

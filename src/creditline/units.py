@@ -22,9 +22,9 @@ def bytes_of(text: str) -> float:
     Raises:
         SettingsError: if it is none.
     """
-    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kMGT]?)B?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kMGT]?)B?\s*", text, re.IGNORECASE)
     try:
-        number, unit = float(found[1] if found else ""), found[2].upper() if found else ""
+        number, unit = float(match[1] if match else ""), match[2].upper() if match else ""
     except ValueError:
         raise SettingsError(
             f"A size is a number with kB, MB, GB or TB; got {text!r}. Try 4GB."

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from creditline.cli.options import flag, given, leaves, settings_options
+from creditline.cli.options import flag, given_settings, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.config import TrainConfig
 from creditline.errors import SettingsError
@@ -39,7 +39,7 @@ def parse(settings: Any, *arguments: str) -> dict[str, Any]:
     @click.command()
     @settings_options(settings, section="Words")
     def command(**_: Any) -> None:
-        caught.update(given(settings))
+        caught.update(given_settings(settings))
 
     CliRunner().invoke(command, list(arguments), catch_exceptions=False, standalone_mode=False)
     return caught

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from creditline.benchmarks import get
-from creditline.cli.options import flag, given, settings_options
+from creditline.cli.options import flag, given_settings, settings_options
 from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.errors import CreditlineError, SettingsError
@@ -71,7 +71,7 @@ def command(
             "--markdown": markdown,
         }
         idle = [option for option, value in judging.items() if value is not None]
-        idle += [flag(setting) for setting in given(LDSConfig())]
+        idle += [flag(setting) for setting in given_settings(LDSConfig())]
         if idle:
             raise SettingsError(
                 f"{' and '.join(idle)} with --build DIR would do nothing: building judges no "
@@ -91,7 +91,7 @@ def command(
         timesteps=numbers("10,100" if timesteps is None else timesteps),
         ensemble=1 if ensemble is None else ensemble,
         runtime=runtime(),
-        config=override(LDSConfig(), given(LDSConfig())),
+        config=override(LDSConfig(), given_settings(LDSConfig())),
         say=lambda line: click.echo(line, err=True),
     )
     text = page(results)

@@ -9,7 +9,7 @@ import click
 from creditline import methods
 from creditline.cli import images, models
 from creditline.cli.index import configured
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.encoding_config import EncodingConfig
@@ -60,7 +60,7 @@ def command(
     With --shapes nothing is loaded or examined: parameters, memory and time per evaluation are
     estimated from the network's config.json.
     """
-    recipe = configured(methods.get(method)(), given(*GRADIENT))
+    recipe = configured(methods.get(method)(), given_settings(*GRADIENT))
     if shapes:
         click.echo(str(_estimated(model, data, recipe, others)))
         return
@@ -91,7 +91,7 @@ def _estimated(
         raise SettingsError("From shapes alone no images are examined. Leave DATA out.")
     from creditline.doctor.estimate import estimate
 
-    encoding = given(EncodingConfig())
+    encoding = given_settings(EncodingConfig())
     unused = sorted(set(encoding) - {"side", "prompt_tokens"})
     if unused:
         raise SettingsError(f"From shapes alone nothing is encoded. Leave out {', '.join(unused)}.")

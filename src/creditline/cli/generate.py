@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from creditline.cli import models
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.config import GenerateConfig
@@ -47,7 +47,7 @@ def command(
     """
     from creditline.diffusion.generation import generate
 
-    config = override(GenerateConfig(), given(GenerateConfig()))
+    config = override(GenerateConfig(), given_settings(GenerateConfig()))
     folder = generate(
         models.load(model),
         n,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from creditline.cli.options import flag, given, leaves, settings_options
+from creditline.cli.options import flag, given_settings, leaves, settings_options
 from creditline.cli.sections import option
 from creditline.data.image_spec import ImageSpec
 from creditline.data.metadata_spec import MetadataSpec
@@ -59,15 +59,15 @@ def load(source: str, spec: ImageSpec | None = None) -> ImageSet:
 
     return load_images(
         source,
-        _given(ImageSpec()) if spec is None else spec,
-        metadata=_given(MetadataSpec()),
-        selection=_given(SelectionSpec()),
+        _from_options(ImageSpec()) if spec is None else spec,
+        metadata=_from_options(MetadataSpec()),
+        selection=_from_options(SelectionSpec()),
         masks=click.get_current_context().params.get("image_masks"),
     )
 
 
-def _given(settings: Any) -> Any:
-    return override(settings, given(settings))
+def _from_options(settings: Any) -> Any:
+    return override(settings, given_settings(settings))
 
 
 def given_options() -> str:

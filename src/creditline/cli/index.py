@@ -11,7 +11,7 @@ import click
 
 from creditline import methods
 from creditline.cli import images, models
-from creditline.cli.options import flag, given, leaves, settings_options
+from creditline.cli.options import flag, given_settings, leaves, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import facts
@@ -64,7 +64,7 @@ def command(
     Several MODELs of one architecture are checkpoints or an ensemble, as the method has it. Pixel
     and encoder methods take none. After an interruption, the same command continues.
     """
-    recipe = configured(methods.get(method)(), given(*EVERY))
+    recipe = configured(methods.get(method)(), given_settings(*EVERY))
     *paths, data = sources
     _require_sources(recipe, paths, data)
     from creditline import api
@@ -106,9 +106,9 @@ def configured(method: Attributor, values: Mapping[str, Any]) -> Attributor:
 
 def as_asked(index: Index, method: str | None) -> Index:
     """The index with the method and settings of the current command."""
-    chosen = index if method is None else index.using(method)
-    changes = given(*EVERY)
-    return chosen.using(configured(chosen.method, changes)) if changes else chosen
+    result = index if method is None else index.using(method)
+    changes = given_settings(*EVERY)
+    return result.using(configured(result.method, changes)) if changes else result
 
 
 def summary(index: Index, seconds: float) -> str:

@@ -37,8 +37,8 @@ class LazyGroup(click.Group):
     @cached_property
     def all_modules(self) -> dict[str, tuple[str, str]]:
         """Module and summary of every command, those of other packages last."""
-        found = () if self.plugins is None else entry_points(group=self.plugins)
-        registered = {point.name: point.load() for point in sorted(found, key=lambda p: p.name)}
+        points = () if self.plugins is None else entry_points(group=self.plugins)
+        registered = {point.name: point.load() for point in sorted(points, key=lambda p: p.name)}
         return {**self.modules, **{k: v for k, v in registered.items() if k not in self.modules}}
 
     def list_commands(self, ctx: click.Context) -> list[str]:

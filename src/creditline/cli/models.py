@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import device_option, runtime
 from creditline.curvature.kernel import MEMORY
 from creditline.diffusion.encoding_config import EncodingConfig
@@ -80,7 +80,7 @@ def load(source: str, **settings: Any) -> Denoiser:
         **{**_common(), **settings},
         pipeline=values["pipeline"],
         lora=_adapters(values["adapters"]),
-        encoding=override(EncodingConfig(), given(EncodingConfig())),
+        encoding=override(EncodingConfig(), given_settings(EncodingConfig())),
     )
 
 

@@ -1,7 +1,7 @@
-"""Click options out of settings dataclasses, so that no setting is described twice.
+"""Click options made from settings dataclasses, so that no setting is described twice.
 
 Nested dataclasses are flattened: every leaf is an option under its own name, with the help of its
-field. What the user did not give keeps the value of whatever settings it is laid over.
+field. Options that are not given keep the value of the settings that they override.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def leaves(*settings: Any) -> dict[str, SettingLeaf]:
     Args:
         settings: instances; where several have a leaf, they share the option.
     """
-    found: dict[str, SettingLeaf] = {}
+    merged: dict[str, SettingLeaf] = {}
     for instance in settings:
         for leaf in _leaves(instance):
-            known = found.get(leaf.name)
+            known = merged.get(leaf.name)
             defaults = (*known.defaults, *leaf.defaults) if known else leaf.defaults
             unique = tuple(d for i, d in enumerate(defaults) if d not in defaults[:i])
-            found[leaf.name] = dataclasses.replace(known or leaf, defaults=unique)
-    return found
+            merged[leaf.name] = dataclasses.replace(known or leaf, defaults=unique)
+    return merged
 
 
 def _leaves(instance: Any, group: str = "", affects: str | None = None) -> Iterable[SettingLeaf]:
@@ -79,7 +79,7 @@ def settings_options(
     leave_out: Iterable[str] = (),
     default: str | None = None,
 ) -> Callable[[F], F]:
-    """A decorator that gives a command one option per leaf of the settings.
+    """Decorate a command with one option per leaf of the settings.
 
     Args:
         settings: instances whose values are shown as defaults.
@@ -88,18 +88,18 @@ def settings_options(
         default: shown instead of the values, where they depend on something else; empty to show
             nothing.
     """
-    chosen = [leaf for name, leaf in leaves(*settings).items() if name not in set(leave_out)]
+    options = [leaf for name, leaf in leaves(*settings).items() if name not in set(leave_out)]
 
     def decorate(command: F) -> F:
-        for leaf in reversed(chosen):
+        for leaf in reversed(options):
             command = _option(leaf, leaf.group.capitalize() or section, default)(command)
         return command
 
     return decorate
 
 
-def given(*settings: Any) -> dict[str, Any]:
-    """The leaves of the settings that the user gave to the current command, for `override`."""
+def given_settings(*settings: Any) -> dict[str, Any]:
+    """Return the settings that were given as options of the current command, for `override`."""
     context = click.get_current_context()
     return {
         name: context.params[name]
@@ -109,13 +109,15 @@ def given(*settings: Any) -> dict[str, Any]:
 
 
 def flag(name: str) -> str:
-    """The option of a setting, as typed."""
+    """Return the option of a setting, as typed."""
     return "--" + name.replace("_", "-")
 
 
 def _option(leaf: SettingLeaf, section: str, default: str | None) -> Callable[[F], F]:
-    shown = " or ".join(_shown(value) for value in leaf.defaults) if default is None else default
-    text = f"{leaf.help}  [default: {shown}]" if shown else leaf.help
+    default_text = (
+        " or ".join(_format(value) for value in leaf.defaults) if default is None else default
+    )
+    text = f"{leaf.help}  [default: {default_text}]" if default_text else leaf.help
     if leaf.hint is bool:
         yes, no = flag(leaf.name), flag(f"no_{leaf.name}")
         return option(f"{yes}/{no}", leaf.name, default=None, help=text, section=section)
@@ -126,7 +128,7 @@ def _option(leaf: SettingLeaf, section: str, default: str | None) -> Callable[[F
     return option(flag(leaf.name), leaf.name, type=kind, help=text, section=section)
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None or value in ("", ()):

@@ -11,7 +11,7 @@ import click
 from creditline.cli import images
 from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
-from creditline.cli.training import chosen, training_options
+from creditline.cli.training import read_training, training_options
 
 
 @click.command(name="train", cls=SectionedCommand)
@@ -40,7 +40,7 @@ def command(
     and of the training that are not given are the preset's. Interrupt it at any time; the same
     command continues.
     """
-    config, base = chosen()
+    config, base = read_training()
     from creditline.diffusion.train import train
 
     run = train(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from creditline.cli import models
-from creditline.cli.options import flag, given, leaves, settings_options
+from creditline.cli.options import flag, given_settings, leaves, settings_options
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.diffusion.presets import PRESETS
@@ -54,10 +54,10 @@ def training_options(leave_out: Iterable[str] = ()) -> Callable[[F], F]:
     return decorate
 
 
-def chosen() -> tuple[TrainConfig | TuneConfig, Denoiser | None]:
+def read_training() -> tuple[TrainConfig | TuneConfig, Denoiser | None]:
     """Settings and base of the current command.
 
-    A base is tuned if an adapter is asked for, a preset of tuning is, or it is not a `UNet2DModel`
+    A base is tuned if an adapter is tuning for, a preset of tuning is, or it is not a `UNet2DModel`
     on pixels.
 
     Raises:
@@ -69,24 +69,24 @@ def chosen() -> tuple[TrainConfig | TuneConfig, Denoiser | None]:
     name, base = values["preset_name"], values["base"]
     if name is not None and name not in PRESETS and name not in TUNING_PRESETS:
         raise unknown("training preset", name, [*PRESETS, *TUNING_PRESETS])
-    asked = name in TUNING_PRESETS or "lora_rank" in given(TuneConfig())
+    tuning = name in TUNING_PRESETS or "lora_rank" in given_settings(TuneConfig())
     if base is None:
         refuse_parts()
-        if asked:
+        if tuning:
             raise SettingsError(
                 "An adapter is trained on a model, and so is whatever is tuned; there is none. "
                 "Give one with --base."
             )
         return _fresh(name), None
     model = models.load(base, device="cpu")
-    if not asked and model.trains_from_scratch:
+    if not tuning and model.trains_from_scratch:
         return _fresh(name), model
     return _tuning(name), model
 
 
 def _fresh(name: str | None) -> TrainConfig:
     _refuse_other(TuneConfig(), TrainConfig(), "tuning a model (--base, --lora-rank)")
-    return override(PRESETS[name or FRESH], given(TrainConfig()))
+    return override(PRESETS[name or FRESH], given_settings(TrainConfig()))
 
 
 def _tuning(name: str | None) -> TuneConfig:
@@ -96,7 +96,7 @@ def _tuning(name: str | None) -> TuneConfig:
             f"{', '.join(TUNING_PRESETS)}, or none."
         )
     _refuse_other(TrainConfig(), TuneConfig(), "a network of its own, and the base has another")
-    typed = given(TuneConfig())
+    typed = given_settings(TuneConfig())
     if "steps" in typed:  # whichever of the two was given says how long
         typed = {"epochs": 0, **typed}
     return override(TUNING_PRESETS[name or TUNING], typed)
@@ -104,7 +104,7 @@ def _tuning(name: str | None) -> TuneConfig:
 
 def _refuse_other(theirs: Any, ours: Any, what: str) -> None:
     """Refuse settings that only the other kind of training has."""
-    wrong = [name for name in given(theirs) if name not in leaves(ours)]
+    wrong = [name for name in given_settings(theirs) if name not in leaves(ours)]
     if wrong:
         raise SettingsError(f"{', '.join(map(flag, wrong))}: of {what}. Leave it out.")
 
@@ -113,7 +113,7 @@ def refuse_parts() -> None:
     """Refuse what says how a base is loaded where there is none."""
     values = click.get_current_context().params
     names = ("pipeline", "adapters", "scheduler", "allow_pickle")
-    typed = [*given(EncodingConfig()), *(name for name in names if values[name])]
+    typed = [*given_settings(EncodingConfig()), *(name for name in names if values[name])]
     if typed:
-        shown = flag("lora" if typed[0] == "adapters" else typed[0])
-        raise SettingsError(f"{shown} is about a base, and there is none. Give it with --base.")
+        option = flag("lora" if typed[0] == "adapters" else typed[0])
+        raise SettingsError(f"{option} is about a base, and there is none. Give it with --base.")

@@ -47,8 +47,8 @@ def contact_sheet(
     columns = math.ceil(math.sqrt(len(images))) if columns is None else columns
     require(columns >= 1, "A sheet needs at least one column", columns, "Use 1 or more.")
     if labels is not None:
-        asked = f"{len(images)} images need as many labels"
-        require(len(labels) == len(images), asked, len(labels), "Pass one per image.")
+        request = f"{len(images)} images need as many labels"
+        require(len(labels) == len(images), request, len(labels), "Pass one per image.")
 
     cells = [_enlarge(image, scale) for image in images]
     width = max(cell.width for cell in cells)
@@ -75,8 +75,8 @@ def _enlarge(image: ImageLike, scale: int) -> Image.Image:
         image = Image.open(BytesIO(image))
     elif isinstance(image, np.ndarray):
         fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
-        given = f"{image.dtype} {image.shape}"
-        require(fits, "An image array must be uint8 [h, w, 3]", given, "Convert it first.")
+        shape = f"{image.dtype} {image.shape}"
+        require(fits, "An image array must be uint8 [h, w, 3]", shape, "Convert it first.")
         image = Image.fromarray(image)
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, PAPER), image.convert("RGBA"))

@@ -62,9 +62,9 @@ def list_dataset(dataset: Any, image_column: str | None, label_column: str) -> I
     images = [name for name, feature in features.items() if isinstance(feature, Image)]
     if image_column is None:
         if len(images) != 1:
-            found = f"image columns {', '.join(images)}" if images else "no image column"
+            columns_text = f"image columns {', '.join(images)}" if images else "no image column"
             raise DataError(
-                f"The dataset has {found}; its columns: {', '.join(features)}. Choose with "
+                f"The dataset has {columns_text}; its columns: {', '.join(features)}. Choose with "
                 "image_column, or cast the column with datasets.Image()."
             )
         image_column = images[0]
@@ -73,9 +73,9 @@ def list_dataset(dataset: Any, image_column: str | None, label_column: str) -> I
     if len(dataset) == 0:
         raise DataError("The dataset has no rows.")
 
-    wanted = [name for name, f in features.items() if isinstance(f, (Value, ClassLabel))]
-    table = dataset.with_format(None).select_columns(wanted)[:] if wanted else {}
-    columns = {name: _texts(table[name], features[name]) for name in wanted}
+    text_columns = [name for name, f in features.items() if isinstance(f, (Value, ClassLabel))]
+    table = dataset.with_format(None).select_columns(text_columns)[:] if text_columns else {}
+    columns = {name: _texts(table[name], features[name]) for name in text_columns}
     label = features.get(label_column)
     keys = tuple(str(row) for row in range(len(dataset)))
     width = len(str(len(dataset) - 1))

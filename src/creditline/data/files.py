@@ -52,13 +52,13 @@ class ArchiveFiles:
             DataError: if this is no readable zip file or has no such inner folder.
         """
         entries = {i.filename for i in self._archive().infolist() if not i.is_dir()}
-        found = [name[len(self.inner) :] for name in entries if name.startswith(self.inner)]
-        if self.inner and not found:
+        names = [name[len(self.inner) :] for name in entries if name.startswith(self.inner)]
+        if self.inner and not names:
             tops = sorted({name.split("/")[0] + "/" for name in entries if "/" in name})
             raise DataError(
                 f"{self.path} holds no folder {self.inner!r}. Its folders: {', '.join(tops[:10])}."
             )
-        return sorted(_visible(found))
+        return sorted(_visible(names))
 
     def read(self, key: str) -> bytes:
         """The contents of an entry; DataError if it is damaged, encrypted or absurdly large."""
@@ -111,7 +111,7 @@ def open_source(path: str | os.PathLike[str]) -> FolderFiles | ArchiveFiles | Im
     try:
         return _open_source(Path(path).expanduser())
     except RuntimeError as error:  # the home of a user who does not exist
-        raise DataError(f"{path} cannot be found: {error}.") from error
+        raise DataError(f"{path} cannot be names: {error}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
 

@@ -61,20 +61,20 @@ class IconPack:
 
     def _root(self) -> Path:
         try:
-            found = metadata.distribution(self.package)
+            distribution = metadata.distribution(self.package)
         except metadata.PackageNotFoundError as error:
             raise _absent(f"the package {self.package} is not installed") from error
-        root = Path(str(found.locate_file(self.folder)))
+        root = Path(str(distribution.locate_file(self.folder)))
         if not root.is_dir():
-            raise _absent(f"{self.package} {found.version} has no {self.folder}")
+            raise _absent(f"{self.package} {distribution.version} has no {self.folder}")
         return root
 
     def _cut(self, root: Path) -> Iterator[tuple[str, Image.Image]]:
         places = json.loads((root / f"{self.sprite}.json").read_text(encoding="utf-8"))
         path = root / f"{self.sprite}.png"
-        whole = decode(path.read_bytes(), str(path))
+        sheet = decode(path.read_bytes(), str(path))
         for name, (left, top) in sorted(places.items()):
-            yield name, whole.crop((left, top, left + SIDE, top + SIDE))
+            yield name, sheet.crop((left, top, left + SIDE, top + SIDE))
 
 
 PACKS = (

@@ -18,7 +18,7 @@ class ImageListing:
     """The images of a source, in order.
 
     Attributes:
-        label: the source, in words.
+        label: description of the source.
         names: what the images are called, n of them.
         open_image: gives image i, loaded; raises DataError if it is bad.
         columns: metadata by column, n values each.

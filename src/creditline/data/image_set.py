@@ -39,7 +39,7 @@ class ImageSet:
         columns: every further metadata column; values are strings or None, n per column.
         masks: which part of each image attribution looks at, None: all of it; None for all.
         spec: how the images were prepared.
-        source: where they came from, in words.
+        source: description of where they came from.
         shape: (C, H, W) of every image, C = 3.
         skipped: (name, reason) of what was left out because `skip_bad` was asked for.
         prompt_template: that captions were made by, or None; queries are captioned alike.
@@ -196,7 +196,7 @@ class ImageSet:
         """Refuse masks where they would be passed over.
 
         Args:
-            what: would pass them over, in words.
+            what: what would ignore them, as text.
 
         Raises:
             DataError: if the set has any.
@@ -261,7 +261,7 @@ class ImageSet:
             names: what to call them; default `"00000.png"`, `"00001.png"`, ...
             contributors, texts, labels, label_names, columns: as the attributes.
             spec: how to prepare them; default `ImageSpec()`, all of one size already.
-            source: where they came from, in words.
+            source: description of where they came from.
             value_range: black and white of floating point images, (-1, 1) unless told
                 otherwise. Values outside are refused, not clipped.
 
@@ -272,13 +272,15 @@ class ImageSet:
         from creditline.data.prepared_pixels import prepare_images
 
         images = to_pillow(images, value_range)
-        shown = [f"{i:05d}.png" for i in range(len(images))] if names is None else list(names)
-        if len(shown) != len(images):
-            raise DataError(f"{len(images)} images need {len(images)} names; got {len(shown)}.")
-        gathered = prepare_images(shown, images.__getitem__, spec or ImageSpec())
+        file_names = [f"{i:05d}.png" for i in range(len(images))] if names is None else list(names)
+        if len(file_names) != len(images):
+            raise DataError(
+                f"{len(images)} images need {len(images)} names; got {len(file_names)}."
+            )
+        prepared = prepare_images(file_names, images.__getitem__, spec or ImageSpec())
         return cls(
-            gathered.pixels,
-            names=shown,
+            prepared.pixels,
+            names=file_names,
             contributors=contributors,
             texts=texts,
             labels=labels,

@@ -1,4 +1,4 @@
-"""Images that are already in memory: Pillow images, arrays and tensors, told apart strictly."""
+"""Images that are already in memory: Pillow images, arrays and tensors, distinguished strictly."""
 
 from __future__ import annotations
 

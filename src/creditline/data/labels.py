@@ -24,17 +24,17 @@ def class_indices(
     """Class indices, and the names of the classes where they have names.
 
     Whole numbers (also `1.0`, which pandas writes beside missing values) are taken as they are,
-    without names. Names are numbered in sorted order, or in the order of `classes` if given.
+    without names. Names are numbered in sorted order, or in the order of `classes` if known.
     Missing values stay None. With `numbers=False` everything is a name.
 
     Raises:
         DataError: for negative or fractional numbers, and for a mixture of numbers and names.
     """
-    given = [value for value in values if value is not None]
-    numeric = [value for value in given if NUMBER.fullmatch(value)]
+    known = [value for value in values if value is not None]
+    numeric = [value for value in known if NUMBER.fullmatch(value)]
     if classes is None and numbers and numeric:
-        if len(numeric) < len(given):
-            others = sorted({value for value in given if not NUMBER.fullmatch(value)})
+        if len(numeric) < len(known):
+            others = sorted({value for value in known if not NUMBER.fullmatch(value)})
             raise DataError(
                 f"Column {column!r} mixes numbers with names ({abbreviate(others)}). "
                 "Use class numbers from 0 on, or a name for every class."
@@ -49,9 +49,9 @@ def class_indices(
                 "with labels='none'."
             )
         return tuple(None if v is None else int(float(v)) for v in values), None
-    if not given:
+    if not known:
         return tuple(None for _ in values), None
-    ordered = classes or tuple(sorted(set(given)))
+    ordered = classes or tuple(sorted(set(known)))
     index = {name: i for i, name in enumerate(ordered)}
     return tuple(None if v is None else index[v] for v in values), ordered
 

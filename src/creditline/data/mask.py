@@ -78,17 +78,17 @@ class Mask:
             left, top, right, bottom = map(float, box)
         except (TypeError, ValueError) as error:
             raise DataError(f"A region is a box of four numbers; got {box!r}. {AS_BOX}.") from error
-        shown = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
+        text = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
         if not all(0 <= edge <= 1 for edge in (left, top, right, bottom)):
             height, width = shape
             raise DataError(
-                f"The region {shown} is not inside the image, whose edges are at 0 and 1. "
+                f"The region {text} is not inside the image, whose edges are at 0 and 1. "
                 f"{AS_BOX}; divide pixels by the size, here {width}x{height}."
             )
         if not (left < right and top < bottom):
-            raise DataError(f"The region {shown} is empty. {AS_BOX}.")
+            raise DataError(f"The region {text} is empty. {AS_BOX}.")
         rows, columns = _inside(top, bottom, shape[0]), _inside(left, right, shape[1])
-        return cls.of(np.outer(rows, columns), f"The region {shown}")
+        return cls.of(np.outer(rows, columns), f"The region {text}")
 
     @property
     def weights(self) -> np.ndarray:

@@ -24,7 +24,7 @@ from creditline.errors import DataError
 KINDS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 FILE = "file_name"
 
-ProjectionRow = dict[str, Value]
+MetadataRow = dict[str, Value]
 
 
 def list_files(
@@ -46,9 +46,9 @@ def list_files(
     images = [file for file in files if is_image_file(file)]
     if not tables:
         if not images:
-            found = f" among its {len(files)} files" if files else ""
+            among = f" among its {len(files)} files" if files else ""
             raise DataError(
-                f"{source.label} holds no image{found}. Give a folder or zip file with "
+                f"{source.label} holds no image{among}. Give a folder or zip file with "
                 ".png, .jpg, .webp or other images in it or below it."
             )
         return ImageListing.of(source, images, images)
@@ -56,7 +56,7 @@ def list_files(
 
     present = set(files)
     spelt = {unicodedata.normalize("NFC", file): file for file in files}
-    rows: dict[str, ProjectionRow] = {}
+    rows: dict[str, MetadataRow] = {}
     without_file: list[str] = []
     origin: dict[str, str] = {}
     names: dict[str, None] = {}  # an ordered set of column names
@@ -64,14 +64,14 @@ def list_files(
         unit = "row" if table.endswith(".parquet") else "line"
         for line, row in _rows(source, table):
             where = f"{table}, {unit} {line}"
-            given = row.pop(FILE, None)
-            if not given:
+            file_name = row.pop(FILE, None)
+            if not file_name:
                 raise DataError(f"{where}: {FILE} is empty. Name the image or remove the row.")
-            file = posixpath.normpath(posixpath.join(posixpath.dirname(table), given))
+            file = posixpath.normpath(posixpath.join(posixpath.dirname(table), file_name))
             if file not in present:  # systems differ in separators and in composing accents
                 file = spelt.get(unicodedata.normalize("NFC", file.replace("\\", "/")), file)
             if file not in present:
-                without_file.append(f"{given} ({where})")
+                without_file.append(f"{file_name} ({where})")
                 continue
             if file in rows:
                 raise DataError(
@@ -96,11 +96,11 @@ def list_files(
         )
     skipped = [(item, "a metadata row without a file") for item in without_file]
     skipped += [(item, "an image without a metadata row") for item in without_row]
-    kept = sorted(rows)
-    if not kept:
+    matched = sorted(rows)
+    if not matched:
         raise DataError(f"{source.label} holds no image that its metadata describes.")
-    columns = {name: tuple(rows[file].get(name) for file in kept) for name in names}
-    return ImageListing.of(source, kept, kept, columns, skipped=tuple(skipped))
+    columns = {name: tuple(rows[file].get(name) for file in matched) for name in names}
+    return ImageListing.of(source, matched, matched, columns, skipped=tuple(skipped))
 
 
 def text_of(value: Any) -> Value:
@@ -118,7 +118,7 @@ def _one_kind_per_folder(tables: Sequence[str]) -> None:
             raise DataError(f"{other} and {table} lie in one folder. Keep one of them.")
 
 
-def _rows(source: FolderFiles | ArchiveFiles, table: str) -> Iterator[tuple[int, ProjectionRow]]:
+def _rows(source: FolderFiles | ArchiveFiles, table: str) -> Iterator[tuple[int, MetadataRow]]:
     data = source.read(table)
     kind = PurePosixPath(table).suffix
     if kind == ".parquet":
@@ -131,15 +131,15 @@ def _rows(source: FolderFiles | ArchiveFiles, table: str) -> Iterator[tuple[int,
         parsed = _csv(text, table) if kind == ".csv" else _jsonl(text, table)
     for line, row in parsed:
         if FILE not in row:
-            found = ", ".join(repr(name) for name in row) or "none"
+            columns = ", ".join(repr(name) for name in row) or "none"
             raise DataError(
-                f"{table} has no column {FILE!r}; its columns: {found}. Name the column with the "
+                f"{table} has no column {FILE!r}; its columns: {columns}. Name the column with the "
                 "images' paths so, and separate columns of a csv with commas."
             )
         yield line, {name: value for name, value in row.items() if name}
 
 
-def _csv(text: str, table: str) -> Iterator[tuple[int, ProjectionRow]]:
+def _csv(text: str, table: str) -> Iterator[tuple[int, MetadataRow]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -164,7 +164,7 @@ def _csv(text: str, table: str) -> Iterator[tuple[int, ProjectionRow]]:
         raise DataError(f"{table}, line {reader.line_num}: not valid csv ({error}).") from error
 
 
-def _jsonl(text: str, table: str) -> Iterator[tuple[int, ProjectionRow]]:
+def _jsonl(text: str, table: str) -> Iterator[tuple[int, MetadataRow]]:
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
@@ -177,7 +177,7 @@ def _jsonl(text: str, table: str) -> Iterator[tuple[int, ProjectionRow]]:
         yield line, {name: text_of(value) for name, value in row.items()}
 
 
-def _parquet(data: bytes, table: str) -> Iterator[tuple[int, ProjectionRow]]:
+def _parquet(data: bytes, table: str) -> Iterator[tuple[int, MetadataRow]]:
     import pyarrow
     import pyarrow.parquet
 

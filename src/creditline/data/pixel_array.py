@@ -69,16 +69,16 @@ class PixelArray:
         """
         rows = np.asarray(rows, dtype=np.int64)
         out = np.empty((len(rows), *self.shape), dtype=np.uint8)
-        kept = rows < len(self.held)
-        out[kept] = self.held[rows[kept]]
-        for at in np.flatnonzero(~kept):
+        is_held = rows < len(self.held)
+        out[is_held] = self.held[rows[is_held]]
+        for at in np.flatnonzero(~is_held):
             out[at] = self._again(int(rows[at]))
         return out
 
     def take(self, rows: np.ndarray) -> PixelArray:
         """Only these images, in this order; held ones come first only if they did before."""
-        kept = rows < len(self.held)
-        lead = len(rows) if kept.all() else int(np.argmin(kept))
+        is_held = rows < len(self.held)
+        lead = len(rows) if is_held.all() else int(np.argmin(is_held))
         return PixelArray(
             self.held[rows[:lead]],
             tuple(self.ids[r] for r in rows),

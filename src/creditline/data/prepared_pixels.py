@@ -24,7 +24,7 @@ SURVEYED = 1000
 
 @dataclass(frozen=True)
 class PreparedPixels:
-    """What a pass found: the pixels, the positions rows, and (name, reason) of those left out."""
+    """The images of one pass: pixels, positions, and (name, reason) of those left out."""
 
     pixels: PixelArray
     rows: tuple[int, ...]
@@ -52,7 +52,7 @@ def prepare_images(
         keys, source: where to read images again that exceed `memory`. Without a source all
             images are held.
         skip_bad: list bad images instead of stopping at the first.
-        limit: stop after so many good images.
+        limit: stop after this number of good images.
         memory: bytes of prepared pixels to hold.
         runtime: shows progress.
 
@@ -114,11 +114,11 @@ def _mixed(
     stop = min(len(names), start + SURVEYED)
     for i in range(start, stop):
         try:
-            found = prepare(open_image(i), spec, names[i]).shape[1::-1]
+            shape = prepare(open_image(i), spec, names[i]).shape[1::-1]
         except DataError:
             continue  # a bad image has its own error once the sizes are settled
-        counts[found] += 1
-        examples.setdefault(found, names[i])
+        counts[shape] += 1
+        examples.setdefault(shape, names[i])
     lines = [
         f"  {w}x{h}: {count} (such as {examples[w, h]})" for (w, h), count in counts.most_common(5)
     ]

@@ -81,8 +81,8 @@ def template_columns(
 ) -> dict[str, Sequence[Value]]:
     """What a template may name; classes go by their names, or numbers where they have none."""
     names = label_names
-    shown = [None if x is None else str(x) if names is None else names[x] for x in labels]
-    return {**columns, "contributor": contributors, "text": texts, "label": shown}
+    label_texts = [None if x is None else str(x) if names is None else names[x] for x in labels]
+    return {**columns, "contributor": contributors, "text": texts, "label": label_texts}
 
 
 def _fields(template: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from creditline.cli.benchmark import numbers
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.evaluation.lds.config import LDSConfig
@@ -51,7 +51,7 @@ def command(
         timesteps=numbers(timesteps),
         ensemble=ensemble,
         runtime=runtime(),
-        config=override(LDSConfig(), given(LDSConfig())),
+        config=override(LDSConfig(), given_settings(LDSConfig())),
         say=echo_error,
     )
     parts = by_queries((result, result.comparison) for result in results)

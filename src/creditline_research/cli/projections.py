@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from creditline.cli.benchmark import numbers
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.evaluation.lds.config import LDSConfig
@@ -46,11 +46,11 @@ def command(
     rows = compare_projections(
         case,
         folder / "projections",
-        settings=override(ProjectionStudy(), given(ProjectionStudy())),
+        settings=override(ProjectionStudy(), given_settings(ProjectionStudy())),
         data=data,
         timesteps=numbers(timesteps),
         runtime=runtime(),
-        config=override(LDSConfig(), given(LDSConfig())),
+        config=override(LDSConfig(), given_settings(LDSConfig())),
         say=echo_error,
     )
     write_tables(projection_table(rows), markdown)

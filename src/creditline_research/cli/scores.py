@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from creditline.cli.benchmark import numbers
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.evaluation.lds.config import LDSConfig
@@ -48,7 +48,7 @@ def command(
         data=data,
         timesteps=numbers(timesteps),
         runtime=runtime(),
-        config=override(LDSConfig(), given(LDSConfig())),
+        config=override(LDSConfig(), given_settings(LDSConfig())),
         say=echo_error,
     )
     write_tables(score_tables(results), markdown)

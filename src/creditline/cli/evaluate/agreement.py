@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from creditline.cli import images, models
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
@@ -23,7 +23,7 @@ from creditline.settings import override
 @settings_options(AgreementConfig(), section="Check")
 def command(model: str, data: str, **_: Any) -> None:
     """How close do projected scores come to exact ones?"""
-    settings = override(AgreementConfig(), given(AgreementConfig()))
+    settings = override(AgreementConfig(), given_settings(AgreementConfig()))
     rows = check_agreement(models.load(model), images.load(data), settings, runtime())
     cells = [[row.method, row.comparison, f"{row.value:.4g}"] for row in rows]
     click.echo(table(["method", "comparison", "value"], cells, right=[2]))

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from creditline.cli import images
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
@@ -84,7 +84,7 @@ def command(
     noise. This takes one retraining per target, method and number of images; with --together, one
     for all targets. The command may be interrupted; the same command continues.
     """
-    settings = override(CounterfactualConfig(), given(CounterfactualConfig()))
+    settings = override(CounterfactualConfig(), given_settings(CounterfactualConfig()))
     from creditline import api
     from creditline.diffusion.load import load_model
     from creditline.evaluation.counterfactual.training_config import read_training_config

@@ -11,7 +11,7 @@ import click
 from creditline.cli import models
 from creditline.cli.evaluate.lds_table import format_comparison
 from creditline.cli.index import EVERY, FIXED, configured
-from creditline.cli.options import flag, given, leaves, settings_options
+from creditline.cli.options import flag, given_settings, leaves, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.errors import SettingsError
 from creditline.evaluation.lds.config import LDSConfig
@@ -75,7 +75,7 @@ def command(
         raise SettingsError(
             f"--json {target} exists and was not changed. Choose another name or give --overwrite."
         )
-    config = override(LDSConfig(), given(LDSConfig()))
+    config = override(LDSConfig(), given_settings(LDSConfig()))
     from creditline.evaluation.lds.compare import compare_methods
     from creditline.evaluation.truth.query_sets import name_folders
 
@@ -114,7 +114,7 @@ def _configure_methods(index: Index, names: tuple[str, ...]) -> list[str | Attri
     """
     from creditline import methods
 
-    changes = given(*EVERY)
+    changes = given_settings(*EVERY)
     selected: list[str | Attributor] = []
     used: set[str] = set()
     for name in names or (index.method.name,):

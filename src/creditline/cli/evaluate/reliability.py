@@ -9,7 +9,7 @@ import click
 
 from creditline.cli import models
 from creditline.cli.index import EVERY, FIXED, configured
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.evaluation.reliability import Reliability, measure_reliability
@@ -35,7 +35,7 @@ def command(
     """How well do the scores of QUERIES agree with those of fresh noise?"""
     opened = models.opened(index, paths)
     selected = [opened.using(name).method for name in names] or [opened.method]
-    methods = [configured(method, given(*EVERY)) for method in selected]
+    methods = [configured(method, given_settings(*EVERY)) for method in selected]
     results = list(measure_reliability(opened, list(queries), methods, top=top))
     header = [
         "method",

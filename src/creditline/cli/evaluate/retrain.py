@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from creditline.cli import images
-from creditline.cli.options import flag, given, settings_options
+from creditline.cli.options import flag, given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
-from creditline.cli.training import chosen, training_options
+from creditline.cli.training import read_training, training_options
 from creditline.errors import SettingsError
 from creditline.evaluation.truth.retraining import RetrainingConfig
 from creditline.evaluation.truth.subsets import SubsetSpec
@@ -55,8 +55,8 @@ def command(
     image equally often. The command may be interrupted; the same command continues, and so does one
     with more --subsets or --seeds.
     """
-    config, base = chosen()
-    settings = override(RetrainingConfig(), given(RetrainingConfig()))
+    config, base = read_training()
+    settings = override(RetrainingConfig(), given_settings(RetrainingConfig()))
     if masks is not None:
         _refuse_subset_options()
     from creditline.evaluation.truth.files import read_array
@@ -95,7 +95,7 @@ def _refuse_subset_options() -> None:
     Raises:
         SettingsError: if there are such options.
     """
-    options = given(SubsetSpec())
+    options = given_settings(SubsetSpec())
     if options:
         raise SettingsError(
             f"--masks gives the subsets and {flag(next(iter(options)))} says how to draw them. "

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from creditline.cli import images, models
-from creditline.cli.options import given, settings_options
+from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
@@ -30,7 +30,7 @@ from creditline.settings import override
 @settings_options(SelfRetrievalConfig(), section="Check")
 def command(model: str, data: str, out: str, **_: Any) -> None:
     """Are training images of DATA, used as queries, their own top proponents?"""
-    settings = override(SelfRetrievalConfig(), given(SelfRetrievalConfig()))
+    settings = override(SelfRetrievalConfig(), given_settings(SelfRetrievalConfig()))
     results = check_self_retrieval(
         models.load(model), images.load(data), out, settings, runtime=runtime()
     )
