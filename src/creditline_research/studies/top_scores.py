@@ -8,9 +8,10 @@ The difference to the score itself is the second part:
 The first part does not distinguish the others. The second distinguishes only the others and adds up
 to zero over them, so that their number in a subset has no effect. Both are judged like any score.
 
-Where the rest predicts nothing, it may be noise. A split-half noise estimate answers that, by the
-correlation of what they predict. A rest that fresh noise would reproduce, and that still predicts
-nothing, is a property of the trained model that sums over images do not carry to retrained ones.
+Where the rest predicts nothing, it may be noise. The correlation between the predictions of the two
+halves of a split-half noise estimate answers that. A rest that fresh noise would reproduce, and
+that still predicts nothing, is a property of the trained model that sums over images do not carry
+to retrained ones.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class TopScoreSplit:
         top: of the part above; None where it does not distinguish images.
         rest: of the part below; the same.
         top_reliability, rest_reliability: expected correlation over subsets between the part's
-            predictions and those from fresh noise, for each query, `(m,)`; None where the split-half noiseb
-            of the noise are not known.
+            predictions and those from fresh noise, for each query, `(m,)`; None without a
+            split-half noise estimate.
     """
 
     share: float
