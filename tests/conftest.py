@@ -46,7 +46,7 @@ def tiny_model():
 
 @pytest.fixture
 def tiny_images():
-    """Twelve random pictures of 8x8 pixels by three contributors."""
+    """Twelve random images of 8x8 pixels by three contributors."""
     from creditline.data.image_set import ImageSet
 
     pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)

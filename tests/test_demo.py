@@ -26,7 +26,7 @@ def run_demo(folder, images, config=TINY):
     said = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "GENERATED", 4)
-        made = demo.run(
+        output = demo.run(
             folder,
             runtime=Runtime(workers=1),
             images=images,
@@ -34,7 +34,7 @@ def run_demo(folder, images, config=TINY):
             say=said.append,
             **SMALL,
         )
-    return made, "\n".join(said)
+    return output, "\n".join(said)
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +60,16 @@ def play(images, finished, tmp_path):
 
 @pytest.mark.trains
 def test_makes_a_report_and_says_everything(finished):
-    folder, made, said = finished
-    assert len(made.trace) == 4
-    assert made.trace.n_train == 12
-    assert made.report.read_text().startswith("<!")
+    folder, output, said = finished
+    assert len(output.trace) == 4
+    assert output.trace.n_train == 12
+    assert output.report.read_text().startswith("<!")
     for step in ("load the icons", "train 3 steps", "generate 4", "index every icon"):
         assert step in said
-    assert str(made.report.resolve()) in said
+    assert str(output.report.resolve()) in said
     held = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    assert made.disk == held
-    for query in made.trace:
+    assert output.disk == held
+    for query in output.trace:
         assert f"{query.name}: artist" in said
         assert 0 < len(query.proponents) <= demo.TOP
 
@@ -95,16 +95,16 @@ def test_goes_on_after_an_interruption(images, tmp_path, monkeypatch):
             run_demo(tmp_path / "demo", images)
     steps = []
     monkeypatch.setattr(TrainingRun, "_step", lambda self: steps.append(self))
-    made, _ = run_demo(tmp_path / "demo", images)
-    assert made.report.is_file()
+    output, _ = run_demo(tmp_path / "demo", images)
+    assert output.report.is_file()
     assert steps == [], "training was finished and is not done again"
 
 
 @pytest.mark.trains
 def test_a_lost_report_is_written_again(play, tmp_path):
     (tmp_path / "demo" / "report.html").unlink()
-    made, _ = play()
-    assert made.report.is_file()
+    output, _ = play()
+    assert output.report.is_file()
 
 
 @pytest.mark.trains
@@ -136,7 +136,7 @@ def test_shows_as_many_icons_of_every_artist():
     assert set(counts.values()) == {demo.ICONS_EACH}
 
 
-def test_credit_line_in_words():
+def test_credit_line_as_text():
     query = QueryTrace(
         id="0",
         name="00000.png",

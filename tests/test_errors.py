@@ -16,11 +16,11 @@ def test_everything_refused_on_purpose_is_one_kind_of_error():
 
 
 @pytest.mark.parametrize(
-    ("given", "near"), [("dtrak", "d-trak"), ("tracn", "tracin"), ("zzz", None), (7, None)]
+    ("name", "near"), [("dtrak", "d-trak"), ("tracn", "tracin"), ("zzz", None), (7, None)]
 )
-def test_an_unknown_name_suggests_the_nearest(given, near):
-    message = str(unknown("method", given, ["tracin", "d-trak"]))
-    assert f"Unknown method {given!r}." in message
+def test_an_unknown_name_suggests_the_nearest(name, near):
+    message = str(unknown("method", name, ["tracin", "d-trak"]))
+    assert f"Unknown method {name!r}." in message
     assert ("Did you mean" in message) == (near is not None)
     assert near is None or f"Did you mean {near!r}?" in message
     assert message.endswith("Known: d-trak, tracin.")

@@ -61,7 +61,7 @@ def test_keys_depend_on_every_part_and_keep_them_apart():
 
 def test_keys_are_the_same_in_every_process():
     code = "from creditline.fingerprint import key64; print(key64('order', 3, 1).tolist())"
-    shown = {
+    output = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={"PYTHONHASHSEED": seed, "PATH": ""},
@@ -71,13 +71,13 @@ def test_keys_are_the_same_in_every_process():
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert shown == {str(key64("order", 3, 1).tolist())}
+    assert output == {str(key64("order", 3, 1).tolist())}
 
 
 def test_versions_name_what_can_change_a_number():
-    found = fingerprint.versions()
-    assert {"python", "torch", "numpy", "diffusers", "creditline"} <= set(found)
-    assert found["numpy"] == np.__version__
+    result = fingerprint.versions()
+    assert {"python", "torch", "numpy", "diffusers", "creditline"} <= set(result)
+    assert result["numpy"] == np.__version__
 
 
 @pytest.mark.parametrize("problem", [FileNotFoundError(), subprocess.TimeoutExpired("git", 5)])

@@ -14,13 +14,13 @@ from creditline.manifest import COMMANDS, NAME, Manifest, circumstances, claim
 REQUEST = {"n": 3, "config": {"steps": 2, "shape": (1, 2), "name": "Zoë"}}
 
 
-def made(status="building", request=REQUEST, kind="run"):
+def output(status="building", request=REQUEST, kind="run"):
     return Manifest(kind, request, {"versions": {"creditline": "0.0.7"}}, status)
 
 
 def write(folder, **changes):
     """A manifest file with some entries changed, or left out where None."""
-    made().write(folder)
+    output().write(folder)
     values = {**json.loads((folder / NAME).read_text("utf-8")), **changes}
     text = json.dumps({k: v for k, v in values.items() if v is not None})
     (folder / NAME).write_text(text, "utf-8")
@@ -28,12 +28,12 @@ def write(folder, **changes):
 
 @pytest.mark.parametrize("kind", sorted(COMMANDS))
 def test_there_and_back(tmp_path, kind):
-    made("complete", kind=kind).write(tmp_path)
-    found = Manifest.read(tmp_path, kind)
-    assert found.status == "complete"
-    assert found.request == json.loads(json.dumps(REQUEST))
-    assert found.facts == {"versions": {"creditline": "0.0.7"}}
-    found.require_same(REQUEST, tmp_path)  # tuples are the lists they became
+    output("complete", kind=kind).write(tmp_path)
+    result = Manifest.read(tmp_path, kind)
+    assert result.status == "complete"
+    assert result.request == json.loads(json.dumps(REQUEST))
+    assert result.facts == {"versions": {"creditline": "0.0.7"}}
+    result.require_same(REQUEST, tmp_path)  # tuples are the lists they became
     assert "Zoë" in (tmp_path / NAME).read_text("utf-8")
 
 
@@ -63,37 +63,37 @@ def test_another_schema_names_the_version_that_wrote_it(tmp_path):
 
 
 def test_another_kind_names_its_command(tmp_path):
-    made(kind="images").write(tmp_path)
+    output(kind="images").write(tmp_path)
     with pytest.raises(CreditlineError, match="creditline generate"):
         Manifest.read(tmp_path, "index")
 
 
 def test_a_failed_write_keeps_the_old_one(tmp_path, monkeypatch):
-    made().write(tmp_path)
+    output().write(tmp_path)
 
     def full(source, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("creditline.files.os.replace", full)
     with pytest.raises(OSError, match="No space"):
-        made("complete").write(tmp_path)
+        output("complete").write(tmp_path)
     assert Manifest.read(tmp_path, "run").status == "building"
     assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
 
 def test_a_new_folder_is_claimed_and_continued(tmp_path):
     out = tmp_path / "a" / "out"
-    assert claim(made(), out) is False
+    assert claim(output(), out) is False
     (out / "work").write_text("half")
-    assert claim(made(), out) is False
+    assert claim(output(), out) is False
     assert (out / "work").read_text() == "half"
-    made("complete").write(out)
-    assert claim(made(), out) is True
-    assert claim(made(), out, overwrite=True) is True
+    output("complete").write(out)
+    assert claim(output(), out) is True
+    assert claim(output(), out, overwrite=True) is True
 
 
 def test_an_empty_folder_is_claimed(tmp_path):
-    assert claim(made(), tmp_path) is False
+    assert claim(output(), tmp_path) is False
     assert Manifest.read(tmp_path, "run").status == "building"
 
 
@@ -101,23 +101,23 @@ def test_scraps_of_a_killed_process_are_cleared(tmp_path):
     scrap = tmp_path / f"{ASIDE}x1"
     scrap.mkdir()
     (scrap / "half").write_text("half")
-    assert claim(made(), tmp_path) is False
+    assert claim(output(), tmp_path) is False
     assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
 
 def test_another_request_is_refused_with_both_values(tmp_path):
-    claim(made(), tmp_path)
+    claim(output(), tmp_path)
     (tmp_path / "work").write_text("mine")
     other = {"n": 4, "config": {"steps": 2, "shape": (1, 3), "name": "Zoë"}}
     with pytest.raises(IndexMismatchError) as caught:
-        claim(made(request=other), tmp_path)
+        claim(output(request=other), tmp_path)
     message = str(caught.value)
     assert "n: 3 on disk, 4 asked for" in message
     assert "config.shape: [1, 2] on disk, [1, 3] asked for" in message
     assert "steps" not in message
     assert "--overwrite" in message
     assert (tmp_path / "work").read_text() == "mine"
-    assert claim(made(request=other), tmp_path, overwrite=True) is False
+    assert claim(output(request=other), tmp_path, overwrite=True) is False
     assert not (tmp_path / "work").exists()
     assert Manifest.read(tmp_path, "run").request["n"] == 4
 
@@ -126,15 +126,15 @@ def test_another_request_is_refused_with_both_values(tmp_path):
 def test_what_is_not_ours_is_never_touched(tmp_path, overwrite):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CreditlineError, match="is a file"):
-        claim(made(), tmp_path / "file", overwrite)
+        claim(output(), tmp_path / "file", overwrite)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.txt").write_text("mine")
     with pytest.raises(CreditlineError, match="nothing was changed"):
-        claim(made(), tmp_path / "photos", overwrite)
+        claim(output(), tmp_path / "photos", overwrite)
     (tmp_path / "images").mkdir()
-    made("complete", kind="images").write(tmp_path / "images")
+    output("complete", kind="images").write(tmp_path / "images")
     with pytest.raises(CreditlineError, match="creditline generate"):
-        claim(made(), tmp_path / "images", overwrite)
+        claim(output(), tmp_path / "images", overwrite)
     assert (tmp_path / "file").read_text() == "mine"
     assert (tmp_path / "photos" / "a.txt").read_text() == "mine"
     assert (tmp_path / "images" / NAME).is_file()
@@ -144,7 +144,7 @@ def test_a_damaged_manifest_does_not_let_anything_be_replaced(tmp_path):
     (tmp_path / NAME).write_text("{")
     (tmp_path / "work").write_text("mine")
     with pytest.raises(CreditlineError, match="cannot be read"):
-        claim(made(), tmp_path, overwrite=True)
+        claim(output(), tmp_path, overwrite=True)
     assert (tmp_path / "work").read_text() == "mine"
 
 

@@ -41,11 +41,11 @@ def test_a_search_is_the_top_of_a_trace(run, refused, index, generated, tmp_path
     text = run("search", index, generated, "--top", "3", "--csv", tmp_path / "search.csv").stdout
     assert "00001.png" in text
     assert "artist" in text
-    traced, found = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("trace", "search"))
+    traced, result = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("trace", "search"))
     traced = traced[traced["list"] == "proponents"].reset_index(drop=True)
-    assert found["row"].tolist() == traced["row"].tolist()
-    assert found["name"].tolist() == traced["name"].tolist()
-    np.testing.assert_allclose(found["score"], traced["score"], rtol=1e-4)
+    assert result["row"].tolist() == traced["row"].tolist()
+    assert result["name"].tolist() == traced["name"].tolist()
+    np.testing.assert_allclose(result["score"], traced["score"], rtol=1e-4)
     assert "--overwrite" in refused("search", index, generated, "--csv", tmp_path / "search.csv")
     ends = run("search", index, generated, "--top", "1", "--opponents").stdout
     assert " -" in ends
@@ -63,12 +63,12 @@ def test_what_cannot_be_searched(refused, index, generated):
 
 
 def test_without_keeping_no_factors_are_written(run, copied, generated):
-    kept = run("trace", copied, generated, "--csv", f"{copied}-kept.csv").stdout
+    stored = run("trace", copied, generated, "--csv", f"{copied}-kept.csv").stdout
     assert list(Path(copied).glob("fitted/*/factors-*"))
     shutil.rmtree(Path(copied) / "fitted")
     bare = run("trace", copied, generated, "--no-keep", "--csv", f"{copied}-bare.csv").stdout
     assert not list(Path(copied).glob("fitted/*/factors-*"))
-    assert kept.splitlines()[:4] == bare.splitlines()[:4]
+    assert stored.splitlines()[:4] == bare.splitlines()[:4]
     a, b = (pd.read_csv(f"{copied}-{name}.csv") for name in ("kept", "bare"))
     np.testing.assert_allclose(a["score"], b["score"], rtol=1e-4)
     np.testing.assert_allclose(a["error"], b["error"], rtol=1e-4)

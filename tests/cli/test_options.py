@@ -140,16 +140,16 @@ def other(name: str, value: Any) -> Any:
     ids=lambda s: type(s).__name__,
 )
 def test_every_real_setting_makes_the_round_trip(settings):
-    wanted = {name: other(name, value) for name, value in flatten(settings).items()}
+    target = {name: other(name, value) for name, value in flatten(settings).items()}
     arguments: list[str] = []
-    for name, value in wanted.items():
+    for name, value in target.items():
         if isinstance(value, bool):
             arguments.append(flag(name if value else f"no_{name}"))
         else:
             arguments += [flag(name), typed(value)]
-    found = override(settings, parse(settings, *arguments))
-    assert flatten(found) == wanted
-    assert all(wanted[name] != value for name, value in flatten(settings).items())
+    result = override(settings, parse(settings, *arguments))
+    assert flatten(result) == target
+    assert all(target[name] != value for name, value in flatten(settings).items())
 
 
 def test_help_has_a_section_for_every_group():
@@ -168,13 +168,13 @@ def test_help_has_a_section_for_every_group():
 @pytest.mark.parametrize(
     ("default", "shown"), [(None, "default: 3"), ("the preset's", "default: the preset's")]
 )
-def test_help_shows_the_default_or_what_stands_for_it(default, shown):
+def test_help_shows_the_default_or_what_stands_for_it(default, output):
     @click.command()
     @settings_options(Outer(), default=default)
     def command(**_: Any) -> None:
         """Do."""
 
-    assert shown in CliRunner().invoke(command, ["--help"]).stdout
+    assert output in CliRunner().invoke(command, ["--help"]).stdout
 
 
 def test_help_without_defaults_where_they_depend_on_something_else():

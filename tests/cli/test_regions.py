@@ -17,15 +17,15 @@ def mask(tmp_path) -> str:
 
 
 def test_a_box_and_its_mask_give_the_same_trace(run, index, generated, mask, tmp_path):
-    image, found = f"{generated}/00000.png", []
+    image, result = f"{generated}/00000.png", []
     for option in (("--region", "0,0,0.5,1"), ("--mask", mask)):
         out = tmp_path / f"{option[0][2:]}.json"
         text = run("trace", index, image, *option, "--json", out).stdout
         assert "a region, 50 % of the image's area" in text
-        found.append(json.loads(out.read_text())["queries"])
-    assert found[0] == found[1]
+        result.append(json.loads(out.read_text())["queries"])
+    assert result[0] == result[1]
     rows = run("search", index, image, "--region", "0,0,0.5,1", "--top", "1").stdout
-    assert found[0][0]["proponents"][0]["name"] in rows
+    assert result[0][0]["proponents"][0]["name"] in rows
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,9 @@ def test_errors_of_shares_are_those_of_fresh_noise():
 def test_what_the_query_s_noise_does_to_one_group_is_in_its_error():
     together = np.array([[0.5 if group == "ada" else 0.0 for group in GROUPS]])
     of_query = ScoreNoise(together, np.zeros((1, 400)), np.ones(400))
-    found = {t.name: t.share_error for t in tally(SCORES, GROUPS, [], None, of_query)}
+    result = {t.name: t.share_error for t in tally(SCORES, GROUPS, [], None, of_query)}
     independent = tally(SCORES, GROUPS, [], None, noise(0, 0.25))
-    assert found["ada"] > 3 * {t.name: t.share_error for t in independent}["ada"]
+    assert result["ada"] > 3 * {t.name: t.share_error for t in independent}["ada"]
 
 
 def test_errors_are_the_same_every_time():

@@ -18,7 +18,7 @@ from creditline.errors import DataError, SettingsError
 
 
 def installed() -> bool:
-    names = {(found.metadata["Name"] or "").lower() for found in metadata.distributions()}
+    names = {(result.metadata["Name"] or "").lower() for result in metadata.distributions()}
     return all(pack.package.lower() in names for pack in PACKS)
 
 
@@ -73,8 +73,8 @@ def test_blank_repeated_and_larger_tiles_are_dropped(write, noise, monkeypatch):
             f"{PACKS[3].folder}/places/other.png": 255 - second,
         }
     )
-    found = SimpleNamespace(locate_file=lambda path: site / path, version="1")
-    monkeypatch.setattr(metadata, "distribution", lambda name: found)
+    result = SimpleNamespace(locate_file=lambda path: site / path, version="1")
+    monkeypatch.setattr(metadata, "distribution", lambda name: result)
     images = load_images("demo:icons")
     assert images.names == (
         "crystal/apps/z_first.png",

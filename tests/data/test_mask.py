@@ -48,10 +48,10 @@ def test_a_mask_of_one_gray_is_a_mask_of_ones():
 
 def test_a_scaled_mask_is_the_same_mask():
     gray = np.random.default_rng(0).integers(0, 2, (8, 8)) * 1.0
-    whole, faint = Mask.from_gray(gray, (8, 8), "a"), Mask.from_gray(gray * 64, (8, 8), "b")
-    assert whole == faint
-    assert whole.id == faint.id
-    assert whole.id != Mask.from_gray(1 - gray, (8, 8), "c").id
+    total, faint = Mask.from_gray(gray, (8, 8), "a"), Mask.from_gray(gray * 64, (8, 8), "b")
+    assert total == faint
+    assert total.id == faint.id
+    assert total.id != Mask.from_gray(1 - gray, (8, 8), "c").id
 
 
 def test_weights_on_a_grid_have_mean_one_and_only_where_the_mask_is():

@@ -48,8 +48,8 @@ def test_worker_processes_read_by_themselves(folder, zipped, kind, monkeypatch):
     images.array([0])  # the zip file is open here while others open it
     tasks = [[0, 5], [3], [1, 2]]
     workers = Parallel(n_jobs=2, backend="loky")
-    found = workers(delayed(ImageSet.array)(images, task) for task in tasks)
-    assert [pixels.tolist() for pixels in found] == [rows(images, task) for task in tasks]
+    result = workers(delayed(ImageSet.array)(images, task) for task in tasks)
+    assert [pixels.tolist() for pixels in result] == [rows(images, task) for task in tasks]
 
 
 def test_a_forked_process_opens_the_zip_file_for_itself(folder, zipped, monkeypatch):

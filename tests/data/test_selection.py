@@ -26,13 +26,13 @@ def draw(images, sample, each=None, seed=0, skip=0):
     return sample_images(images, spec)
 
 
-def test_so_many_of_each_contributor_and_all_of_who_has_fewer(images):
+def test_that_number_of_of_each_contributor_and_all_of_who_has_fewer(images):
     part = draw(images, 2, "contributor")
     assert Counter(part.contributors) == {"ada": 2, "bob": 2, "cyd": 1}
     assert list(part.names) == sorted(part.names)
 
 
-def test_so_many_of_each_label_or_in_all(images):
+def test_that_number_of_of_each_label_or_in_all(images):
     assert Counter(draw(images, 3, "label").labels) == {0: 3, 1: 3}
     assert len(draw(images, 3)) == 3
     assert draw(images, 8).ids == images.ids
@@ -44,7 +44,7 @@ def test_seeds_decide_and_larger_draws_keep_smaller_ones(images):
     assert set(draw(images, 2).ids) < set(draw(images, 5).ids)
 
 
-def test_what_is_skipped_is_what_a_draw_of_so_many_takes(images):
+def test_what_is_skipped_is_what_a_draw_of_that_number_of_takes(images):
     first, rest = draw(images, 2, "label"), draw(images, 99, "label", skip=2)
     assert sorted((*first.ids, *rest.ids)) == sorted(images.ids)
     again = load_images(

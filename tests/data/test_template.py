@@ -62,9 +62,9 @@ def test_braces_may_be_doubled():
 def test_queries_are_captioned_alike_where_they_have_the_columns(folder):
     queries = load_images(folder).captioned([None, "own"], None)
     template = "a {label} of {year}"
-    found = caption_queries(queries, template)
-    assert found.texts == ("a dog of 1999", "own")
-    assert (found.ids, found.columns) == (queries.ids, queries.columns)
+    result = caption_queries(queries, template)
+    assert result.texts == ("a dog of 1999", "own")
+    assert (result.ids, result.columns) == (queries.ids, queries.columns)
     assert caption_queries(queries, "by {style}").texts == (None, "own")
     assert caption_queries(queries, None) is queries
     with pytest.raises(SettingsError, match="must name one column"):

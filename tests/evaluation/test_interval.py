@@ -46,12 +46,12 @@ def test_coverage():
 
 
 def test_counts_count_the_draws():
-    drawn, counted = resample(7, 20, 5), count_draws(7, 20, 5)
-    for positions, row in zip(drawn, counted, strict=True):
+    sample, counted = resample(7, 20, 5), count_draws(7, 20, 5)
+    for positions, row in zip(sample, counted, strict=True):
         assert_allclose(np.bincount(positions, minlength=7), row)
     assert (counted.sum(1) == 7).all()
-    assert np.array_equal(drawn, resample(7, 20, 5))
-    assert not np.array_equal(drawn, resample(7, 20, 6))
+    assert np.array_equal(sample, resample(7, 20, 5))
+    assert not np.array_equal(sample, resample(7, 20, 6))
 
 
 def test_percentile_of_a_uniform_grid():

@@ -1,4 +1,4 @@
-"""The halves of the noise compared, on an index of a tiny model."""
+"""The split-half noise compared, on an index of a tiny model."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def index(tiny_folder, tiny_images, tmp_path):
 
 
 def test_counts_are_those_of_the_halves(index, tiny_images):
-    (found,) = measure_reliability(index, tiny_images, top=5)
+    (actual,) = measure_reliability(index, tiny_images, top=5)
     features = index.extract(tiny_images)
     scores, noise = index.scores(features), index.noise(features)
-    assert found.queries == len(found.per_query) == 12
-    assert found.above == pytest.approx((np.abs(scores) > 3 * noise.error).mean())
+    assert actual.queries == len(actual.per_query) == 12
+    assert actual.above == pytest.approx((np.abs(scores) > 3 * noise.error).mean())
     best = np.sort(scores, axis=1)[:, -5:]
     rows = np.argsort(-scores, axis=1, kind="stable")[:, :5]
     floor = np.take_along_axis(3 * noise.error, rows, 1)
-    assert found.top_above == pytest.approx((np.sort(best, axis=1)[:, ::-1] > floor).mean())
-    assert 0 < found.agreeing <= found.compared
-    low, high = found.interval
-    assert low <= found.rate <= high
+    assert actual.top_above == pytest.approx((np.sort(best, axis=1)[:, ::-1] > floor).mean())
+    assert 0 < actual.agreeing <= actual.compared
+    low, high = actual.interval
+    assert low <= actual.rate <= high
 
 
 def test_nothing_above_the_floor_has_no_rate(index, tiny_images):
-    (found,) = measure_reliability(index, tiny_images)
-    nothing = replace(found, agreeing=0, compared=0)
+    (actual,) = measure_reliability(index, tiny_images)
+    nothing = replace(actual, agreeing=0, compared=0)
     assert math.isnan(nothing.rate)
     assert nothing.interval is None
 

@@ -1,4 +1,4 @@
-"""The report in a real browser: pictures load, nothing is wider than the screen, nothing complains.
+"""The report in a real browser: images load, nothing is wider than the screen, nothing complains.
 
 The page is put unchanged into a frame (`srcdoc`) of a page that looks at it and prints what it saw.
 """
@@ -71,7 +71,7 @@ def look(page: str, width: int, folder: Path) -> dict:
 
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("kind", ["plain", "hostile", "similarity"])
-def test_pictures_load_and_nothing_overflows(make_trace, tmp_path, width, kind):
+def test_images_load_and_nothing_overflows(make_trace, tmp_path, width, kind):
     traces = {
         "plain": lambda: make_trace(queries=3, top=12),
         "hostile": lambda: make_trace(
@@ -103,8 +103,8 @@ def test_the_watch_would_see_what_is_wrong(make_trace, tmp_path):
     assert seen["scripts"] == 1
 
 
-def brightness(picture: Path) -> float:
-    return float(np.asarray(Image.open(picture).convert("L")).mean())
+def brightness(image: Path) -> float:
+    return float(np.asarray(Image.open(image).convert("L")).mean())
 
 
 def test_the_screenshot_tool_shows_light_and_dark(make_trace, tmp_path):
@@ -113,8 +113,8 @@ def test_the_screenshot_tool_shows_light_and_dark(make_trace, tmp_path):
     for name, options in {"light": [], "dark": ["--dark"]}.items():
         command = [sys.executable, TOOL, page, tmp_path / f"{name}.png", *options]
         subprocess.run([*command, "--width", "390", "--height", "600"], check=True, timeout=120)
-        picture = Image.open(tmp_path / f"{name}.png")
-        assert picture.size == (390, 600)
-        assert len(picture.getcolors(1 << 20)) > 50
+        image = Image.open(tmp_path / f"{name}.png")
+        assert image.size == (390, 600)
+        assert len(image.getcolors(1 << 20)) > 50
     assert brightness(tmp_path / "light.png") > 150
     assert brightness(tmp_path / "dark.png") < 100

@@ -71,18 +71,18 @@ def test_a_small_share_is_not_nothing():
 
 
 @pytest.mark.parametrize("side", [8, 16, 24, 28, 32, 48, 64, 95])
-def test_small_pictures_grow_by_whole_factors(side):
+def test_small_images_grow_by_whole_factors(side):
     width = display_width(side, side, 128)
     assert width % side == 0
     assert width <= 128 < width + side
 
 
-def test_large_pictures_fill_the_box_and_keep_their_shape():
+def test_large_images_fill_the_box_and_keep_their_shape():
     assert display_width(512, 512, 128) == 128
     assert display_width(256, 512, 128) == 64
 
 
-def test_pictures_are_png_or_refused(png):
+def test_images_are_png_or_refused(png):
     rng = np.random.default_rng(0)
     assert size(png(rng, 7, 5)) == (7, 5)
     with pytest.raises(DataError, match="PNG"):

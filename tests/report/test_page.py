@@ -76,7 +76,7 @@ def test_hostile_names_appear_as_text(make_trace):
     assert "None" not in page.text
 
 
-def test_every_hit_is_shown_with_picture_name_and_score(make_trace):
+def test_every_hit_is_shown_with_image_name_and_score(make_trace):
     trace = make_trace(queries=3, top=12)
     page = Page(render(trace))
     images = page.all("img")
@@ -106,7 +106,7 @@ def test_every_proponent_bar_starts_where_every_opponent_bar_ends(make_trace):
         assert left + width == pytest.approx(zero, abs=0.15)
 
 
-def test_small_pictures_are_pixelated_and_large_ones_are_not(make_trace):
+def test_small_images_are_pixelated_and_large_ones_are_not(make_trace):
     assert "image-rendering:pixelated" in render(make_trace(side=16))
     assert "image-rendering:pixelated" not in render(make_trace(side=96))
 
@@ -136,14 +136,14 @@ def test_without_contributors_there_is_no_empty_table(make_trace):
 
 def test_sixteen_queries_with_ten_hits_stay_small(make_trace):
     trace = make_trace(queries=16, top=10, n=400)
-    pictures = sum(
+    image_bytes = sum(
         len(hit.image) for query in trace for hit in (*query.proponents, *query.opponents)
     )
     text = render(trace)
-    assert len(text.encode()) - 4 / 3 * pictures < 250_000
+    assert len(text.encode()) - 4 / 3 * image_bytes < 250_000
 
 
-def test_one_picture_needs_no_overview(make_trace):
+def test_one_image_needs_no_overview(make_trace):
     page = Page(render(make_trace(queries=1)))
     assert page.all("nav") == []
     assert "All query images" not in page.text
@@ -173,7 +173,7 @@ def test_the_fragment_is_a_fragment(make_trace):
     assert "2 more query images" in Page(text).text
 
 
-def test_the_notebook_form_shows_pictures_and_escapes_names(make_trace):
+def test_the_notebook_form_shows_images_and_escapes_names(make_trace):
     trace = make_trace(names=("<script>{}</script>",), contributors=("<b>Ada</b>",))
     page = trace._repr_html_()
     assert page.count("<img") == 2 * (1 + 3)

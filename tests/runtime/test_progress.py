@@ -38,10 +38,10 @@ def test_a_terminal_gets_a_bar_whose_line_ends(capsys, monkeypatch):
     with runtime.progress("trace", 2) as outer, runtime.progress("curvature", 1) as inner:
         outer.advance()
         inner.advance()
-    shown = capsys.readouterr().err
-    assert "trace:  50%" in shown
-    assert "curvature: 100%" in shown
-    assert shown.endswith("\n")
+    output = capsys.readouterr().err
+    assert "trace:  50%" in output
+    assert "curvature: 100%" in output
+    assert output.endswith("\n")
 
 
 def test_interrupted_work_ends_its_line(capsys):

@@ -46,7 +46,7 @@ def targets(images, tmp_path_factory):
     place = tmp_path_factory.mktemp("counterfactual")
     run = train(images, place / "run", CONFIG, runtime=Runtime(threads=1))
     sampling = GenerateConfig(steps=4, seed=11)
-    return generate(run, M, place / "pictures", sampling, batch_size=1)
+    return generate(run, M, place / "images", sampling, batch_size=1)
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +162,8 @@ def test_more_methods_and_sizes_cost_only_their_own(done, images, targets, train
 def test_together_compares_with_controls(images, targets, trained, tmp_path):
     settings = CounterfactualConfig((3,), together=True, controls=3, baselines=(RANDOM,))
 
-    def encoder(pictures):
-        return np.stack([np.asarray(p, dtype=np.float64).mean((0, 1)) for p in pictures])
+    def encoder(batch):
+        return np.stack([np.asarray(p, dtype=np.float64).mean((0, 1)) for p in batch])
 
     result = run_counterfactual(
         images,
@@ -203,7 +203,7 @@ def test_targets_need_their_seeds(images, targets, tmp_path):
 def test_a_damaged_result_is_named(done, images, targets, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(done[0], folder)
-    next((folder / "tasks").iterdir()).write_bytes(b"not pictures")
+    next((folder / "tasks").iterdir()).write_bytes(b"not images")
     with pytest.raises(CreditlineError, match="Delete it"):
         run_counterfactual(images, targets, SCORES, folder, config=CONFIG, settings=EACH)
 

@@ -13,33 +13,33 @@ from creditline.evaluation.lds.score import compute_lds
 
 
 def test_equal_seeds_agree_wholly(world):
-    found = compute_ceiling(world(noise=0.0, S=3).losses)
-    assert_allclose([found.seed_to_seed, found.mean_to_mean], 1.0)
-    assert found.interval == (1.0, 1.0)
+    result = compute_ceiling(world(noise=0.0, S=3).losses)
+    assert_allclose([result.seed_to_seed, result.mean_to_mean], 1.0)
+    assert result.interval == (1.0, 1.0)
 
 
 def test_the_mean_over_pairs(world):
     losses = world(noise=1.0, S=3).losses
-    found = compute_ceiling(losses)
+    result = compute_ceiling(losses)
     for q in range(6):
         pairs = [(0, 1), (0, 2), (1, 2)]
         each = [spearmanr(losses[:, a, q], losses[:, b, q]).statistic for a, b in pairs]
-        assert_allclose(found.per_query[q], np.mean(each))
+        assert_allclose(result.per_query[q], np.mean(each))
 
 
-def test_stepping_up_foretells_a_second_fleet(world):
-    """Two fleets of 3 seeds each agree as Spearman and Brown foretell from single seeds."""
+def test_stepping_up_predicts_a_second_retraining(world):
+    """Two retrainings of 3 seeds each agree as Spearman and Brown predict from single seeds."""
     w = world(m=30, M=500, S=6, noise=1.5)
     first, second = w.losses[:, :3], w.losses[:, 3:]
-    found = compute_ceiling(first, resamples=2)
+    result = compute_ceiling(first, resamples=2)
     agreement = np.mean(
         [spearmanr(a, b).statistic for a, b in zip(first.mean(1).T, second.mean(1).T, strict=True)]
     )
-    assert found.mean_to_mean == pytest.approx(agreement, abs=0.02)
+    assert result.mean_to_mean == pytest.approx(agreement, abs=0.02)
     # A predictor without noise of its own reaches the square root.
     perfect = compute_lds(w.effects, w.masks, first, resamples=2).mean
-    assert perfect == pytest.approx(np.sqrt(found.mean_to_mean), abs=0.02)
-    assert found.share(found.mean_to_mean / 2) == pytest.approx(0.5)
+    assert perfect == pytest.approx(np.sqrt(result.mean_to_mean), abs=0.02)
+    assert result.share(result.mean_to_mean / 2) == pytest.approx(0.5)
 
 
 def test_stepping():

@@ -28,9 +28,10 @@ def test_equals_scipy(ties):
 @pytest.mark.parametrize("ties", [False, True])
 def test_resamples_equal_ranking_each_resample(ties):
     a, b = rows(ties)
-    drawn = resample(20, 30)
+    samples = resample(20, 30)
     expected = [
-        [spearmanr(x[draw], y[draw]).statistic for x, y in zip(a, b, strict=True)] for draw in drawn
+        [spearmanr(x[draw], y[draw]).statistic for x, y in zip(a, b, strict=True)]
+        for draw in samples
     ]
     assert_allclose(resampled_spearman(a, b, count_draws(20, 30)), expected)
 
@@ -39,9 +40,9 @@ def test_some_columns_of_a_draw():
     """A fold of a larger draw holds another number of draws in each resample."""
     a, b = rows(ties=False)
     fold = np.arange(3, 14)
-    drawn = resample(20, 10, 1)
+    samples = resample(20, 10, 1)
     result = resampled_spearman(a[:, fold], b[:, fold], count_draws(20, 10, 1)[:, fold])
-    for i, draw in enumerate(drawn):
+    for i, draw in enumerate(samples):
         inside = draw[np.isin(draw, fold)]
         expected = [spearmanr(x[inside], y[inside]).statistic for x, y in zip(a, b, strict=True)]
         assert_allclose(result[i], expected)

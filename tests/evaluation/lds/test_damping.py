@@ -30,15 +30,17 @@ def test_the_three_scores(world):
     w = world(m=20, noise=0.5)
     outputs = predict_per_damping(ridge_scores(w), w.masks, 0.05)
     assert list(outputs) == sorted({*DampingSearch().dampings, 0.05})
-    found = score_dampings(outputs, w.losses, 0.05, **QUICK)
-    assert found.oracle_damping == 1.0
-    assert found.default.mean == compute_lds(ridge_scores(w)(0.05), w.masks, w.losses, **QUICK).mean
-    assert found.default.mean < found.oracle.mean == max(found.curve.values())
-    assert found.curve[0.05] == pytest.approx(found.default.mean)
+    result = score_dampings(outputs, w.losses, 0.05, **QUICK)
+    assert result.oracle_damping == 1.0
+    assert (
+        result.default.mean == compute_lds(ridge_scores(w)(0.05), w.masks, w.losses, **QUICK).mean
+    )
+    assert result.default.mean < result.oracle.mean == max(result.curve.values())
+    assert result.curve[0.05] == pytest.approx(result.default.mean)
     # One damping is best everywhere, so that held-out choices find it too.
-    assert found.choice_shares == {1.0: 1.0}
-    assert found.cross_validated.mean == pytest.approx(found.oracle.mean, abs=0.02)
-    assert json.loads(json.dumps(found.to_dict()))["oracle"]["damping"] == 1.0
+    assert result.choice_shares == {1.0: 1.0}
+    assert result.cross_validated.mean == pytest.approx(result.oracle.mean, abs=0.02)
+    assert json.loads(json.dumps(result.to_dict()))["oracle"]["damping"] == 1.0
 
 
 def test_chance_flatters_hindsight_but_not_cross_validation(world):
@@ -48,9 +50,9 @@ def test_chance_flatters_hindsight_but_not_cross_validation(world):
         w = world(m=8, n=10, seed=seed)
         rng = np.random.default_rng(seed)
         outputs = {float(d + 1): rng.normal(size=(8, 64)) for d in range(30)}
-        found = score_dampings(outputs, w.losses, 1.0, DampingSearch(splits=5), resamples=2)
-        held.append(found.cross_validated.mean)
-        best.append(found.oracle.mean)
+        result = score_dampings(outputs, w.losses, 1.0, DampingSearch(splits=5), resamples=2)
+        held.append(result.cross_validated.mean)
+        best.append(result.oracle.mean)
     assert np.mean(best) > 0.06
     assert abs(np.mean(held)) < 0.06
 
@@ -58,10 +60,10 @@ def test_chance_flatters_hindsight_but_not_cross_validation(world):
 def test_hindsight_prefers_the_default_among_equals(world):
     w = world(m=4)
     outputs = predict_per_damping(lambda _: w.effects, w.masks, 0.1)
-    found = score_dampings(outputs, w.losses, 0.1, **QUICK)
-    assert found.oracle_damping == 0.1
-    assert_allclose(found.cross_validated.per_query, 1.0)
-    assert found.cross_validated.interval == (1.0, 1.0)
+    result = score_dampings(outputs, w.losses, 0.1, **QUICK)
+    assert result.oracle_damping == 0.1
+    assert_allclose(result.cross_validated.per_query, 1.0)
+    assert result.cross_validated.interval == (1.0, 1.0)
 
 
 def test_dampings_that_float64_cannot_solve_are_left_out(world):
@@ -81,18 +83,18 @@ def test_dampings_that_float64_cannot_solve_are_left_out(world):
 def test_too_few_to_halve(world):
     for w in (world(m=4, M=15), world(m=1)):
         outputs = predict_per_damping(lambda _, w=w: w.effects, w.masks, 0.1)
-        found = score_dampings(outputs, w.losses, 0.1, **QUICK)
-        assert found.cross_validated is None
-        assert found.to_dict()["cross_validated"] is None
+        result = score_dampings(outputs, w.losses, 0.1, **QUICK)
+        assert result.cross_validated is None
+        assert result.to_dict()["cross_validated"] is None
 
 
 def test_the_interval_is_that_of_the_damping_chosen(world):
     w = world(m=20, noise=0.5)
     outputs = predict_per_damping(ridge_scores(w), w.masks, 0.1)
-    found = score_dampings(outputs, w.losses, 0.1, **QUICK)
+    result = score_dampings(outputs, w.losses, 0.1, **QUICK)
     alone = score_outputs(outputs[1.0], w.losses, **QUICK)
-    shift = found.cross_validated.mean - alone.mean
-    assert_allclose(found.cross_validated.interval, np.array(alone.interval) + shift)
+    shift = result.cross_validated.mean - alone.mean
+    assert_allclose(result.cross_validated.interval, np.array(alone.interval) + shift)
 
 
 def test_bad_settings():

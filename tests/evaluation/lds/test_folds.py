@@ -13,7 +13,7 @@ from creditline.methods.datamodel import RidgeDatamodel
 from creditline.methods.subset_method import SubsetAttributor
 
 
-def test_a_linear_world_is_foretold(world):
+def test_a_linear_world_is_predicted(world):
     w = world(n=20, M=64)
     assert compute_held_out_lds(get("datamodel"), w.masks, w.losses, resamples=50).mean > 0.95
 
@@ -24,23 +24,23 @@ def test_noise_is_not(world):
     losses = np.random.default_rng(1).normal(size=w.losses.shape)
     scores = RidgeDatamodel().fit(FitContext(subsets=SubsetLosses(w.masks, losses))).scores_
     assert compute_lds(scores, w.masks, losses, resamples=2).mean > 0.6
-    found = compute_held_out_lds(RidgeDatamodel, w.masks, losses, resamples=200)
-    assert abs(found.mean) < 0.06
+    result = compute_held_out_lds(RidgeDatamodel, w.masks, losses, resamples=200)
+    assert abs(result.mean) < 0.06
 
 
 def test_every_subset_is_predicted_by_a_fit_without_it(world):
-    w, fitted = world(M=36), []
+    w, fit_masks = world(M=36), []
 
     class Spy(SubsetAttributor):
         title = "Spy"
 
         def learn(self, masks, losses):
-            fitted.append({mask.tobytes() for mask in masks})
+            fit_masks.append({mask.tobytes() for mask in masks})
             return np.ones((losses.shape[1], masks.shape[1]))
 
     compute_held_out_lds(Spy, w.masks, w.losses, resamples=2)
     every = {mask.tobytes() for mask in w.masks}
-    held = [every - seen for seen in fitted]
+    held = [every - seen for seen in fit_masks]
     assert [len(part) for part in held] == [9, 9, 9, 9]
     assert set().union(*held) == every
 

@@ -24,20 +24,20 @@ from creditline.evaluation.truth.ground_truth import GroundTruth
 def test_the_truth_scores_one_and_its_negative_minus_one(world):
     w = world()
     assert_allclose(compute_lds(w.effects, w.masks, w.losses).per_query, 1.0)
-    found = compute_lds(-w.effects, w.masks, w.losses)
-    assert_allclose(found.per_query, -1.0)
-    assert found.interval == (-1.0, -1.0)
+    result = compute_lds(-w.effects, w.masks, w.losses)
+    assert_allclose(result.per_query, -1.0)
+    assert result.interval == (-1.0, -1.0)
 
 
 def test_the_definition_spelled_out(world):
     w = world(noise=1.0)
     scores = np.random.default_rng(1).normal(size=w.effects.shape) + w.effects
-    found = compute_lds(scores, w.masks, w.losses)
-    for q, value in enumerate(found.per_query):
+    result = compute_lds(scores, w.masks, w.losses)
+    for q, value in enumerate(result.per_query):
         outputs = [sum(scores[q][mask]) for mask in w.masks]
         losses = w.losses[:, :, q].mean(1)
         assert_allclose(value, spearmanr(outputs, -losses).statistic)
-    assert found.mean == pytest.approx(found.per_query.mean())
+    assert result.mean == pytest.approx(result.per_query.mean())
 
 
 def test_scale_and_per_query_offsets_change_nothing(world):
@@ -80,37 +80,37 @@ def test_the_interval_covers_what_all_subsets_find(world, noise):
 
 def test_chance_is_zero(world):
     w = world(m=200)
-    found = compute_lds(np.random.default_rng(9).normal(size=w.effects.shape), w.masks, w.losses)
-    assert abs(found.mean) < 0.04
-    low, high = found.query_interval
+    result = compute_lds(np.random.default_rng(9).normal(size=w.effects.shape), w.masks, w.losses)
+    assert abs(result.mean) < 0.04
+    low, high = result.query_interval
     assert low < 0 < high
 
 
 def test_the_papers_form_lies_below_the_point(world):
     w = world(m=40, noise=1.0)
-    found = compute_lds(w.effects, w.masks, w.losses)
-    mean, std = found.bootstrap_mean_and_std
-    assert 0 < found.mean - mean < 0.02
+    result = compute_lds(w.effects, w.masks, w.losses)
+    mean, std = result.bootstrap_mean_and_std
+    assert 0 < result.mean - mean < 0.02
     assert 0 < std < 0.1
 
 
 def test_convergence_averages_disjoint_groups(world):
     w = world(noise=1.0)
-    found = compute_lds(w.effects, w.masks, w.losses)
-    assert list(found.convergence) == [8, 16, 32, 64]
+    result = compute_lds(w.effects, w.masks, w.losses)
+    assert list(result.convergence) == [8, 16, 32, 64]
     halves = [
         compute_lds(w.effects, w.masks[r], w.losses[r]) for r in (slice(0, 32), slice(32, 64))
     ]
     expected = (halves[0].per_query + halves[1].per_query) / 2
-    assert_allclose(found.convergence[32], expected)
-    assert_allclose(found.convergence[64], found.per_query)
+    assert_allclose(result.convergence[32], expected)
+    assert_allclose(result.convergence[64], result.per_query)
 
 
 def test_a_part_is_the_score_of_those_queries(world):
     w = world(noise=1.0)
-    whole = compute_lds(w.effects, w.masks, w.losses)
+    full = compute_lds(w.effects, w.masks, w.losses)
     alone = compute_lds(w.effects[2:4], w.masks, w.losses[:, :, 2:4])
-    for part in (whole.select(slice(2, 4)), whole.select([2, 3])):
+    for part in (full.select(slice(2, 4)), full.select([2, 3])):
         assert part.to_dict() == alone.to_dict()
     assert json.loads(json.dumps(alone.to_dict()))["lds"] == alone.mean
 
@@ -138,9 +138,9 @@ def test_folds_are_ranked_apart(world):
     folds = [np.arange(0, 64, 2), np.arange(1, 64, 2)]
     outputs[:, folds[1]] += 1000.0
     assert score_outputs(outputs, w.losses).mean < 0.9
-    found = score_outputs(outputs, w.losses, folds=folds)
-    assert_allclose(found.per_query, 1.0)
-    assert found.convergence == {}
+    result = score_outputs(outputs, w.losses, folds=folds)
+    assert_allclose(result.per_query, 1.0)
+    assert result.convergence == {}
 
 
 def test_totals_of_contributors(world):

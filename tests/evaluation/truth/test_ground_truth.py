@@ -25,7 +25,7 @@ def losses():
     return np.random.default_rng(1).random((M, S, Q))
 
 
-def pictures(n, seed=0, **about):
+def random_images(n, seed=0, **about):
     pixels = np.random.default_rng(seed).integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
     return ImageSet.from_images(pixels, **about)
 
@@ -33,12 +33,12 @@ def pictures(n, seed=0, **about):
 @pytest.fixture
 def images():
     people = ["Zoë, K.", None, "b", "b", 'say "hi"', None]
-    return pictures(N, contributors=people, labels=[0, 1, None, 2, 0, 1])
+    return random_images(N, contributors=people, labels=[0, 1, None, 2, 0, 1])
 
 
 @pytest.fixture
 def queries():
-    return [("validation", pictures(3, 1)), ("generated", pictures(1, 2))]
+    return [("validation", random_images(3, 1)), ("generated", random_images(1, 2))]
 
 
 @pytest.fixture
@@ -47,29 +47,29 @@ def truth(masks, losses, images, queries):
 
 
 def test_there_and_back(truth, tmp_path):
-    found = GroundTruth.read(truth.write(tmp_path / "truth"))
+    result = GroundTruth.read(truth.write(tmp_path / "truth"))
     for name in ("image_ids", "image_names", "contributors", "labels"):
-        assert getattr(found, name) == getattr(truth, name), name
+        assert getattr(result, name) == getattr(truth, name), name
     for name in ("query_ids", "query_names", "query_folders", "recipe"):
-        assert getattr(found, name) == getattr(truth, name), name
-    assert found.query_folders == ("validation",) * 3 + ("generated",)
-    assert (found.masks == truth.masks).all()
-    assert (found.losses == truth.losses).all()
-    assert found.digest() == truth.digest()
+        assert getattr(result, name) == getattr(truth, name), name
+    assert result.query_folders == ("validation",) * 3 + ("generated",)
+    assert (result.masks == truth.masks).all()
+    assert (result.losses == truth.losses).all()
+    assert result.digest() == truth.digest()
     again = GroundTruth.read(truth.write(tmp_path / "again"))
     for name in FILES:
         assert (tmp_path / "truth" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
-    assert again.digest() == found.digest()
+    assert again.digest() == result.digest()
 
 
 def test_arrays_alone_are_enough(masks, losses, tmp_path):
     truth = GroundTruth.from_arrays(masks.astype(int), losses[:, 0])
     assert truth.masks.dtype == bool
     assert truth.losses.shape == (M, 1, Q)
-    found = GroundTruth.read(truth.write(tmp_path / "truth"))
-    assert found.digest() == truth.digest()
-    assert found.image_ids == found.contributors == found.labels == found.query_names == ()
-    found.check_index([f"any {i}" for i in range(N)])
+    result = GroundTruth.read(truth.write(tmp_path / "truth"))
+    assert result.digest() == truth.digest()
+    assert result.image_ids == result.contributors == result.labels == result.query_names == ()
+    result.check_index([f"any {i}" for i in range(N)])
 
 
 @pytest.mark.parametrize("field", ["masks", "losses", "contributors", "query_names", "recipe"])

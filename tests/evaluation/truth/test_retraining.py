@@ -1,4 +1,4 @@
-"""The fleet: every number is that of one training, however and how often it was interrupted."""
+"""Retraining: every number is that of one training, however and how often it was interrupted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ CONFIG = TrainConfig(
     batch_size=4,
     seed=5,
 )
-FLEET = RetrainingConfig(SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=2)
+SETTINGS = RetrainingConfig(
+    SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=2
+)
 
 
 @dataclass
@@ -71,10 +73,10 @@ def queries():
 
 
 @pytest.fixture
-def fleet(tiny_images, queries, tmp_path):
+def run_retraining(tiny_images, queries, tmp_path):
     """A function: retrain with the tiny settings into a folder of this name."""
 
-    def run(name="truth", config=CONFIG, settings=FLEET, **options):
+    def run(name="truth", config=CONFIG, settings=SETTINGS, **options):
         out = tmp_path / name
         return retrain(tiny_images, queries, out, config=config, settings=settings, **options)
 
@@ -85,16 +87,18 @@ def same_files(a, b):
     return all((a / name).read_bytes() == (b / name).read_bytes() for name in FILES)
 
 
-def test_a_loss_is_that_of_a_training_by_hand(fleet, tiny_images, queries, tmp_path):
-    truth = fleet()
+def test_a_loss_is_that_of_a_training_by_hand(run_retraining, tiny_images, queries, tmp_path):
+    truth = run_retraining()
     assert truth.masks.shape == (8, 12)
     assert truth.losses.shape == (8, 2, 5)
     assert truth.query_folders == ("validation",) * 3 + ("generated",) * 2
     assert truth.contributors == tiny_images.contributors
-    assert (truth.masks == draw_masks(FLEET.subsets, tiny_images)).all()
+    assert (truth.masks == draw_masks(SETTINGS.subsets, tiny_images)).all()
     part = tiny_images.subset(np.flatnonzero(truth.masks[6]))
     run = train(part, tmp_path / "run", replace(CONFIG, seed=CONFIG.seed + 1))
-    expected = [measure_losses(load_model(run), group, FLEET.losses) for group in queries.values()]
+    expected = [
+        measure_losses(load_model(run), group, SETTINGS.losses) for group in queries.values()
+    ]
     assert (truth.losses[6, 1] == np.concatenate(expected)).all()
     assert len(np.unique(truth.losses[:, :, 0])) == 16
     files = {p.name for p in (tmp_path / "truth").iterdir()}
@@ -102,10 +106,10 @@ def test_a_loss_is_that_of_a_training_by_hand(fleet, tiny_images, queries, tmp_p
     assert GroundTruth.read(tmp_path / "truth").digest() == truth.digest()
 
 
-def test_a_finished_task_is_never_run_again(fleet, monkeypatch, tmp_path):
+def test_a_finished_task_is_never_run_again(run_retraining, monkeypatch, tmp_path):
     painter = Painter()
-    whole = fleet("whole", painter)
-    assert fleet("part", painter, limit_tasks=5).finished.sum() == 5
+    total = run_retraining("whole", painter)
+    assert run_retraining("part", painter, limit_tasks=5).finished.sum() == 5
     read = GroundTruth.read(tmp_path / "part")
     assert read.finished.sum() == 5
     assert len(read.complete_subsets().masks) == 2, "both seeds of a subset come before the next"
@@ -115,22 +119,22 @@ def test_a_finished_task_is_never_run_again(fleet, monkeypatch, tmp_path):
     monkeypatch.setattr(
         Painter, "__call__", lambda self, i, s, f: trained.append(f.name) or original(self, i, s, f)
     )
-    part = fleet("part", painter)
+    part = run_retraining("part", painter)
     assert trained == [f"{j:05d}-{s}" for j in range(8) for s in range(2)][5:]
-    assert part.digest() == whole.digest()
-    assert fleet("part", painter).digest() == whole.digest()
+    assert part.digest() == total.digest()
+    assert run_retraining("part", painter).digest() == total.digest()
     assert len(trained) == 11
     assert same_files(tmp_path / "whole", tmp_path / "part")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that uses torch")
-def test_killed_again_and_again(fleet, tmp_path):
+def test_killed_again_and_again(run_retraining, tmp_path):
     """SIGKILL at ten random moments: within a training, a measurement, a write."""
-    whole = fleet("whole")
+    total = run_retraining("whole")
     rng, kills = np.random.default_rng(0), 0
     context = multiprocessing.get_context("fork")
     while True:
-        process = context.Process(target=fleet, args=("killed",))
+        process = context.Process(target=run_retraining, args=("killed",))
         process.start()
         process.join(rng.uniform(0.01, 0.15) if kills < 10 else None)
         if process.exitcode is not None:
@@ -140,147 +144,149 @@ def test_killed_again_and_again(fleet, tmp_path):
         kills += 1
     assert process.exitcode == 0
     assert kills == 10
-    assert GroundTruth.read(tmp_path / "killed").digest() == whole.digest()
+    assert GroundTruth.read(tmp_path / "killed").digest() == total.digest()
     assert same_files(tmp_path / "whole", tmp_path / "killed")
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {"manifest.json", *FILES}
 
 
-def test_the_number_of_workers_changes_nothing(fleet, tmp_path):
-    few = {"settings": replace(FLEET, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
-    fleet("one", **few)
-    fleet("two", **few, runtime=Runtime(workers=2))
+def test_the_number_of_workers_changes_nothing(run_retraining, tmp_path):
+    few = {"settings": replace(SETTINGS, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
+    run_retraining("one", **few)
+    run_retraining("two", **few, runtime=Runtime(workers=2))
     assert same_files(tmp_path / "one", tmp_path / "two")
 
 
-def test_it_grows(fleet, monkeypatch, tmp_path):
+def test_it_grows(run_retraining, monkeypatch, tmp_path):
     painter = Painter()
-    more = replace(FLEET, subsets=replace(FLEET.subsets, subsets=11), seeds=3)
-    fleet("grown", painter)
+    more = replace(SETTINGS, subsets=replace(SETTINGS.subsets, subsets=11), seeds=3)
+    run_retraining("grown", painter)
     tasks, original = [], module.run_task
     monkeypatch.setattr(module, "run_task", lambda j, t: tasks.append(t) or original(j, t))
-    grown = fleet("grown", painter, more, limit_tasks=4)
+    grown = run_retraining("grown", painter, more, limit_tasks=4)
     assert (~grown.finished).sum() == 33 - 16 - 4
-    grown = fleet("grown", painter, more)
+    grown = run_retraining("grown", painter, more)
     assert len(tasks) == 33 - 16
-    assert grown.digest() == fleet("fresh", painter, more).digest()
+    assert grown.digest() == run_retraining("fresh", painter, more).digest()
     assert same_files(tmp_path / "grown", tmp_path / "fresh")
     with pytest.raises(IndexMismatchError, match="11 subsets with 3 seeds each, and 8 with 2"):
-        fleet("grown", painter)
+        run_retraining("grown", painter)
 
 
-def test_models_can_be_kept(fleet, queries, tmp_path):
-    settings = RetrainingConfig(FLEET.subsets, FLEET.losses, seeds=1, keep_models=True)
-    truth = fleet(settings=settings)
-    kept = sorted(p.name for p in (tmp_path / "truth" / "models").iterdir())
-    assert kept == [f"{j:05d}-0" for j in range(8)]
+def test_models_can_be_kept(run_retraining, queries, tmp_path):
+    settings = RetrainingConfig(SETTINGS.subsets, SETTINGS.losses, seeds=1, keep_models=True)
+    truth = run_retraining(settings=settings)
+    stored = sorted(p.name for p in (tmp_path / "truth" / "models").iterdir())
+    assert stored == [f"{j:05d}-0" for j in range(8)]
     model = load_model(tmp_path / "truth" / "models" / "00003-0")
     assert (
-        measure_losses(model, queries["validation"], FLEET.losses) == truth.losses[3, 0, :3]
+        measure_losses(model, queries["validation"], SETTINGS.losses) == truth.losses[3, 0, :3]
     ).all()
 
 
-def test_models_kept_once_survive_growth_without_keeping(fleet, tmp_path):
+def test_models_kept_once_survive_growth_without_keeping(run_retraining, tmp_path):
     def writing(images, seed, folder):
         folder.mkdir(parents=True)
         (folder / "model.txt").write_text("mine", "utf-8")
         return Painter()(images, seed, folder)
 
-    few = replace(FLEET, seeds=1)
-    fleet(config=writing, settings=replace(few, keep_models=True))
-    fleet(config=writing, settings=replace(few, subsets=SubsetSpec(subsets=10)))
+    few = replace(SETTINGS, seeds=1)
+    run_retraining(config=writing, settings=replace(few, keep_models=True))
+    run_retraining(config=writing, settings=replace(few, subsets=SubsetSpec(subsets=10)))
     assert len(list((tmp_path / "truth" / "models").iterdir())) == 8
     assert not (tmp_path / "truth" / "tasks").exists()
 
 
-def test_models_kept_by_an_interrupted_call_survive_one_without_keeping(fleet, tmp_path):
+def test_models_kept_by_an_interrupted_call_survive_one_without_keeping(run_retraining, tmp_path):
     def writing(images, seed, folder):
         folder.mkdir(parents=True)
         (folder / "model.txt").write_text("mine", "utf-8")
         return Painter()(images, seed, folder)
 
-    few = replace(FLEET, seeds=1)
-    fleet(config=writing, settings=replace(few, keep_models=True), limit_tasks=3)
-    fleet(config=writing, settings=few)
-    kept = sorted(p.name for p in (tmp_path / "truth" / "models").iterdir())
-    assert kept == [f"{j:05d}-0" for j in range(3)]
+    few = replace(SETTINGS, seeds=1)
+    run_retraining(config=writing, settings=replace(few, keep_models=True), limit_tasks=3)
+    run_retraining(config=writing, settings=few)
+    stored = sorted(p.name for p in (tmp_path / "truth" / "models").iterdir())
+    assert stored == [f"{j:05d}-0" for j in range(3)]
 
 
 @pytest.mark.parametrize("limit", [3, None])
-def test_queries_in_another_order_are_refused(fleet, tiny_images, queries, tmp_path, limit):
-    fleet(config=Painter(), limit_tasks=limit)
+def test_queries_in_another_order_are_refused(
+    run_retraining, tiny_images, queries, tmp_path, limit
+):
+    run_retraining(config=Painter(), limit_tasks=limit)
     before = (tmp_path / "truth" / "queries.csv").read_bytes()
     turned = dict(reversed(queries.items()))
     with pytest.raises(IndexMismatchError, match=r"validation, generated; .* generated, val"):
-        retrain(tiny_images, turned, tmp_path / "truth", config=Painter(), settings=FLEET)
+        retrain(tiny_images, turned, tmp_path / "truth", config=Painter(), settings=SETTINGS)
     assert (tmp_path / "truth" / "queries.csv").read_bytes() == before
 
 
-def test_subsets_can_be_given(fleet, tmp_path):
+def test_subsets_can_be_given(run_retraining, tmp_path):
     painter, masks = Painter(), np.eye(12, dtype=int)[:3]
-    truth = fleet(config=painter, masks=masks)
+    truth = run_retraining(config=painter, masks=masks)
     assert (truth.masks == masks).all()
     assert truth.recipe["subsets"]["scheme"] == "given"
     with pytest.raises(IndexMismatchError, match=r"subsets\.masks"):
-        fleet(config=painter, masks=1 - masks)
+        run_retraining(config=painter, masks=1 - masks)
     with pytest.raises(DataError, match=r"each of 12 training images; got shape .3, 11"):
-        fleet("other", painter, masks=masks[:, :11])
-    people = replace(FLEET, subsets=SubsetSpec(scheme="leave-one-contributor-out"))
-    assert fleet("people", painter, people).masks.shape == (3, 12)
+        run_retraining("other", painter, masks=masks[:, :11])
+    people = replace(SETTINGS, subsets=SubsetSpec(scheme="leave-one-contributor-out"))
+    assert run_retraining("people", painter, people).masks.shape == (3, 12)
 
 
-def test_a_base_is_tuned(fleet, tiny_images, tmp_path):
+def test_a_base_is_tuned(run_retraining, tiny_images, tmp_path):
     base = train(tiny_images, tmp_path / "base", CONFIG)
     still = replace(CONFIG, learning_rate=1e-30)
-    truth = fleet(config=still, base=base, limit_tasks=3)
+    truth = run_retraining(config=still, base=base, limit_tasks=3)
     assert (truth.losses[0] == truth.losses[0, 0]).all(), "nothing learned, so nothing differs"
     with pytest.raises(IndexMismatchError, match=r"training\.base"):
-        fleet(config=still)
+        run_retraining(config=still)
     with pytest.raises(ModelError, match=r"prediction: 'epsilon' in the base"):
-        fleet("other", config=replace(still, prediction="sample"), base=base)
+        run_retraining("other", config=replace(still, prediction="sample"), base=base)
 
 
 def test_what_decides_the_numbers_is_in_the_recipe_and_nothing_else(
-    fleet, tiny_images, queries, tmp_path
+    run_retraining, tiny_images, queries, tmp_path
 ):
-    fleet(limit_tasks=1)
+    run_retraining(limit_tasks=1)
     recipe = json.loads((tmp_path / "truth" / "manifest.json").read_text("utf-8"))["request"]
     assert recipe["training"]["config"]["steps"] == 2
-    fleet(config=replace(CONFIG, checkpoint_every=1), limit_tasks=1)
+    run_retraining(config=replace(CONFIG, checkpoint_every=1), limit_tasks=1)
     for changes in (
         {"config": replace(CONFIG, learning_rate=1e-4)},
-        {"settings": replace(FLEET, losses=LossPlan(3, 1))},
-        {"settings": replace(FLEET, subsets=SubsetSpec(subsets=8, alpha=0.25))},
-        {"settings": replace(FLEET, subsets=SubsetSpec(subsets=8, stratify="contributor"))},
+        {"settings": replace(SETTINGS, losses=LossPlan(3, 1))},
+        {"settings": replace(SETTINGS, subsets=SubsetSpec(subsets=8, alpha=0.25))},
+        {"settings": replace(SETTINGS, subsets=SubsetSpec(subsets=8, stratify="contributor"))},
     ):
         with pytest.raises(IndexMismatchError, match="made from something else"):
-            fleet(**changes)
+            run_retraining(**changes)
     with pytest.raises(IndexMismatchError, match="queries"):
         retrain(
             tiny_images,
             {"validation": queries["validation"]},
             tmp_path / "truth",
             config=CONFIG,
-            settings=FLEET,
+            settings=SETTINGS,
         )
     other = replace(CONFIG, seed=6)
-    assert fleet(config=other, overwrite=True, limit_tasks=1).finished.sum() == 1
+    assert run_retraining(config=other, overwrite=True, limit_tasks=1).finished.sum() == 1
 
 
-def test_a_trainer_is_known_by_its_source_and_settings(fleet):
-    recipe = fleet(config=Painter(2.0)).recipe["training"]
+def test_a_trainer_is_known_by_its_source_and_settings(run_retraining):
+    recipe = run_retraining(config=Painter(2.0)).recipe["training"]
     assert recipe["trainer"].endswith("Painter")
     assert recipe["settings"] == {"gain": 2.0, "secret": "object"}
     assert len(recipe["source"]) == 32
     with pytest.raises(IndexMismatchError, match=r"settings\.gain: 2\.0 on disk, 3\.0 asked for"):
-        fleet(config=Painter(3.0))
+        run_retraining(config=Painter(3.0))
 
 
-def test_a_failed_training_says_which(fleet):
+def test_a_failed_training_says_which(run_retraining):
     with pytest.raises(NumericsError, match=r"Subset 0, seed 0: The loss of query 00000\.png"):
-        fleet(config=Painter(float("nan")))
+        run_retraining(config=Painter(float("nan")))
 
 
-def test_a_full_disk_loses_nothing(fleet, monkeypatch):
+def test_a_full_disk_loses_nothing(run_retraining, monkeypatch):
     original, writes = module.write_array, []
 
     def full(path, array):
@@ -292,26 +298,26 @@ def test_a_full_disk_loses_nothing(fleet, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_array", full)
         with pytest.raises(CreditlineError, match="3 of 16 models are finished and safe"):
-            fleet(config=Painter())
-    assert fleet(config=Painter()).finished.all()
+            run_retraining(config=Painter())
+    assert run_retraining(config=Painter()).finished.all()
 
 
 def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
-    fleet, tiny_images, queries, tmp_path
+    run_retraining, tiny_images, queries, tmp_path
 ):
     out = tmp_path / "truth"
     with pytest.raises(ModelError, match="16x16"):
-        fleet(config=replace(CONFIG, unet=replace(CONFIG.unet, resolution=16)))
+        run_retraining(config=replace(CONFIG, unet=replace(CONFIG.unet, resolution=16)))
     with pytest.raises(SettingsError, match="seeds must be at least 1; got 0"):
         RetrainingConfig(seeds=0)
     with pytest.raises(SettingsError, match="limit_tasks must be at least 1; got 0"):
-        fleet(limit_tasks=0)
+        run_retraining(limit_tasks=0)
     with pytest.raises(SettingsError, match="1000 timesteps has at most 1000; got 1001"):
-        fleet(settings=replace(FLEET, losses=LossPlan(1001, 1)))
+        run_retraining(settings=replace(SETTINGS, losses=LossPlan(1001, 1)))
     with pytest.raises(SettingsError, match="workers must be at least 1; got 0"):
-        fleet(runtime=Runtime(workers=0))
+        run_retraining(runtime=Runtime(workers=0))
     with pytest.raises(SettingsError, match="chooses its own base"):
-        fleet(config=lambda images, seed, folder: None, base=out)
+        run_retraining(config=lambda images, seed, folder: None, base=out)
     with pytest.raises(DataError, match="no queries"):
         retrain(tiny_images, {}, out, config=CONFIG)
     same = [("a", queries["validation"]), ("a", queries["generated"])]

@@ -69,12 +69,12 @@ def test_shares_add_up_and_are_never_a_whole_image_off(values, alpha):
 def test_every_way_of_filling_a_subset_is_equally_likely():
     groups = _groups(["a"] * 3 + ["b"] * 2 + ["c"] * 4)
     generator = np.random.default_rng(0)
-    drawn = Counter(tuple(_draw_sizes(groups, 5, generator)) for _ in range(5500))
+    samples = Counter(tuple(_draw_sizes(groups, 5, generator)) for _ in range(5500))
     possible = {(a, b, 5 - a - b) for a in range(4) for b in range(3) if 0 <= 5 - a - b <= 4}
     assert len(possible) == 11
-    assert set(drawn) == possible
+    assert set(samples) == possible
     # Standard deviation of a count of 5500 / 11: sqrt(500 * 10 / 11) = 21.3.
-    assert max(abs(count - 500) for count in drawn.values()) < 5 * 21.3
+    assert max(abs(count - 500) for count in samples.values()) < 5 * 21.3
 
 
 def test_shares_of_contributors_vary_and_the_size_does_not():

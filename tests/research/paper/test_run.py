@@ -138,7 +138,7 @@ def test_everything_in_one_folder(data, tmp_path):
     assert (config.seed, config.steps, base) == (42, 6, None)
     with pytest.raises(DataError, match="was trained on 12 images"):
         read_training_config(folders.model, images.validation)
-    with pytest.raises(ModelError, match="fresh weights"):
+    with pytest.raises(ModelError, match="scratch"):
         read_training_config(folders.model, load_images(folders.images), base=folders.model)
 
     other = replace(TINY, train_images=10)
