@@ -28,7 +28,7 @@ def test_number_of_workers_does_not_change_a_bit(build):
 
 
 def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
-    whole = build("whole")
+    index = build("index")
     calls, extract = [], GradientExtractor.extract
 
     def interrupted(self, *args, **kwargs):
@@ -43,12 +43,12 @@ def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
     assert len(calls) == 3
     continued = build("part")
     assert len(calls) == 4, "only the shard that was not declared is computed again"
-    assert same(whole, continued)
+    assert same(index, continued)
     assert not list(continued.path.glob("shards/*"))
 
 
 def test_a_shard_killed_between_data_and_declaration_is_computed_again(build, monkeypatch):
-    whole = build("whole")
+    index = build("index")
     from creditline.indexing import store
 
     original, calls = store.write_file, []
@@ -63,20 +63,20 @@ def test_a_shard_killed_between_data_and_declaration_is_computed_again(build, mo
     with pytest.raises(KeyboardInterrupt):
         build("part")
     continued = build("part")
-    assert same(whole, continued)
+    assert same(index, continued)
     files = len(list((continued.path / "images.lance" / "data").glob("*.lance")))
     assert files == 3, "the orphan of the killed process is removed"
 
 
 def test_killed_between_commit_and_manifest(build, monkeypatch):
-    whole = build("whole")
+    index = build("index")
     monkeypatch.setattr(
         Store, "_remove_orphans", lambda self: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
         build("part")
     monkeypatch.undo()
-    assert same(whole, build("part"))
+    assert same(index, build("part"))
 
 
 SCRIPT = """
@@ -103,8 +103,8 @@ def test_sigkill_at_any_moment(tiny_folder, tiny_images, tmp_path, workers):
     assert 3 <= done < len(tiny_images)
     settings = {"method": "trak", "timesteps": 40, "dim": 128, "shard_rows": 1}
     continued = cl.index(tiny_folder, images, out=out, **settings)
-    whole = cl.index(tiny_folder, images, out=tmp_path / "whole", **settings)
-    assert same(whole, continued)
+    index = cl.index(tiny_folder, images, out=tmp_path / "index", **settings)
+    assert same(index, continued)
 
 
 def test_asking_again_for_a_finished_index_does_nothing(build, monkeypatch):
@@ -145,7 +145,7 @@ def test_a_foreign_folder_is_left_alone(build, tmp_path):
 
 
 def test_a_full_disk_loses_nothing(build, monkeypatch):
-    whole = build("whole")
+    index = build("index")
     original, calls = Store.write_shard, []
 
     def full(self, *args):
@@ -158,7 +158,7 @@ def test_a_full_disk_loses_nothing(build, monkeypatch):
     with pytest.raises(CreditlineError, match="1 of 3 shards are safe"):
         build("part")
     monkeypatch.undo()
-    assert same(whole, build("part"))
+    assert same(index, build("part"))
 
 
 def test_too_little_room_is_seen_before_work(build, monkeypatch):

@@ -46,8 +46,8 @@ def same(index, fresh, queries, monkeypatch_undo=None) -> None:
     assert index.manifest.facts["duplicates"] == fresh.manifest.facts["duplicates"]
     assert (index.n, len(index)) == (fresh.n, fresh.n)
     features = fresh.extract(queries)
-    wanted = fresh.scores(features)
-    assert_allclose(index.scores(features), wanted, rtol=1e-8, atol=1e-8 * np.abs(wanted).max())
+    expected = fresh.scores(features)
+    assert_allclose(index.scores(features), expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
     assert_allclose(index.self_influence(), fresh.self_influence(), rtol=1e-8)
     error = fresh.noise(features).error
     assert_allclose(index.noise(features).error, error, rtol=1e-6)
@@ -77,17 +77,17 @@ def test_removed_images_leave_the_index_of_the_rest(build, tiny_images, dim, pur
     no_refit()
     same(index, fresh, tiny_images)
     hits = index.trace(tiny_images.subset([0]), top=12)[0]
-    pictures = {hit.name: hit.image for hit in (*hits.proponents, *hits.opponents)}
+    thumbnails = {hit.name: hit.image for hit in (*hits.proponents, *hits.opponents)}
     others = fresh.trace(tiny_images.subset([0]), top=12)[0]
-    assert pictures == {hit.name: hit.image for hit in (*others.proponents, *others.opponents)}
+    assert thumbnails == {hit.name: hit.image for hit in (*others.proponents, *others.opponents)}
     assert index.manifest.facts["changes"][0]["removed"] == 2
 
 
 def test_purged_images_are_in_no_file(build, tiny_images):
     index = build()
     index.trace(tiny_images, top=2)
-    picture = index.store.thumbnails([5])[0]
-    pixels = picture[picture.index(b"IDAT") : picture.index(b"IEND") - 8]
+    thumbnail = index.store.thumbnails([5])[0]
+    pixels = thumbnail[thumbnail.index(b"IDAT") : thumbnail.index(b"IEND") - 8]
 
     def files_with(data: bytes) -> int:
         return sum(data in path.read_bytes() for path in index.path.rglob("*") if path.is_file())
@@ -187,8 +187,8 @@ def test_killed_before_the_manifest_nothing_has_happened(
     assert index.digest() == digest
     assert np.array_equal(index.scores(tiny_images), before)
     index = act()
-    kept = range(12) if step == "add" else range(1, 8)
-    assert index.digest() == build("fresh", images=tiny_images.subset(kept)).digest()
+    remaining = range(12) if step == "add" else range(1, 8)
+    assert index.digest() == build("fresh", images=tiny_images.subset(remaining)).digest()
 
 
 def test_an_open_index_goes_on_reading_what_it_opened(build, tiny_images):
@@ -215,8 +215,8 @@ def test_what_to_remove(build, tiny_images):
     names = [*tiny_images.names[:11], "twice.png", "twice.png"]
     index = build(images=ImageSet.from_images(pixels, names=names))
     facts = index.store.facts()
-    wanted = change.find_rows(facts, [tiny_images.ids[3], "00001.png", 7, np.int64(7)])
-    assert wanted.tolist() == [1, 3, 7, 12], "an id is all images of these pixels"
+    rows = change.find_rows(facts, [tiny_images.ids[3], "00001.png", 7, np.int64(7)])
+    assert rows.tolist() == [1, 3, 7, 12], "an id is all images of these pixels"
     with pytest.raises(DataError, match=r"no image 'nobody\.png'"):
         index.remove(["nobody.png"])
     with pytest.raises(DataError, match=r"2 images of the index have the name 'twice\.png'"):

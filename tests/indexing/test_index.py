@@ -23,8 +23,8 @@ from creditline.methods import FitContext, classes, get
 def by_hand(index, model, images, method="trak"):
     """Textbook TRAK from stored training features and fresh query features."""
     source = GradientExtractor([model], index.method.features, index.method.query_plan)
-    found = source.extract(images, range(len(images)), "query", reduction="halves")
-    query = found[:, 0, 0].astype(np.float64)
+    features = source.extract(images, range(len(images)), "query", reduction="halves")
+    query = features[:, 0, 0].astype(np.float64)
     phi = index.features()
     a, b = phi - phi.mean(0), query - phi.mean(0)
     damping = index.method.ridge.damping * np.square(a).sum() / min(a.shape)
@@ -44,7 +44,7 @@ def test_a_reopened_index_gives_the_same_scores(build, tiny_folder, tiny_images,
     assert again.method == index.method
 
 
-@of_cpus  # to so many digits: on a GPU kernels round by the size of a pass
+@of_cpus  # to 9 digits: on a GPU kernels round by the size of a pass
 def test_queries_do_not_influence_each_other(build, tiny_images):
     index = build()
     together = index.scores(tiny_images)
@@ -52,19 +52,19 @@ def test_queries_do_not_influence_each_other(build, tiny_images):
     assert_allclose(together, alone, rtol=1e-9)
 
 
-def test_every_kind_of_query_is_the_same_picture(build, tiny_images, tmp_path):
+def test_every_kind_of_query_is_the_same_image(build, tiny_images, tmp_path):
     index = build()
-    picture = tiny_images.image(5)
-    picture.save(tmp_path / "query.png")
+    image = tiny_images.image(5)
+    image.save(tmp_path / "query.png")
     expected = index.scores(tiny_images.subset([5]))
     for query in (
         tmp_path / "query.png",
         str(tmp_path / "query.png"),
         [tmp_path / "query.png"],
-        picture,
-        [picture],
-        np.asarray(picture),
-        np.asarray(picture)[None],
+        image,
+        [image],
+        np.asarray(image),
+        np.asarray(image)[None],
         tiny_images.pixels([5]),
         tiny_images.pixels([5])[0],
     ):
@@ -96,8 +96,8 @@ def test_a_large_top_gives_all_and_the_sign_tells_the_ends_apart(build, tiny_ima
     (query,), (scores,) = index.trace(queries, top=99), index.scores(queries)
     assert {h.row for h in query.proponents} == set(np.flatnonzero(scores > 0))
     assert {h.row for h in query.opponents} == set(np.flatnonzero(scores < 0))
-    likeness = cl.index(None, tiny_images, method="pixel-cosine", out=tmp_path / "pixels")
-    (query,) = likeness.trace(queries, top=99)
+    similarity = cl.index(None, tiny_images, method="pixel-cosine", out=tmp_path / "pixels")
+    (query,) = similarity.trace(queries, top=99)
     assert len(query.proponents) == len(query.opponents) == 12, "no sign without a cause"
 
 
@@ -113,7 +113,9 @@ def test_self_influence_is_kept_and_positive(build, tiny_model, monkeypatch):
     first = index.self_influence()
     assert first.shape == (12,)
     assert (first > 0).all()
-    monkeypatch.setattr(type(index.method), "self_influence", lambda self: pytest.fail("kept"))
+    monkeypatch.setattr(
+        type(index.method), "self_influence", lambda self: pytest.fail("computed again")
+    )
     assert np.array_equal(first, cl.open_index(index.path, model=tiny_model).self_influence())
 
 
@@ -154,8 +156,8 @@ def test_methods_that_need_other_features_are_refused(build):
     "name", [n for n, m in classes().items() if m.capabilities.features in ("pixels", "encoder")]
 )
 def test_similarity_indexes(build, tiny_images, name):
-    def encoder(pictures):
-        small = [np.asarray(p.resize((8, 8)), np.float32) for p in pictures]
+    def encoder(images):
+        small = [np.asarray(p.resize((8, 8)), np.float32) for p in images]
         return np.stack(small).reshape(len(small), -1) - 128
 
     keyword = {"encoder": encoder} if name.startswith("encoder") else {}
@@ -169,29 +171,29 @@ def test_similarity_indexes(build, tiny_images, name):
 
 def test_journey_follows_the_sampling_run(build, tiny_model, tmp_path):
     config = GenerateConfig(steps=5, trajectory=True)
-    pictures = cl.generate(tiny_model, 3, tmp_path / "pictures", config)
+    images = cl.generate(tiny_model, 3, tmp_path / "images", config)
     index = build()
     journey = index.using("journey-trak")
-    scores = journey.scores(pictures)
+    scores = journey.scores(images)
     assert scores.shape == (3, 12)
-    kept = index.using(get("journey-trak")(features=index.method.features, per_timestep=True))
-    apart = kept.scores(pictures)
+    stepwise = index.using(get("journey-trak")(features=index.method.features, per_timestep=True))
+    apart = stepwise.scores(images)
     assert apart.shape == (3, 5, 12)
     assert_allclose(apart.mean(1), scores, rtol=1e-4, atol=1e-6 * np.abs(scores).max())
-    names = [q.name for q in kept.trace(pictures, top=2)]
+    names = [q.name for q in stepwise.trace(images, top=2)]
     assert names[:2] == ["00000.png at t=800", "00000.png at t=600"]
-    assert journey.trace(pictures)[0].details["seed"] == 0
+    assert journey.trace(images)[0].details["seed"] == 0
 
 
 def test_journey_needs_a_sampling_run(build, tiny_model, tiny_images, tmp_path):
-    pictures = cl.generate(tiny_model, 2, tmp_path / "pictures", GenerateConfig(steps=2))
+    images = cl.generate(tiny_model, 2, tmp_path / "images", GenerateConfig(steps=2))
     journey = build().using("journey-trak")
-    for queries in (pictures, tiny_images):
+    for queries in (images, tiny_images):
         with pytest.raises(DataError, match="--trajectory"):
             journey.scores(queries)
 
 
-def test_whole_matrix_can_be_streamed_to_a_file(build, tiny_images, tmp_path):
+def test_a_complete_matrix_can_be_streamed_to_a_file(build, tiny_images, tmp_path):
     index = build()
     mapped = index.scores(tiny_images, out=tmp_path / "scores.npy")
     assert np.array_equal(np.load(tmp_path / "scores.npy"), index.scores(tiny_images))
@@ -295,11 +297,11 @@ def test_other_contributors_make_another_index(build, tiny_images):
 
 
 def test_another_encoder_is_another_index_and_only_encoders_take_one(build, tiny_images, tmp_path):
-    def first(pictures):
-        return np.stack([np.asarray(p.resize((4, 4)), dtype=float).ravel() for p in pictures])
+    def first(images):
+        return np.stack([np.asarray(p.resize((4, 4)), dtype=float).ravel() for p in images])
 
-    def second(pictures):
-        return -first(pictures)
+    def second(images):
+        return -first(images)
 
     out = tmp_path / "encoded"
     cl.index(None, tiny_images, method="encoder-dot", out=out, encoder=first)
@@ -314,9 +316,9 @@ def test_named_classes_of_queries_are_those_of_the_training_images():
 
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
     horse = cl.ImageSet.from_images(pixels, labels=[0, 0], label_names=["horse"])
-    found = gather(horse, horse.spec, (3, 4, 4), runs=False, classes=["automobile", "horse"])
-    assert found.images.labels == (1, 1)
-    assert found.images.ids == horse.ids
+    queries = gather(horse, horse.spec, (3, 4, 4), runs=False, classes=["automobile", "horse"])
+    assert queries.images.labels == (1, 1)
+    assert queries.images.ids == horse.ids
     with pytest.raises(DataError, match="called horse; those of the training images are cat, dog"):
         gather(horse, horse.spec, (3, 4, 4), runs=False, classes=["cat", "dog"])
     assert gather(horse, horse.spec, (3, 4, 4), runs=False).images.labels == (None, None)
@@ -380,13 +382,13 @@ def test_without_halves_there_is_no_error(build, tiny_images):
     floor = bare.using(transform="threshold", threshold_unit="error")
     for ask in (floor.scores, floor.trace):
         with pytest.raises(SettingsError, match="two or more evaluations"):
-            ask("no such picture, and none is looked for")
+            ask("no such image, and none is looked for")
 
 
 def test_halves_cost_no_feature_its_value(build, tiny_images):
-    halved, whole = build(), build(halves=False, name="whole")
-    assert_allclose(halved.features(), whole.features(), rtol=2e-2, atol=1e-4)
-    assert_allclose(halved.scores(tiny_images), whole.scores(tiny_images), rtol=0.05, atol=1e-2)
+    halved, complete = build(), build(halves=False, name="complete")
+    assert_allclose(halved.features(), complete.features(), rtol=2e-2, atol=1e-4)
+    assert_allclose(halved.scores(tiny_images), complete.scores(tiny_images), rtol=0.05, atol=1e-2)
 
 
 def test_an_index_of_an_earlier_version_is_named(build):

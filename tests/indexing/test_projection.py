@@ -1,4 +1,4 @@
-"""What a projection learns belongs to the index: learnt once, kept, and used by its queries."""
+"""What a projection learns belongs to the index: fitted once, kept, and used by its queries."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ BY_VARIANCE = {"projection": "count-sketch", "layout": "layers", "budget": "vari
 def test_queries_are_projected_as_the_index_was(build, tiny_model, tiny_images, settings):
     index = build(**settings)
     opened = cl.open_index(index.path, model=tiny_model)
-    found = opened.extract(tiny_images.subset([3])).values
+    features = opened.extract(tiny_images.subset([3])).values
     source = GradientExtractor([tiny_model], index.method.features, index.method.query_plan)
     source.fit(tiny_images)
     expected = source.extract(tiny_images, [3], "query")[:, 0]
-    np.testing.assert_allclose(found[:, 0], expected, rtol=0, atol=1e-5 * np.linalg.norm(expected))
+    np.testing.assert_allclose(
+        features[:, 0], expected, rtol=0, atol=1e-5 * np.linalg.norm(expected)
+    )
     assert sum(rows for *_, rows in index.manifest.facts["blocks"]) == index.dim
 
 
@@ -34,7 +36,7 @@ def test_workers_and_repetition_do_not_change_a_bit(build):
 
 
 def test_an_interrupted_index_learns_no_second_time(build, monkeypatch):
-    whole = build("whole", **PRINCIPAL)
+    complete = build("complete", **PRINCIPAL)
     calls, extract = [], GradientExtractor.extract
 
     def interrupted(self, *args, **kwargs):
@@ -47,7 +49,7 @@ def test_an_interrupted_index_learns_no_second_time(build, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         build("part", **PRINCIPAL)
     monkeypatch.setattr(GradientExtractor, "fit", lambda *_: pytest.fail("fitted again"))
-    assert build("part", **PRINCIPAL).digest() == whole.digest()
+    assert build("part", **PRINCIPAL).digest() == complete.digest()
 
 
 def test_an_ensemble_has_directions_of_each_model(build, tiny_model, tiny_images):
@@ -85,10 +87,12 @@ def test_hooks_and_autograd_agree(tiny_model, tiny_images):
     from creditline.gradients.projection import Projection
     from creditline.gradients.spec import FeatureSpec
 
-    found = []
+    features = []
     for engine in ("hooks", "autograd"):
         spec = FeatureSpec(projection=Projection("principal", 128, rank=6), engine=engine)
         source = GradientExtractor([tiny_model], spec)
         source.fit(tiny_images)
-        found.append(source.extract(tiny_images, range(4)))
-    np.testing.assert_allclose(*found, rtol=0, atol=1e-5 * np.linalg.norm(found[0], axis=-1).max())
+        features.append(source.extract(tiny_images, range(4)))
+    np.testing.assert_allclose(
+        *features, rtol=0, atol=1e-5 * np.linalg.norm(features[0], axis=-1).max()
+    )

@@ -1,4 +1,4 @@
-"""Traces of a part of a picture, and indexes of parts of training images."""
+"""Traces of a region of an image, and indexes of parts of training images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PAINTED = np.repeat([[255, 255, 0, 0]], 4, axis=0).astype(np.uint8)
 
 
 @pytest.mark.parametrize("method", ["trak", "gradient-dot"])
-def test_scores_of_the_parts_add_up_to_those_of_the_picture(build, tiny_images, method):
+def test_scores_of_the_parts_add_up_to_those_of_the_image(build, tiny_images, method):
     index, queries = build(method=method), tiny_images.subset([3, 7])
-    whole, left, right = (
+    complete, left, right = (
         index.scores(index.extract(queries, region=region)) for region in (None, LEFT, RIGHT)
     )
-    assert_allclose(left + right, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
-    assert np.abs(left - whole / 2).max() > 1e-2 * np.abs(whole).max()
+    assert_allclose(left + right, complete, rtol=0, atol=1e-5 * np.abs(complete).max())
+    assert np.abs(left - complete / 2).max() > 1e-2 * np.abs(complete).max()
 
 
 def test_every_way_to_say_a_region_is_the_same(build, tiny_images, tmp_path):
@@ -35,7 +35,7 @@ def test_every_way_to_say_a_region_is_the_same(build, tiny_images, tmp_path):
     Image.fromarray(PAINTED).save(tmp_path / "mask.png")
     expected = index.scores(index.extract(query, region=LEFT))
     masked = query.with_masks([Mask.from_box(LEFT, (8, 8))])
-    for found in (
+    for result in (
         index.scores(masked),
         *(
             index.scores(index.extract(query, region=region))
@@ -51,27 +51,27 @@ def test_every_way_to_say_a_region_is_the_same(build, tiny_images, tmp_path):
             )
         ),
     ):
-        assert np.array_equal(found, expected)
+        assert np.array_equal(result, expected)
     everything = index.scores(index.extract(query, region=(0, 0, 1, 1)))
     assert np.array_equal(everything, index.scores(query))
 
 
 def test_a_trace_records_its_region_and_a_search_agrees(build, tiny_images, tmp_path):
     index, queries = build(), tiny_images.subset([3, 3, 3])
-    found = index.trace(queries, top=4, region=[LEFT, None, PAINTED])
-    one, whole, again = found
-    assert whole.region is None
+    result = index.trace(queries, top=4, region=[LEFT, None, PAINTED])
+    one, complete, again = result
+    assert complete.region is None
     assert one.region.share == 0.5
     assert again.region == one.region
-    scores = [[hit.score for hit in query.proponents] for query in found]
+    scores = [[hit.score for hit in query.proponents] for query in result]
     assert scores[2] == pytest.approx(scores[0], rel=1e-4)
     assert scores[1] != pytest.approx(scores[0], rel=1e-2)
-    assert cl.Trace.from_json(found.to_json(tmp_path / "trace.json")) == found
-    column = found.to_pandas().groupby("query")["region"].first()
+    assert cl.Trace.from_json(result.to_json(tmp_path / "trace.json")) == result
+    column = result.to_pandas().groupby("query")["region"].first()
     assert column.dropna().to_dict() == {0: one.region.id, 2: one.region.id}
     assert "region" not in index.trace(queries, top=1).to_pandas()
     searched = index.search(queries, top=3, region=[LEFT, None, PAINTED])
-    rows = [[hit.row for hit in query.proponents[:3]] for query in found]
+    rows = [[hit.row for hit in query.proponents[:3]] for query in result]
     assert [list(r[: len(x)]) for r, x in zip(searched.rows, rows, strict=True)] == rows
     assert searched.scores[0, 0] == pytest.approx(one.proponents[0].score, rel=1e-5)
 
@@ -93,7 +93,7 @@ def test_a_cosine_knows_no_lengths(build, tiny_images):
         ((0.5, 0, 0.5, 1), "empty"),
         (PAINTED * 0, "black all over"),
         (PAINTED[:2], "another aspect"),
-        ([LEFT, RIGHT, LEFT], "2 pictures need one region, or 2; got 3"),
+        ([LEFT, RIGHT, LEFT], "2 images need one region, or 2; got 3"),
         ([], "got 0"),
         ({"left": 0, "right": 1}, "cannot be understood"),
         ("gone.png", "does not exist"),
@@ -107,7 +107,7 @@ def test_wrong_regions_are_refused_before_any_work(build, tiny_images, region, s
         index.trace(tiny_images.subset([1, 2]), region=region)
 
 
-def test_regions_are_given_once_and_to_pictures(build, tiny_images):
+def test_regions_are_given_once_and_to_images(build, tiny_images):
     index, query = build(), tiny_images.subset([3])
     with pytest.raises(DataError, match="not both"):
         index.extract(query.with_masks([Mask.from_box(LEFT, (8, 8))]), region=LEFT)
@@ -115,7 +115,7 @@ def test_regions_are_given_once_and_to_pictures(build, tiny_images):
         index.trace(index.extract(query), region=LEFT)
 
 
-def test_likeness_has_no_regions(tiny_images, tmp_path):
+def test_similarity_has_no_regions(tiny_images, tmp_path):
     index = cl.index(None, tiny_images, method="pixel-dot", out=tmp_path / "pixels")
     with pytest.raises(DataError, match="Pixel similarity knows no parts"):
         index.trace(tiny_images.subset([1]), region=LEFT)
@@ -124,12 +124,12 @@ def test_likeness_has_no_regions(tiny_images, tmp_path):
 def test_masks_of_training_images_are_part_of_the_request(build, tiny_images):
     mask = Mask.from_box(LEFT, (8, 8))
     masked = tiny_images.with_masks([mask, *[None] * 11])
-    whole, index = build("whole"), build("masked", images=masked)
-    a, b = whole.features(), index.features()
+    complete, index = build("complete"), build("masked", images=masked)
+    a, b = complete.features(), index.features()
     assert np.array_equal(a[4:], b[4:]), "shards without a mask"
     assert np.abs(a[0] - b[0]).max() > 1e-2 * np.abs(a[0]).max()
     assert index.manifest.request["images"]["masks"]
-    assert "masks" not in whole.manifest.request["images"]
+    assert "masks" not in complete.manifest.request["images"]
     with pytest.raises(IndexMismatchError, match="masks"):
         build("masked")
     assert build("masked", images=masked).digest() == index.digest()
@@ -137,7 +137,7 @@ def test_masks_of_training_images_are_part_of_the_request(build, tiny_images):
         index.add(tiny_images.subset([1]))
 
 
-def test_masked_images_come_and_go(build, tiny_images):
+def test_masked_images_are_added_and_removed(build, tiny_images):
     masks = [Mask.from_box((0, 0, (i + 1) / 12, 1), (8, 8)) for i in range(12)]
     masked = tiny_images.with_masks(masks)
     index = build("part", images=masked.subset(range(8)))
@@ -152,7 +152,11 @@ def test_masked_images_come_and_go(build, tiny_images):
 
 def test_an_interrupted_masked_index_continues_to_the_same_one(build, tiny_images, monkeypatch):
     masked = tiny_images.with_masks([Mask.from_box(LEFT, (8, 8))] * 12)
-    expected, extract, calls = build("whole", images=masked).digest(), GradientExtractor.extract, []
+    expected, extract, calls = (
+        build("complete", images=masked).digest(),
+        GradientExtractor.extract,
+        [],
+    )
 
     def interrupted(self, *args, **kwargs):
         calls.append(1)
@@ -172,12 +176,12 @@ def test_a_hidden_half_takes_its_icon_from_the_top(tmp_path):
     images = icons.images()[0].subset(range(0, 200, 5))
     a, b = 7, 3
     pixels = images.array([a, b])
-    picture = ImageSet.from_images(np.concatenate([pixels[:1, :, :8], pixels[1:, :, 8:]], axis=2))
+    image = ImageSet.from_images(np.concatenate([pixels[:1, :, :8], pixels[1:, :, 8:]], axis=2))
     settings = {"timesteps": 4, "query_draws": 4}
     index = cl.index(str(icons.model), images, method="trak", out=tmp_path / "index", **settings)
 
     def top(region, count=1):
-        (rows,) = index.search(picture, top=count, region=region).rows
+        (rows,) = index.search(image, top=count, region=region).rows
         return set(rows)
 
     assert {a, b} <= top(None, 5)

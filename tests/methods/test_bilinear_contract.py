@@ -18,7 +18,7 @@ BILINEAR = [name for name, m in classes().items() if m.capabilities.kind == "bil
 RIDGE = [name for name in BILINEAR if get(name).capabilities.damped]
 
 
-def fitted(method, train):
+def fit(method, train):
     """A method by name or instance, fitted on features."""
     method = get(method)() if isinstance(method, str) else method
     return method.fit(FitContext(features=train))
@@ -36,7 +36,7 @@ def query() -> np.ndarray:
 
 @pytest.mark.parametrize("name", BILINEAR)
 def test_scores_carry_the_values_of_attribute(name, train, query):
-    method = fitted(name, train)
+    method = fit(name, train)
     scores = method.score(QueryBatch(features=query))
     assert np.array_equal(scores.values, method.attribute(query))
     assert scores.noise is None
@@ -47,7 +47,7 @@ def test_scores_carry_the_values_of_attribute(name, train, query):
 
 @pytest.mark.parametrize("name", BILINEAR)
 def test_a_fit_is_a_value(name, train, query):
-    first = fitted(name, train)
+    first = fit(name, train)
     before = first.attribute(query)
     first.unfitted().fit(FitContext(features=train[:20]))
     assert np.array_equal(first.attribute(query), before)
@@ -64,39 +64,39 @@ def test_card_is_complete(name):
 
 @pytest.mark.parametrize("name", BILINEAR)
 def test_deterministic_and_independent_of_other_queries(name, train, query):
-    scores = fitted(name, train).attribute(query)
+    scores = fit(name, train).attribute(query)
     assert scores.shape == (M, N)
     assert scores.dtype == np.float64
-    assert np.array_equal(scores, fitted(name, train).attribute(query))
-    one_by_one = np.concatenate([fitted(name, train).attribute(q[None]) for q in query])
+    assert np.array_equal(scores, fit(name, train).attribute(query))
+    one_by_one = np.concatenate([fit(name, train).attribute(q[None]) for q in query])
     assert_allclose(one_by_one, scores, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", BILINEAR)
 def test_order_of_training_images_only_permutes_the_columns(name, train, query):
     order = np.random.default_rng(2).permutation(N)
-    scores = fitted(name, train).attribute(query)
+    scores = fit(name, train).attribute(query)
     assert_allclose(
-        fitted(name, train[order]).attribute(query), scores[:, order], rtol=1e-8, atol=1e-12
+        fit(name, train[order]).attribute(query), scores[:, order], rtol=1e-8, atol=1e-12
     )
 
 
 @pytest.mark.parametrize("name", BILINEAR)
 def test_several_models_are_an_average_of_one(name, train, query):
-    together = fitted(name, train).attribute(query)
-    apart = [fitted(name, train[:, c]).attribute(query[:, c]) for c in range(C)]
+    together = fit(name, train).attribute(query)
+    apart = [fit(name, train[:, c]).attribute(query[:, c]) for c in range(C)]
     assert_allclose(together, np.mean(apart, axis=0), rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", BILINEAR)
 def test_self_influence_is_the_diagonal(name, train):
-    method = fitted(name, train)
+    method = fit(name, train)
     assert_allclose(method.self_influence(), np.diag(method.attribute(train)), rtol=1e-7)
 
 
 @pytest.mark.parametrize("name", BILINEAR)
 def test_a_score_is_the_inner_product_of_two_factors(name, train, query):
-    method = fitted(name, train)
+    method = fit(name, train)
     rows = [np.concatenate([r for _, r in method.train_factors(c)]) for c in range(C)]
     product = np.einsum("mck,nck->mn", method.weighted_query_factors(query), np.stack(rows, axis=1))
     assert_allclose(product, method.attribute(query), rtol=1e-9, atol=1e-12)
@@ -106,14 +106,14 @@ def test_a_score_is_the_inner_product_of_two_factors(name, train, query):
 def test_sign_on_two_points(name):
     """Training on the image whose gradient points the query's way lowers the query's loss."""
     friend, foe = np.array([2.0, 0.1, 0.0]), np.array([-2.0, 0.1, 0.5])
-    scores = fitted(name, np.stack([friend, foe])).attribute(friend[None])
+    scores = fit(name, np.stack([friend, foe])).attribute(friend[None])
     assert scores[0, 0] > 0 > scores[0, 1]
 
 
 @pytest.mark.parametrize("name", BILINEAR)
 def test_common_scale_of_the_features_does_not_change_the_ranking(name, train, query):
-    scores = fitted(name, train).attribute(query)
-    scaled = fitted(name, train * 1e-3).attribute(query * 1e-3)
+    scores = fit(name, train).attribute(query)
+    scaled = fit(name, train * 1e-3).attribute(query * 1e-3)
     assert np.array_equal(np.argsort(scores), np.argsort(scaled))
 
 
@@ -128,13 +128,13 @@ def test_unfitted_and_misshapen(name, train, query):
     with pytest.raises(SettingsError, match="not fitted"):
         get(name)().attribute(query)
     with pytest.raises(SettingsError, match="same settings"):
-        fitted(name, train).attribute(query[:, :, :5])
+        fit(name, train).attribute(query[:, :, :5])
 
 
 @pytest.mark.parametrize("name", RIDGE)
 def test_ridge_methods_against_the_explicit_formula(name, train, query):
     phi, q = train[:, 0], query[:, 0]
-    method = fitted(name, phi)
+    method = fit(name, phi)
     a, b = phi - phi.mean(0), q - phi.mean(0)
     kernel = a.T @ a
     damping = method.ridge.damping * np.trace(kernel) / min(N, K)
@@ -153,7 +153,7 @@ def test_trak_is_the_exact_influence_of_a_linear_model_as_damping_vanishes():
     x, q = rng.standard_normal((30, 4)), rng.standard_normal((5, 4))
     y = x @ rng.standard_normal(4) + rng.standard_normal(30)
     ridge = dataclasses.replace(get("trak")().ridge, damping=1e-9, center=False)
-    method = fitted(dataclasses.replace(get("trak")(), ridge=ridge), x)
+    method = fit(dataclasses.replace(get("trak")(), ridge=ridge), x)
     residual = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
     predicted = method.attribute(q) * residual / (1 - method.self_influence())
     for i in range(30):
@@ -165,10 +165,10 @@ def test_trak_is_the_exact_influence_of_a_linear_model_as_damping_vanishes():
 
 def test_tracin_weights(train, query):
     table = ArrayFeatures(train, learning_rates=(0.1, 0.2, 0.3))
-    method = fitted(get("tracin")(checkpoint_weights="learning-rate"), table)
+    method = fit(get("tracin")(checkpoint_weights="learning-rate"), table)
     expected = sum(rate * query[:, c] @ train[:, c].T for c, rate in enumerate((0.1, 0.2, 0.3)))
     assert_allclose(method.attribute(query), expected, rtol=1e-10)
-    unknown = fitted(get("tracin")(checkpoint_weights="learning-rate"), train)
+    unknown = fit(get("tracin")(checkpoint_weights="learning-rate"), train)
     with pytest.raises(SettingsError, match="learning rate"):
         unknown.attribute(query)
     with pytest.raises(SettingsError, match="learning-rate"):
@@ -178,16 +178,16 @@ def test_tracin_weights(train, query):
 def test_cosine_with_a_zero_feature_is_zero(train, query):
     train[4] = 0
     for name in ("gradient-cosine", "gas", "pixel-cosine", "encoder-cosine"):
-        scores = fitted(name, train).attribute(query)
+        scores = fit(name, train).attribute(query)
         assert (scores[:, 4] == 0).all()
         assert np.isfinite(scores).all()
 
 
 @pytest.mark.parametrize("kind", ["gradient", "pixel", "encoder"])
-def test_centered_cosines_are_cosines_less_the_mean(kind, train, query):
+def test_centered_cosines_are_cosines_of_mean_centered_features(kind, train, query):
     middle = train.mean(0)
-    expected = fitted(f"{kind}-cosine", train - middle).attribute(query - middle)
-    centered = fitted(f"{kind}-centered", train)
+    expected = fit(f"{kind}-cosine", train - middle).attribute(query - middle)
+    centered = fit(f"{kind}-centered", train)
     assert_allclose(centered.attribute(query), expected, rtol=1e-9, atol=1e-12)
-    shifted = fitted(f"{kind}-centered", train + 5.0).attribute(query + 5.0)
+    shifted = fit(f"{kind}-centered", train + 5.0).attribute(query + 5.0)
     assert_allclose(shifted, expected, rtol=1e-9, atol=1e-12)

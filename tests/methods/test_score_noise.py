@@ -50,7 +50,7 @@ def test_the_error_is_as_large_as_the_noise_makes_it(name, dim):
     q += phi[:m] - 0.7 * phi[m : 2 * m]  # something to find
 
     def once():
-        """Two halves of the noise on both sides, and what they give together."""
+        """Two noise halves on both sides, and the scores of both together."""
         f, g = (size * rng.standard_normal((2, *x.shape)) for x in (phi, q))
         table = ArrayFeatures(phi + f.mean(0), errors=(f[0] - f[1]) / 2)
         method = get(name)(features=EVEN).fit(FitContext(features=table))

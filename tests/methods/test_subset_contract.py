@@ -14,7 +14,7 @@ SUBSET = [name for name, cls in classes().items() if cls.capabilities.kind == "s
 RANDOM = [name for name in SUBSET if get(name).capabilities.held_out]
 
 
-def fitted(method, masks, losses, query_ids=()):
+def fit(method, masks, losses, query_ids=()):
     """A method by name or instance, fitted to retrained models."""
     method = get(method)() if isinstance(method, str) else method
     return method.fit(FitContext(subsets=SubsetLosses(masks, losses, query_ids)))
@@ -44,7 +44,7 @@ def data(name, linear):
 @pytest.mark.parametrize("name", RANDOM)
 def test_finds_the_effects_with_their_sign(name, linear):
     effects, masks, losses = linear
-    scores = fitted(name, masks, losses).scores_
+    scores = fit(name, masks, losses).scores_
     for q in range(3):
         assert np.corrcoef(scores[q], effects[q])[0, 1] > 0.9
     assert compute_lds(scores, masks, losses).mean > 0.9
@@ -54,8 +54,8 @@ def test_finds_the_effects_with_their_sign(name, linear):
 def test_scale_and_offset_of_losses(name, linear):
     masks, losses = data(name, linear)
     offsets = np.array([5.0, -3.0, 100.0])
-    a = fitted(name, masks, losses).scores_
-    b = fitted(name, masks, losses * 1e-3 + offsets).scores_
+    a = fit(name, masks, losses).scores_
+    b = fit(name, masks, losses * 1e-3 + offsets).scores_
     assert_allclose(b * 1e3, a, rtol=1e-5, atol=1e-8)
 
 
@@ -64,11 +64,11 @@ def test_seeds_are_averaged_and_order_does_not_matter(name, linear):
     masks, losses = data(name, linear)
     if losses.ndim == 2:
         losses = np.stack([losses - 1, losses + 1], 1)
-    a = fitted(name, masks, losses).scores_
-    b = fitted(name, masks.astype(np.uint8), losses.mean(1)).scores_
+    a = fit(name, masks, losses).scores_
+    b = fit(name, masks.astype(np.uint8), losses.mean(1)).scores_
     assert_allclose(a, b, atol=1e-12)
     images = np.random.default_rng(1).permutation(12)
-    c = fitted(name, masks[:, images], losses).scores_
+    c = fit(name, masks[:, images], losses).scores_
     assert_allclose(c, a[:, images], rtol=1e-3, atol=2e-3)
 
 
@@ -79,18 +79,18 @@ def test_what_does_not_fit(name, linear):
     with pytest.raises(SettingsError, match="not fitted"):
         method.score(QueryBatch())
     with pytest.raises(DataError, match="one row for each"):
-        fitted(method, masks, losses[:-1])
+        fit(method, masks, losses[:-1])
     with pytest.raises(DataError, match="only 0 and 1"):
-        fitted(method, masks * 3, losses)
+        fit(method, masks * 3, losses)
     with pytest.raises(DataError, match="too few"):
-        fitted(method, masks[:1], losses[:1])
+        fit(method, masks[:1], losses[:1])
 
 
 @pytest.mark.parametrize("name", SUBSET)
 def test_queries_are_recognized_by_their_pixels(name, linear, tiny_images):
     masks, losses = data(name, linear)
     queries = tiny_images.subset([0, 1, 2])
-    method = fitted(name, masks, losses, queries.ids)
+    method = fit(name, masks, losses, queries.ids)
     scores = method.score(QueryBatch(images=queries.subset([2, 0]))).values
     assert np.array_equal(scores, method.scores_[[2, 0]])
     with pytest.raises(DataError, match=r"knows only the 3 query images .* 00005\.png"):

@@ -64,6 +64,6 @@ def _make_one(
     if method.capabilities.features == "pixels":
         return PixelExtractor(shape)
     if method.capabilities.features == "encoder":
-        chosen = encoder if encoder is not None else method.encoder
-        return EncoderExtractor(load_encoder(chosen, device), dim)
+        source = encoder if encoder is not None else method.encoder
+        return EncoderExtractor(load_encoder(source, device), dim)
     return GradientExtractor(models, method.features, method.query_plan)

@@ -86,13 +86,13 @@ class FitCache:
 
     def nearest(self, method: Attributor) -> Nearest:
         """The approximate search over a fitted method's train-side factors."""
-        fitted = _bilinear(method)
+        fit = _bilinear(method)
 
         def sample() -> np.ndarray:
-            table = fitted.features_
+            table = fit.features_
             rows = np.unique(np.linspace(0, table.n - 1, nearest.SAMPLE).astype(np.int64))
             query = [take_rows(table, c, rows) for c in range(table.models)]
-            return fitted.weighted_query_factors(np.stack(query, axis=1))
+            return fit.weighted_query_factors(np.stack(query, axis=1))
 
         folder = self.folder / f"nearest-{method_key(method)}"
         return nearest.load_or_build(folder, self.factors(method), sample)

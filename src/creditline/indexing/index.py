@@ -172,8 +172,8 @@ class Index:
         if prompts is not None or region is not None:
             queries = self.extract(queries, prompts, region)
         prepared, blocks = self._query_blocks(queries)
-        fitted = self._fit(stored_factors=self.keep and self.method.capabilities.searchable)
-        scoring = QueryScoring(fitted)
+        fit = self._fit(stored_factors=self.keep and self.method.capabilities.searchable)
+        scoring = QueryScoring(fit)
         ranker = Ranker(
             self.store, self.self_influence(), self.method.capabilities.causal, self.transform
         )
@@ -187,7 +187,7 @@ class Index:
                     traces.append(ranker.rank(row, own, top, prepared, position, suffix))
         return Trace(
             method=self.card(),
-            settings=self._state.settings(self.method, fitted.facts()),
+            settings=self._state.settings(self.method, fit.facts()),
             n_train=self.n,
             queries=tuple(traces),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -224,10 +224,10 @@ class Index:
         if region is not None:
             queries = self.extract(queries, region=region)
         prepared, blocks = self._query_blocks(queries)
-        fitted = self._fit()
-        nearest = self._state.fits.nearest(fitted) if approximate else None
-        searcher = nearest or self._state.fits.factors(fitted)
-        scoring, sign = QueryScoring(fitted), -1.0 if opponents else 1.0
+        fit = self._fit()
+        nearest = self._state.fits.nearest(fit) if approximate else None
+        searcher = nearest or self._state.fits.factors(fit)
+        scoring, sign = QueryScoring(fit), -1.0 if opponents else 1.0
         results = [searcher.top(sign * scoring.factors(block), top) for block in blocks]
         return SearchResult(
             np.concatenate([rows for rows, _ in results]),

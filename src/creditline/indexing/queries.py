@@ -17,7 +17,7 @@ from creditline.data.template import caption_queries
 from creditline.diffusion.generation import GenerationRecord, read_record, read_trajectory
 from creditline.errors import DataError, SettingsError
 from creditline.gradients.noised_batch import Trajectory
-from creditline.indexing.regions import RegionSource, masked
+from creditline.indexing.regions import RegionSource
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ def gather(
     if prompts is not None:
         images = _with_prompts(images, prompts)
     if region is not None:
-        images = masked(images, region)
+        images = add_masks(images, region)
     return _with_records(_number_classes(images, classes), origins, runs)
 
 
@@ -284,7 +284,7 @@ def without_halves(which: str) -> SettingsError:
         which: side that has none, as text.
     """
     return SettingsError(
-        f"The error of a score needs two halves of the noise on both sides, and {which}. Index "
+        f"The error of a score needs a split-half noise estimate on both sides, and {which}. Index "
         "with two or more evaluations of an image (timesteps x draws), without --no-halves, and "
         "without --per-timestep."
     )

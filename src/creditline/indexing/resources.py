@@ -107,18 +107,18 @@ class Resources:
 
 
 def load_models(manifest: Manifest, sources: Sequence[Any], **settings: Any) -> list[Denoiser]:
-    """Models of an index, with the adapters and choices that they were indexed with.
+    """Load the models of an index, with the adapters and options that they were indexed with.
 
     Args:
         manifest: of the index.
         sources: where they are now; objects have their parts and adapters on them.
         settings: as of `load_model`.
     """
-    # Indexes of earlier versions know no options, nor any model that had some.
-    recorded = manifest.facts.get("model_options") or []
+    # An index without options was built from models without any.
+    options_of_models = manifest.facts.get("model_options") or []
     models = []
     for i, source in enumerate(sources):
-        options = dict(recorded[i]) if i < len(recorded) else {}
+        options = dict(options_of_models[i]) if i < len(options_of_models) else {}
         if isinstance(source, Denoiser):
             options = {}
         elif not isinstance(source, (str, Path)):

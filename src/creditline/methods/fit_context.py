@@ -19,7 +19,6 @@ from creditline.runtime import Runtime
 if TYPE_CHECKING:
     from creditline.data.image_set import ImageSet
     from creditline.diffusion.denoiser import Denoiser
-    from creditline.methods.attributor import Attributor
 
 HALVES = ("first-half", "second-half")
 
@@ -32,9 +31,9 @@ class TrainFactors(Protocol):
 
 
 class FitCache(Protocol):
-    """Results of fitting that outlive one fit."""
+    """Results of fitting that outlive one fit; `method` is always an `Attributor`."""
 
-    def array(self, name: str, method: Attributor, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    def array(self, name: str, method: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """An array that is computed once for a method and its settings."""
 
     def spectra(self, context: FitContext, center: bool) -> Sequence[Spectrum]:
@@ -43,14 +42,14 @@ class FitCache(Protocol):
     def halves(self, features: FeatureTable) -> tuple[HalfNoiseFeatures, HalfNoiseFeatures]:
         """The features of each half of the noise."""
 
-    def factors(self, method: Attributor) -> TrainFactors | None:
+    def factors(self, method: Any) -> TrainFactors | None:
         """Stored train-side factors of a fitted method; None where they are not stored."""
 
 
 class NoCache:
     """A cache that computes everything when it is asked for."""
 
-    def array(self, name: str, method: Attributor, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    def array(self, name: str, method: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """See `FitCache`."""
         return compute()
 
@@ -69,7 +68,7 @@ class NoCache:
             )
         return halves(features, features.errors)
 
-    def factors(self, method: Attributor) -> TrainFactors | None:
+    def factors(self, method: Any) -> TrainFactors | None:
         """See `FitCache`."""
         return None
 
