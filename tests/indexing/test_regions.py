@@ -93,7 +93,7 @@ def test_a_cosine_knows_no_lengths(build, tiny_images):
         ((0.5, 0, 0.5, 1), "empty"),
         (PAINTED * 0, "black all over"),
         (PAINTED[:2], "another aspect"),
-        ([LEFT, RIGHT, LEFT], "2 images need one region, or 2; got 3"),
+        ([LEFT, RIGHT, LEFT], "2 query images need one region, or 2; got 3"),
         ([], "got 0"),
         ({"left": 0, "right": 1}, "cannot be understood"),
         ("gone.png", "does not exist"),

@@ -88,7 +88,7 @@ def test_reliability_predicts_the_correlation_with_fresh_noise():
 def test_scores_without_any_noise_have_no_error():
     phi, f, q, e = data(noise=0.0)
     method = get("trak")(features=EVEN).fit(FitContext(features=ArrayFeatures(phi, errors=f)))
-    scores, noise = method.scored(q, e)
+    scores, noise = method.scores_with_noise(q, e)
     # Not nothing: how a product of matrices rounds may depend on the place of a row.
     assert noise.error.max() <= 1e-12 * np.abs(scores).max()
     assert_allclose(noise.reliability(scores), 1)

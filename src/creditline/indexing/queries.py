@@ -17,7 +17,7 @@ from creditline.data.template import caption_queries
 from creditline.diffusion.generation import GenerationRecord, read_record, read_trajectory
 from creditline.errors import DataError, SettingsError
 from creditline.gradients.noised_batch import Trajectory
-from creditline.indexing.regions import RegionSource
+from creditline.indexing.regions import RegionSource, add_masks
 
 T = TypeVar("T")
 

@@ -115,7 +115,7 @@ class BilinearAttributor(Attributor):
             return Scores(blocks.mean(1), blocks=blocks)
         if queries.errors is None or self.features_.errors is None:
             return Scores(self.attribute(queries.features))
-        return Scores(*self.scored(queries.features, queries.errors))
+        return Scores(*self.scores_with_noise(queries.features, queries.errors))
 
     def attribute(self, query: np.ndarray, stored: bool = True) -> np.ndarray:
         """Scores of every training image for every query, averaged over models.
@@ -211,10 +211,12 @@ class BilinearAttributor(Attributor):
         return self
 
     def noise(self, query: np.ndarray, errors: np.ndarray) -> ScoreNoise:
-        """Noise in the scores of queries; see `scored`."""
-        return self.scored(query, errors)[1]
+        """Noise in the scores of queries; see `scores_with_noise`."""
+        return self.scores_with_noise(query, errors)[1]
 
-    def scored(self, query: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, ScoreNoise]:
+    def scores_with_noise(
+        self, query: np.ndarray, errors: np.ndarray
+    ) -> tuple[np.ndarray, ScoreNoise]:
         """Scores of queries, as `attribute`, and the noise in them.
 
         Args:

@@ -120,12 +120,12 @@ def _plugins() -> Mapping[str, metadata.EntryPoint]:
     """
     entries: dict[str, metadata.EntryPoint] = {}
     for entry in metadata.entry_points(group=GROUP):
-        taken = entries.get(entry.name)
-        if entry.name in BUILT_IN or (taken is not None and taken.value != entry.value):
-            owner = "Creditline" if taken is None else f"the package {_package(taken)}"
+        owner = entries.get(entry.name)
+        if entry.name in BUILT_IN or (owner is not None and owner.value != entry.value):
+            name = "Creditline" if owner is None else f"the package {_package(owner)}"
             raise CreditlineError(
                 f"The package {_package(entry)} registers a method {entry.name!r}, a name that "
-                f"{owner} has already. Uninstall one of them, or rename the method."
+                f"{name} has already. Uninstall one of them, or rename the method."
             )
         entries[entry.name] = entry
     return entries

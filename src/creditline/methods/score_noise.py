@@ -60,7 +60,7 @@ class HalfNoiseFeatures:
 def halves(
     features: FeatureTable, errors: FeatureTable
 ) -> tuple[HalfNoiseFeatures, HalfNoiseFeatures]:
-    """The feature tables of the two halves of the noise.
+    """The feature tables of the two noise halves.
 
     Args:
         features: features of both halves together.
@@ -151,7 +151,7 @@ def halves_agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     where all values of a row are equal.
 
     Args:
-        a, b: shape `(m, n)`, row by row from halves of the noise that share nothing.
+        a, b: shape `(m, n)`, row by row from two noise halves that share nothing.
     """
     between = np.maximum(_correlation(a, b), 0.0)
     return 2.0 * between / (1.0 + between)
