@@ -1,6 +1,8 @@
-"""A fleet of tunings: the losses are those of single ones, and nothing is encoded twice."""
+"""Tuning on subsets: losses are those of single tunings, and nothing is encoded twice."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,15 +20,21 @@ from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
 from creditline.errors import DataError, ModelError, SettingsError
 from creditline.evaluation.lds.compare import compare_methods
+from creditline.evaluation.lds.config import LDSConfig
+from creditline.evaluation.lds.damping import DampingSearch
+from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan, measure_losses
 from creditline.evaluation.truth.query_sets import load_query_sets
 from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
-from creditline.evaluation.truth.subsets import SubsetSpec
+from creditline.evaluation.truth.subsets import SubsetSpec, draw_masks
 from creditline.runtime import Runtime
 
 pytest.importorskip("peft")
+pytestmark = pytest.mark.trains
 
-FLEET = RetrainingConfig(SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=1)
+SETTINGS = RetrainingConfig(
+    SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=1
+)
 LORA = TuneConfig(AdapterConfig(lora_rank=2), epochs=2, batch_size=2, learning_rate=1e-2, seed=5)
 FULL = TuneConfig(steps=2, batch_size=2, learning_rate=1e-2)
 
@@ -38,80 +46,85 @@ def base(tmp_path_factory):
     return folder
 
 
-def pictures(n, seed):
+def captioned_images(n, seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
     return ImageSet.from_images(pixels, texts=[("a cat", "a house")[i % 2] for i in range(n)])
 
 
-@pytest.mark.parametrize("config", [LORA, FULL], ids=["lora", "full"])
-def test_losses_are_those_of_single_tunings(base, tmp_path, config):
-    images, queries = pictures(6, 0), pictures(2, 1)
-    truth = retrain(
-        images, {"q": queries}, tmp_path / "truth", config=config, base=base, settings=FLEET
-    )
+IMAGES, QUERIES = captioned_images(6, 0), captioned_images(2, 1)
+
+
+def tune(base, out, config=LORA, settings=SETTINGS, **options):
+    queries = {"q": QUERIES}
+    return retrain(IMAGES, queries, out, config=config, base=base, settings=settings, **options)
+
+
+@pytest.fixture(scope="module")
+def tuned(base, tmp_path_factory):
+    """A ground truth of adapters with its models, and the keys of everything that was encoded."""
+    keys, original = [], Codec.encode
+
+    def encode(self, pixels, key, device):
+        keys.append(key)
+        return original(self, pixels, key, device)
+
+    folder = tmp_path_factory.mktemp("tuned") / "truth"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Codec, "encode", encode)
+        truth = tune(base, folder, settings=replace(SETTINGS, keep_models=True))
+    return folder, truth, keys
+
+
+def test_losses_are_those_of_a_single_tuning_and_the_model_can_be_kept(base, tuned, tmp_path):
+    folder, truth, _ = tuned
     rows = np.flatnonzero(truth.masks[3])
-    single = train(
-        images.subset(rows), tmp_path / "single", config, base=base, runtime=Runtime(threads=1)
-    )
-    assert len((single / "log.jsonl").read_text("utf-8").splitlines()) == (4, 2)[config == FULL]
-    expected = measure_losses(load_model(single), queries, FLEET.losses)
-    np.testing.assert_array_equal(truth.losses[3, 0], expected)
+    runtime = Runtime(threads=1)
+    single = train(IMAGES.subset(rows), tmp_path / "single", LORA, base=base, runtime=runtime)
+    assert len((single / "log.jsonl").read_text("utf-8").splitlines()) == 4
+    for model in (single, folder / "models" / "00003-0"):
+        losses = measure_losses(load_model(model), QUERIES, SETTINGS.losses)
+        np.testing.assert_array_equal(truth.losses[3, 0], losses)
     assert len(np.unique(truth.losses[:, 0, 0])) == len(np.unique(truth.masks, axis=0)) > 5
-    assert {p.name for p in (tmp_path / "truth").iterdir()} == {
-        *("manifest.json", "masks.npy", "losses.npy", "images.csv", "queries.csv")
+    assert {p.name for p in folder.iterdir()} == {
+        *("manifest.json", "masks.npy", "losses.npy", "images.csv", "queries.csv", "models")
     }
 
 
-def test_in_two_goes_by_two_processes(base, tmp_path):
-    images, queries = pictures(6, 0), pictures(2, 1)
-    given = {"config": LORA, "base": base, "settings": FLEET}
-    whole = retrain(images, {"q": queries}, tmp_path / "a", **given)
-    retrain(images, {"q": queries}, tmp_path / "b", **given, limit_tasks=2)
-    parts = retrain(images, {"q": queries}, tmp_path / "b", **given, runtime=Runtime(workers=2))
-    np.testing.assert_array_equal(whole.losses, parts.losses)
+def test_every_image_and_query_is_encoded_once(tuned):
+    assert sorted(tuned[2]) == sorted([*IMAGES.ids, *QUERIES.ids])
 
 
-def test_every_picture_and_query_is_encoded_once(base, tmp_path, monkeypatch):
-    seen = []
-    original = Codec.encode
-
-    def encode(self, pixels, key, device):
-        seen.append(key)
-        return original(self, pixels, key, device)
-
-    monkeypatch.setattr(Codec, "encode", encode)
-    images, queries = pictures(6, 0), pictures(2, 1)
-    retrain(images, {"q": queries}, tmp_path / "truth", config=LORA, base=base, settings=FLEET)
-    assert sorted(seen) == sorted([*images.ids, *queries.ids])
+def test_all_weights_can_be_tuned(base, tmp_path):
+    truth = tune(base, tmp_path / "truth", FULL, limit_tasks=1)
+    rows = np.flatnonzero(truth.masks[0])
+    runtime = Runtime(threads=1)
+    single = train(IMAGES.subset(rows), tmp_path / "single", FULL, base=base, runtime=runtime)
+    losses = measure_losses(load_model(single), QUERIES, SETTINGS.losses)
+    np.testing.assert_array_equal(truth.losses[0, 0], losses)
 
 
-def test_a_kept_model_is_one_that_loads(base, tmp_path):
-    images = pictures(6, 0)
-    settings = RetrainingConfig(FLEET.subsets, FLEET.losses, seeds=1, keep_models=True)
-    truth = retrain(
-        images, {"q": images.subset([0])}, tmp_path / "t", config=LORA, base=base, settings=settings
-    )
-    kept = load_model(tmp_path / "t" / "models" / "00002-0")
-    again = measure_losses(kept, images.subset([0]), settings.losses)
-    np.testing.assert_array_equal(again, truth.losses[2, 0])
+def test_interruptions_and_workers_change_no_loss(base, tuned, tmp_path):
+    tune(base, tmp_path / "truth", limit_tasks=5)
+    continued = tune(base, tmp_path / "truth", runtime=Runtime(workers=2))
+    np.testing.assert_array_equal(tuned[1].losses, continued.losses)
 
 
 def test_what_does_not_fit_is_refused_first(base, tmp_path):
-    images, bare = pictures(6, 0), ImageSet.from_images(pictures(2, 1).array())
+    bare = ImageSet.from_images(QUERIES.array())
     out = tmp_path / "truth"
     targets = TuneConfig(AdapterConfig(2, lora_targets=("to_z",)))
     for error, match, queries, config, start in [
         (DataError, "2 of 2 images have none", bare, LORA, base),
-        (ModelError, "called 'to_z'", images, targets, base),
-        (SettingsError, "needs a base model", images, LORA, None),
+        (ModelError, "called 'to_z'", IMAGES, targets, base),
+        (SettingsError, "needs a base model", IMAGES, LORA, None),
     ]:
         with pytest.raises(error, match=match):
-            retrain(images, {"q": queries}, out, config=config, base=start, settings=FLEET)
+            retrain(IMAGES, {"q": queries}, out, config=config, base=start, settings=SETTINGS)
     assert not out.exists()
 
 
 def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):
-    pixels = pictures(8, 3).array()
+    pixels = captioned_images(8, 3).array()
     for part, rows in {"train": range(6), "validation": range(6, 8)}.items():
         styles = {"style": [("cat", "house")[i % 2] for i in rows]}
         ImageSet.from_images(pixels[rows], columns=styles).save(tmp_path / part)
@@ -123,8 +136,12 @@ def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):
     assert sets["validation"].texts == ("a cat", "a house")
     assert sets["generated"].texts == ("two cats", "a cat")
 
-    truth = retrain(images, named, tmp_path / "truth", config=LORA, base=base, settings=FLEET)
+    losses = np.random.default_rng(0).normal(size=(8, 1, 4))
+    masks = draw_masks(SETTINGS.subsets, images)
+    truth = GroundTruth.from_arrays(masks, losses, images, tuple(sets.items()))
     index = api.index(base, images, out=tmp_path / "index", dim=8, timesteps=2)
     for name, folder in named:
         assert index.extract(folder).queries.images.fingerprint == sets[name].fingerprint
-    assert len(compare_methods(index, truth, named).groups) == 3  # each folder, and both together
+    config = LDSConfig(resamples=10, search=DampingSearch(dampings=(0.1,), splits=1))
+    comparison = compare_methods(index, truth, named, config=config)
+    assert len(comparison.groups) == 3  # each folder, and both together
