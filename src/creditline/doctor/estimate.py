@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from creditline import methods
-from creditline.doctor.blueprint import MetaModel, draw_up
 from creditline.doctor.findings import lines
+from creditline.doctor.meta_model import MetaModel, build_meta_model
 from creditline.doctor.rate import MachineRate, measure_rate
 from creditline.errors import SettingsError
 from creditline.features.gradients import GradientExtractor
@@ -179,32 +179,32 @@ def estimate(
             "Features that are fitted to images cannot be estimated from shapes. Use another "
             "(projection='two-sided', --projection two-sided)."
         )
-    blueprint = draw_up(place, lora_rank, side, prompt_tokens)
-    with blueprint.mode:
-        source = GradientExtractor([blueprint.denoiser], spec)
+    meta = build_meta_model(place, lora_rank, side, prompt_tokens)
+    with meta.mode:
+        source = GradientExtractor([meta.denoiser], spec)
         engine = source.engines[0]
-        pass_bytes = measure_pass(engine, blueprint.probe(1))
+        pass_bytes = measure_pass(engine, meta.probe(1))
         count = min(8, spec.plan.evaluations)
         limit = int((bytes_of(spec.pass_memory) - pass_bytes[0]) / pass_bytes[1])
         engine.microbatch = max(1, min(count, spec.batch_size or limit))
-        forward = _work(lambda probe: _forward(engine, probe), blueprint, count)
+        forward = _work(lambda probe: _forward(engine, probe), meta, count)
         gradient = _work(
-            lambda probe: engine.mean_gradients([(probe, torch.arange(count))]), blueprint, count
+            lambda probe: engine.mean_gradients([(probe, torch.arange(count))]), meta, count
         )
     if flops_per_second is None:
         rate = measure_rate()
     else:
         rate = MachineRate(flops_per_second, flops_per_second, bytes_per_second or 0.0)
     return CostEstimate(
-        network=type(blueprint.denoiser.module).__name__,
-        sample_shape=blueprint.denoiser.sample_shape,
-        parameters=blueprint.parameters,
-        adapters=blueprint.adapters,
-        adapted=blueprint.adapted,
+        network=type(meta.denoiser.module).__name__,
+        sample_shape=meta.denoiser.sample_shape,
+        parameters=meta.parameters,
+        adapters=meta.adapters,
+        adapted=meta.adapted,
         selected=source.parameters,
         forward=forward,
         gradient=gradient,
-        weight_bytes=4.0 * (blueprint.parameters + blueprint.adapters),
+        weight_bytes=4.0 * (meta.parameters + meta.adapters),
         pass_bytes=pass_bytes,
         evaluations=spec.plan.evaluations,
         dim=source.dim,
@@ -220,9 +220,9 @@ def _forward(engine: Engine, probe: NoisedBatch) -> None:
             engine.values(probe[slice(start, start + engine.microbatch)])
 
 
-def _work(run: Callable[[NoisedBatch], object], blueprint: MetaModel, count: int) -> OperationCount:
+def _work(run: Callable[[NoisedBatch], object], meta: MetaModel, count: int) -> OperationCount:
     """Count the operations of one evaluation, from a few in passes as large as memory allows."""
-    probe = blueprint.probe(count)
+    probe = meta.probe(count)
     with OperationCounter() as counter:
         run(probe)
     return OperationCount(

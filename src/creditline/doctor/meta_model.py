@@ -1,4 +1,4 @@
-"""Blueprints: a network built from its config alone, of tensors that have shapes and no numbers."""
+"""Networks built from their config alone, of tensors that have shapes and no data."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 @dataclass(frozen=True)
 class MetaModel:
-    """A network without weights.
+    """Network without weights.
 
     Attributes:
-        denoiser: calls it; only within `mode`.
+        denoiser: the denoiser of the network; use it only within `mode`.
         conditions: shape and type of every conditioning tensor, by name.
-        mode: in which operations make shapes and no numbers.
-        parameters: of the network, without adapters.
-        adapters: parameters of the adapters.
-        adapted: layers that have one.
+        mode: mode in which operations compute shapes and no data.
+        parameters: number of parameters of the network, without adapters.
+        adapters: number of parameters of the adapters.
+        adapted: number of layers with an adapter.
     """
 
     denoiser: NetworkDenoiser
@@ -44,7 +44,7 @@ class MetaModel:
     adapted: int
 
     def probe(self, evaluations: int) -> NoisedBatch:
-        """So many evaluations of an image, within `mode`."""
+        """Make a batch of evaluations of one image, within `mode`."""
         x0 = torch.zeros(evaluations, *self.denoiser.sample_shape)
         condition = {
             name: torch.zeros(evaluations, *spec.shape, dtype=spec.dtype)
@@ -54,19 +54,19 @@ class MetaModel:
         return NoisedBatch("shapes", x0, t, torch.zeros_like(x0), condition, 1)
 
 
-def draw_up(
+def build_meta_model(
     place: str | Path,
     lora_rank: int | None = None,
     side: int | None = None,
     prompt_tokens: int | None = None,
 ) -> MetaModel:
-    """The blueprint of a network; no weights are read, nor need they exist.
+    """Build a network without its weights, which need not exist.
 
     Args:
         place: a network's `config.json` or the folder of it, or a pipeline's folder.
-        lora_rank: of an adapter on all attention's q, k, v and output; None: no adapter.
-        side: of the pictures, in pixels; by default that of the config.
-        prompt_tokens: of a prompt; by default as many as the pipeline pads to.
+        lora_rank: rank of an adapter on q, k, v and output of all attention; None for no adapter.
+        side: side of the images in pixels; by default that of the config.
+        prompt_tokens: tokens of a prompt; by default the length that the pipeline pads to.
 
     Raises:
         ModelError: if there is no config, or its network is not supported.
@@ -84,18 +84,18 @@ def draw_up(
         network = getattr(diffusers, name).from_config(config)
     parameters, adapted = _size(network), 0
     if lora_rank is not None:
-        adapted = adapt(network, lora_rank)
+        adapted = add_adapter(network, lora_rank)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
-        _fake(network)
+        _make_fake(network)
     process = TimelessProcess.from_scheduler(DDPMScheduler())
     denoiser = family.for_estimates(network, process, Path(place), side)
     conditions = family.condition_specs(network.config, prompt_tokens)
     return MetaModel(denoiser, conditions, mode, parameters, _size(network) - parameters, adapted)
 
 
-def adapt(network: nn.Module, rank: int) -> int:
-    """Put a LoRA adapter on attention's q, k, v and output; how many layers have one then.
+def add_adapter(network: nn.Module, rank: int) -> int:
+    """Add a LoRA adapter to q, k, v and output of attention; return the number of its layers.
 
     Raises:
         ModelError: if PEFT is not installed.
@@ -118,7 +118,7 @@ def adapt(network: nn.Module, rank: int) -> int:
 
 
 def _config(place: Path) -> tuple[dict[str, Any], str | None]:
-    """Config of the network, and the class of the pipeline around it."""
+    """Read the config of the network, and the class of the pipeline around it."""
     if place.is_file():
         return read_json(place), None
     if (place / "model_index.json").is_file():
@@ -133,14 +133,14 @@ def _config(place: Path) -> tuple[dict[str, Any], str | None]:
 
 
 class TimelessProcess(DiscreteProcess):
-    """A process for timesteps that have no number; its scales are as large as real ones."""
+    """Process for timesteps without data; its scales are as large as real ones."""
 
     def signal_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones(len(t), dtype=torch.float64), torch.ones(len(t), dtype=torch.float64)
 
 
-def _fake(network: nn.Module) -> None:
-    """Give a network of the meta device fake tensors of the CPU, so that its kernels are meant."""
+def _make_fake(network: nn.Module) -> None:
+    """Replace meta tensors by fake tensors of the CPU, so that its kernels are estimated."""
     for module in network.modules():
         for name, value in module._parameters.items():
             if value is not None:
