@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.benchmarks.tiny import TINY
 from tests.plugins.conftest import PACKAGE
 
 import creditline as cl
 from creditline import methods
+from creditline.benchmarks import BENCHMARKS
 from creditline.cli import main
 from creditline.errors import DataError, IndexMismatchError, SettingsError
 from creditline.evaluation.truth.ground_truth import GroundTruth
@@ -135,6 +137,23 @@ def test_a_model_index_checks_the_training_images_it_loads_again(toy_methods, wo
     moved = (world / "data").rename(world / "moved")
     index = cl.open_index(world / "index", images=str(moved))
     assert index.scores(world / "queries").shape == (3, 12)
+    assert "00002.png" in run(
+        "trace", world / "index", world / "queries", "--training-images", moved
+    )
     other = cl.ImageSet.from_images(255 - tiny_images.array())
     with pytest.raises(IndexMismatchError, match="12 of 12 training images of the index are not"):
         cl.open_index(world / "index", images=other).scores(world / "queries")
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_method_of_another_package_is_judged_by_the_benchmark_command(
+    toy_methods, tiny_benchmark, benchmark_images, tmp_path, monkeypatch, kind
+):
+    monkeypatch.setitem(BENCHMARKS, "icons", TINY)
+    data, name = benchmark_images.save(tmp_path / "data"), toy_methods[kind]
+    options = ["--from", tiny_benchmark.folder, "--data", data, "--out", tmp_path / "out"]
+    options += ["--timesteps", 2, "--resamples", 10, "--workers", 1]
+    table = run("benchmark", "icons", "--method", name, *options)
+    rows = [line for line in table.splitlines() if line.startswith(f"| {methods.get(name).title}")]
+    assert len(rows) >= 2, "validation and generated queries"
