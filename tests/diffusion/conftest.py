@@ -31,7 +31,7 @@ def plain_config(tiny_config):
 
 @pytest.fixture
 def labeled_images():
-    """Twelve random pictures of 8x8 pixels in three classes."""
+    """Twelve random images of 8x8 pixels in three classes."""
     pixels = np.random.default_rng(1).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
     return ImageSet.from_images(pixels, labels=[i % 3 for i in range(12)])
 

@@ -56,7 +56,7 @@ def test_an_unknown_preset_suggests_the_nearest():
         preset("smal-32")
 
 
-def test_fresh_weights_repeat():
+def test_random_weights_repeat():
     config = UNetConfig(8, (8, 16))
     torch.manual_seed(4)
     one = config.build().state_dict()

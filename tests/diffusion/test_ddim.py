@@ -23,7 +23,7 @@ def with_scheduler(model, **config):
 
 
 class Oracle(Denoiser):
-    """A denoiser that knows the one clean picture there is, whatever it is asked to predict."""
+    """A denoiser that knows the one clean image there is, whatever it is asked to predict."""
 
     sampler = DDIMSampler()
 
@@ -42,14 +42,14 @@ class Oracle(Denoiser):
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_a_picture_depends_on_its_seed_and_not_on_its_batch(tiny_model, eta):
+def test_an_image_depends_on_its_seed_and_not_on_its_batch(tiny_model, eta):
     seeds = [5, 6, 7, 2**32 - 1]
     together, (_, runs) = sample(tiny_model, seeds, steps=4, eta=eta)
     for i, seed in enumerate(seeds):
         alone, (_, run) = sample(tiny_model, [seed], steps=4, eta=eta)
         assert np.abs(alone[0].astype(int) - together[i]).max() <= 1
         assert np.abs(run[0] - runs[i]).max() < 1e-4
-    distinct = {picture.tobytes() for picture in together}
+    distinct = {image.tobytes() for image in together}
     assert len(distinct) == len(seeds)
 
 
@@ -71,13 +71,13 @@ def test_it_is_the_sampler_of_diffusers(tiny_model):
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
-def test_a_perfect_model_gives_its_picture_under_every_prediction(prediction, schedule):
+def test_a_perfect_model_gives_its_image_under_every_prediction(prediction, schedule):
     scheduler = DDPMScheduler(beta_schedule=schedule, prediction_type=prediction)
     clean = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
     oracle = Oracle(DiscreteProcess.from_scheduler(scheduler), clean)
-    pictures, (timesteps, runs) = sample(oracle, [1, 2], steps=10)
+    generated_images, (timesteps, runs) = sample(oracle, [1, 2], steps=10)
     expected = ((clean.permute(1, 2, 0) + 1) * 127.5).numpy()
-    assert np.abs(pictures - expected).max() <= 1.0
+    assert np.abs(generated_images - expected).max() <= 1.0
     assert timesteps.tolist() == list(range(900, -1, -100))
     assert runs.shape == (2, 10, 3, 4, 4)
     assert np.abs(runs - clean.numpy()).max() < 0.01
@@ -92,10 +92,10 @@ def test_trajectories_stay_in_range(tiny_model):
 
 def test_sampling_from_zero_terminal_snr(tiny_model):
     works = with_scheduler(tiny_model, prediction_type="v_prediction", **ZERO_SNR)
-    pictures, (timesteps, runs) = sample(works, [0], steps=4)
+    generated_images, (timesteps, runs) = sample(works, [0], steps=4)
     assert timesteps[0] == 999
     assert np.isfinite(runs).all()
-    assert pictures.std() > 0
+    assert generated_images.std() > 0
     with pytest.raises(NumericsError, match="zero terminal SNR"):
         sample(with_scheduler(tiny_model, **ZERO_SNR), [0], steps=4)
 
@@ -114,7 +114,7 @@ def test_too_many_steps_and_too_large_seeds_are_refused(tiny_model):
         sample(tiny_model, [SEEDS], steps=1)
 
 
-def test_larger_seeds_would_repeat_pictures():
+def test_larger_seeds_would_repeat_images():
     def draw(seed):
         return torch.randn(4, generator=torch.Generator().manual_seed(seed))
 

@@ -30,7 +30,7 @@ def denoiser(scheduler=None, **config):
     return UNetDenoiser(UNet2DModel(**{**SMALL, **config}), process)
 
 
-def pictures(labels=None, size=8, n=4):
+def generated_images(labels=None, size=8, n=4):
     pixels = np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
     return ImageSet.from_images(pixels, labels=labels)
 
@@ -67,7 +67,7 @@ def test_a_prediction_does_not_depend_on_its_batch(tiny_model, tiny_images):
 def test_classes_reach_the_network():
     model = denoiser(num_class_embeds=3)
     assert model.n_classes == 3
-    batch = model.encode(pictures([0, 2, 1, 0]), [1, 2])
+    batch = model.encode(generated_images([0, 2, 1, 0]), [1, 2])
     assert batch.condition["class_labels"].tolist() == [2, 1]
     t = torch.tensor([500, 500])
     same = batch.x0[:1].expand(2, -1, -1, -1)
@@ -83,22 +83,22 @@ def test_missing_and_unknown_classes_are_refused_before_any_work(labels):
         model.batch(x0, list("abcd"), labels)
     if labels is None or min(x for x in labels if x is not None) >= 0:
         with pytest.raises(ModelError, match="conditional on 3 classes"):
-            model.check(pictures(labels))
+            model.check(generated_images(labels))
 
 
 def test_classes_do_not_matter_to_an_unconditional_model(tiny_model):
-    tiny_model.check(pictures([7, 8, 9, 9]))
-    assert tiny_model.encode(pictures([7, 8, 9, 9]), [0]).condition == {}
+    tiny_model.check(generated_images([7, 8, 9, 9]))
+    assert tiny_model.encode(generated_images([7, 8, 9, 9]), [0]).condition == {}
 
 
-def test_pictures_of_another_size_are_refused_with_the_size_to_ask_for(tiny_model):
+def test_images_of_another_size_are_refused_with_the_size_to_ask_for(tiny_model):
     with pytest.raises(ModelError, match=r"3 channels of 8x8.*\(3, 6, 6\).*size=8"):
-        tiny_model.check(pictures(size=6))
+        tiny_model.check(generated_images(size=6))
 
 
 def test_a_gray_model_refuses_color():
     with pytest.raises(ModelError, match="takes 1 channels"):
-        denoiser(in_channels=1, out_channels=1).check(pictures())
+        denoiser(in_channels=1, out_channels=1).check(generated_images())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_networks_that_do_not_fit_the_protocol_are_refused(config, message):
         denoiser(**config)
 
 
-def test_pictures_need_not_be_square():
+def test_images_need_not_be_square():
     assert denoiser(sample_size=(8, 16)).sample_shape == (3, 8, 16)
 
 

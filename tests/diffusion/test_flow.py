@@ -1,4 +1,4 @@
-"""Rectified flow: a straight line, the noise levels of diffusers, and Euler's way back."""
+"""Rectified flow: a straight line, diffusers' noise levels, and Euler sampling."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ class Oracle(Denoiser):
 
 
 @pytest.mark.parametrize("steps", [1, 7])
-def test_euler_steps_end_at_the_picture(scheduler, steps):
+def test_euler_steps_end_at_the_image(scheduler, steps):
     oracle = Oracle(FlowProcess.from_scheduler(scheduler))
-    pictures, (timesteps, runs) = sample(oracle, [1, 2], steps=steps)
+    generated_images, (timesteps, runs) = sample(oracle, [1, 2], steps=steps)
     expected = ((oracle.clean + 1) * 127.5).round().permute(1, 2, 0).numpy()
-    assert np.abs(pictures.astype(float) - expected).max() <= 1
+    assert np.abs(generated_images.astype(float) - expected).max() <= 1
     assert timesteps[0] == 999
     assert (np.diff(timesteps) < 0).all()
     np.testing.assert_allclose(runs, np.broadcast_to(oracle.clean, runs.shape), atol=1e-4)
@@ -108,6 +108,6 @@ def test_euler_steps_end_at_the_picture(scheduler, steps):
 
 def test_steps_are_those_of_the_scheduler_to_the_nearest_level(scheduler):
     process = FlowProcess.from_scheduler(scheduler)
-    found = process.sigmas[euler_timesteps(process, 16, 8)]
+    result = process.sigmas[euler_timesteps(process, 16, 8)]
     scheduler.set_timesteps(8)
-    assert (found - scheduler.sigmas[:-1]).abs().max() < 2e-3
+    assert (result - scheduler.sigmas[:-1]).abs().max() < 2e-3

@@ -1,4 +1,4 @@
-"""Folders of generated pictures: what they hold, how they are continued, what they remember."""
+"""Folders of generated images: what they hold, how they are continued, what they remember."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def pixels(folder):
 
 
 def far(a, b):
-    """Largest difference between two folders of pictures, in levels of 255."""
+    """Largest difference between two folders of images, in levels of 255."""
     assert list(a) == list(b)
     return max(np.abs(a[name] - b[name]).max() for name in a)
 
 
-def test_a_folder_of_pictures_and_its_record(tiny_model, tmp_path):
+def test_a_folder_of_images_and_its_record(tiny_model, tmp_path):
     out = generate(tiny_model, 3, tmp_path / "out", GenerateConfig(steps=3, seed=40))
     assert {p.name for p in out.iterdir()} == {
         "00000.png",
@@ -67,21 +67,21 @@ def test_a_folder_of_pictures_and_its_record(tiny_model, tmp_path):
     assert not record.trajectory
 
 
-def test_the_recorded_seed_makes_the_picture_again(tiny_model, tmp_path):
+def test_the_recorded_seed_makes_the_image_again(tiny_model, tmp_path):
     first = generate(tiny_model, 3, tmp_path / "a", GenerateConfig(steps=3, seed=40))
     seed = read_record(first).details("00002.png")["seed"]
     again = generate(tiny_model, 1, tmp_path / "b", GenerateConfig(steps=3, seed=seed))
     assert np.abs(pixels(first)["00002.png"] - pixels(again)["00000.png"]).max() <= 1
 
 
-def test_pictures_do_not_depend_on_the_batch_size(tiny_model, tmp_path):
+def test_images_do_not_depend_on_the_batch_size(tiny_model, tmp_path):
     a = generate(tiny_model, 5, tmp_path / "a", QUICK, batch_size=5)
     b = generate(tiny_model, 5, tmp_path / "b", QUICK, batch_size=2)
     assert far(pixels(a), pixels(b)) <= 1
 
 
 def test_an_interrupted_folder_is_continued(tiny_model, tmp_path, monkeypatch):
-    whole = generate(tiny_model, 5, tmp_path / "whole", QUICK, batch_size=2)
+    reference = generate(tiny_model, 5, tmp_path / "whole", QUICK, batch_size=2)
     original, calls = sample_module.sample, []
 
     def stopping(denoiser, seeds, **kwargs):
@@ -98,7 +98,7 @@ def test_an_interrupted_folder_is_continued(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setattr(sample_module, "sample", stopping)
     parts = generate(tiny_model, 5, tmp_path / "parts", QUICK, batch_size=2)
     assert calls[3:] == [[0, 1], [4]]  # batches of which an image was missing
-    assert far(pixels(whole), pixels(parts)) == 0
+    assert far(pixels(reference), pixels(parts)) == 0
     generate(tiny_model, 5, tmp_path / "parts", QUICK)
     assert len(calls) == 5  # complete: nothing to do
 
@@ -108,8 +108,8 @@ def test_trajectories_are_kept_on_request(tiny_model, tmp_path):
     timesteps, x0 = read_trajectory(out, "00001.png")
     assert timesteps.tolist() == [750, 500, 250, 0]
     assert x0.shape == (4, 3, 8, 8)
-    shown = pixels(out)["00001.png"].transpose(2, 0, 1)
-    assert np.abs((x0[-1] + 1) * 127.5 - shown).max() <= 1  # DDIM's last guess is the picture
+    output = pixels(out)["00001.png"].transpose(2, 0, 1)
+    assert np.abs((x0[-1] + 1) * 127.5 - output).max() <= 1  # DDIM's last guess is the image
     assert read_record(out).trajectory
     assert len(load_images(out)) == 2
     (out / "trajectories" / "00001.safetensors").unlink()
@@ -144,10 +144,10 @@ def test_classes(conditional, tmp_path):
     turns = generate(conditional, 4, tmp_path / "turns", QUICK)
     record = read_record(turns)
     assert [record.details(f"0000{i}.png")["label"] for i in range(4)] == [0, 1, 2, 0]
-    chosen = generate(conditional, 4, tmp_path / "chosen", QUICK, labels=[0, 2])
-    labels = [read_record(chosen).details(f"0000{i}.png")["label"] for i in range(4)]
+    options = generate(conditional, 4, tmp_path / "chosen", QUICK, labels=[0, 2])
+    labels = [read_record(options).details(f"0000{i}.png")["label"] for i in range(4)]
     assert labels == [0, 2, 0, 2]
-    a, b = pixels(turns), pixels(chosen)
+    a, b = pixels(turns), pixels(options)
     assert np.abs(a["00000.png"] - b["00000.png"]).max() <= 1
     assert np.abs(a["00001.png"] - b["00001.png"]).max() > 1
 

@@ -53,13 +53,13 @@ def test_a_folder_and_an_object_are_the_same_base(base, tiny_images, short, tmp_
 def test_an_interrupted_run_continues_from_its_state_and_not_from_the_base(
     base, tiny_images, short, tmp_path, weights, monkeypatch
 ):
-    whole = train(tiny_images, tmp_path / "whole", replace(short, steps=4), base=base)
-    original, taken = TrainingRun._step, []
+    reference = train(tiny_images, tmp_path / "whole", replace(short, steps=4), base=base)
+    original, steps_taken = TrainingRun._step, []
 
     def interrupted(self):
-        if len(taken) == 2:
+        if len(steps_taken) == 2:
             raise KeyboardInterrupt
-        taken.append(self.state.step)
+        steps_taken.append(self.state.step)
         return original(self)
 
     monkeypatch.setattr(TrainingRun, "_step", interrupted)
@@ -68,7 +68,7 @@ def test_an_interrupted_run_continues_from_its_state_and_not_from_the_base(
         train(tiny_images, part, replace(short, steps=4), base=base)
     monkeypatch.undo()
     assert weights(train(tiny_images, part, replace(short, steps=4), base=base) / "model") == (
-        weights(whole / "model")
+        weights(reference / "model")
     )
 
 

@@ -45,9 +45,9 @@ def test_a_run_folder_and_its_checkpoints(tiny_folder, tiny_model, tmp_path):
         shutil.copytree(tiny_folder, run / "checkpoints" / f"step-{step:06d}")
     (run / "checkpoints" / "step-000700").mkdir()  # nothing in it: no checkpoint
     assert load_model(run).fingerprint == tiny_model.fingerprint
-    found = checkpoints(run)
-    assert [path.name for path in found] == ["step-000500", "step-1000000"]
-    assert load_model(found[0]).fingerprint == tiny_model.fingerprint
+    result = checkpoints(run)
+    assert [path.name for path in result] == ["step-000500", "step-1000000"]
+    assert load_model(result[0]).fingerprint == tiny_model.fingerprint
 
 
 def test_a_run_without_checkpoints_says_how_to_get_them(tmp_path):
@@ -138,10 +138,10 @@ def test_an_empty_config_is_a_scheduler_too(tiny_folder, bare):
     assert load_model(bare, scheduler={}).process.n_timesteps == 1000
 
 
-@pytest.mark.parametrize("given", [3, object()])
-def test_what_is_not_a_scheduler_is_refused(bare, given):
+@pytest.mark.parametrize("given_scheduler", [3, object()])
+def test_what_is_not_a_scheduler_is_refused(bare, given_scheduler):
     with pytest.raises(ModelError, match="not a scheduler"):
-        load_model(bare, scheduler=given)
+        load_model(bare, scheduler=given_scheduler)
 
 
 def test_a_missing_scheduler_is_named(bare, tmp_path):

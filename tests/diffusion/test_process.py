@@ -117,7 +117,7 @@ def test_without_noise_the_noise_is_not_guessed():
         process.to_epsilon(x, x, torch.tensor([0]))
 
 
-def test_processes_with_the_same_ends_are_told_apart():
+def test_processes_with_the_same_ends_are_distinguished():
     one, other = DiscreteProcess([0.1, 0.2, 0.3]), DiscreteProcess([0.1, 0.25, 0.3])
     assert one.to_dict()["betas"] == other.to_dict()["betas"]
     assert one.to_dict() != other.to_dict()
@@ -135,13 +135,13 @@ def test_any_scheduler_with_betas_will_do():
     assert DiscreteProcess.from_scheduler(EulerDiscreteScheduler()).to_dict() == ddpm.to_dict()
 
 
-@pytest.mark.parametrize("given", [FlowMatchEulerDiscreteScheduler(), dict])
-def test_a_flow_is_not_mistaken_for_ddpm(given):
-    if given is dict:
-        given = dict(FlowMatchEulerDiscreteScheduler().config)
-        given["_class_name"] = "FlowMatchEulerDiscreteScheduler"
+@pytest.mark.parametrize("given_scheduler", [FlowMatchEulerDiscreteScheduler(), dict])
+def test_a_flow_is_not_mistaken_for_ddpm(given_scheduler):
+    if given_scheduler is dict:
+        given_scheduler = dict(FlowMatchEulerDiscreteScheduler().config)
+        given_scheduler["_class_name"] = "FlowMatchEulerDiscreteScheduler"
     with pytest.raises(ModelError, match="FlowMatchEulerDiscreteScheduler has no betas"):
-        DiscreteProcess.from_scheduler(given)
+        DiscreteProcess.from_scheduler(given_scheduler)
 
 
 @pytest.mark.parametrize(

@@ -157,33 +157,33 @@ def test_models_know_the_rate_of_the_update_they_came_from(tiny_images, plain_co
 def test_interrupted_between_steps(
     labeled_images, tiny_config, tmp_path, monkeypatch, weights, step
 ):
-    whole = train(labeled_images, tmp_path / "whole", tiny_config)
+    reference = train(labeled_images, tmp_path / "whole", tiny_config)
     monkeypatch.setattr(run_module, "SAVE_SECONDS", 1e9)  # only the interruption saves
     with monkeypatch.context() as patch:
         stop_in(patch, run_module.TrainingRun, "_step", step, KeyboardInterrupt(), after=True)
         with pytest.raises(KeyboardInterrupt):
             train(labeled_images, tmp_path / "parts", tiny_config)
     assert len(logged(tmp_path / "parts")) == step
-    taken = []
+    steps_taken = []
     original = run_module.TrainingRun._step
     monkeypatch.setattr(
         run_module.TrainingRun,
         "_step",
-        lambda self: taken.append(self.state.step) or original(self),
+        lambda self: steps_taken.append(self.state.step) or original(self),
     )
     parts = train(labeled_images, tmp_path / "parts", tiny_config)
-    assert taken == list(range(step, 7))  # nothing was done twice
-    same_run(whole, parts, weights)
+    assert steps_taken == list(range(step, 7))  # nothing was done twice
+    same_run(reference, parts, weights)
 
 
 def test_interrupted_within_an_update(labeled_images, tiny_config, tmp_path, monkeypatch, weights):
-    whole = train(labeled_images, tmp_path / "whole", tiny_config)
+    reference = train(labeled_images, tmp_path / "whole", tiny_config)
     with monkeypatch.context() as patch:
         stop_in(patch, torch.optim.AdamW, "step", 5, KeyboardInterrupt(), after=True)
         with pytest.raises(KeyboardInterrupt):
             train(labeled_images, tmp_path / "parts", tiny_config)
     # Weights have moved and the count has not: this was not saved.
-    same_run(whole, train(labeled_images, tmp_path / "parts", tiny_config), weights)
+    same_run(reference, train(labeled_images, tmp_path / "parts", tiny_config), weights)
 
 
 @pytest.mark.parametrize("what", ["_write_model", "_write_grid"])
@@ -191,15 +191,15 @@ def test_interrupted_while_writing_what_is_due(
     tiny_images, plain_config, tmp_path, monkeypatch, weights, what
 ):
     config = replace(plain_config, sample_every=3)
-    whole = train(tiny_images, tmp_path / "whole", config)
+    reference = train(tiny_images, tmp_path / "whole", config)
     with monkeypatch.context() as patch:
         stop_in(patch, run_module.TrainingRun, what, 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             train(tiny_images, tmp_path / "parts", config)
     parts = train(tiny_images, tmp_path / "parts", config)
-    same_run(whole, parts, weights)
+    same_run(reference, parts, weights)
     for name in ("step-000003.png", "step-000006.png"):
-        left, right = (Image.open(run / "samples" / name) for run in (whole, parts))
+        left, right = (Image.open(run / "samples" / name) for run in (reference, parts))
         assert left.tobytes() == right.tobytes()
 
 
@@ -207,26 +207,26 @@ def test_interrupted_while_writing_what_is_due(
     "error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")]
 )
 def test_a_full_disk(tiny_images, plain_config, tmp_path, monkeypatch, weights, error):
-    whole = train(tiny_images, tmp_path / "whole", plain_config)
+    reference = train(tiny_images, tmp_path / "whole", plain_config)
     with monkeypatch.context() as patch:
         stop_in(patch, state_module, "save_file", 4, error)
         with pytest.raises(CreditlineError, match=r"No space left.*run the same command again"):
             train(tiny_images, tmp_path / "parts", plain_config)
     assert not list((tmp_path / "parts").glob(".creditline-*"))
-    same_run(whole, train(tiny_images, tmp_path / "parts", plain_config), weights)
+    same_run(reference, train(tiny_images, tmp_path / "parts", plain_config), weights)
 
 
 def test_a_model_written_but_not_marked_complete(
     tiny_images, plain_config, tmp_path, monkeypatch, weights
 ):
-    whole = train(tiny_images, tmp_path / "whole", plain_config)
+    reference = train(tiny_images, tmp_path / "whole", plain_config)
     with monkeypatch.context() as patch:
         # The second manifest is the one that says "complete".
         stop_in(patch, train_module.Manifest, "write", 2, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             train(tiny_images, tmp_path / "parts", plain_config)
     monkeypatch.setattr(run_module.TrainingRun, "_step", None)  # no step may be taken again
-    same_run(whole, train(tiny_images, tmp_path / "parts", plain_config), weights)
+    same_run(reference, train(tiny_images, tmp_path / "parts", plain_config), weights)
 
 
 KILLED = """
@@ -290,7 +290,7 @@ t.train(images, sys.argv[2], config)
 def test_killed_while_writing_log_checkpoint_and_state(
     labeled_images, tiny_config, tmp_path, weights
 ):
-    whole = train(labeled_images, tmp_path / "whole", tiny_config)
+    reference = train(labeled_images, tmp_path / "whole", tiny_config)
     settings = json.dumps(to_dict(tiny_config))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, settings, str(tmp_path / "parts")],
@@ -300,7 +300,7 @@ def test_killed_while_writing_log_checkpoint_and_state(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    same_run(whole, tmp_path / "parts", weights)
+    same_run(reference, tmp_path / "parts", weights)
     assert not list((tmp_path / "parts").glob(".creditline-*"))  # nor is any scrap left
 
 
@@ -369,7 +369,7 @@ def test_out_exists(tiny_images, labeled_images, plain_config, tmp_path, monkeyp
 
 
 def test_images_may_stay_on_disk(tiny_images, plain_config, tmp_path, weights):
-    folder = tiny_images.save(tmp_path / "pictures")
+    folder = tiny_images.save(tmp_path / "images")
     short = replace(plain_config, steps=3)
     a = train(load_images(folder), tmp_path / "a", short)
     b = train(load_images(folder, memory=3 * 8 * 8 * 3), tmp_path / "b", short)
@@ -385,12 +385,12 @@ def test_stratified_timesteps_are_spread_evenly(tiny_images, plain_config, tmp_p
     assert t.tolist() != sorted(t.tolist())
 
 
-def test_a_picture_that_vanishes_stops_the_run_and_keeps_it(
+def test_an_image_that_vanishes_stops_the_run_and_keeps_it(
     tiny_images, plain_config, tmp_path, monkeypatch, weights
 ):
-    whole = train(tiny_images, tmp_path / "whole", plain_config)
+    reference = train(tiny_images, tmp_path / "whole", plain_config)
     with monkeypatch.context() as patch:
-        stop_in(patch, ImageSet, "pixels", 4, DataError("picture 3 is gone"))
-        with pytest.raises(DataError, match="picture 3"):
+        stop_in(patch, ImageSet, "pixels", 4, DataError("image 3 is gone"))
+        with pytest.raises(DataError, match="image 3"):
             train(tiny_images, tmp_path / "parts", plain_config)
-    same_run(whole, train(tiny_images, tmp_path / "parts", plain_config), weights)
+    same_run(reference, train(tiny_images, tmp_path / "parts", plain_config), weights)

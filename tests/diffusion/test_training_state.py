@@ -40,18 +40,18 @@ def everything(state):
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 @pytest.mark.parametrize("unused", [False, True])
 def test_going_on_from_a_saved_state_is_going_on(tmp_path, ema, unused):
-    whole = make(ema=ema, unused=unused)
+    reference = make(ema=ema, unused=unused)
     for i in range(3):
-        step(whole, i)
-    whole.scale = 8.0
-    whole.save(tmp_path)
+        step(reference, i)
+    reference.scale = 8.0
+    reference.save(tmp_path)
     other = make(seed=1, ema=ema, unused=unused)
     assert other.load(tmp_path)
     assert (other.step, other.scale) == (3, 8.0)
-    for state in (whole, other):
+    for state in (reference, other):
         step(state, 3)
         step(state, 4)
-    pairs = list(zip(everything(whole), everything(other), strict=True))
+    pairs = list(zip(everything(reference), everything(other), strict=True))
     assert len(pairs) >= 4 * (4 if ema else 3)
     assert all(torch.equal(a, b) for a, b in pairs)
 

@@ -24,7 +24,7 @@ def vqvae():
 
 
 def _coder():
-    """An autoencoder that halves the picture once."""
+    """An autoencoder that halves the image once."""
     return {
         "block_out_channels": (8, 8),
         "down_block_types": ("DownEncoderBlock2D",) * 2,
@@ -148,14 +148,14 @@ def deep_compression_vae():
     )
 
 
-def _patches(size: Size, taken: int, returned: int):
+def _patches(size: Size, in_channels: int, out_channels: int):
     """A transformer on patches of two by two."""
     return {
         "num_attention_heads": size.heads,
         "attention_head_dim": size.head,
         "num_layers": size.layers,
-        "in_channels": taken,
-        "out_channels": returned,
+        "in_channels": in_channels,
+        "out_channels": out_channels,
         "sample_size": size.side,
         "patch_size": 2,
     }

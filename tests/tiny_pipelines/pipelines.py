@@ -122,7 +122,7 @@ def ldm(size: Size = TINY):
 
 
 def pixels(size: Size = TINY, implicit: bool = False):
-    """A network on pixels, whose pictures are as large as those of the others."""
+    """A network on pixels, whose images are as large as those of the others."""
     from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 
     kind, scheduler = (DDIMPipeline, DDIMScheduler) if implicit else (DDPMPipeline, DDPMScheduler)

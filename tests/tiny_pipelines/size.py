@@ -23,7 +23,7 @@ class Size:
     """Sizes that the families share.
 
     Attributes:
-        side: of the latents; the autoencoders halve a picture.
+        side: of the latents; the autoencoders halve an image.
         hidden: width of a CLIP encoder, and of what cross-attention sees.
         blocks: of the U-Nets, which attend in their last ones.
         heads, head: of attention, and the width of each.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 
-WORDS = ("a", "red", "blue", "house", "cat", "of", "two", "boats", "painting")
+VOCABULARY = ("a", "red", "blue", "house", "cat", "of", "two", "boats", "painting")
 LENGTH = 16
 
 
@@ -24,7 +24,7 @@ def t5_tokenizer():
     from transformers import T5Tokenizer
 
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    words = [(f"▁{word}", -1.0) for word in WORDS]
+    words = [(f"▁{word}", -1.0) for word in VOCABULARY]
     letters = [(letter, -5.0) for letter in string.ascii_lowercase]
     return T5Tokenizer(vocab=[*special, *words, *letters], extra_ids=0, model_max_length=64)
 

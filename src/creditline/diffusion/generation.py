@@ -73,12 +73,12 @@ def generate(
         n: number of images.
         out: folder to write.
         config: sampler settings.
-        labels: classes for a class-conditional model, repeated to `n`; all classes in turn by
-            default.
-        prompts: for a model that reads them, one or several, repeated to `n`.
-        batch_size: images at a time, by one worker; changes an image by float rounding at most. By
+        labels: classes for a class-conditional model, repeated to `n`; by default all classes in
+            turn.
+        prompts: one or several prompts for a text-conditional model, repeated to `n`.
+        batch_size: images per pass of one worker; changes an image by float rounding at most. By
             default 8, and 64 on a GPU.
-        runtime: where and how it is done. Images do not depend on the number of workers.
+        runtime: workers, devices and progress. Images do not depend on the number of workers.
         overwrite: replace images of other settings.
 
     Returns:
@@ -118,7 +118,7 @@ def generate(
         return folder
     try:
         job = GenerationJob(denoiser, config, classes, texts, folder)
-        # A batch is done again as a whole: an image depends on its batch by float rounding.
+        # A partial batch is repeated: float rounding makes images depend on their batch.
         batches = [range(i, min(i + batch_size, n)) for i in range(0, n, batch_size)]
         todo = [rows for rows in batches if not all((folder / _name(i)).is_file() for i in rows)]
         done = n - sum(map(len, todo))
@@ -267,6 +267,6 @@ def _generate_batch(job: GenerationJob, rows: range) -> None:
             path = folder / TRAJECTORIES / f"{i:05d}.safetensors"
             arrays = {"timesteps": timesteps, "x0": np.ascontiguousarray(estimates)}
             write_file(path, lambda p, a=arrays: save_file(a, p), overwrite=True)  # type: ignore[misc]
-        # The image last: where it is, everything of it is.
+        # The image last: if it exists, its trajectory exists.
         image = Image.fromarray(pixels)
         write_file(folder / _name(i), lambda p, im=image: im.save(p), overwrite=True)  # type: ignore[misc]

@@ -53,14 +53,13 @@ def train(
         images: images, as in `load_images`.
         out: run folder. Receives `model/` (a diffusers pipeline, or an adapter for PEFT and
             diffusers), `checkpoints/`, `samples/`, `log.jsonl` and `manifest.json`.
-        config: settings, such as those of `creditline.diffusion.presets`; a `TuneConfig` tunes
-            the base.
-        base: a trained model, anything that `load_model` takes. With a `TrainConfig` it is of the
-            same network, and its weights are those to start from; with a `TuneConfig` it may be
-            any model, which itself is left as it is.
+        config: settings, such as a preset; a `TuneConfig` tunes the base.
+        base: a trained model, as in `load_model`. With a `TrainConfig` it has the same network
+            and its weights are the initial ones. With a `TuneConfig` it can be any model; it is not
+            changed.
         runtime: device, CPU threads and progress of the training.
-        encoded: folder of latents and text embeddings of a tuning, which other tunings of the
-            same base may share; in the run folder by default.
+        encoded: folder of a tuning's latents and text embeddings, which tunings of the same base
+            can share; by default in the run folder.
         overwrite: replace a run with other settings.
 
     Returns:
@@ -111,7 +110,7 @@ def train(
                 f"Writing the run stopped: {error}. The last saved state is in {folder}; free "
                 "disk space and run the same command again to continue."
             ) from error
-    # Only now: without it, a run that is not marked complete would start from the beginning.
+    # Last: without its state, a run that is not marked complete would start from the beginning.
     (folder / STATE).unlink(missing_ok=True)
     return folder
 

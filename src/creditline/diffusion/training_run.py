@@ -35,8 +35,8 @@ class TrainingRun:
 
     Args:
         task: what is trained.
-        folder: of the run; exists.
-        config: steps, optimizer, and what is saved.
+        folder: folder of the run; exists.
+        config: settings of steps, optimizer and checkpoints.
         runtime: shows progress.
     """
 

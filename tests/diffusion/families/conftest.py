@@ -1,4 +1,4 @@
-"""Each family as a folder on disk, with and without an adapter, and pictures that it takes."""
+"""Each family as a folder on disk, with and without an adapter, and images that it takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from creditline.diffusion.load import load_model
 
 @pytest.fixture(scope="session")
 def captioned():
-    """Six random pictures of 16x16 pixels with captions, classes and contributors."""
+    """Six random images of 16x16 pixels with captions, classes and contributors."""
     return random_images()
 
 
@@ -18,15 +18,15 @@ def captioned():
 def folder(tmp_path_factory):
     """`folder(name)`: a pipeline saved by diffusers, and an adapter of it saved by PEFT."""
     pytest.importorskip("peft")
-    made = {}
+    pipelines = {}
 
     def build(name):
-        if name not in made:
+        if name not in pipelines:
             place = tmp_path_factory.mktemp(name)
             pipeline = make(name)
             pipeline.save_pretrained(place / "pipeline")
-            made[name] = place / "pipeline", peft_folder(pipeline, place / "adapter")
-        return made[name]
+            pipelines[name] = place / "pipeline", peft_folder(pipeline, place / "adapter")
+        return pipelines[name]
 
     return build
 
@@ -37,7 +37,7 @@ def load(folder):
 
     def build(name, lora=False, **encoding):
         pipeline, adapter = folder(name)
-        chosen = {**ENCODING.get(name, {}), **encoding}
-        return load_model(pipeline, lora=adapter if lora else None, encoding=chosen)
+        options = {**ENCODING.get(name, {}), **encoding}
+        return load_model(pipeline, lora=adapter if lora else None, encoding=options)
 
     return build

@@ -48,12 +48,12 @@ def test_an_adapter_acts_and_has_the_gradient(load):
 @pytest.mark.parametrize("lora", [False, True])
 def test_cross_attention_only(load, name, mark, lora):
     module = load(name, lora).module
-    found = names(module, "cross-attention")
-    assert found
-    assert all(mark in parameter and ("lora" in parameter) is lora for parameter in found)
+    result = names(module, "cross-attention")
+    assert result
+    assert all(mark in parameter and ("lora" in parameter) is lora for parameter in result)
     if name == "sd":
         trained = names(module, "trained")
-        assert found == [parameter for parameter in trained if "attn2" in parameter]
+        assert result == [parameter for parameter in trained if "attn2" in parameter]
 
 
 def test_files_that_diffusers_writes_and_kohyas_naming(folder, load, tmp_path):
@@ -84,8 +84,8 @@ def test_several_adapters_add_up(folder, load, tmp_path):
     second = peft_folder(make("sd"), tmp_path / "second", rank=3, seed=5)
     both = load_model(place, lora={"mine": first, "yours": second})
     assert both.options["lora"] == {"mine": str(first), "yours": str(second)}
-    found = names(both.module, "trained")
-    assert {name.split(".")[-2] for name in found} == {"mine", "yours"}
+    result = names(both.module, "trained")
+    assert {name.split(".")[-2] for name in result} == {"mine", "yours"}
     one = load_model(place, lora={"mine": first})
     assert not torch.allclose(predicted(both), predicted(one))
     for _, layer in both.module.named_modules():
@@ -104,9 +104,9 @@ def test_an_adapter_on_an_object(folder, load, name):
     expected = load(name, lora=True)
     assert len(names(model.module, "trained")) == len(names(expected.module, "trained"))
     bare = load_model(wrapped, pipeline=folder(name)[0])
-    wanted = ["a cat"] if name == "sd" else [1]
+    inputs = ["a cat"] if name == "sd" else [1]
     x, t = torch.ones(1, 4, 8, 8), torch.tensor([10])
-    outputs = [m.predict(x, t, m.encode_conditions(wanted)) for m in (model, bare, expected)]
+    outputs = [m.predict(x, t, m.encode_conditions(inputs)) for m in (model, bare, expected)]
     torch.testing.assert_close(outputs[0], outputs[2])
     torch.testing.assert_close(outputs[1], outputs[2])
 

@@ -39,9 +39,9 @@ def test_a_caption_for_those_that_have_none(load, captioned):
     images = captioned_with(captioned, ["a cat", None])
     model, plain = load("sd", caption="a house"), load("sd")
     model.check(images)
-    found = model.encode(images, [0, 1]).condition["encoder_hidden_states"]
+    result = model.encode(images, [0, 1]).condition["encoder_hidden_states"]
     expected = plain.encode_conditions(["a cat", "a house"])["encoder_hidden_states"]
-    assert torch.equal(found, expected)
+    assert torch.equal(result, expected)
 
 
 @pytest.mark.parametrize(("name", "room"), [("sd", 16), ("pixart-alpha", 120), ("flux", 16)])
@@ -120,13 +120,16 @@ def test_weights_of_an_autoencoder_are_not_made_up(copy):
 
 
 def test_a_bare_network_takes_its_other_parts_from_a_pipeline(folder, load):
-    whole, place = load("sd"), folder("sd")[0]
+    reference, place = load("sd"), folder("sd")[0]
     with pytest.raises(ModelError, match=r"UNet2DConditionModel reads prompts.*--pipeline"):
         load_model(place / "unet")
-    found = load_model(place / "unet", pipeline=place)
-    assert found.fingerprint == whole.fingerprint
-    assert found.options == {"pipeline": str(place)}
-    assert load_model(whole.module, pipeline=whole.pipeline).fingerprint == whole.fingerprint
+    result = load_model(place / "unet", pipeline=place)
+    assert result.fingerprint == reference.fingerprint
+    assert result.options == {"pipeline": str(place)}
+    assert (
+        load_model(reference.module, pipeline=reference.pipeline).fingerprint
+        == reference.fingerprint
+    )
     with pytest.raises(ModelError, match="complete pipeline"):
         load_model(place, pipeline=place)
 
@@ -161,7 +164,7 @@ def test_parts_that_do_not_fit_each_other_are_refused():
         load_model(refiner)
 
 
-def test_pictures_of_another_side(load, captioned):
+def test_images_of_another_side(load, captioned):
     assert load("sd", side=32).image_shape == (3, 32, 32)
     with pytest.raises(ModelError, match="multiple of 4 pixels; got 18"):
         load("dit", side=18)
@@ -174,7 +177,7 @@ def test_a_model_on_pixels_encodes_nothing(tiny_folder):
         load_model(tiny_folder, encoding={"vae": "sample"})
 
 
-def test_a_draw_of_the_autoencoder_depends_on_seed_and_picture_alone(load, captioned):
+def test_a_draw_of_the_autoencoder_depends_on_seed_and_image_alone(load, captioned):
     mean, one, two = load("sd"), load("sd", vae="sample"), load("sd", vae="sample", vae_seed=1)
     together = one.encode(captioned, [0, 1, 2]).x0
     assert torch.equal(one.encode(captioned, [2, 0]).x0, together[[2, 0]])
@@ -189,15 +192,15 @@ def test_a_draw_of_the_autoencoder_depends_on_seed_and_picture_alone(load, capti
         load("ldm", vae="sample")
 
 
-def test_latents_go_back_to_pictures(load, captioned):
+def test_latents_go_back_to_images(load, captioned):
     """The scaling is undone before the autoencoder decodes."""
     for name in ("sd", "sd3", "ldm"):
         codec = load(name).codec
         pixels = captioned.pixels([0])
         z = codec.vae.encode(pixels)
         z = z.latents if name == "ldm" else z.latent_dist.mode()
-        found = codec.decode(codec.encode(pixels[0], "x", torch.device("cpu"))[None])
-        torch.testing.assert_close(found, codec.vae.decode(z).sample, rtol=1e-4, atol=1e-5)
+        result = codec.decode(codec.encode(pixels[0], "x", torch.device("cpu"))[None])
+        torch.testing.assert_close(result, codec.vae.decode(z).sample, rtol=1e-4, atol=1e-5)
 
 
 def test_losses_of_queries_are_measured_on_latents(load, captioned):

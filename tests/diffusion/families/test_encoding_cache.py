@@ -65,12 +65,12 @@ def test_latents_of_another_autoencoder_are_refused(load, captioned, tmp_path):
 
 
 def test_what_is_there_is_read_and_what_is_damaged_is_named(tmp_path):
-    kept = EncodingCache(tmp_path / "kept", {"autoencoder": "x"})
-    value = kept.tensors("latents", "abc", lambda: {"x0": torch.ones(2)})
-    assert torch.equal(kept.tensors("latents", "abc", dict)["x0"], value["x0"])
+    cache = EncodingCache(tmp_path / "kept", {"autoencoder": "x"})
+    value = cache.tensors("latents", "abc", lambda: {"x0": torch.ones(2)})
+    assert torch.equal(cache.tensors("latents", "abc", dict)["x0"], value["x0"])
     next((tmp_path / "kept").rglob("*.safetensors")).write_bytes(b"no")
     with pytest.raises(CreditlineError, match="is damaged"):
-        kept.tensors("latents", "abc", dict)
+        cache.tensors("latents", "abc", dict)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
     with pytest.raises(CreditlineError, match="something other than encoded images"):

@@ -28,7 +28,7 @@ def test_a_region_is_the_loss_of_its_latents(load, captioned, name):
     (probe,) = expand(model, batch, PLAN, "train", masks=[mask])
     assert probe.weight.shape == (2, 1, h, w)
     layers = select_layers(model.module, "trained")
-    found = AutogradEngine(model, layers, Objective()).gradients([probe])
+    result = AutogradEngine(model, layers, Objective()).gradients([probe])
     named = dict(model.module.named_parameters())
     names = [n for layer in layers for n in layer.parameters]
     for n in names:
@@ -40,5 +40,5 @@ def test_a_region_is_the_loss_of_its_latents(load, captioned, name):
     loss = error.square()[:, :, :, : w // 2].mean()
     exact = torch.autograd.grad(loss, [named[n] for n in names], materialize_grads=True)
     exact = torch.cat([g.flatten() for g in exact])
-    mine = torch.cat([layer[0, 0] for layer in found])
+    mine = torch.cat([layer[0, 0] for layer in result])
     assert torch.linalg.norm(mine - exact) <= 1e-4 * torch.linalg.norm(exact)

@@ -1,4 +1,4 @@
-"""Pictures from prompts: guidance, what is recorded of it, and how a trace reads it."""
+"""Images from prompts: guidance, what is recorded of it, and how a trace reads it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def model(folder):
 
 
 @pytest.fixture(scope="module")
-def pictures(model, tmp_path_factory):
-    out = tmp_path_factory.mktemp("pictures") / "out"
+def generated_images(model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("images") / "out"
     return generate(model, 3, out, RUN, prompts=["a cat", "two boats"])
 
 
@@ -70,26 +70,26 @@ def test_models_that_cannot_be_guided_say_so(load, tiny_model):
 
 
 @pytest.mark.parametrize("name", ["sd-v", "dit", "sd3", "sana"])
-def test_pictures_are_those_of_the_pipeline(load, name):
+def test_images_are_those_of_the_pipeline(load, name):
     model, seeds = load(name), [3, 4]
     pipe = model.pipeline
     pipe.set_progress_bar_config(disable=True)
-    wanted = {"class_labels": [0, 2]} if name == "dit" else {"prompt": ["a cat", "two boats"]}
-    if name == "dit":  # whose pipeline takes no generators of single pictures, nor other null rows
+    inputs = {"class_labels": [0, 2]} if name == "dit" else {"prompt": ["a cat", "two boats"]}
+    if name == "dit":  # whose pipeline takes no generators of single images, nor other null rows
         guidance, mine = 1.0, {"labels": [0, 2]}
     else:
-        guidance, mine = 4.0, {"prompts": wanted["prompt"]}
+        guidance, mine = 4.0, {"prompts": inputs["prompt"]}
     if name != "dit":
-        wanted |= {"height": 16, "width": 16}
+        inputs |= {"height": 16, "width": 16}
     if name == "sana":  # with the same sampler; its pipeline takes no smaller images
         model, pipe = load(name, side=32), load(name, side=32).pipeline
         pipe.set_progress_bar_config(disable=True)
-        wanted |= {"height": 32, "width": 32}
+        inputs |= {"height": 32, "width": 32}
         pipe.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-        wanted |= {"use_resolution_binning": False, "clean_caption": False}
-        wanted |= {"max_sequence_length": 12}
+        inputs |= {"use_resolution_binning": False, "clean_caption": False}
+        inputs |= {"max_sequence_length": 12}
     theirs = pipe(
-        **wanted,
+        **inputs,
         generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         guidance_scale=guidance,
         num_inference_steps=4,
@@ -101,8 +101,8 @@ def test_pictures_are_those_of_the_pipeline(load, name):
     assert np.abs(ours / 255 - theirs).max() < allowed
 
 
-def test_the_record_says_how_each_picture_was_made(pictures):
-    record = read_record(pictures)
+def test_the_record_says_how_each_image_was_made(generated_images):
+    record = read_record(generated_images)
     assert [record.files[f"0000{i}.png"]["prompt"] for i in range(3)] == [
         "a cat",
         "two boats",
@@ -114,40 +114,40 @@ def test_the_record_says_how_each_picture_was_made(pictures):
     assert details["seed"] == 1
 
 
-def test_a_trace_reads_the_prompt_that_was_recorded(index, pictures):
-    found = index.trace(pictures, top=2)
-    assert [query.text for query in found] == ["a cat", "two boats", "a cat"]
-    given = index.trace(pictures, top=2, prompts=["a cat", "two boats", "a cat"])
-    for mine, other in zip(found, given, strict=True):
+def test_a_trace_reads_the_prompt_that_was_recorded(index, generated_images):
+    outcome = index.trace(generated_images, top=2)
+    assert [query.text for query in outcome] == ["a cat", "two boats", "a cat"]
+    explicit = index.trace(generated_images, top=2, prompts=["a cat", "two boats", "a cat"])
+    for mine, other in zip(outcome, explicit, strict=True):
         assert [h.score for h in mine.proponents] == [h.score for h in other.proponents]
-    changed = index.trace(pictures / "00000.png", top=2, prompts="a red house")
+    changed = index.trace(generated_images / "00000.png", top=2, prompts="a red house")
     assert changed[0].text == "a red house"
-    assert changed[0].proponents[0].score != found[0].proponents[0].score
-    html = page.render(found)
+    assert changed[0].proponents[0].score != outcome[0].proponents[0].score
+    html = page.render(outcome)
     assert "two boats" in html
 
 
-def test_pictures_without_a_prompt_are_refused(index, captioned):
-    pictures = list(captioned.array()[:2])
+def test_images_without_a_prompt_are_refused(index, captioned):
+    generated_images = list(captioned.array()[:2])
     with pytest.raises(DataError, match="2 of 2 images have none"):
-        index.trace(pictures)
-    with pytest.raises(DataError, match="2 pictures need one prompt, or 2; got 3"):
-        index.trace(pictures, prompts=["a", "b", "c"])
+        index.trace(generated_images)
+    with pytest.raises(DataError, match="2 query images need one prompt, or 2; got 3"):
+        index.trace(generated_images, prompts=["a", "b", "c"])
     with pytest.raises(DataError, match="tokens"):
-        index.trace(pictures, prompts="house" * 9)
-    assert len(index.trace(pictures, prompts="a cat")) == 2
+        index.trace(generated_images, prompts="house" * 9)
+    assert len(index.trace(generated_images, prompts="a cat")) == 2
 
 
-def test_a_sampling_run_in_latents_is_traced(model, captioned, pictures, tmp_path):
+def test_a_sampling_run_in_latents_is_traced(model, captioned, generated_images, tmp_path):
     index = cl.index(model, captioned, method="trak", out=tmp_path / "index", **SMALL)
-    found = index.trace(pictures, method="journey-trak", top=1)
-    assert len(found) == 3
-    assert all(query.proponents for query in found)
+    outcome = index.trace(generated_images, method="journey-trak", top=1)
+    assert len(outcome) == 3
+    assert all(query.proponents for query in outcome)
 
 
 def test_the_command_line(folder, captioned, tmp_path):
     pipeline, adapter = map(str, folder("flux"))
-    data, out, index = (str(tmp_path / name) for name in ("data", "pictures", "index"))
+    data, out, index = (str(tmp_path / name) for name in ("data", "images", "index"))
     captioned.save(data)
     encoding = ["--side", "16", "--prompt-tokens", "12", "--lora", f"mine={adapter}"]
 
@@ -162,5 +162,5 @@ def test_the_command_line(folder, captioned, tmp_path):
     report = tmp_path / "trace.json"
     run("trace", index, out, "--json", report)
     assert [query["text"] for query in json.loads(report.read_text())["queries"]] == ["a cat"] * 2
-    shown = run("trace", index, f"{data}/{captioned.names[0]}", "--prompt", "a red cat")
-    assert captioned.names[0] in shown
+    shown_output = run("trace", index, f"{data}/{captioned.names[0]}", "--prompt", "a red cat")
+    assert captioned.names[0] in shown_output

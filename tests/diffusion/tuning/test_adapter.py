@@ -68,12 +68,12 @@ def test_attention_is_what_an_adapter_is_on(load, name, ends):
     module = load(name).module
     add_adapter(module, AdapterConfig(lora_rank=2))
     trained = [n.split(".lora_")[0] for n, p in module.named_parameters() if p.requires_grad]
-    found = {n.removesuffix(".0").rpartition(".")[2] for n in trained}
-    assert found == ends
+    result = {n.removesuffix(".0").rpartition(".")[2] for n in trained}
+    assert result == ends
 
 
 def test_a_fresh_adapter_changes_nothing_and_depends_on_the_seed_alone(load):
-    plain, drawn = load("sd"), []
+    plain, draws = load("sd"), []
     x, t = torch.linspace(-1, 1, 256).view(1, 4, 8, 8), torch.tensor([500])
     for seed in (1, 1, 2):
         model = load("sd")
@@ -81,9 +81,9 @@ def test_a_fresh_adapter_changes_nothing_and_depends_on_the_seed_alone(load):
         add_adapter(model.module, AdapterConfig(lora_rank=2))
         w = model.encode_conditions(["cat"])
         assert torch.equal(model.predict(x, t, w), plain.predict(x, t, w))
-        drawn.append([p.clone() for p in model.module.parameters() if p.requires_grad])
+        draws.append([p.clone() for p in model.module.parameters() if p.requires_grad])
     same, other = (
-        [torch.equal(a, b) for a, b in zip(drawn[0], drawn[i], strict=True)] for i in (1, 2)
+        [torch.equal(a, b) for a, b in zip(draws[0], draws[i], strict=True)] for i in (1, 2)
     )
     assert all(same)
     assert not all(other)

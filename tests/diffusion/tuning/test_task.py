@@ -36,8 +36,8 @@ FULL = replace(SHORT, adapter=AdapterConfig())
 
 def predicted(model):
     x = torch.linspace(-1, 1, int(np.prod(model.sample_shape))).view(1, *model.sample_shape)
-    wanted = "a cat" if model.takes_prompts else 1 if model.n_classes else None
-    return model.predict(x, torch.tensor([500]), model.encode_conditions([wanted])).detach()
+    inputs = "a cat" if model.takes_prompts else 1 if model.n_classes else None
+    return model.predict(x, torch.tensor([500]), model.encode_conditions([inputs])).detach()
 
 
 def logged(run):
@@ -48,9 +48,9 @@ def arrays(folder):
     """Every array of a tuned model by file and name."""
     files = [*folder.glob("*.safetensors"), *folder.glob("[ut]*er*/diff*.safetensors")]
     files += folder.glob("unet/diff*.safetensors")
-    found = {(f.name, k): v for f in files for k, v in load_file(f).items()}
-    assert found
-    return found
+    result = {(f.name, k): v for f in files for k, v in load_file(f).items()}
+    assert result
+    return result
 
 
 def same(a, b):
@@ -110,16 +110,16 @@ def stop_after(patch, step):
 @pytest.mark.parametrize("stop", [1, 3])
 def test_stopped_and_continued(load, captioned, tmp_path, monkeypatch, config, stop):
     config, base = replace(config, ema=0.5, caption_dropout=0.3, attention_dropout=0.2), load("sd")
-    whole = train(captioned, tmp_path / "whole", config, base=base)
+    reference = train(captioned, tmp_path / "whole", config, base=base)
 
     with monkeypatch.context() as patch:
         stop_after(patch, stop)
         with pytest.raises(KeyboardInterrupt):
             train(captioned, tmp_path / "parts", config, base=base)
     parts = train(captioned, tmp_path / "parts", config, base=base)
-    assert same(whole / "model", parts / "model")
-    assert all(map(same, checkpoints(whole), checkpoints(parts)))
-    assert logged(whole) == logged(parts)
+    assert same(reference / "model", parts / "model")
+    assert all(map(same, checkpoints(reference), checkpoints(parts)))
+    assert logged(reference) == logged(parts)
     assert not (parts / "state.safetensors").exists()
 
 
@@ -193,10 +193,10 @@ def test_encoded_once(load, captioned, tmp_path, monkeypatch):
 
 
 def test_what_is_held_of_encodings_is_what_is_on_disk(tmp_path):
-    made = []
+    pipelines = []
 
     def compute():
-        made.append(1)
+        pipelines.append(1)
         return {"x": torch.ones(4)}
 
     held, plain = (
@@ -207,7 +207,7 @@ def test_what_is_held_of_encodings_is_what_is_on_disk(tmp_path):
     assert held.tensors("latents", "aa", compute) is first
     assert held.tensors("latents", "bb", compute) is not held.tensors("latents", "bb", compute)
     assert torch.equal(plain.tensors("latents", "aa", compute)["x"], first["x"])
-    assert len(made) == 2
+    assert len(pipelines) == 2
 
 
 @pytest.mark.parametrize("setting", ["caption_dropout", "attention_dropout", "flip", "ema"])
@@ -280,7 +280,7 @@ def test_tuning_lowers_the_loss(load, captioned, tmp_path):
 
 def test_an_adapter_of_a_network_on_pixels(tiny_folder, tiny_images, tmp_path):
     run = train(tiny_images, tmp_path / "run", SHORT, base=tiny_folder)
-    generate(run, 2, tmp_path / "pictures")
+    generate(run, 2, tmp_path / "images")
     assert load_model(run).fingerprint != load_model(tiny_folder).fingerprint
     with pytest.raises(ModelError, match=r"settings of its own network.*--lora-rank"):
         train(tiny_images, tmp_path / "full", FULL, base=tiny_folder)
@@ -307,7 +307,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(load, captioned
     large = ImageSet.from_images(np.zeros((2, 12, 12, 3), np.uint8), texts=["a", "b"])
     sd, ldm = load("sd"), load("ldm")
     for error, match, images, config, base in [
-        (DataError, "6 of 6 pictures have none.*--caption", bare, SHORT, sd),
+        (DataError, "6 of 6 images have none.*--caption", bare, SHORT, sd),
         (ModelError, "3 channels of 16x16", large, SHORT, sd),
         (
             SettingsError,

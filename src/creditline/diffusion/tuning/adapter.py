@@ -1,4 +1,4 @@
-"""Putting a fresh LoRA adapter on a network."""
+"""Adding a new LoRA adapter to a network."""
 
 from __future__ import annotations
 

@@ -58,10 +58,10 @@ class TuningTask:
         self.null = encode_null_condition(self.denoiser) if config.caption_dropout else {}
 
     def encode(self, folder: Path, runtime: Runtime) -> None:
-        """Encode every picture and caption, unless the base has its encodings already.
+        """Encode every image and caption, unless the base has an encoding cache already.
 
         Args:
-            folder: where they are kept.
+            folder: folder of the cache.
             runtime: shows progress.
 
         Raises:
@@ -121,13 +121,13 @@ def encode_all(
     config: TuneConfig,
     runtime: Runtime,
 ) -> None:
-    """Encode pictures and captions once, and let a model take them from a folder.
+    """Encode images and captions into a cache that the denoiser reads afterwards.
 
     Args:
-        denoiser: the model; one that encodes nothing is left as it is.
-        groups: pictures.
-        folder: where encodings are kept.
-        config: whether pictures are mirrored, or shown without their captions.
+        denoiser: the model; one without encoders is not changed.
+        groups: sets of images.
+        folder: folder of the cache.
+        config: whether images are mirrored, and captions left out.
         runtime: shows progress.
 
     Raises:
