@@ -184,7 +184,7 @@ def test_encoded_once(load, captioned, tmp_path, monkeypatch):
     base = load("sd")
     train(captioned, tmp_path / "a", SHORT, base=base, encoded=tmp_path / "latents")
     monkeypatch.setattr(type(base.codec), "encode", None)
-    monkeypatch.setattr(type(base), "_embed", None)
+    monkeypatch.setattr(type(base), "_encode_condition", None)
     train(captioned, tmp_path / "b", SHORT, base=base, encoded=tmp_path / "latents")
     assert same(tmp_path / "a" / "model", tmp_path / "b" / "model")
     another = load("sd", vae="sample")
@@ -292,12 +292,12 @@ def test_a_base_that_moved_or_changed(folder, captioned, tmp_path):
     run = train(captioned, tmp_path / "run", SHORT, base=place)
     before = load_model(run).fingerprint
     shutil.move(place, tmp_path / "moved")
-    with pytest.raises(ModelError, match=r"trained on .*base, which is not there.*--pipeline"):
+    with pytest.raises(ModelError, match=r"trained on .*base, which is does not exist.*--pipeline"):
         load_model(run)
     moved = load_model(run, pipeline=tmp_path / "moved")
     assert moved.fingerprint == before
     assert load_model(run, **moved.options).fingerprint == before
-    with pytest.raises(ModelError, match=r"trained on a base .* another noise process"):
+    with pytest.raises(ModelError, match=r"trained on a base .* another process"):
         load_model(run, pipeline=folder("sd-v")[0])
 
 
@@ -317,8 +317,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(load, captioned
             ldm,
         ),
         (ModelError, "have label None", bare, SHORT, load("dit")),
-        (ModelError, "adapters on it", captioned, SHORT, load("sd", lora=True)),
-        (SettingsError, "there is none", captioned, SHORT, None),
+        (ModelError, "has adapters already", captioned, SHORT, load("sd", lora=True)),
+        (SettingsError, "needs a base model", captioned, SHORT, None),
     ]:
         with pytest.raises(error, match=match):
             train(images, out, config, base=base)
