@@ -15,18 +15,10 @@ from creditline.errors import SettingsError
 from creditline.evaluation.reliability import measure_reliability
 
 
-@pytest.fixture
-def index(tiny_folder, tiny_images, tmp_path):
-    out = tmp_path / "index"
-    return cl.index(
-        tiny_folder, tiny_images, method="trak", out=out, timesteps=4, draws=2, dim=128, damping=1.0
-    )
-
-
-def test_counts_are_those_of_the_halves(index, tiny_images):
-    (actual,) = measure_reliability(index, tiny_images, top=5)
-    features = index.extract(tiny_images)
-    scores, noise = index.scores(features), index.noise(features)
+def test_counts_are_those_of_the_halves(trak_index, images_of_contributors):
+    (actual,) = measure_reliability(trak_index, images_of_contributors, top=5)
+    features = trak_index.extract(images_of_contributors)
+    scores, noise = trak_index.scores(features), trak_index.noise(features)
     assert actual.queries == len(actual.per_query) == 12
     assert actual.above == pytest.approx((np.abs(scores) > 3 * noise.error).mean())
     best = np.sort(scores, axis=1)[:, -5:]
@@ -38,26 +30,26 @@ def test_counts_are_those_of_the_halves(index, tiny_images):
     assert low <= actual.rate <= high
 
 
-def test_nothing_above_the_floor_has_no_rate(index, tiny_images):
-    (actual,) = measure_reliability(index, tiny_images)
+def test_nothing_above_the_floor_has_no_rate(trak_index, images_of_contributors):
+    (actual,) = measure_reliability(trak_index, images_of_contributors)
     nothing = replace(actual, agreeing=0, compared=0)
     assert math.isnan(nothing.rate)
     assert nothing.interval is None
 
 
-def test_the_command_prints_a_row_for_each_method(index, tiny_images, tmp_path):
-    queries = tiny_images.save(tmp_path / "queries")
+def test_the_command_prints_a_row_for_each_method(trak_index, images_of_contributors, tmp_path):
+    queries = images_of_contributors.save(tmp_path / "queries")
     methods = ("--method", "trak", "--method", "gradient-cosine")
-    result = CliRunner().invoke(command, [str(index.path), str(queries), *methods])
+    result = CliRunner().invoke(command, [str(trak_index.path), str(queries), *methods])
     assert result.exit_code == 0, result.output
     assert "TRAK  " in result.output
     assert "Gradient (cosine)" in result.output
     assert "silent: queries without" in result.output
 
 
-def test_methods_without_noise_are_refused(index, tiny_images, tmp_path):
-    pixels = cl.index(None, tiny_images, method="pixel-dot", out=tmp_path / "pixels")
+def test_methods_without_noise_are_refused(trak_index, images_of_contributors, tmp_path):
+    pixels = cl.index(None, images_of_contributors, method="pixel-dot", out=tmp_path / "pixels")
     with pytest.raises(SettingsError, match="Choose gradient methods"):
-        list(measure_reliability(pixels, tiny_images))
+        list(measure_reliability(pixels, images_of_contributors))
     with pytest.raises(SettingsError, match="top must be at least 1"):
-        list(measure_reliability(index, tiny_images, top=0))
+        list(measure_reliability(trak_index, images_of_contributors, top=0))

@@ -54,9 +54,9 @@ def test_ranks():
     assert result.duplicates_in_top_3 == 1
 
 
-def test_runs_on_a_model(tiny_model, tiny_images, tmp_path):
-    settings = SelfRetrievalConfig(queries=4, duplicates=2, timesteps=2, dim=128)
-    results = check_self_retrieval(tiny_model, tiny_images, tmp_path, settings)
+def test_runs_on_a_model(small_model, tiny_images, tmp_path):
+    settings = SelfRetrievalConfig(queries=4, duplicates=2, timesteps=2, dim=64)
+    results = check_self_retrieval(small_model, tiny_images, tmp_path, settings)
     titles = [result.method for result in results]
     assert {"TRAK", "D-TRAK", "Relative IF", "Gradient (cosine)"} <= set(titles)
     assert not {"Journey-TRAK", "TracInCP"} & set(titles)
@@ -64,7 +64,7 @@ def test_runs_on_a_model(tiny_model, tiny_images, tmp_path):
     assert len(indexes) == 2, "methods share an index where they can"
     assert all(r.queries == 4 and len(r.duplicate_ranks) == 2 for r in results)
     with pytest.raises(SettingsError, match="12 training images"):
-        check_self_retrieval(tiny_model, tiny_images, tmp_path, SelfRetrievalConfig())
+        check_self_retrieval(small_model, tiny_images, tmp_path, SelfRetrievalConfig())
 
 
 def test_wilson_interval():

@@ -8,15 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import torch
-from diffusers import DDPMScheduler, UNet2DModel
 from numpy.testing import assert_allclose
 
 import creditline as cl
 from creditline.curvature.ridge import Ridge
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.families.pixel import UNetDenoiser
-from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import DataError, IndexMismatchError, SettingsError
 from creditline.evaluation.lds.compare import compare_methods
 from creditline.evaluation.lds.config import LDSConfig
@@ -30,26 +26,11 @@ from creditline.methods import FitContext, ModelAttributor, Scores
 from creditline.methods.datamodel import RidgeDatamodel
 from creditline.methods.pixel_cosine import PixelCosine
 
-QUICK = LDSConfig(resamples=50, search=DampingSearch(dampings=(0.01, 1.0), splits=3))
+QUICK = LDSConfig(resamples=20, search=DampingSearch(dampings=(0.01, 1.0), splits=3))
 
 
 @pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    unet = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8,),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-        norm_num_groups=4,
-        add_attention=False,
-    )
-    return UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler()))
-
-
-@pytest.fixture(scope="module")
-def case(model, tmp_path_factory):
+def case(small_model, tmp_path_factory):
     """A TRAK index of twelve images, two folders of queries and a random ground truth."""
     rng, folders = np.random.default_rng(1), []
     images = ImageSet.from_images(
@@ -57,7 +38,7 @@ def case(model, tmp_path_factory):
         contributors=[f"artist {i % 3}" for i in range(12)],
     )
     out = tmp_path_factory.mktemp("compare") / "index"
-    index = cl.index(model, images, method="trak", out=out, timesteps=2, dim=64)
+    index = cl.index(small_model, images, method="trak", out=out, timesteps=2, dim=64)
     for name, count in (("validation", 3), ("generated", 2)):
         pixels = rng.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
         folders.append((name, ImageSet.from_images(pixels)))
@@ -81,7 +62,7 @@ def test_every_number_equals_one_computed_by_hand(case):
     scores = np.concatenate([index.scores(images) for _, images in folders])
     group, rows = comparison.group("generated"), slice(3, 5)
     losses = truth.losses[:, :, rows]
-    options = {"resamples": 50}
+    options = {"resamples": 20}
     trak = group.result("trak")
     assert_allclose(
         trak.lds.per_query, compute_lds(scores[rows], truth.masks, losses, **options).per_query
@@ -120,9 +101,9 @@ class MeanColor(ModelAttributor):
         return Scores(-np.abs(colors[0][:, None] - colors[1]))
 
 
-def test_model_and_subset_methods_take_the_path_of_bilinear_ones(model, case, tmp_path):
+def test_model_and_subset_methods_take_the_path_of_bilinear_ones(small_model, case, tmp_path):
     _, images, folders, truth = case
-    of_model = cl.index(model, images, method=MeanColor(), out=tmp_path / "model")
+    of_model = cl.index(small_model, images, method=MeanColor(), out=tmp_path / "model")
     of_subsets = cl.index(
         None, images, method="datamodel", out=tmp_path / "subsets", ground_truth=truth
     )
@@ -131,7 +112,7 @@ def test_model_and_subset_methods_take_the_path_of_bilinear_ones(model, case, tm
         names = [result.name for result in comparison.group(OVERALL).results]
         assert names == [name, "pixel-cosine", "pixel-centered", "random"]
     scores = of_model.scores(folders[1][1])
-    by_hand = compute_lds(scores, truth.masks, truth.losses[:, :, 3:5], resamples=50)
+    by_hand = compute_lds(scores, truth.masks, truth.losses[:, :, 3:5], resamples=20)
     comparison = compare_methods(of_model, truth, folders, config=QUICK)
     result = comparison.group("generated").result("mean-color")
     assert_allclose(result.lds.per_query, by_hand.per_query)

@@ -45,8 +45,8 @@ SETTINGS = RetrainingConfig(
 
 
 @dataclass
-class Painter:
-    """A trainer that takes no time: the network's output is shifted by the subset's mean."""
+class BiasTrainer:
+    """A trainer that takes no time: it sets the output bias to the mean of the subset."""
 
     gain: float = 1.0
     secret: object = object()
@@ -60,7 +60,7 @@ class Painter:
 
 @pytest.fixture(autouse=True)
 def _model(tiny_model, monkeypatch):
-    monkeypatch.setattr(Painter, "model", tiny_model, raising=False)
+    monkeypatch.setattr(BiasTrainer, "model", tiny_model, raising=False)
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ def same_files(a, b):
     return all((a / name).read_bytes() == (b / name).read_bytes() for name in FILES)
 
 
+@pytest.mark.trains
 def test_a_loss_is_that_of_a_training_by_hand(run_retraining, tiny_images, queries, tmp_path):
     truth = run_retraining()
     assert truth.masks.shape == (8, 12)
@@ -107,28 +108,31 @@ def test_a_loss_is_that_of_a_training_by_hand(run_retraining, tiny_images, queri
 
 
 def test_a_finished_task_is_never_run_again(run_retraining, monkeypatch, tmp_path):
-    painter = Painter()
-    total = run_retraining("whole", painter)
-    assert run_retraining("part", painter, limit_tasks=5).finished.sum() == 5
+    trainer = BiasTrainer()
+    total = run_retraining("whole", trainer)
+    assert run_retraining("part", trainer, limit_tasks=5).finished.sum() == 5
     read = GroundTruth.read(tmp_path / "part")
     assert read.finished.sum() == 5
     assert len(read.complete_subsets().masks) == 2, "both seeds of a subset come before the next"
     (tmp_path / "part" / "losses.npy").unlink()  # the tasks' own files are enough
     trained = []
-    original = Painter.__call__
+    original = BiasTrainer.__call__
     monkeypatch.setattr(
-        Painter, "__call__", lambda self, i, s, f: trained.append(f.name) or original(self, i, s, f)
+        BiasTrainer,
+        "__call__",
+        lambda self, i, s, f: trained.append(f.name) or original(self, i, s, f),
     )
-    part = run_retraining("part", painter)
+    part = run_retraining("part", trainer)
     assert trained == [f"{j:05d}-{s}" for j in range(8) for s in range(2)][5:]
     assert part.digest() == total.digest()
-    assert run_retraining("part", painter).digest() == total.digest()
+    assert run_retraining("part", trainer).digest() == total.digest()
     assert len(trained) == 11
     assert same_files(tmp_path / "whole", tmp_path / "part")
 
 
+@pytest.mark.trains
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that uses torch")
-def test_killed_again_and_again(run_retraining, tmp_path):
+def test_repeated_kills_change_no_file(run_retraining, tmp_path):
     """SIGKILL at ten random moments: within a training, a measurement, a write."""
     total = run_retraining("whole")
     rng, kills = np.random.default_rng(0), 0
@@ -149,6 +153,7 @@ def test_killed_again_and_again(run_retraining, tmp_path):
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {"manifest.json", *FILES}
 
 
+@pytest.mark.trains
 def test_the_number_of_workers_changes_nothing(run_retraining, tmp_path):
     few = {"settings": replace(SETTINGS, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
     run_retraining("one", **few)
@@ -157,21 +162,22 @@ def test_the_number_of_workers_changes_nothing(run_retraining, tmp_path):
 
 
 def test_it_grows(run_retraining, monkeypatch, tmp_path):
-    painter = Painter()
+    trainer = BiasTrainer()
     more = replace(SETTINGS, subsets=replace(SETTINGS.subsets, subsets=11), seeds=3)
-    run_retraining("grown", painter)
+    run_retraining("grown", trainer)
     tasks, original = [], module.run_task
     monkeypatch.setattr(module, "run_task", lambda j, t: tasks.append(t) or original(j, t))
-    grown = run_retraining("grown", painter, more, limit_tasks=4)
+    grown = run_retraining("grown", trainer, more, limit_tasks=4)
     assert (~grown.finished).sum() == 33 - 16 - 4
-    grown = run_retraining("grown", painter, more)
+    grown = run_retraining("grown", trainer, more)
     assert len(tasks) == 33 - 16
-    assert grown.digest() == run_retraining("fresh", painter, more).digest()
+    assert grown.digest() == run_retraining("fresh", trainer, more).digest()
     assert same_files(tmp_path / "grown", tmp_path / "fresh")
     with pytest.raises(IndexMismatchError, match="11 subsets with 3 seeds each, and 8 with 2"):
-        run_retraining("grown", painter)
+        run_retraining("grown", trainer)
 
 
+@pytest.mark.trains
 def test_models_can_be_kept(run_retraining, queries, tmp_path):
     settings = RetrainingConfig(SETTINGS.subsets, SETTINGS.losses, seeds=1, keep_models=True)
     truth = run_retraining(settings=settings)
@@ -187,7 +193,7 @@ def test_models_kept_once_survive_growth_without_keeping(run_retraining, tmp_pat
     def writing(images, seed, folder):
         folder.mkdir(parents=True)
         (folder / "model.txt").write_text("mine", "utf-8")
-        return Painter()(images, seed, folder)
+        return BiasTrainer()(images, seed, folder)
 
     few = replace(SETTINGS, seeds=1)
     run_retraining(config=writing, settings=replace(few, keep_models=True))
@@ -200,7 +206,7 @@ def test_models_kept_by_an_interrupted_call_survive_one_without_keeping(run_retr
     def writing(images, seed, folder):
         folder.mkdir(parents=True)
         (folder / "model.txt").write_text("mine", "utf-8")
-        return Painter()(images, seed, folder)
+        return BiasTrainer()(images, seed, folder)
 
     few = replace(SETTINGS, seeds=1)
     run_retraining(config=writing, settings=replace(few, keep_models=True), limit_tasks=3)
@@ -213,27 +219,28 @@ def test_models_kept_by_an_interrupted_call_survive_one_without_keeping(run_retr
 def test_queries_in_another_order_are_refused(
     run_retraining, tiny_images, queries, tmp_path, limit
 ):
-    run_retraining(config=Painter(), limit_tasks=limit)
+    run_retraining(config=BiasTrainer(), limit_tasks=limit)
     before = (tmp_path / "truth" / "queries.csv").read_bytes()
     turned = dict(reversed(queries.items()))
     with pytest.raises(IndexMismatchError, match=r"validation, generated; .* generated, val"):
-        retrain(tiny_images, turned, tmp_path / "truth", config=Painter(), settings=SETTINGS)
+        retrain(tiny_images, turned, tmp_path / "truth", config=BiasTrainer(), settings=SETTINGS)
     assert (tmp_path / "truth" / "queries.csv").read_bytes() == before
 
 
 def test_subsets_can_be_given(run_retraining, tmp_path):
-    painter, masks = Painter(), np.eye(12, dtype=int)[:3]
-    truth = run_retraining(config=painter, masks=masks)
+    trainer, masks = BiasTrainer(), np.eye(12, dtype=int)[:3]
+    truth = run_retraining(config=trainer, masks=masks)
     assert (truth.masks == masks).all()
     assert truth.recipe["subsets"]["scheme"] == "given"
     with pytest.raises(IndexMismatchError, match=r"subsets\.masks"):
-        run_retraining(config=painter, masks=1 - masks)
+        run_retraining(config=trainer, masks=1 - masks)
     with pytest.raises(DataError, match=r"each of 12 training images; got shape .3, 11"):
-        run_retraining("other", painter, masks=masks[:, :11])
+        run_retraining("other", trainer, masks=masks[:, :11])
     people = replace(SETTINGS, subsets=SubsetSpec(scheme="leave-one-contributor-out"))
-    assert run_retraining("people", painter, people).masks.shape == (3, 12)
+    assert run_retraining("people", trainer, people).masks.shape == (3, 12)
 
 
+@pytest.mark.trains
 def test_a_base_is_tuned(run_retraining, tiny_images, tmp_path):
     base = train(tiny_images, tmp_path / "base", CONFIG)
     still = replace(CONFIG, learning_rate=1e-30)
@@ -245,6 +252,7 @@ def test_a_base_is_tuned(run_retraining, tiny_images, tmp_path):
         run_retraining("other", config=replace(still, prediction="sample"), base=base)
 
 
+@pytest.mark.trains
 def test_what_decides_the_numbers_is_in_the_recipe_and_nothing_else(
     run_retraining, tiny_images, queries, tmp_path
 ):
@@ -273,17 +281,17 @@ def test_what_decides_the_numbers_is_in_the_recipe_and_nothing_else(
 
 
 def test_a_trainer_is_known_by_its_source_and_settings(run_retraining):
-    recipe = run_retraining(config=Painter(2.0)).recipe["training"]
-    assert recipe["trainer"].endswith("Painter")
+    recipe = run_retraining(config=BiasTrainer(2.0)).recipe["training"]
+    assert recipe["trainer"].endswith("BiasTrainer")
     assert recipe["settings"] == {"gain": 2.0, "secret": "object"}
     assert len(recipe["source"]) == 32
     with pytest.raises(IndexMismatchError, match=r"settings\.gain: 2\.0 on disk, 3\.0 asked for"):
-        run_retraining(config=Painter(3.0))
+        run_retraining(config=BiasTrainer(3.0))
 
 
 def test_a_failed_training_says_which(run_retraining):
     with pytest.raises(NumericsError, match=r"Subset 0, seed 0: The loss of query 00000\.png"):
-        run_retraining(config=Painter(float("nan")))
+        run_retraining(config=BiasTrainer(float("nan")))
 
 
 def test_a_full_disk_loses_nothing(run_retraining, monkeypatch):
@@ -298,8 +306,8 @@ def test_a_full_disk_loses_nothing(run_retraining, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_array", full)
         with pytest.raises(CreditlineError, match="3 of 16 models are finished and safe"):
-            run_retraining(config=Painter())
-    assert run_retraining(config=Painter()).finished.all()
+            run_retraining(config=BiasTrainer())
+    assert run_retraining(config=BiasTrainer()).finished.all()
 
 
 def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
