@@ -292,7 +292,7 @@ def test_a_base_that_moved_or_changed(folder, captioned, tmp_path):
     run = train(captioned, tmp_path / "run", SHORT, base=place)
     before = load_model(run).fingerprint
     shutil.move(place, tmp_path / "moved")
-    with pytest.raises(ModelError, match=r"trained on .*base, which is does not exist.*--pipeline"):
+    with pytest.raises(ModelError, match=r"trained on .*base, which does not exist.*--pipeline"):
         load_model(run)
     moved = load_model(run, pipeline=tmp_path / "moved")
     assert moved.fingerprint == before
