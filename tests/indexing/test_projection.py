@@ -13,9 +13,10 @@ from creditline.runtime import Runtime
 
 PRINCIPAL = {"projection": "principal", "rank": 6}
 BY_VARIANCE = {"projection": "count-sketch", "layout": "layers", "budget": "variance"}
+FISHER = {"preconditioner": "diagonal-fisher", "preconditioner_images": 4}
 
 
-@pytest.mark.parametrize("settings", [PRINCIPAL, BY_VARIANCE, {**PRINCIPAL, **BY_VARIANCE}])
+@pytest.mark.parametrize("settings", [PRINCIPAL, BY_VARIANCE, {**BY_VARIANCE, **PRINCIPAL}, FISHER])
 def test_queries_are_projected_as_the_index_was(build, tiny_model, tiny_images, settings):
     index = build(**settings)
     opened = cl.open_index(index.path, model=tiny_model)
@@ -29,13 +30,13 @@ def test_queries_are_projected_as_the_index_was(build, tiny_model, tiny_images, 
     assert sum(rows for *_, rows in index.manifest.facts["blocks"]) == index.dim
 
 
-def test_workers_and_repetition_do_not_change_a_bit(build):
+def test_workers_and_repetition_are_bitwise_equal(build):
     one, two = build("one", **PRINCIPAL), build("two", runtime=Runtime(workers=2), **PRINCIPAL)
     assert one.digest() == two.digest()
     assert one.manifest.facts["projection"] == two.manifest.facts["projection"]
 
 
-def test_an_interrupted_index_learns_no_second_time(build, monkeypatch):
+def test_an_interrupted_index_is_fitted_only_once(build, monkeypatch):
     complete = build("complete", **PRINCIPAL)
     calls, extract = [], GradientExtractor.extract
 
