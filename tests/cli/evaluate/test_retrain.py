@@ -22,7 +22,6 @@ def command(data, generated, tmp_path):
 
 
 @pytest.mark.trains
-@pytest.mark.trains
 def test_a_ground_truth_in_two_goes(run, command, data, generated, tmp_path):
     text = run(*command, *TINY, "--stratify", "contributor", "--limit-tasks", "3").stdout
     assert text == "3 of 8 models are trained. The same command continues.\n"
@@ -38,7 +37,6 @@ def test_a_ground_truth_in_two_goes(run, command, data, generated, tmp_path):
     assert "under 9 subsets" in more
 
 
-@pytest.mark.trains
 @pytest.mark.trains
 def test_subsets_of_ones_own(run, refused, command, tmp_path):
     """Two models may be trained on any two subsets, though no ranking can be judged by two."""
