@@ -201,18 +201,18 @@ def build_large(args: argparse.Namespace) -> None:
 def fit(args: argparse.Namespace) -> None:
     index = _opened(args)
     with _cost("fit"):
-        index._fit()
+        index._engine.fit()
 
 
 def rows(args: argparse.Namespace) -> None:
     index = _opened(args)
     with _cost("preconditioned features"):
-        index._fitted.rows(index.method)
+        index._state.fits.factors(index._engine.fit())
 
 
 def exact(args: argparse.Namespace) -> None:
     index = _opened(args)
-    index._fitted.rows(index.method)
+    index._state.fits.factors(index._engine.fit())
     with _cost(f"exact top-{TOP} of {QUERIES} queries, opening included"):
         index.search(_queries(index, args.dim), top=TOP)
     with _cost(f"exact top-{TOP} of 1 query"):
@@ -222,7 +222,7 @@ def exact(args: argparse.Namespace) -> None:
 def approximate(args: argparse.Namespace) -> None:
     index = _opened(args)
     with _cost("approximate index"):
-        index._fitted.nearest(index.method)
+        index._state.fits.nearest(index._engine.fit())
     queries = _queries(index, args.dim)
     exactly = index.search(queries, top=TOP)
     with _cost(f"approximate top-{TOP} of {QUERIES} queries"):
@@ -324,7 +324,7 @@ def _queries(index: Index, dim: int, m: int = QUERIES) -> QueryFeatures:
     values = Synthetic(dim).rows(2**40, m)[:, None, None]
     images = ImageSet.from_images(np.zeros((m, 4, 4, 3), np.uint8))
     queries = Queries(images, (None,) * m, ({},) * m)
-    return QueryFeatures(queries, values, None, index._extractor.recipe(index.method))
+    return QueryFeatures(queries, values, None, index._engine.extractor.recipe(index.method))
 
 
 def _rounds(count: int, *work: Callable[[], object], warm: bool = True) -> list[float]:

@@ -62,7 +62,7 @@ def test_added_images_make_the_index_of_all(build, parts, tiny_images, dim, no_r
     no_refit()
     same(index, fresh, tiny_images)
     assert index.manifest.facts["changes"][0]["added"] == 4
-    again = cl.open_index(index.path, model=index._resources.models())
+    again = cl.open_index(index.path, model=index._engine.resources.models())
     same(again, fresh, tiny_images)
 
 
@@ -160,7 +160,8 @@ def test_an_interrupted_addition_changes_nothing_and_continues(
     with pytest.raises(KeyboardInterrupt):
         index.add(parts[1])
     assert np.array_equal(
-        cl.open_index(index.path, model=index._resources.models()).scores(tiny_images), before
+        cl.open_index(index.path, model=index._engine.resources.models()).scores(tiny_images),
+        before,
     )
     index = index.add(parts[1])
     assert len(calls) == 3 + 2, "only what was not declared"
@@ -183,7 +184,7 @@ def test_killed_before_the_manifest_nothing_has_happened(
     with pytest.raises(KeyboardInterrupt):
         act()
     monkeypatch.setattr(Manifest, "write", write)
-    index = cl.open_index(index.path, model=index._resources.models())
+    index = cl.open_index(index.path, model=index._engine.resources.models())
     assert index.digest() == digest
     assert np.array_equal(index.scores(tiny_images), before)
     index = act()
@@ -205,7 +206,7 @@ def test_an_index_without_a_version_in_its_manifest(build, parts, tiny_images):
     values = json.loads(path.read_text("utf-8"))
     del values["facts"]["table_version"]
     path.write_text(json.dumps(values), "utf-8")
-    index = cl.open_index(index.path, model=index._resources.models())
+    index = cl.open_index(index.path, model=index._engine.resources.models())
     index = index.add(parts[1])
     assert index.digest() == build("whole").digest()
 
@@ -253,7 +254,7 @@ def test_versions_that_no_manifest_named_are_undone(build, tiny_images):
     stray = Store(index.path, index.store.schema)
     stray.delete([1, 2])
     assert len(stray) == 10
-    index = cl.open_index(index.path, model=index._resources.models())
+    index = cl.open_index(index.path, model=index._engine.resources.models())
     assert len(index.store) == 12
     index = index.remove([0])
     assert len(Store(index.path, index.store.schema)) == 11

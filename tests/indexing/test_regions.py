@@ -79,7 +79,10 @@ def test_a_trace_records_its_region_and_a_search_agrees(build, tiny_images, tmp_
 def test_a_cosine_knows_no_lengths(build, tiny_images):
     index = build(method="gradient-cosine", shared_noise=True)
     query = tiny_images.subset([3])
-    source, features = index._extractor.source(index.method), index.extract(query, region=LEFT)
+    source, features = (
+        index._engine.resources.extractor(index.method),
+        index.extract(query, region=LEFT),
+    )
     one = source.extract(features.queries.images, [0], "query")[0, 0, 0]
     rows = index.features()
     cosines = rows @ one / np.linalg.norm(rows, axis=1) / np.linalg.norm(one)

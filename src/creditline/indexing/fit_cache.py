@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -81,12 +82,14 @@ class FitCache:
         half = method.context_.half
         name = f"factors-{half and half + '-'}{method_key(method)}"
         if name not in self._factors:
-            self._factors[name] = factor_cache.load_or_write(self.folder / name, _bilinear(method))
+            self._factors[name] = factor_cache.load_or_write(
+                self.folder / name, cast(BilinearAttributor, method)
+            )
         return self._factors[name]
 
     def nearest(self, method: Attributor) -> Nearest:
         """The approximate search over a fitted method's train-side factors."""
-        fit = _bilinear(method)
+        fit = cast(BilinearAttributor, method)
 
         def sample() -> np.ndarray:
             table = fit.features_
@@ -102,10 +105,3 @@ def method_key(method: Attributor) -> str:
     """Twelve characters for a method and the settings that its factors depend on."""
     settings = affecting(method, "features", "factors")
     return fingerprint.of_json({"name": methods.reference(method), **settings})[:12]
-
-
-def _bilinear(method: Attributor) -> BilinearAttributor:
-    """The method, whose capabilities say that it is searchable."""
-    if not isinstance(method, BilinearAttributor):
-        raise TypeError(f"{method.title} is searchable and no BilinearAttributor.")
-    return method

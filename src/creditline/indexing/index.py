@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,40 +15,27 @@ from creditline.data.image_set import ImageSet
 from creditline.data.image_source import ImageSource
 from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
-from creditline.errors import IndexMismatchError, SettingsError, difference
 from creditline.features.table import FeatureTable
 from creditline.indexing import change
 from creditline.indexing.index_state import IndexState
 from creditline.indexing.method_checks import (
     method_for,
-    require_searchable,
     require_shared_index,
     require_updatable,
 )
-from creditline.indexing.queries import (
-    Queries,
-    QueryBlock,
-    QueryFeatures,
-    QuerySource,
-    without_halves,
-)
-from creditline.indexing.query_extractor import QUERY_BATCH, QueryExtractor
-from creditline.indexing.query_scoring import QueryScoring
-from creditline.indexing.ranker import Ranker
+from creditline.indexing.queries import QueryFeatures, QuerySource
+from creditline.indexing.query_engine import QueryEngine
 from creditline.indexing.regions import RegionSource
 from creditline.indexing.request import method_of
 from creditline.indexing.resources import Resources
 from creditline.indexing.search_result import SearchResult
-from creditline.indexing.subset_file import read_subsets
 from creditline.methods.attributor import Attributor
-from creditline.methods.fit_context import FitContext
 from creditline.methods.score_noise import ScoreNoise
 from creditline.methods.score_transform import ScoreTransform
-from creditline.records import MethodCard, QueryTrace
+from creditline.records import MethodCard
 from creditline.runtime import Runtime
-from creditline.settings import from_dict, override, require
+from creditline.settings import from_dict, override
 from creditline.trace import Trace
-from creditline.version import __version__
 
 
 class Index:
@@ -96,14 +82,14 @@ class Index:
         keep: bool = True,
     ) -> None:
         self.path = Path(path)
-        self.keep, self.runtime = keep, runtime or Runtime()
+        self.runtime = runtime or Runtime()
         state = IndexState.read(self.path, memory, self.runtime)
-        self.method = method_of(state.manifest.request)
-        self._use(state, Resources(state, models, encoder, images))
+        resources = Resources(state, models, encoder, images)
+        self._use(QueryEngine(state, resources, method_of(state.manifest.request), keep))
 
-    def _use(self, state: IndexState, resources: Resources) -> None:
-        self._state, self._resources = state, resources
-        self._extractor = QueryExtractor(state, resources)
+    def _use(self, engine: QueryEngine) -> None:
+        self._engine, self._state, self.method = engine, engine.state, engine.method
+        state = engine.state
         self.manifest, self.store, self.table = state.manifest, state.store, state.features
         self.models, self.dim = self.store.models, self.store.dim
         self.n, self.learning_rates = self.table.n, self.table.learning_rates
@@ -135,10 +121,9 @@ class Index:
             SettingsError: on an unknown method or setting.
         """
         basis = method_for(method, self.method) if method is not None else self.method
-        other = copy.copy(self)
-        other.method = override(basis, settings).unfitted()
-        require_shared_index(other.method, self.method)
-        return other
+        scorer = override(basis, settings).unfitted()
+        require_shared_index(scorer, self.method)
+        return self._with(replace(self._engine, method=scorer))
 
     def trace(
         self,
@@ -166,33 +151,8 @@ class Index:
             DataError: if an image is missing, unreadable or of another shape, or a region wrong.
             SettingsError: if `top` is below 1.
         """
-        require(top >= 1, "top must be at least 1", top, "Try 20.")
-        if method is not None:
-            return self.using(method).trace(queries, top=top, prompts=prompts, region=region)
-        if prompts is not None or region is not None:
-            queries = self.extract(queries, prompts, region)
-        prepared, blocks = self._query_blocks(queries)
-        fit = self._fit(stored_factors=self.keep and self.method.capabilities.searchable)
-        scoring = QueryScoring(fit)
-        ranker = Ranker(
-            self.store, self.self_influence(), self.method.capabilities.causal, self.transform
-        )
-        traces: list[QueryTrace] = []
-        for block in blocks:
-            scores, noise = scoring.with_noise(block)
-            for i, position in enumerate(block.positions):
-                for unit, row in enumerate(scores[i]):
-                    suffix = self._unit_name(prepared, position, unit)
-                    own = None if noise is None else noise.of_query(i)
-                    traces.append(ranker.rank(row, own, top, prepared, position, suffix))
-        return Trace(
-            method=self.card(),
-            settings=self._state.settings(self.method, fit.facts()),
-            n_train=self.n,
-            queries=tuple(traces),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            version=__version__,
-        )
+        engine = self._engine if method is None else self.using(method)._engine
+        return engine.trace(queries, top=top, prompts=prompts, region=region)
 
     def search(
         self,
@@ -219,22 +179,8 @@ class Index:
         Raises:
             SettingsError: if the method's ranking is not one of inner products.
         """
-        require(top >= 1, "top must be at least 1", top, "Try 20.")
-        require_searchable(self.method)
-        if region is not None:
-            queries = self.extract(queries, region=region)
-        prepared, blocks = self._query_blocks(queries)
-        fit = self._fit()
-        nearest = self._state.fits.nearest(fit) if approximate else None
-        searcher = nearest or self._state.fits.factors(fit)
-        scoring, sign = QueryScoring(fit), -1.0 if opponents else 1.0
-        results = [searcher.top(sign * scoring.factors(block), top) for block in blocks]
-        return SearchResult(
-            np.concatenate([rows for rows, _ in results]),
-            sign * np.concatenate([scores for _, scores in results]),
-            prepared.images.names,
-            nearest.recall if nearest else None,
-            self.store,
+        return self._engine.search(
+            queries, top=top, opponents=opponents, approximate=approximate, region=region
         )
 
     def add(self, images: ImageSource, *, runtime: Runtime | None = None) -> Self:
@@ -259,7 +205,7 @@ class Index:
         more = (
             images if isinstance(images, ImageSet) else load_images(images, spec, runtime=runtime)
         )
-        extractor = self._resources.extractor(self.method)
+        extractor = self._engine.resources.extractor(self.method)
         change.add(self._state, extractor, more, runtime or self.runtime)
         return self._reopen()
 
@@ -288,9 +234,13 @@ class Index:
 
     def _reopen(self) -> Self:
         """This index as the folder holds it now."""
-        other = copy.copy(self)
         state = IndexState.read(self.path, self._state.memory, self.runtime)
-        other._use(state, self._resources.of_state(state))
+        resources = self._engine.resources.of_state(state)
+        return self._with(replace(self._engine, state=state, resources=resources))
+
+    def _with(self, engine: QueryEngine) -> Self:
+        other = copy.copy(self)
+        other._use(engine)
         return other
 
     def scores(
@@ -305,23 +255,7 @@ class Index:
         Returns:
             float64 of shape `(m, n)`, or `(m, t, n)` for a method that keeps timesteps.
         """
-        prepared, blocks = self._query_blocks(queries)
-        scoring = QueryScoring(self._fit())
-        matrix: np.ndarray | None = None
-        for block in blocks:
-            scores = scoring.transformed(block)
-            scores = scores if self.method.keeps_timesteps else scores[:, 0]
-            if matrix is None:
-                shape = (len(prepared.images), *scores.shape[1:])
-                matrix = (
-                    np.empty(shape)
-                    if out is None
-                    else np.lib.format.open_memmap(out, "w+", np.float64, shape)
-                )
-            matrix[block.positions.start : block.positions.stop] = scores
-        if matrix is None:
-            raise SettingsError("There is no query to score. Give at least one image.")
-        return matrix
+        return self._engine.scores(queries, out=out)
 
     def extract(
         self,
@@ -341,20 +275,7 @@ class Index:
         Raises:
             SettingsError: if the queries are what `extract` returned.
         """
-        if isinstance(queries, QueryFeatures):
-            raise SettingsError(
-                "These queries are extracted already. Give prompts and region to `extract`."
-            )
-        prepared = self._extractor.prepare(queries, self.method, prompts, region)
-        blocks = list(self._extractor.extract(prepared, self.method))
-        values = [block.values for block in blocks if block.values is not None]
-        errors = [block.errors for block in blocks if block.errors is not None]
-        return QueryFeatures(
-            prepared,
-            np.concatenate(values) if values else None,
-            np.concatenate(errors) if errors else None,
-            self._extractor.recipe(self.method),
-        )
+        return self._engine.extract(queries, prompts, region)
 
     def noise(self, features: QueryFeatures) -> ScoreNoise:
         """The split-half noise estimate of the scores of queries.
@@ -365,14 +286,7 @@ class Index:
         Raises:
             SettingsError: if the index's or the queries' noise has no halves.
         """
-        self.require_errors()
-        _, blocks = self._blocks(features)
-        scoring = QueryScoring(self._fit())
-        parts = [scoring.with_noise(block)[1] for block in blocks]
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts) or not parts:
-            raise without_halves("these queries have none")
-        return ScoreNoise.stacked(known)
+        return self._engine.noise(features)
 
     def require_errors(self) -> None:
         """Refuse, before queries are extracted, what needs an error that no score can have.
@@ -380,27 +294,18 @@ class Index:
         Raises:
             SettingsError: if the noise of the index's features has no halves.
         """
-        if self.errors is None:
-            raise without_halves("the index has none")
+        self._engine.require_errors()
 
     def self_influence(self) -> np.ndarray | None:
         """Score of every training image for itself, float64 of shape `(n,)`, where known.
 
         It is computed once for each method and its settings, then kept in the index folder.
         """
-        if not self.method.capabilities.self_influence:
-            return None
-
-        def compute() -> np.ndarray:
-            return np.asarray(self._fit().self_influence())
-
-        return self._state.fits.array("self-influence", self.method, compute)
+        return self._engine.self_influence()
 
     def card(self) -> MethodCard:
         """What a reader must know about the method."""
-        m = self.method
-        causal = m.capabilities.causal
-        return MethodCard(m.name, m.title, m.paper, m.formula, causal, str(self.transform))
+        return self._engine.card()
 
     def digest(self) -> str:
         """Hash of all stored facts, thumbnails, features and norms, in row order."""
@@ -424,44 +329,3 @@ class Index:
     def transform(self) -> ScoreTransform:
         """The transform of scores that shares are made of and that `scores` applies."""
         return self.method.score_transform
-
-    def _fit(self, stored_factors: bool = False) -> Attributor:
-        """The method, fitted to what it learns from."""
-        return self._state.fits.fit(self.method, self._context(stored_factors))
-
-    def _context(self, stored_factors: bool) -> FitContext:
-        context, kind = self._state.context, self.method.capabilities.kind
-        if kind == "model":
-            models, images = self._resources.models(), self._resources.images()
-            return replace(context, models=models, images=images)
-        if kind == "subset":
-            return replace(context, subsets=read_subsets(self.path))
-        return replace(context, stored_factors=stored_factors)
-
-    def _query_blocks(
-        self, queries: QuerySource | QueryFeatures
-    ) -> tuple[Queries, Iterator[QueryBlock]]:
-        """As `_blocks`, after a check of what their scores need."""
-        if self.transform.needs_error:
-            self.require_errors()
-        return self._blocks(queries)
-
-    def _blocks(self, queries: QuerySource | QueryFeatures) -> tuple[Queries, Iterator[QueryBlock]]:
-        """Queries that have been checked, and their features, extracted when asked for."""
-        if not isinstance(queries, QueryFeatures):
-            prepared = self._extractor.prepare(queries, self.method)
-            return prepared, self._extractor.extract(prepared, self.method)
-        lines = difference(dict(queries.recipe), self._extractor.recipe(self.method))
-        if lines:
-            raise IndexMismatchError(
-                "These query features were extracted for something else:\n"
-                + "\n".join(lines)
-                + "\nExtract them again with this index and method."
-            )
-        return queries.queries, queries.blocks(QUERY_BATCH)
-
-    def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
-        run = queries.trajectories[position]
-        if not self.method.keeps_timesteps or run is None:
-            return ""
-        return f" at t={int(run.timesteps[unit])}"
