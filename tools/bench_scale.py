@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from creditline.indexing.sources import described
 from tools.synthetic import ImageFiles, Synthetic
 
 import creditline as cl
@@ -36,14 +35,15 @@ from creditline.data.image_set import ImageSet
 from creditline.features.table import ArrayFeatures
 from creditline.indexing import change
 from creditline.indexing.build import build
-from creditline.indexing.factor_cache import make
+from creditline.indexing.factor_cache import load_or_write
 from creditline.indexing.index import Index
 from creditline.indexing.queries import Queries, QueryFeatures
 from creditline.manifest import Manifest
 from creditline.methods import FitContext
 from creditline.methods.gradient_dot import GradientDot
 from creditline.methods.trak import TRAK
-from creditline.settings import override, to_dict
+from creditline.runtime import Runtime
+from creditline.settings import describe, override, to_dict
 
 STAGES = ("solver", "bandwidth", "query", "workers")
 LARGE = ("build", "fit", "rows", "exact", "approximate", "add", "remove")
@@ -119,7 +119,7 @@ def bandwidth(args: argparse.Namespace) -> None:
     )
     method = GradientDot().fit(FitContext(features=ArrayFeatures(array)))
     folder = args.folder / f"bandwidth-{n}-{args.dim}"
-    rows = make(folder, method)
+    rows = load_or_write(folder, method)
     sides = method.weighted_query_factors(array[:QUERIES].astype(np.float64))
 
     def numpy() -> None:
@@ -237,7 +237,7 @@ def add(args: argparse.Namespace) -> None:
     count, start = args.rows // 100, args.rows
     index = _opened(args)
     with _cost(f"add {count:,} rows"):
-        change.add(index._state, Synthetic(args.dim), ImageFiles(start, start + count))
+        change.add(index._state, Synthetic(args.dim), ImageFiles(start, start + count), Runtime())
     print(f"  now {_opened(args).n:,} rows")
 
 
@@ -286,7 +286,7 @@ def _index(folder: Path, n: int, source: Synthetic, denoiser: Any = None) -> Ind
     method = override(TRAK(), {"dim": source.dim})
     images = ImageFiles(0, n)
     request = {
-        "method": {"name": method.name, "settings": described(method)},
+        "method": {"name": method.name, "settings": describe(method)},
         "images": {
             "fingerprint": images.fingerprint,
             "n": n,
@@ -300,12 +300,13 @@ def _index(folder: Path, n: int, source: Synthetic, denoiser: Any = None) -> Ind
             "models": 1,
             "dim": source.dim,
             "halves": source.has_halves,
+            "sets": {},
             "shard_rows": SHARD,
         },
     }
     facts = {"model_sources": [], "data_source": "synthetic", "duplicates": [], "blocks": []}
     if not _changed(folder):
-        build(folder, source, images, request, facts, shard_rows=SHARD)  # type: ignore[arg-type]
+        build(folder, source, images, request, facts, Runtime(), SHARD)  # type: ignore[arg-type]
     return Index(folder, models=[denoiser] if denoiser else None)
 
 
