@@ -38,16 +38,16 @@ def arrays(tmp_path_factory) -> tuple[str, str]:
 
 
 @pytest.fixture
-def request(index, folders, arrays) -> list[str]:
+def lds_command(index, folders, arrays) -> list[str]:
     """The command with a ground truth from outside."""
     queries = [word for folder in folders for word in ("--queries", folder)]
     truth = ["--masks", arrays[0], "--losses", arrays[1]]
     return ["evaluate", "lds", index, *queries, *truth, *QUICK]
 
 
-def test_table_and_json(run, request, tmp_path):
+def test_table_and_json(run, lds_command, tmp_path):
     out = tmp_path / "lds.json"
-    text = run(*request, "--method", "trak", "--method", "datamodel", "--json", out).stdout
+    text = run(*lds_command, "--method", "trak", "--method", "datamodel", "--json", out).stdout
     for line in (
         "validation: 3 queries, 32 subsets of 10 images, 2 seeds each",
         "generated: 2 queries",
@@ -71,21 +71,26 @@ def test_table_and_json(run, request, tmp_path):
     assert "totals_per_contributor" in trak
 
 
-def test_arrays_and_the_folder_agree(run, request, data, folders, arrays, tmp_path):
+def test_arrays_and_the_folder_agree(run, lds_command, data, folders, arrays, tmp_path):
     queries = [(Path(folder).name, load_images(folder)) for folder in folders]
     truth = GroundTruth.from_arrays(*map(np.load, arrays), load_images(data), queries)
     truth.write(tmp_path / "truth")
-    outside = request.index("--masks")
-    inside = [*request[:outside], "--ground-truth", tmp_path / "truth", *request[outside + 4 :]]
+    outside = lds_command.index("--masks")
+    inside = [
+        *lds_command[:outside],
+        "--ground-truth",
+        tmp_path / "truth",
+        *lds_command[outside + 4 :],
+    ]
     results = []
-    for i, command in enumerate((request, inside)):
+    for i, command in enumerate((lds_command, inside)):
         run(*command, "--json", tmp_path / f"{i}.json")
         results.append(json.loads((tmp_path / f"{i}.json").read_text())["groups"])
     assert results[0] == results[1]
 
 
-def test_settings_reach_methods_and_judge(run, request, tmp_path):
-    run(*request, "--damping", "0.5", "--json", tmp_path / "lds.json")
+def test_settings_reach_methods_and_judge(run, lds_command, tmp_path):
+    run(*lds_command, "--damping", "0.5", "--json", tmp_path / "lds.json")
     values = json.loads((tmp_path / "lds.json").read_text())
     assert values["settings"]["resamples"] == 50
     dampings = values["groups"][0]["methods"][0]["dampings"]
@@ -93,8 +98,8 @@ def test_settings_reach_methods_and_judge(run, request, tmp_path):
     assert set(dampings["curve"]) == {"0.01", "0.5", "1"}
 
 
-def test_ground_truth_is_one_or_the_other(refused, request, tmp_path):
-    start = request[: request.index("--masks")]
+def test_ground_truth_is_one_or_the_other(refused, lds_command, tmp_path):
+    start = lds_command[: lds_command.index("--masks")]
     for options, got in [
         ([], "got neither"),
         (["--masks", "m.npy"], "got --masks."),
@@ -107,26 +112,26 @@ def test_ground_truth_is_one_or_the_other(refused, request, tmp_path):
     assert "cannot be read" in refused(*start, "--masks", "none.npy", "--losses", "none.npy")
 
 
-def test_refusals(refused, request, folders, arrays, tmp_path):
+def test_refusals(refused, lds_command, folders, arrays, tmp_path):
     stored = tmp_path / "kept.json"
     stored.write_text("mine")
-    assert "was not changed" in refused(*request, "--json", stored)
+    assert "was not changed" in refused(*lds_command, "--json", stored)
     assert stored.read_text() == "mine"
-    assert "Did you mean 'datamodel'" in refused(*request, "--method", "datamodle")
+    assert "Did you mean 'datamodel'" in refused(*lds_command, "--method", "datamodle")
     assert "--damping is a setting of none" in refused(
-        *request, "--method", "datamodel", "--damping", "1"
+        *lds_command, "--method", "datamodel", "--damping", "1"
     )
-    first = request.index("--queries")
-    assert "5 queries" in refused(*request[:first], *request[first + 2 :])
-    assert "differentiates" in refused(*request, "--method", "d-trak")
+    first = lds_command.index("--queries")
+    assert "5 queries" in refused(*lds_command[:first], *lds_command[first + 2 :])
+    assert "differentiates" in refused(*lds_command, "--method", "d-trak")
 
 
-def test_images_in_another_order(refused, request, data, folders, arrays, tmp_path):
+def test_images_in_another_order(refused, lds_command, data, folders, arrays, tmp_path):
     images = load_images(data)
     queries = [(Path(folder).name, load_images(folder)) for folder in folders]
     turned = images.subset(range(len(images) - 1, -1, -1))
     GroundTruth.from_arrays(*map(np.load, arrays), turned, queries).write(tmp_path / "truth")
-    start = request[: request.index("--masks")]
+    start = lds_command[: lds_command.index("--masks")]
     assert "another order" in refused(*start, "--ground-truth", tmp_path / "truth")
     shutil.rmtree(tmp_path / "truth")
     assert "does not exist" in refused(*start, "--ground-truth", tmp_path / "truth")
