@@ -76,7 +76,7 @@ def test_another_network_keeps_the_epochs():
 def test_tunings_have_the_papers_settings(name):
     experiment = recipe(name)
     config = experiment.config(experiment.subset_images, seed=2)
-    paper = TUNING_PRESETS["artbench"].of(experiment.subset_images)
+    paper = TUNING_PRESETS["artbench"].with_steps(experiment.subset_images)
     every = experiment.steps(experiment.subset_images) // 4
     assert config == replace(paper, seed=2, checkpoint_every=every)
     assert config.adapter.lora_rank == 128
