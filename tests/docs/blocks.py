@@ -97,9 +97,9 @@ def run(block: Block, module: ModuleType) -> None:
         exec(compile(shorten(block.code), place, "exec"), module.__dict__)
         return
     for line in block.commands:
-        words = shlex.split(shorten(line))
-        assert words[0] == "creditline", f"{block.page}: only creditline commands run: {line}"
-        arguments = [name for word in words[1:] for name in _expand(word)]
+        tokens = shlex.split(shorten(line))
+        assert tokens[0] == "creditline", f"{block.page}: only creditline commands run: {line}"
+        arguments = [name for token in tokens[1:] for name in _expand(token)]
         result = CliRunner().invoke(main, arguments, catch_exceptions=False)
         assert result.exit_code == 0, f"{block.page}: {line}\n{result.output}"
 

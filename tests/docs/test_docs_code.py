@@ -25,17 +25,17 @@ def test_blocks_run_in_order(page, workspace):
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_and_their_options_exist(page):
     for line in command_lines(page):
-        words, command = line.split()[1:], main
+        tokens, command = line.split()[1:], main
         context = click.Context(command)
-        while isinstance(command, click.Group) and words:
-            name, *words = words
+        while isinstance(command, click.Group) and tokens:
+            name, *tokens = tokens
             subcommand = command.get_command(context, name)
             assert subcommand is not None, f"{page}: {line}: there is no command {name}"
             command = subcommand
         options = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
-        for word in words:
-            if word.startswith("-"):
-                assert word in options | {"--help"}, f"{page}: {line}: there is no option {word}"
+        for token in tokens:
+            if token.startswith("-"):
+                assert token in options | {"--help"}, f"{page}: {line}: there is no option {token}"
 
 
 def test_a_block_that_is_skipped_has_a_reason():

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 from tests.docs.blocks import ROOT
-from tools.vocabulary import WORDS
+from tools.vocabulary import TERMS
 
 from creditline.methods import names
 
@@ -92,4 +92,4 @@ def test_every_method_is_in_the_overview_and_on_a_page(site):
 
 def test_the_glossary_lists_every_refused_word(site):
     page = (site / "contributing" / "style.html").read_text("utf-8")
-    assert all(f"<td>{word}</td>" in page for word in WORDS)
+    assert all(f"<td>{word}</td>" in page for word in TERMS)

@@ -144,14 +144,14 @@ def _log(event: ProgressEvent) -> Callable[[ProgressEvent], None]:
     from tqdm import tqdm
 
     first, started = event.done, time.monotonic()
-    shown = started
+    last_line = started
 
     def show(event: ProgressEvent) -> None:
-        nonlocal shown
+        nonlocal last_line
         now = time.monotonic()
-        if now - shown < LOG_SECONDS and not event.is_closed:
+        if now - last_line < LOG_SECONDS and not event.is_closed:
             return
-        shown = now
+        last_line = now
         line = tqdm.format_meter(
             event.done,
             event.total,

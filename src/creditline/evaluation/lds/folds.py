@@ -141,8 +141,8 @@ def has_constant_images(masks: np.ndarray, seed: int = 0) -> bool:
         seed: seed of the folds.
     """
     for group in split_evenly(len(masks), default_folds(len(masks)), seed):
-        fitted = np.delete(masks, group, axis=0)
-        if (fitted.all(0) | ~fitted.any(0)).any():
+        remaining = np.delete(masks, group, axis=0)
+        if (remaining.all(0) | ~remaining.any(0)).any():
             return True
     return False
 
