@@ -157,5 +157,5 @@ def test_the_base_of_a_run_is_found_again(data, tmp_path, tiny_model):
     config, start = read_training_config(tuned, images)
     assert start.fingerprint == read_training_config(tuned, images, base=base)[1].fingerprint
     assert config.steps == 1
-    with pytest.raises(ModelError, match="whose weights are others"):
+    with pytest.raises(ModelError, match="which has other weights"):
         read_training_config(tuned, images, base=tiny_model)

@@ -79,7 +79,7 @@ def test_from_the_base_to_the_lds(base, data, tmp_path):
     np.testing.assert_array_equal(truth.masks, images.masks)
     assert len(np.unique(truth.losses[:, 0, 0])) > 1
     assert not folders.encoded.exists()
-    again = run(TINY, images, out, base=load_model(base), threads=1)
+    again = run(TINY, images, out, base=load_model(base), runtime=Runtime(threads=1))
     assert again.digest() == truth.digest()
 
     model = load_model(folders.model)
