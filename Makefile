@@ -55,10 +55,11 @@ openmoji: $(VENV)/.installed  ## emoji, an adapter, its ground truth (less than 
 	$(BIN)/pip install --quiet -e '.[text,lora]' resvg-py
 	$(BIN)/python examples/openmoji/run.py --out runs/openmoji
 
-static: $(VENV)/.dev  ## lint, format, types and the import contract
+static: $(VENV)/.dev  ## lint, format, types, the import contract and the vocabulary
 	$(BIN)/ruff check src tests tools examples
 	$(BIN)/ruff format --check src tests tools examples
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.vocabulary
 	$(BIN)/mypy
 
 check: static  ## static checks and the tests that neither train nor start processes (90 seconds)

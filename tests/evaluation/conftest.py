@@ -75,7 +75,7 @@ def images_of_contributors():
 
 @pytest.fixture(scope="session")
 def trak_index(small_model, images_of_contributors, tmp_path_factory):
-    """A TRAK index of these images with both halves of the noise; opens without its model."""
+    """A TRAK index of these images with both split-half noise; opens without its model."""
     from diffusers import DDPMPipeline, DDPMScheduler
 
     place = tmp_path_factory.mktemp("trak")

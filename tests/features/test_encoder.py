@@ -10,7 +10,7 @@ from PIL import Image
 from creditline.errors import ModelError, SettingsError
 from creditline.features.encoder import EncoderExtractor, TransformersEncoder, load_encoder
 
-PICTURES = [Image.new("RGB", (24, 24), color) for color in ("red", "green", "blue")]
+IMAGES = [Image.new("RGB", (24, 24), color) for color in ("red", "green", "blue")]
 SMALL = {
     "hidden_size": 16,
     "intermediate_size": 32,
@@ -45,10 +45,10 @@ def test_clip_gives_its_image_embedding(tmp_path, processor):
     config = transformers.CLIPConfig(text_config=text, vision_config=SMALL, projection_dim=12)
     model = transformers.CLIPModel(config).eval()
     encoder = TransformersEncoder(save(tmp_path, model, processor))
-    embedding = encoder(PICTURES)
+    embedding = encoder(IMAGES)
     assert embedding.shape == (3, 12)
     with torch.no_grad():
-        pixels = processor(images=PICTURES, return_tensors="pt")["pixel_values"]
+        pixels = processor(images=IMAGES, return_tensors="pt")["pixel_values"]
         hidden = model.vision_model(pixels).pooler_output
         torch.testing.assert_close(embedding, model.visual_projection(hidden))
 
@@ -60,9 +60,9 @@ def test_dino_gives_its_class_token(tmp_path, processor):
     model = transformers.ViTModel(transformers.ViTConfig(**SMALL), add_pooling_layer=False).eval()
     encoder = TransformersEncoder(save(tmp_path, model, processor))
     with torch.no_grad():
-        pixels = processor(images=PICTURES, return_tensors="pt")["pixel_values"]
+        pixels = processor(images=IMAGES, return_tensors="pt")["pixel_values"]
         expected = model(pixels).last_hidden_state[:, 0]
-    torch.testing.assert_close(encoder(PICTURES), expected)
+    torch.testing.assert_close(encoder(IMAGES), expected)
 
 
 def test_a_folder_without_a_model(tmp_path):
@@ -81,4 +81,4 @@ def test_outputs_of_a_wrong_shape_are_refused():
     lengths = iter([4, 5])
     source = EncoderExtractor(lambda images: np.zeros((len(images), next(lengths))))
     with pytest.raises(ModelError, match="5 dimensions where 4"):
-        source._embed(PICTURES)
+        source._embed(IMAGES)
