@@ -19,7 +19,7 @@ from creditline.methods import get
 from creditline.methods import names as registered
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # MkDocs loads a hook by its path
-from tools.vocabulary import SPELLINGS, WORDS
+from tools.vocabulary import SPELLINGS, TERMS
 
 METHODS_MARKER = re.compile(r"<!-- methods: ([a-z0-9, -]+) -->")
 VOCABULARY_MARKER = "<!-- vocabulary -->"
@@ -28,7 +28,7 @@ VOCABULARY_MARKER = "<!-- vocabulary -->"
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace the comments of a page; called by MkDocs."""
     markdown = METHODS_MARKER.sub(_methods, markdown)
-    return markdown.replace(VOCABULARY_MARKER, vocabulary({**WORDS, **SPELLINGS}))
+    return markdown.replace(VOCABULARY_MARKER, vocabulary({**TERMS, **SPELLINGS}))
 
 
 def overview(names: Sequence[str]) -> str:

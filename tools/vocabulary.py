@@ -4,7 +4,7 @@
     python -m tools.vocabulary --counts   the number of uses of each word, and of each folder
     python -m tools.vocabulary FILE ...   these files only
 
-Three things are checked: words and phrases of text and identifiers (`WORDS`), British spellings
+Three things are checked: words and phrases of text and identifiers (`TERMS`), British spellings
 (`SPELLINGS`), and participles as names of classes, functions, arguments and variables
 (`PARTICIPLES`). A line that ends in the comment `vocabulary: allow` is skipped.
 """
@@ -34,7 +34,7 @@ EXEMPT = {
     "tests/tools/test_vocabulary.py",
 }
 
-WORDS = {
+TERMS = {
     "chequerboard": "split-half noise estimate",
     "come and go": "are added or removed",
     "by heart": "memorize",
@@ -97,7 +97,7 @@ PARTICIPLES = {
 }
 # fmt: on
 
-_FORBIDDEN = {**WORDS, **SPELLINGS}
+_FORBIDDEN = {**TERMS, **SPELLINGS}
 
 
 def _expression(word: str) -> str:
