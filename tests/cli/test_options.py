@@ -166,7 +166,7 @@ def test_help_has_a_section_for_every_group():
 
 
 @pytest.mark.parametrize(
-    ("default", "shown"), [(None, "default: 3"), ("the preset's", "default: the preset's")]
+    ("default", "output"), [(None, "default: 3"), ("the preset's", "default: the preset's")]
 )
 def test_help_shows_the_default_or_what_stands_for_it(default, output):
     @click.command()
