@@ -23,7 +23,7 @@ import numpy as np
 import creditline as cl
 from creditline import methods
 from creditline.benchmarks import get
-from creditline.benchmarks.build import STEPS
+from creditline.benchmarks.build import BATCH, STEPS
 from creditline.benchmarks.groups import judgeable_methods, method_groups
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, find
 from creditline.data.image_set import ImageSet
@@ -109,7 +109,7 @@ def _gradient_scores(
         for method in group.trajectory_methods:
             config = GenerateConfig(steps=STEPS, trajectory=True)
             count = case.benchmark.generated
-            runs = generate(case.model, count, out / "sampled", config)
+            runs = generate(case.model, count, out / "sampled", config, batch_size=BATCH)
             yield f"{label}/{method.name}/generated", index.using(method).scores(str(runs))
 
 

@@ -68,7 +68,7 @@ def test_a_method_of_another_package_works_by_the_same_commands(toy_methods, wor
     json_path = world / "lds.json"
     options = ["--ground-truth", world / "truth", "--queries", world / "queries"]
     assert methods.get(name).title in run("evaluate", "lds", out, *options, "--json", json_path)
-    judged = json.loads(json_path.read_text("utf-8"))["parts"][0]["methods"]
+    judged = json.loads(json_path.read_text("utf-8"))["groups"][0]["methods"]
     assert [entry["method"] for entry in judged][:1] == [name]
 
 
