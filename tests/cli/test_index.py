@@ -72,7 +72,7 @@ def test_unknown_method(refused, model, data, tmp_path):
         ("--projection", "gausian", "gaussian"),
         ("--schedule", "unifrom", "uniform"),
         ("--relative-to", "medain", "median"),
-        ("--crop", "center", "center"),
+        ("--crop", "centr", "center"),
     ],
 )
 def test_unknown_names_suggest_the_nearest(refused, model, data, tmp_path, option, value, nearest):
