@@ -55,6 +55,7 @@ def test_operations_and_memory_are_those_of_real_weights(tmp_path, random_image,
     assert expected.weight_bytes == weights
 
 
+@pytest.mark.long
 def test_a_faster_device_takes_less_time(tmp_path):
     make("sd").save_pretrained(tmp_path)
     slow, fast = (estimate(tmp_path, flops_per_second=x, **SETTINGS) for x in (1e9, 1e12))

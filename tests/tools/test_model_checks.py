@@ -24,7 +24,11 @@ def folder(tmp_path_factory):
 
 @pytest.mark.trains
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
-@pytest.mark.parametrize("case", CASES, ids=TITLES)
+@pytest.mark.parametrize(
+    "case",
+    [CASES[0], *(pytest.param(case, marks=pytest.mark.long) for case in CASES[1:])],
+    ids=TITLES,
+)
 def test_every_class_trains_generates_and_is_attributed(case, lora, folder):
     row = examine(case, lora, folder(case.title))
     assert row.error <= 1e-5
