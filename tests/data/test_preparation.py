@@ -96,7 +96,7 @@ def test_center_crop_larger_than_the_image():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"crop": "center"}, "Did you mean 'center'"),
+        ({"crop": "centr"}, "Did you mean 'center'"),
         ({"background": "gray"}, "Known: black, white"),
         ({"resample": "bilinar"}, "Did you mean 'bilinear'"),
         ({"size": 0}, "size must be"),

@@ -98,7 +98,7 @@ def test_a_cosine_knows_no_lengths(build, tiny_images):
         (PAINTED[:2], "another aspect"),
         ([LEFT, RIGHT, LEFT], "2 query images need one region, or 2; got 3"),
         ([], "got 0"),
-        ({"left": 0, "right": 1}, "cannot be understood"),
+        ({"left": 0, "right": 1}, "is of another type"),
         ("gone.png", "does not exist"),
         (PAINTED - 300.0, "negative"),
     ],
@@ -114,13 +114,13 @@ def test_regions_are_given_once_and_to_images(build, tiny_images):
     index, query = build(), tiny_images.subset([3])
     with pytest.raises(DataError, match="not both"):
         index.extract(query.with_masks([Mask.from_box(LEFT, (8, 8))]), region=LEFT)
-    with pytest.raises(SettingsError, match="Give those to extract"):
+    with pytest.raises(SettingsError, match="are extracted already. Give prompts and region to `extract`"):
         index.trace(index.extract(query), region=LEFT)
 
 
 def test_similarity_has_no_regions(tiny_images, tmp_path):
     index = cl.index(None, tiny_images, method="pixel-dot", out=tmp_path / "pixels")
-    with pytest.raises(DataError, match="Pixel similarity knows no parts"):
+    with pytest.raises(SettingsError, match="cannot score a region of a query image"):
         index.trace(tiny_images.subset([1]), region=LEFT)
 
 
