@@ -96,7 +96,7 @@ def test_factors_of_terms_are_joined_whatever_their_chunks(monkeypatch):
     rng = np.random.default_rng(0)
     train, query = rng.standard_normal((50, 1, 80)), rng.standard_normal((4, 1, 80))
     context = FitContext(features=train, feature_sets={"loss": 60, "other": 20})
-    method = UnevenChunks().fit(replace(context, memory=90_000))  # dual: few rows at a time
+    method = UnevenChunks().fit(context)
     factors = np.concatenate([rows for _, rows in method.train_factors(0, 60_000)])
     scores = method.weighted_query_factors(query)[:, 0] @ factors.T
     trak = TRAK().fit(FitContext(features=train[..., :60])).attribute(query[..., :60])
