@@ -33,12 +33,12 @@ def test_coupling_without_batch_statistics_fails(make, examine):
 
 
 def test_a_wrong_engine_fails(make, examine, monkeypatch):
-    original = HookEngine.means
+    original = HookEngine.mean_gradients
 
     def doubled(self, work):
         return [2 * layer for layer in original(self, work)]
 
-    monkeypatch.setattr(HookEngine, "means", doubled)
+    monkeypatch.setattr(HookEngine, "mean_gradients", doubled)
     diagnosis = examine(make())
     assert diagnosis["equal to autograd"].status == "fail"
     assert diagnosis["batch composition"].status == "ok"
