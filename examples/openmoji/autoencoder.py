@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from blank import autoencoder
 from diffusers import AutoencoderKL
 from torch.nn.functional import mse_loss
+from untrained_pipeline import autoencoder
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.training_state import NAME as STATE
