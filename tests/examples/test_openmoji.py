@@ -52,6 +52,7 @@ def run(out: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.trains
 def test_from_images_to_tables(data):
     output = run(data)
