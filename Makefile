@@ -2,8 +2,8 @@
 #
 #   make demo    train a small model on real icons, trace 16 generated ones, write a report
 #   make openmoji   tune an adapter on six contributors' emoji, trace, retrain, LDS (needs npm)
-#   make check   lint, types, import contract and the quick tests, in 90 seconds
-#   make test    the same with the tests that train models, in 8 minutes
+#   make check   lint, types, import contract and the quick tests
+#   make test    the same with the tests that train models
 #   make test-all  every test, the longest included
 #   make docs    build the documentation site into site/
 #   make bench   what extraction costs, next to a training step
@@ -62,10 +62,10 @@ static: $(VENV)/.dev  ## lint, format, types, the import contract and the vocabu
 	$(BIN)/python -m tools.vocabulary
 	$(BIN)/mypy
 
-check: static  ## static checks and the tests that neither train nor start processes (90 seconds)
+check: static  ## static checks and the tests that neither train nor start processes
 	$(PYTEST) -m 'not trains and not long'
 
-test: static  ## static checks and tests (8 minutes on 2 cores)
+test: static  ## static checks and tests
 	$(PYTEST) -m 'not long'
 
 test-all: static  ## static checks and every test
