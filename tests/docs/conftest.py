@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +25,8 @@ from creditline.diffusion.tuning.presets import TUNING_PRESETS
 TINY = {"unet": UNetConfig(8, (8, 16), (1,), 1, 4), "steps": 3, "batch_size": 4}
 
 
-@pytest.fixture(scope="session")
-def small_presets():
+@contextmanager
+def small_presets() -> Iterator[None]:
     """Presets that train in a moment, and commands that start no processes."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("icons-16", "small-16"):
@@ -37,9 +39,13 @@ def small_presets():
 
 
 @pytest.fixture(scope="session")
-def original(small_presets, tmp_path_factory) -> Path:
+def original(tmp_path_factory) -> Path:
     """The folder, made once."""
-    root = tmp_path_factory.mktemp("docs")
+    with small_presets():
+        return _filled(tmp_path_factory.mktemp("docs"))
+
+
+def _filled(root: Path) -> Path:
     _images(root / "data" / "icons", "icon", 12, 8)
     _images(root / "data" / "more", "more", 2, 8)
     pipeline = tiny_pipelines.make("sd")
@@ -70,11 +76,12 @@ def original(small_presets, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def workspace(original, tmp_path, monkeypatch) -> Path:
+def workspace(original, tmp_path, monkeypatch) -> Iterator[Path]:
     """A copy of the folder, as the current one."""
     shutil.copytree(original, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
-    return Path(os.getcwd())
+    with small_presets():
+        yield Path(os.getcwd())
 
 
 def _adapter(root: Path) -> None:
