@@ -117,7 +117,9 @@ def test_steps_follow_the_machine(tiny_images, tmp_path, monkeypatch):
     seconds = iter([0.5, 0.01, 1000.0])
     monkeypatch.setattr(demo, "_seconds_per_step", lambda c, p, d: next(seconds))
     assert demo._plan(tmp_path, tiny_images, Runtime()).steps == int(demo.TRAIN_SECONDS / 0.5)
-    assert demo._plan(tmp_path, tiny_images, Runtime()).steps == int(demo.TRAIN_SECONDS / 0.5), "kept"
+    assert demo._plan(tmp_path, tiny_images, Runtime()).steps == int(demo.TRAIN_SECONDS / 0.5), (
+        "kept"
+    )
     (tmp_path / demo.PLAN).unlink()
     assert demo._plan(tmp_path, tiny_images, Runtime()).steps == demo.preset("icons-16").steps
     (tmp_path / demo.PLAN).unlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from creditline.methods import classes
+from creditline.methods import classes, gradient_method
 
 TINY = (
     *("--steps", "2", "--batch-size", "4", "--resolution", "8", "--channels", "8"),
@@ -95,7 +95,8 @@ def test_methods_json_has_settings(run):
     assert listed["trak"]["paper"] == classes()["trak"].paper
 
 
-def test_evaluate_self_retrieval(run, refused, model, data, tmp_path):
+def test_evaluate_self_retrieval(run, refused, model, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(gradient_method, "QUERY_EVALUATIONS", 80)
     settings = ["--queries", "4", "--duplicates", "2", "--timesteps", "2", "--dim", "64"]
     command = ["evaluate", "self-retrieval", model, data, "--out", tmp_path / "e", "--workers", "1"]
     text = run(*command, *settings).stdout

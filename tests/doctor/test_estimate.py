@@ -23,7 +23,9 @@ SETTINGS = {"timesteps": 4, "dim": 64}
 RATE = {"flops_per_second": 1e9}
 
 
-@pytest.mark.parametrize("rank", [None, 2], ids=["full", "adapter"])
+@pytest.mark.parametrize(
+    "rank", [pytest.param(None, marks=pytest.mark.long), 2], ids=["full", "adapter"]
+)
 def test_operations_and_memory_are_those_of_real_weights(tmp_path, random_image, rank):
     pipeline = make("sd")
     pipeline.save_pretrained(tmp_path / "sd")

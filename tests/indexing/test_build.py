@@ -82,7 +82,7 @@ def test_killed_between_commit_and_manifest(build, monkeypatch):
 SCRIPT = """
 import sys
 import creditline as cl
-cl.index(sys.argv[1], sys.argv[2], method="trak", timesteps=40, dim=128, out=sys.argv[3],
+cl.index(sys.argv[1], sys.argv[2], method="trak", timesteps=12, dim=128, out=sys.argv[3],
          shard_rows=1, runtime=cl.Runtime(workers=int(sys.argv[4])))
 """
 
@@ -101,7 +101,7 @@ def test_sigkill_at_any_moment(tiny_folder, tiny_images, tmp_path, workers):
     process.wait()
     done = len(list(out.glob("shards/*.json")))
     assert 3 <= done < len(tiny_images)
-    settings = {"method": "trak", "timesteps": 40, "dim": 128, "shard_rows": 1}
+    settings = {"method": "trak", "timesteps": 12, "dim": 128, "shard_rows": 1}
     continued = cl.index(tiny_folder, images, out=out, **settings)
     index = cl.index(tiny_folder, images, out=tmp_path / "index", **settings)
     assert same(index, continued)

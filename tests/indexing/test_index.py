@@ -11,13 +11,14 @@ import torch
 from numpy.testing import assert_allclose
 from PIL import Image
 from tests.device import of_cpus
+from tests.indexing.conftest import SETTINGS
 
 import creditline as cl
 from creditline.curvature.ridge import Ridge
 from creditline.diffusion.generation import GenerateConfig
 from creditline.errors import CreditlineError, DataError, IndexMismatchError, SettingsError
 from creditline.features.gradients import GradientExtractor
-from creditline.methods import FitContext, classes, get
+from creditline.methods import FitContext, classes, get, gradient_method
 
 
 def by_hand(index, model, images, method="trak"):
@@ -46,7 +47,7 @@ def test_a_reopened_index_gives_the_same_scores(build, tiny_folder, tiny_images,
 
 @of_cpus  # to 9 digits: on a GPU kernels round by the size of a pass
 def test_queries_do_not_influence_each_other(build, tiny_images):
-    index = build()
+    index = build(batch_size=SETTINGS["timesteps"])
     together = index.scores(tiny_images)
     alone = np.concatenate([index.scores(tiny_images.subset([i])) for i in range(12)])
     assert_allclose(together, alone, rtol=1e-9)
@@ -268,7 +269,8 @@ def test_features_of_another_index_or_plan_are_refused(build, tiny_images):
         other.scores(features)
 
 
-def test_queries_are_seen_with_more_noise_than_the_index(build, tiny_images):
+def test_queries_are_seen_with_more_noise_than_the_index(build, tiny_images, monkeypatch):
+    monkeypatch.setattr(gradient_method, "QUERY_EVALUATIONS", 80)
     index = build()
     assert index.method.query_plan.draws == 27
     queries = tiny_images.subset([4])

@@ -26,7 +26,7 @@ def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
     They are prepared as the images of the index were. Scores become those of an index of all
     images. After an interruption, the same command continues.
     """
-    opened = models.opened(index, paths)
+    opened = models.open_index(index, paths)
     new_images = images.load(data, from_dict(ImageSpec, opened.manifest.request["images"]["spec"]))
     before = opened.n
     opened = opened.add(new_images, runtime=runtime())

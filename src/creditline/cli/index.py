@@ -104,8 +104,8 @@ def configured(method: Attributor, values: Mapping[str, Any]) -> Attributor:
     return override(method, values)
 
 
-def as_asked(index: Index, method: str | None) -> Index:
-    """The index with the method and settings of the current command."""
+def choose_method(index: Index, method: str | None) -> Index:
+    """Return the index with the method and settings of the current command."""
     result = index if method is None else index.using(method)
     changes = given_settings(*EVERY)
     return result.using(configured(result.method, changes)) if changes else result

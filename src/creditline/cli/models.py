@@ -106,8 +106,8 @@ def _adapters(listed: Sequence[str]) -> dict[str, str]:
     return adapters
 
 
-def opened(index: str, paths: Sequence[str], keep: bool = True) -> Index:
-    """The index at a path, with its model loaded as the current command's options say.
+def open_index(index: str, paths: Sequence[str], keep: bool = True) -> Index:
+    """Open the index at a path, with its model loaded as the current command's options say.
 
     Args:
         index: its folder.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from creditline.cli import models
-from creditline.cli.index import EVERY, FIXED, as_asked
+from creditline.cli.index import EVERY, FIXED, choose_method
 from creditline.cli.options import settings_options
 from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
@@ -50,8 +50,8 @@ def command(
     region = parse_regions(regions, masks)
     if csv is not None and Path(csv).exists() and not overwrite:
         raise SettingsError(f"--csv {csv} exists. Choose another name or give --overwrite.")
-    opened = models.opened(index, paths)
-    opened = as_asked(opened, method)
+    opened = models.open_index(index, paths)
+    opened = choose_method(opened, method)
     result = opened.search(
         list(images), top=top, opponents=opponents, approximate=approximate, region=region
     )

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from creditline.cli import models
-from creditline.cli.index import EVERY, FIXED, as_asked
+from creditline.cli.index import EVERY, FIXED, choose_method
 from creditline.cli.options import settings_options
 from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
@@ -72,7 +72,7 @@ def command(
     region = parse_regions(regions, masks)
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
-    opened = as_asked(models.opened(index, paths, keep), method)
+    opened = choose_method(models.open_index(index, paths, keep), method)
     trace = opened.trace(list(images), top=top, prompts=prompts or None, region=region)
     # Files first: a closed pipe ends the printing, and must not cost the results.
     written = [EXPORTS[kind](trace, path, overwrite=overwrite) for kind, path in targets.items()]

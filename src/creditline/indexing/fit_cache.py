@@ -22,7 +22,7 @@ from creditline.indexing.factor_cache import FactorCache
 from creditline.indexing.nearest import Nearest
 from creditline.methods.attributor import Attributor
 from creditline.methods.bilinear import BilinearAttributor
-from creditline.methods.fit_context import FitContext, NoCache
+from creditline.methods.fit_context import FitCache, FitContext, NoCache
 from creditline.methods.score_noise import HalfNoiseFeatures
 from creditline.settings import affecting
 
@@ -30,7 +30,7 @@ FOLDER = "fitted"
 Halves = tuple[HalfNoiseFeatures, HalfNoiseFeatures]
 
 
-class FitCache:
+class StoredFitCache(FitCache):
     """Fitted methods, spectra, factors and numbers per image, for every method that asks.
 
     Fitted methods are values: one for each method, its settings and context, and never changed by

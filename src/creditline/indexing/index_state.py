@@ -11,7 +11,7 @@ from typing import Any
 from creditline import methods
 from creditline.curvature.kernel import MEMORY
 from creditline.errors import CreditlineError
-from creditline.indexing.fit_cache import FOLDER, FitCache
+from creditline.indexing.fit_cache import FOLDER, StoredFitCache
 from creditline.indexing.store import Store
 from creditline.indexing.stored_features import StoredFeatures
 from creditline.indexing.table_schema import TableSchema
@@ -80,10 +80,10 @@ class IndexState:
         return StoredFeatures(self.store, request["images"]["n"], rates)
 
     @cached_property
-    def fits(self) -> FitCache:
+    def fits(self) -> StoredFitCache:
         """Results of fitting, in a folder that is named after the images."""
         name = self.manifest.request["images"]["fingerprint"][:12]
-        return FitCache(self.folder / FOLDER / name)
+        return StoredFitCache(self.folder / FOLDER / name)
 
     @cached_property
     def context(self) -> FitContext:

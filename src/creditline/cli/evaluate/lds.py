@@ -79,7 +79,7 @@ def command(
     from creditline.evaluation.lds.compare import compare_methods
     from creditline.evaluation.truth.query_sets import name_folders
 
-    opened = models.opened(index, paths)
+    opened = models.open_index(index, paths)
     methods = _configure_methods(opened, names)
     comparison = compare_methods(opened, truth, name_folders(queries), methods, config)
     click.echo(format_comparison(comparison))

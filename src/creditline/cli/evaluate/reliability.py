@@ -33,7 +33,7 @@ def command(
     **_: Any,
 ) -> None:
     """How well do the scores of QUERIES agree with those of fresh noise?"""
-    opened = models.opened(index, paths)
+    opened = models.open_index(index, paths)
     selected = [opened.using(name).method for name in names] or [opened.method]
     methods = [configured(method, given_settings(*EVERY)) for method in selected]
     results = list(measure_reliability(opened, list(queries), methods, top=top))
