@@ -62,8 +62,8 @@ static: $(VENV)/.dev  ## lint, format, types, the import contract and the vocabu
 	$(BIN)/python -m tools.vocabulary
 	$(BIN)/mypy
 
-check: static  ## static checks and the tests that neither train nor start processes
-	$(PYTEST) -m 'not trains and not long'
+check: static  ## static checks and the quick tests
+	$(PYTEST) -m 'not slow and not long'
 
 test: static  ## static checks and tests
 	$(PYTEST) -m 'not long'

@@ -58,7 +58,7 @@ def play(images, finished, tmp_path):
     return lambda config=TINY: run_demo(folder, images, config)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_makes_a_report_and_says_everything(finished):
     folder, output, said = finished
     assert len(output.trace) == 4
@@ -74,7 +74,7 @@ def test_makes_a_report_and_says_everything(finished):
         assert 0 < len(query.proponents) <= demo.TOP
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_again_does_nothing_again(play, finished, tmp_path):
     files = {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("*") if p.is_file()}
     second, said = play()
@@ -84,7 +84,7 @@ def test_again_does_nothing_again(play, finished, tmp_path):
     assert "trace, and write a report" in said
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_goes_on_after_an_interruption(images, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -100,14 +100,14 @@ def test_goes_on_after_an_interruption(images, tmp_path, monkeypatch):
     assert steps == [], "training was finished and is not done again"
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_a_lost_report_is_written_again(play, tmp_path):
     (tmp_path / "demo" / "report.html").unlink()
     output, _ = play()
     assert output.report.is_file()
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_another_training_is_refused(play):
     with pytest.raises(CreditlineError, match="steps"):
         play(replace(TINY, steps=4))
@@ -126,11 +126,12 @@ def test_steps_follow_the_machine(tiny_images, tmp_path, monkeypatch):
     assert demo._plan(tmp_path, tiny_images, Runtime()).steps == 100
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_a_step_is_timed_on_the_real_thing(tiny_images):
     assert 0 < demo._seconds_per_step(TINY, tiny_images, Runtime()) < 5
 
 
+@pytest.mark.slow
 def test_shows_as_many_icons_of_every_artist():
     icons = demo._icons()
     counts = {who: icons.contributors.count(who) for who in set(icons.contributors)}

@@ -15,7 +15,7 @@ from creditline.benchmarks import get
 from creditline.benchmarks.shipped_benchmark import find, pack, unpack
 from creditline.errors import CreditlineError, DataError, SettingsError
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.slow
 
 
 def test_what_ships_is_small_and_without_training_images(tiny_benchmark):

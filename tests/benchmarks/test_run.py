@@ -17,7 +17,7 @@ from creditline.errors import SettingsError
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.runtime import Runtime
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.slow
 
 TOYS = "tests.benchmarks.toys"
 

@@ -34,6 +34,7 @@ main(["--help"])
     assert result.stdout.splitlines()[-1] == ""
 
 
+@pytest.mark.slow
 def test_help_of_a_command_imports_nothing_heavy():
     script = f"""
 import sys
@@ -47,7 +48,7 @@ for name in {list(COMMANDS)}:
     assert (result.returncode, result.stdout) == (0, "\n"), result.stderr
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_an_error_is_one_message_and_no_traceback(tmp_path):
     command = [*CREDITLINE, "info", str(tmp_path / "nothing")]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -57,7 +58,7 @@ def test_an_error_is_one_message_and_no_traceback(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_leaves_something_to_continue(model, data, tmp_path):
     out = tmp_path / "i"

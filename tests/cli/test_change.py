@@ -18,6 +18,7 @@ def copied(index, tmp_path) -> str:
     return shutil.copytree(index, tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_added_and_removed_again(run, copied, index, tmp_path):
     pixels = np.random.default_rng(1).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
     more = ImageSet.from_images(pixels, names=[f"new{i}.png" for i in range(3)])
@@ -36,6 +37,7 @@ def test_refusals(refused, copied, data):
     assert "images.lance" not in refused("add", copied, data + "/nothing")
 
 
+@pytest.mark.slow
 def test_a_search_is_the_top_of_a_trace(run, refused, index, generated, tmp_path):
     run("trace", index, generated, "--top", "3", "--csv", tmp_path / "trace.csv")
     text = run("search", index, generated, "--top", "3", "--csv", tmp_path / "search.csv").stdout
@@ -51,6 +53,7 @@ def test_a_search_is_the_top_of_a_trace(run, refused, index, generated, tmp_path
     assert " -" in ends
 
 
+@pytest.mark.slow
 def test_what_cannot_be_searched(refused, index, generated):
     message = refused("search", index, generated, "--approximate")
     assert "at least 1,024 images; got 10" in message
@@ -62,6 +65,7 @@ def test_what_cannot_be_searched(refused, index, generated):
     assert "Use trace" in message
 
 
+@pytest.mark.slow
 def test_without_keeping_no_factors_are_written(run, copied, generated):
     stored = run("trace", copied, generated, "--csv", f"{copied}-kept.csv").stdout
     assert list(Path(copied).glob("fitted/*/factors-*"))

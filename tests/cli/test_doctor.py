@@ -25,6 +25,7 @@ def damaged(model, tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_sound_model_with_its_images(run, model, data):
     text = run("doctor", model, data, *SMALL).stdout
     for line in ("images fit", "equal to autograd", "10 images with 1 worker", "first trace"):
@@ -34,6 +35,7 @@ def test_sound_model_with_its_images(run, model, data):
     assert max(map(len, text.splitlines())) <= 100
 
 
+@pytest.mark.slow
 def test_without_images_the_cost_is_estimated_for_a_number(run, model):
     text = run("doctor", model, "--images", "2000", *SMALL).stdout
     assert "for 2,000 images" in " ".join(text.split())
@@ -52,6 +54,7 @@ def test_methods_without_gradients_are_refused(refused, model):
     assert "takes none" in refused("doctor", model, "--method", "pixel-dot")
 
 
+@pytest.mark.slow
 def test_settings_reach_the_features(run, model):
     text = run("doctor", model, "--parameters", "conv_out*", *SMALL, "--dim", "32").stdout
     assert "warn  coverage" in text

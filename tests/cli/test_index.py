@@ -41,6 +41,7 @@ def test_a_method_without_model_takes_data_alone(run, data, tmp_path):
     assert "dimension   192" in text
 
 
+@pytest.mark.slow
 def test_several_models(run, model, data, tmp_path, small):
     copy = tmp_path / "copy"
     shutil.copytree(model, copy)
@@ -48,6 +49,7 @@ def test_several_models(run, model, data, tmp_path, small):
     assert "D-TRAK, 2 models" in text
 
 
+@pytest.mark.slow
 def test_skipped_files_are_listed(run, refused, model, data, tmp_path, small):
     folder = tmp_path / "data"
     shutil.copytree(data, folder)
@@ -117,6 +119,7 @@ def test_other_settings_show_both_values(refused, index, model, data):
     assert "--overwrite" in message
 
 
+@pytest.mark.slow
 def test_out_that_is_something_else(refused, model, data, tmp_path, small):
     (tmp_path / "letter.txt").write_text("dear")
     assert "nothing was changed" in refused("index", model, data, "--out", tmp_path, *small)
@@ -139,6 +142,7 @@ def test_a_folder_that_is_no_model(refused, data, tmp_path, small):
     assert "is not a model" in refused("index", data, data, "--out", tmp_path / "i", *small)
 
 
+@pytest.mark.slow
 def test_images_of_the_wrong_size(refused, run, model, tmp_path, small):
     (tmp_path / "big").mkdir()
     for i in range(3):

@@ -16,7 +16,7 @@ TINY = (
 )
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_train_then_use_the_run(run, refused, data, tmp_path, small):
     out = tmp_path / "run"
     text = run("train", data, "--out", out, "--size", "8", *TINY).stdout
@@ -105,6 +105,7 @@ def test_evaluate_self_retrieval(run, refused, model, data, tmp_path, monkeypatc
     assert "There are 10 training images" in refused(*command, *settings, "--queries", "11")
 
 
+@pytest.mark.slow
 def test_evaluate_agreement(run, model, data):
     settings = ["--train", "8", "--queries", "2", "--timesteps", "1", "--dims", "64,128"]
     text = run("evaluate", "agreement", model, data, *settings).stdout

@@ -16,6 +16,7 @@ def mask(tmp_path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_box_and_its_mask_give_the_same_trace(run, index, generated, mask, tmp_path):
     image, result = f"{generated}/00000.png", []
     for option in (("--region", "0,0,0.5,1"), ("--mask", mask)):
@@ -43,6 +44,7 @@ def test_regions_that_are_none(refused, index, generated, options, said):
         assert said in refused(command, index, generated, *options)
 
 
+@pytest.mark.slow
 def test_an_index_of_masked_images(run, refused, model, data, mask, small, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()

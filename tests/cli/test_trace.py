@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_prints_proponents_totals_and_meaning(run, index, generated):
     text = run("trace", index, generated, "--top", "4").stdout
     assert "00000.png (seed 0, " in text
@@ -25,18 +26,21 @@ def test_prints_proponents_totals_and_meaning(run, index, generated):
     assert max(map(len, text.splitlines())) <= 100
 
 
+@pytest.mark.slow
 def test_one_image_has_no_overall_totals(run, index, generated):
     text = run("trace", index, f"{generated}/00000.png").stdout
     assert "All 1" not in text
     assert text.count("share of credit") == 1
 
 
+@pytest.mark.slow
 def test_a_training_image_is_traced_to_itself(run, index, data):
     lines = run("trace", index, f"{data}/00003.png", "--query-draws", "200").stdout.splitlines()
     first = next(line for line in lines if line.strip().startswith("1 "))
     assert "00003.png" in first
 
 
+@pytest.mark.slow
 def test_exports(run, refused, index, generated, tmp_path):
     files = {kind: tmp_path / f"out.{kind}" for kind in ("html", "csv", "parquet", "json")}
     options = [text for kind, path in files.items() for text in (f"--{kind}", str(path))]
@@ -54,6 +58,7 @@ def test_exports(run, refused, index, generated, tmp_path):
     assert files["html"].read_text() != "mine"
 
 
+@pytest.mark.slow
 def test_another_method_and_damping_on_the_same_index(run, index, generated):
     own = run("trace", index, generated).stdout
     assert own == run("trace", index, generated, "--method", "trak", "--damping", "3").stdout
@@ -63,6 +68,7 @@ def test_another_method_and_damping_on_the_same_index(run, index, generated):
     assert steps.count(" at t=") == 2 * 3
 
 
+@pytest.mark.slow
 def test_a_model_that_moved(run, refused, model, data, generated, tmp_path, small):
     moved, out = tmp_path / "moved", tmp_path / "i"
     shutil.copytree(model, tmp_path / "first")

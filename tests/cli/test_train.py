@@ -30,7 +30,7 @@ def labeled(tmp_path_factory):
     return str(images.save(tmp_path_factory.mktemp("data") / "generated"))
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_a_run_is_a_model(run, base, labeled, tmp_path, small):
     out = tmp_path / "run"
     text = run(
@@ -44,12 +44,13 @@ def test_a_run_is_a_model(run, base, labeled, tmp_path, small):
     assert load_model(out).source == str(out)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_the_whole_of_a_pipeline(run, base, labeled, tmp_path):
     run("train", labeled, "--out", tmp_path / "run", "--base", base, *SHORT, *TEMPLATE)
     assert (tmp_path / "run" / "model" / "model_index.json").is_file()
 
 
+@pytest.mark.slow
 def test_what_does_not_go_together(refused, base, labeled, model, data, tmp_path):
     start = ("train", labeled, "--out", tmp_path / "run")
     tune = (*start, "--base", base, *TEMPLATE)

@@ -113,6 +113,7 @@ def test_features_that_are_not_finite():
         Spectrum.fit(ArrayFeatures(phi), 0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize(("n", "k"), [(1100, 30), (70, 90), (1100, 1200)])
 def test_scores_are_inner_products_with_preconditioned_features(n, k, center):
@@ -131,6 +132,7 @@ def test_scores_are_inner_products_with_preconditioned_features(n, k, center):
         assert_allclose((query - spectrum.mean) @ rows.T, expected, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_kernel_in_blocks_is_the_kernel_at_once():
     phi, _ = case(2100, 4000)
     table = ArrayFeatures(phi)

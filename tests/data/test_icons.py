@@ -93,6 +93,7 @@ def test_package_with_other_contents():
         list(replace(PACKS[0], folder="elsewhere").tiles())
 
 
+@pytest.mark.slow
 @icons_present
 def test_icons_of_four_artists():
     before = set(sys.modules)
@@ -118,6 +119,7 @@ def test_icons_of_four_artists():
     assert not imported & {"flask", "flask_silk", "crystal_small", "fugue_icons", "wx_icons_tango"}
 
 
+@pytest.mark.slow
 @icons_present
 def test_icons_follow_the_settings():
     small = load_images("demo:icons", selection=SelectionSpec(limit=5))
@@ -133,6 +135,7 @@ def test_icons_follow_the_settings():
     assert large.contributors == small.contributors
 
 
+@pytest.mark.slow
 @icons_present
 def test_sprite_tiles_are_cut_where_the_index_says():
     listing = list_icons()

@@ -33,6 +33,7 @@ def test_the_papers_recipe(name):
     assert config.unet.resolution == {"cifar": 32, "celeba": 64}[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar", "celeba"])
 def test_dropout_reaches_every_dropout_layer(name):
     with torch.device("meta"):

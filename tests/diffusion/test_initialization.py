@@ -39,6 +39,7 @@ def test_without_learning_the_base_comes_back(base, tiny_images, short, tmp_path
         assert weights(run / "model") == weights(base / "model")
 
 
+@pytest.mark.slow
 def test_a_folder_and_an_object_are_the_same_base(base, tiny_images, short, tmp_path, weights):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -50,6 +51,7 @@ def test_a_folder_and_an_object_are_the_same_base(base, tiny_images, short, tmp_
     assert weights(a / "model") == weights(b / "model") != weights(c / "model")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_continues_from_its_state_and_not_from_the_base(
     base, tiny_images, short, tmp_path, weights, monkeypatch
 ):

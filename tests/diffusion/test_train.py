@@ -68,6 +68,7 @@ def same_run(a, b, weights):
     assert logged(a) == logged(b)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_it_promises(labeled_images, tiny_config, tmp_path):
     config = replace(tiny_config, sample_every=7)
     run = train(labeled_images, tmp_path / "run", config)
@@ -90,6 +91,7 @@ def test_a_run_leaves_what_it_promises(labeled_images, tiny_config, tmp_path):
     assert load_model(run).fingerprint != load_model(checkpoints(run)[-1]).fingerprint
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(
     tiny_images, plain_config, tmp_path, weights
 ):
@@ -101,6 +103,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(
     assert weights(a / "model") != weights(c / "model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["ema", "flip", "dropout"])
 def test_every_setting_takes_effect(tiny_images, plain_config, tmp_path, weights, setting):
     off = (
@@ -128,6 +131,7 @@ def test_training_leaves_torch_as_it_was(tiny_images, plain_config, tmp_path):
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(plain_config, tmp_path):
     flat = ImageSet.from_images([np.full((8, 8, 3), 40, np.uint8)])
     config = replace(plain_config, steps=60, learning_rate=1e-2, batch_size=16, checkpoint_every=0)
@@ -143,6 +147,7 @@ def test_every_epoch_shows_each_image_once(labeled_images, tiny_config, tmp_path
     assert list(epochs[0]) != list(epochs[1])
 
 
+@pytest.mark.slow
 def test_models_know_the_rate_of_the_update_they_came_from(tiny_images, plain_config, tmp_path):
     run = train(tiny_images, tmp_path / "run", plain_config)
     rates = {entry["step"]: entry["rate"] for entry in logged(run)}
@@ -153,6 +158,7 @@ def test_models_know_the_rate_of_the_update_they_came_from(tiny_images, plain_co
     assert learning_rate(load_model(load_model(run).module, scheduler={}).source) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 4, 7])
 def test_interrupted_between_steps(
     labeled_images, tiny_config, tmp_path, monkeypatch, weights, step
@@ -176,6 +182,7 @@ def test_interrupted_between_steps(
     same_run(reference, parts, weights)
 
 
+@pytest.mark.slow
 def test_interrupted_within_an_update(labeled_images, tiny_config, tmp_path, monkeypatch, weights):
     reference = train(labeled_images, tmp_path / "whole", tiny_config)
     with monkeypatch.context() as patch:
@@ -186,6 +193,7 @@ def test_interrupted_within_an_update(labeled_images, tiny_config, tmp_path, mon
     same_run(reference, train(labeled_images, tmp_path / "parts", tiny_config), weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["_write_model", "_write_grid"])
 def test_interrupted_while_writing_what_is_due(
     tiny_images, plain_config, tmp_path, monkeypatch, weights, what
@@ -203,6 +211,7 @@ def test_interrupted_while_writing_what_is_due(
         assert left.tobytes() == right.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")]
 )
@@ -216,6 +225,7 @@ def test_a_full_disk(tiny_images, plain_config, tmp_path, monkeypatch, weights, 
     same_run(reference, train(tiny_images, tmp_path / "parts", plain_config), weights)
 
 
+@pytest.mark.slow
 def test_a_model_written_but_not_marked_complete(
     tiny_images, plain_config, tmp_path, monkeypatch, weights
 ):
@@ -286,6 +296,7 @@ t.train(images, sys.argv[2], config)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_killed_while_writing_log_checkpoint_and_state(
     labeled_images, tiny_config, tmp_path, weights
@@ -343,6 +354,7 @@ def test_classes_without_labels_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_out_exists(tiny_images, labeled_images, plain_config, tmp_path, monkeypatch, weights):
     short = replace(plain_config, steps=2, checkpoint_every=0)
     run = train(tiny_images, tmp_path / "run", short)
@@ -368,6 +380,7 @@ def test_out_exists(tiny_images, labeled_images, plain_config, tmp_path, monkeyp
     assert (tmp_path / "holiday" / "photo.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_images_may_stay_on_disk(tiny_images, plain_config, tmp_path, weights):
     folder = tiny_images.save(tmp_path / "images")
     short = replace(plain_config, steps=3)
@@ -385,6 +398,7 @@ def test_stratified_timesteps_are_spread_evenly(tiny_images, plain_config, tmp_p
     assert t.tolist() != sorted(t.tolist())
 
 
+@pytest.mark.slow
 def test_an_image_that_vanishes_stops_the_run_and_keeps_it(
     tiny_images, plain_config, tmp_path, monkeypatch, weights
 ):

@@ -13,7 +13,7 @@ def runnable(page: str) -> bool:
     return any(block.reason is None for block in blocks(page))
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)])
 def test_blocks_run_in_order(page, workspace):
     module = page_module(page)

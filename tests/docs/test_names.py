@@ -30,6 +30,7 @@ def mentioned(page: str, pattern: re.Pattern[str]) -> list[str]:
     return [word for word in CODE.findall(text) if pattern.match(word)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_classes_exist(page):
     for name in mentioned(page, CLASS):

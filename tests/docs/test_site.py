@@ -13,7 +13,7 @@ from tools.vocabulary import TERMS
 
 from creditline.methods import names
 
-pytestmark = pytest.mark.trains  # some seconds of work, without training anything
+pytestmark = pytest.mark.slow  # some seconds of work, without training anything
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
 
 

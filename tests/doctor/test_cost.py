@@ -31,7 +31,7 @@ def folder_bytes(folder):
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -52,7 +52,7 @@ def test_disk_of_a_real_index(tiny_model, many, examine, tmp_path, settings):
     assert cost.trace_bytes == pytest.approx(folder_bytes(index.path) - before, rel=0.02)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_latents_and_prompts_do_not_stay(examine, tmp_path):
     model = cl.load_model(make_pipeline("sd"))
     pixels = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
@@ -64,7 +64,7 @@ def test_latents_and_prompts_do_not_stay(examine, tmp_path):
     assert cost.build_bytes == pytest.approx(folder_bytes(index.path), rel=0.1)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_time_of_a_real_index(tiny_model, many, examine, tmp_path):
     many = many.subset(range(64))
     cost = examine(tiny_model, many, timesteps=5).cost
@@ -75,6 +75,7 @@ def test_time_of_a_real_index(tiny_model, many, examine, tmp_path):
     assert 0.5 * seconds < cost.build_seconds < 2.0 * seconds
 
 
+@pytest.mark.slow
 def test_time_grows_with_timesteps_and_shrinks_with_workers(tiny_model, examine, monkeypatch):
     monkeypatch.setattr("creditline.doctor.cost.cpu_count", lambda: 4)
     few = examine(tiny_model, timesteps=1, n=1000).cost
@@ -84,6 +85,7 @@ def test_time_grows_with_timesteps_and_shrinks_with_workers(tiny_model, examine,
     assert few.evaluations == 1
 
 
+@pytest.mark.slow
 def test_workers_beyond_the_cores_do_not_count(tiny_model, examine, monkeypatch):
     monkeypatch.setattr("creditline.doctor.cost.cpu_count", lambda: 2)
     diagnosis = examine(tiny_model, n=1000, runtime=Runtime(workers=8))
@@ -92,12 +94,14 @@ def test_workers_beyond_the_cores_do_not_count(tiny_model, examine, monkeypatch)
     assert cost.hours == pytest.approx((cost.start_seconds + cost.cpu_seconds * 1000 / 2) / 3600)
 
 
+@pytest.mark.slow
 def test_dense_projection_is_timed_in_its_own_groups(tiny_model, examine):
     cost = examine(tiny_model, projection="gaussian", dim=100, timesteps=1).cost
     assert cost.dim == 100
     assert cost.cpu_seconds > 0
 
 
+@pytest.mark.slow
 def test_curvature_costs_more_the_more_images(tiny_model, examine):
     few, many = (examine(tiny_model, n=n, dim=512).cost for n in (1000, 100_000))
     assert many.trace_seconds > 20 * few.trace_seconds
@@ -106,6 +110,7 @@ def test_curvature_costs_more_the_more_images(tiny_model, examine):
     assert plain.trace_seconds < few.trace_seconds
 
 
+@pytest.mark.slow
 def test_full_disk_fails(tiny_model, examine, monkeypatch):
     usage = type(shutil.disk_usage("."))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10, 10))

@@ -23,6 +23,7 @@ SETTINGS = {"timesteps": 4, "dim": 64}
 RATE = {"flops_per_second": 1e9}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rank", [pytest.param(None, marks=pytest.mark.long), 2], ids=["full", "adapter"]
 )

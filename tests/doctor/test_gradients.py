@@ -13,6 +13,7 @@ from creditline.errors import ModelError, SettingsError
 from creditline.gradients.hook_engine import HookEngine
 
 
+@pytest.mark.slow
 def test_batch_statistics_fail_both_gradient_checks(make, examine):
     model = make(nn.BatchNorm2d(8))
     assert not examine(model).failed, "with fixed statistics it is an affine map"
@@ -52,6 +53,7 @@ def test_reference_follows_the_settings(make, examine, normalize, draws):
     assert diagnosis["equal to autograd"].status == "ok"
 
 
+@pytest.mark.slow
 def test_unused_parameters_are_named(make, examine):
     model = make()
     model.module.spare = nn.Linear(3, 5)

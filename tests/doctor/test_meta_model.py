@@ -29,6 +29,7 @@ def write(config, folder):
     return path
 
 
+@pytest.mark.slow
 def test_the_papers_adapter_has_its_parameters(tmp_path):
     meta = build_meta_model(write(PAPER, tmp_path), lora_rank=128)
     assert meta.adapters == 25_509_888
@@ -36,6 +37,7 @@ def test_the_papers_adapter_has_its_parameters(tmp_path):
     assert meta.parameters == 859_520_964
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_conditions_are_those_of_the_pipeline(name, random_image, tmp_path):
     pipeline = make(name)

@@ -48,6 +48,7 @@ def test_module_called_twice_is_named_and_fine(make, examine):
     assert diagnosis["equal to autograd"].status == "ok"
 
 
+@pytest.mark.slow
 def test_shared_weights_are_named_and_fine(make, examine):
     model = make(nn.Sequential(nn.Conv2d(8, 8, 1), nn.Tanh(), nn.Conv2d(8, 8, 1)))
     model.module.middle[2].weight = model.module.middle[0].weight
@@ -76,6 +77,7 @@ def test_half_precision_is_noted_with_a_remedy(make, examine):
     assert "float32" in finding.remedy
 
 
+@pytest.mark.slow
 def test_half_precision_that_loses_the_gradient_fails(make, examine):
     class Scaled(nn.Module):
         def forward(self, x):
@@ -107,6 +109,7 @@ def test_foreign_attention_is_noted(make, examine):
     assert "XFormersAttnProcessor" in finding.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["average", "elbo"])
 def test_unet_passes_under_every_kind_of_objective(tiny_model, examine, objective):
     diagnosis = examine(tiny_model, objective=objective, draws=2)

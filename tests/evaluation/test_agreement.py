@@ -8,6 +8,7 @@ from creditline.errors import SettingsError
 from creditline.evaluation.agreement import AgreementConfig, check_agreement
 
 
+@pytest.mark.slow
 def test_larger_projections_agree_better_and_paths_agree(tiny_model, tiny_images):
     settings = AgreementConfig(train=9, queries=3, timesteps=2, dims=(128, 4096))
     rows = check_agreement(tiny_model, tiny_images, settings)

@@ -15,6 +15,7 @@ from creditline.errors import SettingsError
 from creditline.evaluation.reliability import measure_reliability
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_halves(trak_index, images_of_contributors):
     (actual,) = measure_reliability(trak_index, images_of_contributors, top=5)
     features = trak_index.extract(images_of_contributors)
@@ -30,6 +31,7 @@ def test_counts_are_those_of_the_halves(trak_index, images_of_contributors):
     assert low <= actual.rate <= high
 
 
+@pytest.mark.slow
 def test_nothing_above_the_floor_has_no_rate(trak_index, images_of_contributors):
     (actual,) = measure_reliability(trak_index, images_of_contributors)
     nothing = replace(actual, agreeing=0, compared=0)
@@ -37,6 +39,7 @@ def test_nothing_above_the_floor_has_no_rate(trak_index, images_of_contributors)
     assert nothing.interval is None
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_row_for_each_method(trak_index, images_of_contributors, tmp_path):
     queries = images_of_contributors.save(tmp_path / "queries")
     methods = ("--method", "trak", "--method", "gradient-cosine")

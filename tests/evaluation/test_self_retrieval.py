@@ -54,6 +54,7 @@ def test_ranks():
     assert result.duplicates_in_top_3 == 1
 
 
+@pytest.mark.slow
 def test_runs_on_a_model(small_model, tiny_images, tmp_path):
     settings = SelfRetrievalConfig(queries=4, duplicates=2, timesteps=2, dim=64)
     results = check_self_retrieval(small_model, tiny_images, tmp_path, settings)

@@ -53,7 +53,7 @@ def run(out: Path) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.trains
+@pytest.mark.slow
 def test_from_images_to_tables(data):
     output = run(data)
     results = (data / "results.md").read_text("utf-8")

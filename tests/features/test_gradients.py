@@ -58,6 +58,7 @@ def test_autograd_computes_explicit_gradients_that_hooks_cannot(tiny_model):
     assert type(source(tiny_model, "none", "hooks").engines[0]) is HookEngine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["none", "timestep"])
 @pytest.mark.parametrize("projection", ["two-sided", "count-sketch", "none"])
 @pytest.mark.parametrize("reduction", ["mean", "halves", "timesteps"])
@@ -76,6 +77,7 @@ def test_unknown_engine():
         FeatureSpec(engine="hook")
 
 
+@pytest.mark.slow
 def test_a_network_that_hooks_do_not_see_is_refused_before_long_work(tiny_model, tiny_images):
     source(tiny_model).check(tiny_images)
     norm = tiny_model.module.conv_norm_out

@@ -100,6 +100,7 @@ def test_microbatches_do_not_change_the_gradient(tiny_model, tiny_images, engine
         assert_near(flat(gradient(engine(tiny_model, microbatch=size), noised)), full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["count-sketch", "two-sided"])
 @pytest.mark.parametrize("engine", ["autograd", "hooks"])
 def test_a_feature_does_not_depend_on_other_images_in_the_call(
@@ -227,6 +228,7 @@ def test_one_evaluation_has_no_halves(tiny_model, tiny_images):
         noised.halves()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["none", "timestep"])
 def test_the_split_half_error_matches_independent_noise(tiny_model, tiny_images, normalize):
     """Mean square of the error's sample against the spread of features over seeds."""

@@ -187,6 +187,7 @@ def assert_same(mine, exact):
         assert torch.linalg.norm(a - b) <= 1e-5 * torch.linalg.norm(b) + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["mean", "halves", "timesteps"])
 @pytest.mark.parametrize("rank", [None, 3, 16])  # mixes, or two rounds of the channels
 @pytest.mark.parametrize("name", MODULES)

@@ -34,6 +34,7 @@ def features(model, images, masks=None, indices=(0, 1, 2), plan=PLAN, **settings
     return GradientExtractor([model], spec).extract(images.with_masks(every), indices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["hooks", "autograd"])
 @pytest.mark.parametrize("objective", [*SUMS, "p-norm"])
 def test_a_mask_of_ones_is_bitwise_equal_to_no_mask(tiny_model, tiny_images, objective, engine):
@@ -42,6 +43,7 @@ def test_a_mask_of_ones_is_bitwise_equal_to_no_mask(tiny_model, tiny_images, obj
     assert np.array_equal(features(tiny_model, tiny_images, [ONES] * 3, **settings), full)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", SUMS)
 def test_gradients_of_complementary_masks_add_up(tiny_model, tiny_images, objective):
     full, left, right = (
@@ -76,6 +78,7 @@ def test_equal_to_autograd_of_a_masked_loss(tiny_model, tiny_images, kind):
     assert torch.linalg.norm(mine - exact) <= 1e-5 * torch.linalg.norm(exact)
 
 
+@pytest.mark.slow
 def test_a_masked_feature_does_not_depend_on_other_images_in_the_call(tiny_model, tiny_images):
     masks = [LEFT, None, RIGHT]
     for settings in ({}, {"batch_size": 1}, {"batch_size": 5}, {"normalize": "timestep"}):

@@ -72,6 +72,7 @@ def test_bytes_are_counted_while_tensors_live():
     assert ledger.live == 0
 
 
+@pytest.mark.slow
 def test_the_measured_size_is_the_same_at_every_call(tiny_model, tiny_images):
     (engine,) = source(tiny_model).engines
     one = noised(tiny_model, tiny_images)
@@ -79,6 +80,7 @@ def test_the_measured_size_is_the_same_at_every_call(tiny_model, tiny_images):
     assert engine.microbatch == 1, "as it was"
 
 
+@pytest.mark.slow
 @of_cpus
 def test_an_extractor_sizes_passes_before_the_first_gradient(tiny_model, tiny_images):
     mine = source(tiny_model, pass_memory="3MB")
@@ -101,6 +103,7 @@ def test_a_given_batch_size_is_used_without_measuring(tiny_model, tiny_images, m
     assert mine.engines[0].microbatch == 5
 
 
+@pytest.mark.slow
 def test_features_do_not_depend_on_the_pass_size(tiny_model, tiny_images):
     features = [
         source(tiny_model, **more).extract(tiny_images, range(4))
@@ -126,6 +129,7 @@ def test_bad_settings(settings, word):
         FeatureSpec(**settings)
 
 
+@pytest.mark.slow
 def test_passes_are_measured_for_each_model(tiny_model, tiny_images):
     spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), pass_memory="3MB")
     mine = GradientExtractor([tiny_model, tiny_model], spec)
@@ -136,6 +140,7 @@ def test_passes_are_measured_for_each_model(tiny_model, tiny_images):
     assert sizes != {1}
 
 
+@pytest.mark.slow
 @of_cpus
 def test_a_pass_on_a_cpu_fits_its_caches(tiny_model, tiny_images, monkeypatch):
     (engine,) = source(tiny_model).engines

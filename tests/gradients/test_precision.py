@@ -30,6 +30,7 @@ def distance(a, b) -> float:
     return float((np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["hooks", "autograd"])
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("fp16", 0.01)])
 def test_features_agree_with_float32_to_a_few_digits(
@@ -41,6 +42,7 @@ def test_features_agree_with_float32_to_a_few_digits(
     assert 0 < distance(results, exact) < tolerance
 
 
+@pytest.mark.slow
 def test_small_gradients_do_not_underflow(tiny_model, tiny_images, monkeypatch):
     def results(precision):
         spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), precision=precision)

@@ -23,10 +23,12 @@ def same(a, b) -> bool:
     return a.digest() == b.digest()
 
 
+@pytest.mark.slow
 def test_number_of_workers_does_not_change_a_bit(build):
     assert same(build("one"), build("two", runtime=Runtime(workers=2)))
 
 
+@pytest.mark.slow
 def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
     index = build("index")
     calls, extract = [], GradientExtractor.extract
@@ -47,6 +49,7 @@ def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
     assert not list(continued.path.glob("shards/*"))
 
 
+@pytest.mark.slow
 def test_a_shard_killed_between_data_and_declaration_is_computed_again(build, monkeypatch):
     index = build("index")
     from creditline.indexing import store
@@ -68,6 +71,7 @@ def test_a_shard_killed_between_data_and_declaration_is_computed_again(build, mo
     assert files == 3, "the orphan of the killed process is removed"
 
 
+@pytest.mark.slow
 def test_killed_between_commit_and_manifest(build, monkeypatch):
     index = build("index")
     monkeypatch.setattr(
@@ -87,6 +91,7 @@ cl.index(sys.argv[1], sys.argv[2], method="trak", timesteps=12, dim=128, out=sys
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sigkill_at_any_moment(tiny_folder, tiny_images, tmp_path, workers):
     images = tiny_images.save(tmp_path / "images")
@@ -107,6 +112,7 @@ def test_sigkill_at_any_moment(tiny_folder, tiny_images, tmp_path, workers):
     assert same(index, continued)
 
 
+@pytest.mark.slow
 def test_asking_again_for_a_finished_index_does_nothing(build, monkeypatch):
     first = build()
     monkeypatch.setattr(
@@ -115,6 +121,7 @@ def test_asking_again_for_a_finished_index_does_nothing(build, monkeypatch):
     assert same(first, build())
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_with_both_values(build):
     build()
     with pytest.raises(IndexMismatchError, match="timesteps: 3 on disk, 2 asked for"):
@@ -122,6 +129,7 @@ def test_other_settings_are_refused_with_both_values(build):
     assert build(timesteps=2, overwrite=True).method.features.plan.timesteps == 2
 
 
+@pytest.mark.slow
 def test_other_weights_are_refused(build, tiny_model):
     build()
     tiny_model.module.conv_in.bias.data += 1
@@ -130,12 +138,14 @@ def test_other_weights_are_refused(build, tiny_model):
         build(model=other)
 
 
+@pytest.mark.slow
 def test_other_images_are_refused(build, tiny_images):
     build()
     with pytest.raises(IndexMismatchError, match="images"):
         build(images=tiny_images.subset(range(6)))
 
 
+@pytest.mark.slow
 def test_a_foreign_folder_is_left_alone(build, tmp_path):
     (tmp_path / "index").mkdir()
     (tmp_path / "index" / "letter.txt").write_text("dear")
@@ -144,6 +154,7 @@ def test_a_foreign_folder_is_left_alone(build, tmp_path):
     assert (tmp_path / "index" / "letter.txt").read_text() == "dear"
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(build, monkeypatch):
     index = build("index")
     original, calls = Store.write_shard, []
@@ -161,6 +172,7 @@ def test_a_full_disk_loses_nothing(build, monkeypatch):
     assert same(index, build("part"))
 
 
+@pytest.mark.slow
 def test_too_little_room_is_seen_before_work(build, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda p: usage._replace(free=10))
@@ -168,6 +180,7 @@ def test_too_little_room_is_seen_before_work(build, monkeypatch):
         build()
 
 
+@pytest.mark.slow
 def test_a_feature_that_is_not_finite_names_the_image(build, tiny_model, monkeypatch):
     def broken(self, images, indices, *args, **kwargs):
         features = np.ones((len(indices), 1, 1, self.dim), dtype=np.float32)
@@ -186,6 +199,7 @@ def test_images_that_do_not_fit_are_refused_before_a_folder_is_made(build, tmp_p
     assert not (tmp_path / "index").exists()
 
 
+@pytest.mark.slow
 def test_stored_features_are_the_extracted_ones_to_half_precision(build, tiny_model, tiny_images):
     index = build()
     source = GradientExtractor([tiny_model], index.method.features)
@@ -195,6 +209,7 @@ def test_stored_features_are_the_extracted_ones_to_half_precision(build, tiny_mo
     assert error.max() < 5e-4
 
 
+@pytest.mark.slow
 def test_several_models(build, tiny_model, tiny_images, tmp_path):
     import copy
 

@@ -53,6 +53,7 @@ def same(index, fresh, queries, monkeypatch_undo=None) -> None:
     assert_allclose(index.noise(features).error, error, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [4, 128])
 def test_added_images_make_the_index_of_all(build, parts, tiny_images, dim, no_refit):
     index, fresh = build("part", images=parts[0], dim=dim), build("whole", dim=dim)
@@ -66,6 +67,7 @@ def test_added_images_make_the_index_of_all(build, parts, tiny_images, dim, no_r
     same(again, fresh, tiny_images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("purge", [False, True])
 @pytest.mark.parametrize("dim", [4, 128])
 def test_removed_images_leave_the_index_of_the_rest(build, tiny_images, dim, purge, no_refit):
@@ -83,6 +85,7 @@ def test_removed_images_leave_the_index_of_the_rest(build, tiny_images, dim, pur
     assert index.manifest.facts["changes"][0]["removed"] == 2
 
 
+@pytest.mark.slow
 def test_purged_images_are_in_no_file(build, tiny_images):
     index = build()
     index.trace(tiny_images, top=2)
@@ -102,6 +105,7 @@ def test_purged_images_are_in_no_file(build, tiny_images):
     assert files_with(pixels) == 0
 
 
+@pytest.mark.slow
 def test_many_changes(build, tiny_images, no_refit):
     index, fresh = build("busy"), build("fresh")
     index.trace(tiny_images, top=2)
@@ -117,6 +121,7 @@ def test_many_changes(build, tiny_images, no_refit):
     )
 
 
+@pytest.mark.slow
 def test_several_models_and_methods_without_centering(build, parts, tiny_images, tiny_model):
     import copy
 
@@ -130,6 +135,7 @@ def test_several_models_and_methods_without_centering(build, parts, tiny_images,
         same(index.using(**changes), fresh.using(**changes), tiny_images)
 
 
+@pytest.mark.slow
 def test_the_command_that_builds_all_images_reports_it_complete(
     build, parts, tiny_images, monkeypatch
 ):
@@ -142,6 +148,7 @@ def test_the_command_that_builds_all_images_reports_it_complete(
         build("grown", images=parts[0])
 
 
+@pytest.mark.slow
 def test_an_interrupted_addition_changes_nothing_and_continues(
     build, parts, tiny_images, monkeypatch
 ):
@@ -169,6 +176,7 @@ def test_an_interrupted_addition_changes_nothing_and_continues(
     assert not list(index.path.glob("adding-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["add", "remove"])
 def test_killed_before_the_manifest_nothing_has_happened(
     build, parts, tiny_images, step, monkeypatch
@@ -192,6 +200,7 @@ def test_killed_before_the_manifest_nothing_has_happened(
     assert index.digest() == build("fresh", images=tiny_images.subset(remaining)).digest()
 
 
+@pytest.mark.slow
 def test_an_open_index_goes_on_reading_what_it_opened(build, tiny_images):
     index = build()
     before = index.scores(tiny_images)
@@ -200,6 +209,7 @@ def test_an_open_index_goes_on_reading_what_it_opened(build, tiny_images):
     assert np.array_equal(index.scores(tiny_images), before)
 
 
+@pytest.mark.slow
 def test_an_index_without_a_version_in_its_manifest(build, parts, tiny_images):
     index = build("part", images=parts[0])
     path = index.path / "manifest.json"
@@ -211,6 +221,7 @@ def test_an_index_without_a_version_in_its_manifest(build, parts, tiny_images):
     assert index.digest() == build("whole").digest()
 
 
+@pytest.mark.slow
 def test_what_to_remove(build, tiny_images):
     pixels = np.concatenate([tiny_images.array(), tiny_images.array([3])])
     names = [*tiny_images.names[:11], "twice.png", "twice.png"]
@@ -230,6 +241,7 @@ def test_what_to_remove(build, tiny_images):
     assert index.n == 13
 
 
+@pytest.mark.slow
 def test_images_that_do_not_belong_are_refused(build, tiny_images, monkeypatch):
     index = build()
     digest = index.digest()
@@ -241,6 +253,7 @@ def test_images_that_do_not_belong_are_refused(build, tiny_images, monkeypatch):
     assert index.digest() == digest
 
 
+@pytest.mark.slow
 def test_a_removal_that_is_large_is_fitted_anew(build, tiny_images):
     index, fresh = build("part"), build("rest", images=tiny_images.subset(range(7, 12)))
     index.trace(tiny_images, top=2)
@@ -249,6 +262,7 @@ def test_a_removal_that_is_large_is_fitted_anew(build, tiny_images):
     same(index, fresh, tiny_images)
 
 
+@pytest.mark.slow
 def test_versions_that_no_manifest_named_are_undone(build, tiny_images):
     index = build()
     stray = Store(index.path, index.store.schema)

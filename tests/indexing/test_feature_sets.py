@@ -55,6 +55,7 @@ def index(tiny_model, tiny_images, tmp_path):
     return cl.index(tiny_model, tiny_images, method=method, out=tmp_path / "sum", **settings)
 
 
+@pytest.mark.slow
 def test_scores_are_the_sum_of_those_of_two_indexes(index, tiny_model, tiny_images, tmp_path):
     assert index.dim == 128
     assert dict(index.store.schema.feature_sets) == {"loss": 64, "norm": 64}
@@ -79,6 +80,7 @@ def test_scores_are_the_sum_of_those_of_two_indexes(index, tiny_model, tiny_imag
             assert_allclose(hit.score, row[hit.row], rtol=1e-3, atol=1e-6 * np.abs(row).max())
 
 
+@pytest.mark.slow
 def test_an_index_of_several_sets_is_changed_and_opened_again(index, tiny_model, tiny_images):
     queries = tiny_images.subset([0, 3])
     index.trace(queries)

@@ -32,12 +32,14 @@ def by_hand(index, model, images, method="trak"):
     return b @ np.linalg.solve(a.T @ a + damping * np.eye(a.shape[1]), a.T)
 
 
+@pytest.mark.slow
 def test_scores_are_the_formula(build, tiny_model, tiny_images):
     index = build()
     queries = tiny_images.subset([3, 7])
     assert_allclose(index.scores(queries), by_hand(index, tiny_model, queries), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_reopened_index_gives_the_same_scores(build, tiny_folder, tiny_images, tmp_path):
     index = build(model=tiny_folder)
     again = cl.open_index(index.path)
@@ -45,6 +47,7 @@ def test_a_reopened_index_gives_the_same_scores(build, tiny_folder, tiny_images,
     assert again.method == index.method
 
 
+@pytest.mark.slow
 @of_cpus  # to 9 digits: on a GPU kernels round by the size of a pass
 def test_queries_do_not_influence_each_other(build, tiny_images):
     index = build(batch_size=SETTINGS["timesteps"])
@@ -53,6 +56,7 @@ def test_queries_do_not_influence_each_other(build, tiny_images):
     assert_allclose(together, alone, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_every_kind_of_query_is_the_same_image(build, tiny_images, tmp_path):
     index = build()
     image = tiny_images.image(5)
@@ -72,6 +76,7 @@ def test_every_kind_of_query_is_the_same_image(build, tiny_images, tmp_path):
         assert np.array_equal(index.scores(query), expected), type(query)
 
 
+@pytest.mark.slow
 def test_trace_ranks_by_score(build, tiny_images):
     index = build()
     queries = tiny_images.subset([0, 4])
@@ -92,6 +97,7 @@ def test_trace_ranks_by_score(build, tiny_images):
         assert Image.open(__import__("io").BytesIO(query.proponents[0].image)).size == (8, 8)
 
 
+@pytest.mark.slow
 def test_a_large_top_gives_all_and_the_sign_tells_the_ends_apart(build, tiny_images, tmp_path):
     index, queries = build(), tiny_images.subset([0])
     (query,), (scores,) = index.trace(queries, top=99), index.scores(queries)
@@ -102,6 +108,7 @@ def test_a_large_top_gives_all_and_the_sign_tells_the_ends_apart(build, tiny_ima
     assert len(query.proponents) == len(query.opponents) == 12, "no sign without a cause"
 
 
+@pytest.mark.slow
 def test_with_shared_noise_training_images_retrieve_themselves(build, tiny_images):
     """Query and index see the very same thing, so nothing can score higher than itself."""
     index = build(shared_noise=True, dim=1024)
@@ -109,6 +116,7 @@ def test_with_shared_noise_training_images_retrieve_themselves(build, tiny_image
     assert_allclose(np.diag(index.scores(tiny_images)), index.self_influence(), rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_self_influence_is_kept_and_positive(build, tiny_model, monkeypatch):
     index = build()
     first = index.self_influence()
@@ -120,6 +128,7 @@ def test_self_influence_is_kept_and_positive(build, tiny_model, monkeypatch):
     assert np.array_equal(first, cl.open_index(index.path, model=tiny_model).self_influence())
 
 
+@pytest.mark.slow
 def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_images):
     index = build()
     for name in ("gradient-dot", "gradient-cosine", "relative-if", "renormalized-if", "tracin"):
@@ -131,6 +140,7 @@ def test_methods_on_the_same_features_share_an_index(build, tiny_model, tiny_ima
         assert index.trace(tiny_images.subset([1]), method=name).method.name == name
 
 
+@pytest.mark.slow
 def test_damping_changes_without_extraction(build, tiny_images, monkeypatch):
     index = build()
     strong = index.using(ridge=Ridge(1e6)).scores(tiny_images)
@@ -140,6 +150,7 @@ def test_damping_changes_without_extraction(build, tiny_images, monkeypatch):
     assert np.corrcoef(strong.ravel(), centered.ravel())[0, 1] > 0.9999
 
 
+@pytest.mark.slow
 def test_methods_that_need_other_features_are_refused(build):
     index = build()
     with pytest.raises(IndexMismatchError, match="square-norm"):
@@ -153,6 +164,7 @@ def test_methods_that_need_other_features_are_refused(build):
         index.using(rigde=Ridge())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [n for n, m in classes().items() if m.capabilities.features in ("pixels", "encoder")]
 )
@@ -170,6 +182,7 @@ def test_similarity_indexes(build, tiny_images, name):
     assert not index.trace(tiny_images.subset([0])).method.causal
 
 
+@pytest.mark.slow
 def test_journey_follows_the_sampling_run(build, tiny_model, tmp_path):
     config = GenerateConfig(steps=5, trajectory=True)
     images = cl.generate(tiny_model, 3, tmp_path / "images", config)
@@ -186,6 +199,7 @@ def test_journey_follows_the_sampling_run(build, tiny_model, tmp_path):
     assert journey.trace(images)[0].details["seed"] == 0
 
 
+@pytest.mark.slow
 def test_journey_needs_a_sampling_run(build, tiny_model, tiny_images, tmp_path):
     images = cl.generate(tiny_model, 2, tmp_path / "images", GenerateConfig(steps=2))
     journey = build().using("journey-trak")
@@ -194,6 +208,7 @@ def test_journey_needs_a_sampling_run(build, tiny_model, tiny_images, tmp_path):
             journey.scores(queries)
 
 
+@pytest.mark.slow
 def test_a_complete_matrix_can_be_streamed_to_a_file(build, tiny_images, tmp_path):
     index = build()
     mapped = index.scores(tiny_images, out=tmp_path / "scores.npy")
@@ -201,6 +216,7 @@ def test_a_complete_matrix_can_be_streamed_to_a_file(build, tiny_images, tmp_pat
     assert isinstance(mapped, np.memmap)
 
 
+@pytest.mark.slow
 def test_bad_queries(build, tmp_path):
     index = build()
     (tmp_path / "empty").mkdir()
@@ -217,6 +233,7 @@ def test_bad_queries(build, tmp_path):
         index.trace(Image.new("RGB", (8, 8)), top=0)
 
 
+@pytest.mark.slow
 def test_not_an_index_unfinished_damaged(build, tmp_path):
     with pytest.raises(CreditlineError, match="creditline index"):
         cl.open_index(tmp_path)
@@ -231,6 +248,7 @@ def test_not_an_index_unfinished_damaged(build, tmp_path):
         cl.open_index(index.path)
 
 
+@pytest.mark.slow
 def test_an_index_refuses_other_weights(build, tiny_folder, tiny_images):
     index = build(model=tiny_folder)
     other = cl.load_model(tiny_folder)
@@ -241,6 +259,7 @@ def test_an_index_refuses_other_weights(build, tiny_folder, tiny_images):
         cl.open_index(build("memory").path).trace(tiny_images)
 
 
+@pytest.mark.slow
 def test_damaged_curvature_says_what_to_do(build, tiny_model, tiny_images):
     index = build()
     index.scores(tiny_images)
@@ -250,6 +269,7 @@ def test_damaged_curvature_says_what_to_do(build, tiny_model, tiny_images):
         cl.open_index(index.path, model=tiny_model).scores(tiny_images)
 
 
+@pytest.mark.slow
 def test_features_extracted_once_serve_every_method_and_damping(build, tiny_images):
     index = build()
     queries = tiny_images.subset([2, 9])
@@ -261,6 +281,7 @@ def test_features_extracted_once_serve_every_method_and_damping(build, tiny_imag
         index.trace(features, region=(0, 0, 0.5, 1))
 
 
+@pytest.mark.slow
 def test_features_of_another_index_or_plan_are_refused(build, tiny_images):
     index = build()
     features = index.extract(tiny_images.subset([2]))
@@ -269,6 +290,7 @@ def test_features_of_another_index_or_plan_are_refused(build, tiny_images):
         other.scores(features)
 
 
+@pytest.mark.slow
 def test_queries_are_seen_with_more_noise_than_the_index(build, tiny_images, monkeypatch):
     monkeypatch.setattr(gradient_method, "QUERY_EVALUATIONS", 80)
     index = build()
@@ -283,12 +305,14 @@ def test_queries_are_seen_with_more_noise_than_the_index(build, tiny_images, mon
         index.using(query_draws=0).scores(queries)
 
 
+@pytest.mark.slow
 def test_a_setting_of_the_method_changes_by_name(build, tiny_images):
     index, queries = build(), tiny_images.subset([1])
     by_name = index.using(damping=0.01).scores(queries)
     assert np.array_equal(by_name, index.using(ridge=Ridge(0.01)).scores(queries))
 
 
+@pytest.mark.slow
 def test_other_contributors_make_another_index(build, tiny_images):
     build()
     renamed = cl.ImageSet.from_images(tiny_images.array(), contributors=["somebody"] * 12)
@@ -326,6 +350,7 @@ def test_named_classes_of_queries_are_those_of_the_training_images():
     assert gather(horse, horse.spec, (3, 4, 4), runs=False).images.labels == (None, None)
 
 
+@pytest.mark.slow
 def test_leftovers_of_a_kill_among_the_shards_do_no_harm(build, tiny_images, monkeypatch):
     from creditline.indexing.store import Store
 
@@ -339,6 +364,7 @@ def test_leftovers_of_a_kill_among_the_shards_do_no_harm(build, tiny_images, mon
     assert not (build().path / "shards").exists()
 
 
+@pytest.mark.slow
 def test_scores_are_transformed_and_ranks_are_not(build, tiny_images):
     index = build()
     features = index.extract(tiny_images)
@@ -360,6 +386,7 @@ def test_scores_are_transformed_and_ranks_are_not(build, tiny_images):
     assert floor.trace(features).settings["method"]["score_transform"]["transform"] == "threshold"
 
 
+@pytest.mark.slow
 def test_traces_know_their_noise(build, tiny_images):
     index = build()
     features = index.extract(tiny_images)
@@ -374,6 +401,7 @@ def test_traces_know_their_noise(build, tiny_images):
         assert all(total.share_error > 0 for total in trace.totals["contributor"] if total.share)
 
 
+@pytest.mark.slow
 def test_without_halves_there_is_no_error(build, tiny_images):
     bare = build(halves=False, name="bare")
     assert bare.errors is None
@@ -387,12 +415,14 @@ def test_without_halves_there_is_no_error(build, tiny_images):
             ask("no such image, and none is looked for")
 
 
+@pytest.mark.slow
 def test_halves_cost_no_feature_its_value(build, tiny_images):
     halved, complete = build(), build(halves=False, name="complete")
     assert_allclose(halved.features(), complete.features(), rtol=2e-2, atol=1e-4)
     assert_allclose(halved.scores(tiny_images), complete.scores(tiny_images), rtol=0.05, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_an_index_of_an_earlier_version_is_named(build):
     index = build()
     path = index.path / "manifest.json"

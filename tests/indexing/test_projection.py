@@ -16,6 +16,7 @@ BY_VARIANCE = {"projection": "count-sketch", "layout": "layers", "budget": "vari
 FISHER = {"preconditioner": "diagonal-fisher", "preconditioner_images": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [PRINCIPAL, BY_VARIANCE, {**BY_VARIANCE, **PRINCIPAL}, FISHER])
 def test_queries_are_projected_as_the_index_was(build, tiny_model, tiny_images, settings):
     index = build(**settings)
@@ -30,12 +31,14 @@ def test_queries_are_projected_as_the_index_was(build, tiny_model, tiny_images, 
     assert sum(rows for *_, rows in index.manifest.facts["blocks"]) == index.dim
 
 
+@pytest.mark.slow
 def test_workers_and_repetition_are_bitwise_equal(build):
     one, two = build("one", **PRINCIPAL), build("two", runtime=Runtime(workers=2), **PRINCIPAL)
     assert one.digest() == two.digest()
     assert one.manifest.facts["projection"] == two.manifest.facts["projection"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_index_is_fitted_only_once(build, monkeypatch):
     complete = build("complete", **PRINCIPAL)
     calls, extract = [], GradientExtractor.extract
@@ -53,6 +56,7 @@ def test_an_interrupted_index_is_fitted_only_once(build, monkeypatch):
     assert build("part", **PRINCIPAL).digest() == complete.digest()
 
 
+@pytest.mark.slow
 def test_an_ensemble_has_directions_of_each_model(build, tiny_model, tiny_images):
     import copy
 
@@ -70,6 +74,7 @@ def test_an_ensemble_has_directions_of_each_model(build, tiny_model, tiny_images
     np.testing.assert_array_equal(index.features(1), alone.features(0))
 
 
+@pytest.mark.slow
 def test_a_lost_foreign_or_damaged_file_is_refused(build, tiny_model, tiny_images):
     index, other = build(**PRINCIPAL), build("other", learn_from=3, **PRINCIPAL)
     path = index.path / NAME
@@ -84,6 +89,7 @@ def test_a_lost_foreign_or_damaged_file_is_refused(build, tiny_model, tiny_image
         cl.open_index(index.path, model=tiny_model).trace(tiny_images.subset([0]))
 
 
+@pytest.mark.slow
 def test_hooks_and_autograd_agree(tiny_model, tiny_images):
     from creditline.gradients.projection import Projection
     from creditline.gradients.spec import FeatureSpec

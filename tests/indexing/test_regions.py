@@ -20,6 +20,7 @@ LEFT, RIGHT = (0, 0, 0.5, 1), (0.5, 0, 1, 1)
 PAINTED = np.repeat([[255, 255, 0, 0]], 4, axis=0).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["trak", "gradient-dot"])
 def test_scores_of_the_parts_add_up_to_those_of_the_image(build, tiny_images, method):
     index, queries = build(method=method), tiny_images.subset([3, 7])
@@ -30,6 +31,7 @@ def test_scores_of_the_parts_add_up_to_those_of_the_image(build, tiny_images, me
     assert np.abs(left - complete / 2).max() > 1e-2 * np.abs(complete).max()
 
 
+@pytest.mark.slow
 def test_every_way_to_say_a_region_is_the_same(build, tiny_images, tmp_path):
     index, query = build(), tiny_images.subset([3])
     Image.fromarray(PAINTED).save(tmp_path / "mask.png")
@@ -56,6 +58,7 @@ def test_every_way_to_say_a_region_is_the_same(build, tiny_images, tmp_path):
     assert np.array_equal(everything, index.scores(query))
 
 
+@pytest.mark.slow
 def test_a_trace_records_its_region_and_a_search_agrees(build, tiny_images, tmp_path):
     index, queries = build(), tiny_images.subset([3, 3, 3])
     result = index.trace(queries, top=4, region=[LEFT, None, PAINTED])
@@ -76,6 +79,7 @@ def test_a_trace_records_its_region_and_a_search_agrees(build, tiny_images, tmp_
     assert searched.scores[0, 0] == pytest.approx(one.proponents[0].score, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_cosine_knows_no_lengths(build, tiny_images):
     index = build(method="gradient-cosine", shared_noise=True)
     query = tiny_images.subset([3])
@@ -89,6 +93,7 @@ def test_a_cosine_knows_no_lengths(build, tiny_images):
     assert_allclose(index.scores(features)[0], cosines, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("region", "said"),
     [
@@ -110,6 +115,7 @@ def test_wrong_regions_are_refused_before_any_work(build, tiny_images, region, s
         index.trace(tiny_images.subset([1, 2]), region=region)
 
 
+@pytest.mark.slow
 def test_regions_are_given_once_and_to_images(build, tiny_images):
     index, query = build(), tiny_images.subset([3])
     with pytest.raises(DataError, match="not both"):
@@ -124,6 +130,7 @@ def test_similarity_has_no_regions(tiny_images, tmp_path):
         index.trace(tiny_images.subset([1]), region=LEFT)
 
 
+@pytest.mark.slow
 def test_masks_of_training_images_are_part_of_the_request(build, tiny_images):
     mask = Mask.from_box(LEFT, (8, 8))
     masked = tiny_images.with_masks([mask, *[None] * 11])
@@ -140,6 +147,7 @@ def test_masks_of_training_images_are_part_of_the_request(build, tiny_images):
         index.add(tiny_images.subset([1]))
 
 
+@pytest.mark.slow
 def test_masked_images_are_added_and_removed(build, tiny_images):
     masks = [Mask.from_box((0, 0, (i + 1) / 12, 1), (8, 8)) for i in range(12)]
     masked = tiny_images.with_masks(masks)
@@ -153,6 +161,7 @@ def test_masked_images_are_added_and_removed(build, tiny_images):
     assert index.manifest.request == left.manifest.request
 
 
+@pytest.mark.slow
 def test_an_interrupted_masked_index_continues_to_the_same_one(build, tiny_images, monkeypatch):
     masked = tiny_images.with_masks([Mask.from_box(LEFT, (8, 8))] * 12)
     expected, extract, calls = (
@@ -173,6 +182,7 @@ def test_an_interrupted_masked_index_continues_to_the_same_one(build, tiny_image
     assert build("part", images=masked, runtime=Runtime(workers=1)).digest() == expected
 
 
+@pytest.mark.slow
 def test_a_hidden_half_takes_its_icon_from_the_top(tmp_path):
     """Two icons side by side, under a model that was trained on both of them."""
     icons = shipped_benchmark.find(benchmark.get("icons"))

@@ -54,6 +54,7 @@ def test_a_bilinear_method_takes_at_most_25_lines():
     assert len([line for line in text.splitlines() if line.strip()]) <= 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_method_of_another_package_works_by_the_same_commands(toy_methods, world, kind):
     name, out = toy_methods[kind], world / "index"
@@ -72,6 +73,7 @@ def test_a_method_of_another_package_works_by_the_same_commands(toy_methods, wor
     assert [entry["method"] for entry in judged][:1] == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_of_an_index_are_those_of_the_method(toy_methods, world, kind):
     run(*index_command(world, kind, toy_methods[kind], world / "index"))
@@ -132,6 +134,7 @@ def test_a_subset_index_serves_every_subset_method_and_knows_its_queries_alone(t
         cl.index(None, world / "data", method="pixel-dot", out=world / "x", ground_truth=truth)
 
 
+@pytest.mark.slow
 def test_a_model_index_checks_the_training_images_it_loads_again(toy_methods, world, tiny_images):
     run(*index_command(world, "model", toy_methods["model"], world / "index"))
     moved = (world / "data").rename(world / "moved")
@@ -145,7 +148,7 @@ def test_a_model_index_checks_the_training_images_it_loads_again(toy_methods, wo
         cl.open_index(world / "index", images=other).scores(world / "queries")
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_method_of_another_package_is_judged_by_the_benchmark_command(
     toy_methods, tiny_benchmark, benchmark_images, tmp_path, monkeypatch, kind

@@ -24,7 +24,7 @@ BROWSER = next(
 )
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome"),
-    pytest.mark.trains,  # starts a browser
+    pytest.mark.slow,  # starts a browser
 ]
 
 TOOL = Path(__file__).parents[2] / "tools" / "screenshot.py"

@@ -26,7 +26,7 @@ def test_a_recipe_is_described_with_the_authors_numbers(run):
     assert "cut out twice" in run("evaluate", "recipe", "celeba").stdout
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_a_dry_run_prints_hours_where_the_network_is_known(run, monkeypatch):
     text = run("evaluate", "recipe", "artbench2", "--dry-run").stdout
     assert "1,152,000,000" in text
@@ -85,7 +85,7 @@ def save_images(folder, side):
     return folder
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_runs_to_the_next_commands(run, monkeypatch, tmp_path):
     small(monkeypatch, "cifar2", epochs=1, network="small-32")
     save_images(tmp_path / "data", 32)
@@ -99,7 +99,7 @@ def test_runs_to_the_next_commands(run, monkeypatch, tmp_path):
     assert f"--targets {tmp_path}/out/queries/targets.txt --removals 500,1000,2500" in text
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_the_commands_that_a_recipe_of_tuning_prints_can_be_run(run, monkeypatch, tmp_path):
     pytest.importorskip("peft")
     short = {"epochs": 4, "batch_size": 4, "timesteps": (4,), "dim": 16}

@@ -48,6 +48,7 @@ def _grown(**environment: str) -> list[int]:
     return [int(word) for word in printed.split()]
 
 
+@pytest.mark.slow
 @NEEDS_GLIBC
 def test_freed_memory_stays_with_the_process_for_as_long():
     inside, after = _grown()
@@ -55,6 +56,7 @@ def test_freed_memory_stays_with_the_process_for_as_long():
     assert after < 40
 
 
+@pytest.mark.slow
 @NEEDS_GLIBC
 def test_settings_of_the_environment_stand():
     inside, _ = _grown(MALLOC_TRIM_THRESHOLD_="0", MALLOC_MMAP_THRESHOLD_="131072")

@@ -16,7 +16,7 @@ from creditline.diffusion.config import GenerateConfig
 from creditline.errors import CreditlineError, SettingsError
 from creditline.runtime import Runtime, executor, processes
 
-PROCESSES = pytest.mark.trains  # starts processes
+PROCESSES = pytest.mark.slow  # starts processes
 RUNTIMES = {
     "local": Runtime(),
     "processes": Runtime(workers=2),

@@ -22,7 +22,7 @@ from creditline.runtime import DeviceMap, Runtime
 
 ray = pytest.importorskip("ray")
 executor = pytest.importorskip("creditline.runtime.ray")
-pytestmark = [pytest.mark.ray, pytest.mark.trains]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     return places.__getitem__
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize(
     "case",

@@ -10,6 +10,7 @@ from tools.profile_index import STAGES, Clock, measure_stages
 import creditline as cl
 
 
+@pytest.mark.slow
 def test_every_stage_is_on_the_clock(tiny_model, tiny_images, tmp_path):
     clock = Clock()
     start = time.process_time()

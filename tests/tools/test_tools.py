@@ -13,6 +13,7 @@ TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem 
 SCRIPT, MODULE = re.compile(r"python tools/(\w+)\.py"), re.compile(r"python -m tools\.(\w+)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOOLS)
 def test_it_is_a_module(name):
     assert importlib.import_module(f"tools.{name}")

@@ -31,7 +31,7 @@ def created(data, tmp_path_factory):
     return model, generated, trak, pixels
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_removes_by_every_index_and_continues(run, refused, data, created, tmp_path):
     model, generated, trak, pixels = created
     out = tmp_path / "out"
@@ -51,7 +51,7 @@ def test_removes_by_every_index_and_continues(run, refused, data, created, tmp_p
     assert "threads: 1 on disk, 2 asked for" in refused(*command, "--threads", "2")
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_methods_are_found_on_the_index_that_has_them(run, data, created, tmp_path):
     model, generated, trak, pixels = created
     listed = Path(generated).parent / "targets.txt"
@@ -67,7 +67,7 @@ def test_methods_are_found_on_the_index_that_has_them(run, data, created, tmp_pa
     assert "Medians over 1 target " in text
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_refuses_before_any_training(refused, data, created, tmp_path):
     model, generated, trak, _ = created
     out = ["--out", tmp_path / "out"]
@@ -85,7 +85,7 @@ def test_refuses_before_any_training(refused, data, created, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_images_and_indexes_of_another_model_are_refused(
     refused, data, created, index, generated, tmp_path
 ):

@@ -45,6 +45,7 @@ def lds_command(index, folders, arrays) -> list[str]:
     return ["evaluate", "lds", index, *queries, *truth, *QUICK]
 
 
+@pytest.mark.slow
 def test_table_and_json(run, lds_command, tmp_path):
     out = tmp_path / "lds.json"
     text = run(*lds_command, "--method", "trak", "--method", "datamodel", "--json", out).stdout
@@ -71,6 +72,7 @@ def test_table_and_json(run, lds_command, tmp_path):
     assert "totals_per_contributor" in trak
 
 
+@pytest.mark.slow
 def test_arrays_and_the_folder_agree(run, lds_command, data, folders, arrays, tmp_path):
     queries = [(Path(folder).name, load_images(folder)) for folder in folders]
     truth = GroundTruth.from_arrays(*map(np.load, arrays), load_images(data), queries)
@@ -89,6 +91,7 @@ def test_arrays_and_the_folder_agree(run, lds_command, data, folders, arrays, tm
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_settings_reach_methods_and_judge(run, lds_command, tmp_path):
     run(*lds_command, "--damping", "0.5", "--json", tmp_path / "lds.json")
     values = json.loads((tmp_path / "lds.json").read_text())

@@ -21,7 +21,7 @@ def command(data, generated, tmp_path):
     return ("evaluate", "retrain", data, "--queries", generated, "--out", out)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_a_ground_truth_in_two_goes(run, command, data, generated, tmp_path):
     text = run(*command, *TINY, "--stratify", "contributor", "--limit-tasks", "3").stdout
     assert text == "3 of 8 models are trained. The same command continues.\n"
@@ -37,7 +37,7 @@ def test_a_ground_truth_in_two_goes(run, command, data, generated, tmp_path):
     assert "under 9 subsets" in more
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_subsets_of_ones_own(run, refused, command, tmp_path):
     """Two models may be trained on any two subsets, though no ranking can be judged by two."""
     masks = tmp_path / "masks.npy"

@@ -56,6 +56,7 @@ def test_cross_attention_only(load, name, mark, lora):
         assert result == [parameter for parameter in trained if "attn2" in parameter]
 
 
+@pytest.mark.slow
 def test_files_that_diffusers_writes_and_kohyas_naming(folder, load, tmp_path):
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import save_file
@@ -79,6 +80,7 @@ def test_files_that_diffusers_writes_and_kohyas_naming(folder, load, tmp_path):
         assert len(names(model.module, "trained")) == len(weights)
 
 
+@pytest.mark.slow
 def test_several_adapters_add_up(folder, load, tmp_path):
     place, first = folder("sd")
     second = peft_folder(make("sd"), tmp_path / "second", rank=3, seed=5)

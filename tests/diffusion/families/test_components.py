@@ -177,6 +177,7 @@ def test_a_model_on_pixels_encodes_nothing(tiny_folder):
         load_model(tiny_folder, encoding={"vae": "sample"})
 
 
+@pytest.mark.slow
 def test_a_draw_of_the_autoencoder_depends_on_seed_and_image_alone(load, captioned):
     mean, one, two = load("sd"), load("sd", vae="sample"), load("sd", vae="sample", vae_seed=1)
     together = one.encode(captioned, [0, 1, 2]).x0

@@ -31,6 +31,7 @@ def counting(model, monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_each_image_and_prompt_is_encoded_once(load, captioned, tmp_path, monkeypatch):
     model = load("sd")
     calls = counting(model, monkeypatch)
@@ -49,6 +50,7 @@ def test_each_image_and_prompt_is_encoded_once(load, captioned, tmp_path, monkey
     assert not (tmp_path / "c" / "encoded").exists()  # of no more use, and larger than features
 
 
+@pytest.mark.slow
 def test_latents_of_another_autoencoder_are_refused(load, captioned, tmp_path):
     shared = tmp_path / "encoded"
     cl.index(load("sd"), captioned, out=tmp_path / "a", encoded=shared, **SMALL)

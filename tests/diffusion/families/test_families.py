@@ -23,6 +23,7 @@ def near(a, b, tolerance):
     assert float(torch.linalg.norm(a - b)) <= tolerance * float(torch.linalg.norm(b))
 
 
+@pytest.mark.slow
 @FAMILY
 def test_it_can_be_sent_to_another_process(load, captioned, name):
     model = load(name, lora=True)
@@ -146,6 +147,7 @@ BY_HAND |= {"sd": sd, "sdxl": sdxl, "dit": dit, "sd3": sd3, "flux": flux, "sana"
 BY_HAND |= dict.fromkeys(("ldm", "ddpm", "ddim"), unconditional)
 
 
+@pytest.mark.slow
 @EVERY
 @FAMILY
 @torch.no_grad()

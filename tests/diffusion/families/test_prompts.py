@@ -114,6 +114,7 @@ def test_the_record_says_how_each_image_was_made(generated_images):
     assert details["seed"] == 1
 
 
+@pytest.mark.slow
 def test_a_trace_reads_the_prompt_that_was_recorded(index, generated_images):
     outcome = index.trace(generated_images, top=2)
     assert [query.text for query in outcome] == ["a cat", "two boats", "a cat"]
@@ -138,6 +139,7 @@ def test_images_without_a_prompt_are_refused(index, captioned):
     assert len(index.trace(generated_images, prompts="a cat")) == 2
 
 
+@pytest.mark.slow
 def test_a_sampling_run_in_latents_is_traced(model, captioned, generated_images, tmp_path):
     index = cl.index(model, captioned, method="trak", out=tmp_path / "index", **SMALL)
     outcome = index.trace(generated_images, method="journey-trak", top=1)
@@ -145,6 +147,7 @@ def test_a_sampling_run_in_latents_is_traced(model, captioned, generated_images,
     assert all(query.proponents for query in outcome)
 
 
+@pytest.mark.slow
 def test_the_command_line(folder, captioned, tmp_path):
     pipeline, adapter = map(str, folder("flux"))
     data, out, index = (str(tmp_path / name) for name in ("data", "images", "index"))

@@ -21,6 +21,7 @@ def stable_diffusion_1():
         return UNet2DConditionModel(sample_size=32, cross_attention_dim=768)
 
 
+@pytest.mark.slow
 def test_the_papers_adapter_has_as_many_parameters_as_theirs():
     module = stable_diffusion_1()
     assert sum(p.numel() for p in module.parameters()) == 859_520_964  # as published
@@ -72,6 +73,7 @@ def test_attention_is_what_an_adapter_is_on(load, name, ends):
     assert result == ends
 
 
+@pytest.mark.slow
 def test_a_fresh_adapter_changes_nothing_and_depends_on_the_seed_alone(load):
     plain, draws = load("sd"), []
     x, t = torch.linspace(-1, 1, 256).view(1, 4, 8, 8), torch.tensor([500])

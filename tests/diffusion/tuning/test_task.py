@@ -58,6 +58,7 @@ def same(a, b):
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SHORT, FULL], ids=["lora", "full"])
 @pytest.mark.parametrize("name", LATENT)
 def test_every_family(folder, load, captioned, tmp_path, name, config):
@@ -106,6 +107,7 @@ def stop_after(patch, step):
     patch.setattr(run_module.TrainingRun, "_step", stopping)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SHORT, FULL], ids=["lora", "full"])
 @pytest.mark.parametrize("stop", [1, 3])
 def test_stopped_and_continued(load, captioned, tmp_path, monkeypatch, config, stop):
@@ -159,6 +161,7 @@ class _OrderOnlyTask:
         self.images = images
 
 
+@pytest.mark.slow
 def test_parts_checkpointing_and_where_latents_are_kept_change_nothing_but_rounding(
     load, captioned, tmp_path
 ):
@@ -179,6 +182,7 @@ def test_parts_checkpointing_and_where_latents_are_kept_change_nothing_but_round
     assert not (tmp_path / "2" / "encoded").exists()
 
 
+@pytest.mark.slow
 def test_encoded_once(load, captioned, tmp_path, monkeypatch):
     """After the first pass neither the autoencoder nor a text encoder is asked again."""
     base = load("sd")
@@ -210,6 +214,7 @@ def test_what_is_held_of_encodings_is_what_is_on_disk(tmp_path):
     assert len(pipelines) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["caption_dropout", "attention_dropout", "flip", "ema"])
 def test_every_setting_takes_effect(load, captioned, tmp_path, setting):
     base = load("sd")
@@ -219,6 +224,7 @@ def test_every_setting_takes_effect(load, captioned, tmp_path, setting):
     assert not same(plain / "model", other / "model")
 
 
+@pytest.mark.slow
 def test_a_caption_that_is_dropped_is_the_empty_prompt(load, captioned, tmp_path):
     base = load("sd")
     config = replace(SHORT, caption_dropout=1 - 1e-9, steps=2)
@@ -228,6 +234,7 @@ def test_a_caption_that_is_dropped_is_the_empty_prompt(load, captioned, tmp_path
     assert same(dropped / "model", empty / "model")
 
 
+@pytest.mark.slow
 def test_half_precision(load, captioned, tmp_path):
     base = load("sd")
     full = train(captioned, tmp_path / "fp32", SHORT, base=base)
@@ -238,6 +245,7 @@ def test_half_precision(load, captioned, tmp_path):
     assert all(v.dtype == torch.float32 for v in arrays(half / "model").values())
 
 
+@pytest.mark.slow
 def test_a_gradient_that_overflows_is_computed_again_with_less_of_it(
     load, captioned, tmp_path, monkeypatch
 ):
@@ -270,6 +278,7 @@ def test_a_gradient_that_overflows_is_computed_again_with_less_of_it(
         train(captioned, tmp_path / "never", config, base=base)
 
 
+@pytest.mark.slow
 def test_tuning_lowers_the_loss(load, captioned, tmp_path):
     config = replace(SHORT, steps=60, learning_rate=3e-2, batch_size=6, checkpoint_every=0)
     losses = [
@@ -278,6 +287,7 @@ def test_tuning_lowers_the_loss(load, captioned, tmp_path):
     assert np.mean(losses[-15:]) < 0.95 * np.mean(losses[:5])
 
 
+@pytest.mark.slow
 def test_an_adapter_of_a_network_on_pixels(tiny_folder, tiny_images, tmp_path):
     run = train(tiny_images, tmp_path / "run", SHORT, base=tiny_folder)
     generate(run, 2, tmp_path / "images")
@@ -286,6 +296,7 @@ def test_an_adapter_of_a_network_on_pixels(tiny_folder, tiny_images, tmp_path):
         train(tiny_images, tmp_path / "full", FULL, base=tiny_folder)
 
 
+@pytest.mark.slow
 def test_a_base_that_moved_or_changed(folder, captioned, tmp_path):
     place = tmp_path / "base"
     shutil.copytree(folder("sd")[0], place)
@@ -301,6 +312,7 @@ def test_a_base_that_moved_or_changed(folder, captioned, tmp_path):
         load_model(run, pipeline=folder("sd-v")[0])
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_anything_is_written(load, captioned, tmp_path):
     out = tmp_path / "run"
     bare = ImageSet.from_images(captioned.array())

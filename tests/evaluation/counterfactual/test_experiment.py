@@ -81,7 +81,7 @@ def trained(monkeypatch):
     return training
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_nothing_removed_changes_nothing(done):
     _, result = done
     nothing = by_rule(result)[NOTHING]
@@ -92,7 +92,7 @@ def test_nothing_removed_changes_nothing(done):
     np.testing.assert_array_equal(result.images[NOTHING, 0], result.images[BEFORE, 0])
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_removal_and_another_seed_change_images(done):
     _, result = done
     summaries = by_rule(result)
@@ -111,7 +111,7 @@ def test_removal_and_another_seed_change_images(done):
     assert summaries["d-trak"].over_random.median == pytest.approx(np.median(differences))
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_the_folder_contains_the_result(done):
     folder, result = done
     stored = json.loads((folder / RESULT).read_text("utf-8"))
@@ -123,7 +123,7 @@ def test_the_folder_contains_the_result(done):
     assert json.loads((folder / "manifest.json").read_text("utf-8"))["status"] == "complete"
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_an_image_is_generated_by_the_model_trained_without_the_removed_images(
     done, images, tmp_path
 ):
@@ -136,7 +136,7 @@ def test_an_image_is_generated_by_the_model_trained_without_the_removed_images(
     np.testing.assert_array_equal(generated[0], result.images["d-trak", 3][1])
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 3])
 def test_interrupted_and_continued(done, images, targets, trained, tmp_path, after):
     folder = tmp_path / "out"
@@ -150,7 +150,7 @@ def test_interrupted_and_continued(done, images, targets, trained, tmp_path, aft
     assert contents(folder) == contents(done[0])
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_more_methods_and_sizes_cost_only_their_own(done, images, targets, trained, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(done[0], folder)
@@ -165,7 +165,7 @@ def test_more_methods_and_sizes_cost_only_their_own(done, images, targets, train
         run_counterfactual(images, targets, scores, folder, config=other, settings=settings)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_together_compares_with_controls(images, targets, trained, tmp_path):
     settings = CounterfactualConfig((3,), together=True, controls=3, baselines=(RANDOM,))
 
@@ -198,7 +198,7 @@ def test_together_compares_with_controls(images, targets, trained, tmp_path):
     assert summaries["d-trak"].metrics["cosine"].median < 1
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_targets_need_their_seeds(images, targets, tmp_path):
     ImageSet.from_images(np.zeros((M, 8, 8, 3), np.uint8)).save(tmp_path / "images")
     with pytest.raises(DataError, match=r"seed of 00000\.png is not known"):
@@ -208,7 +208,7 @@ def test_targets_need_their_seeds(images, targets, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_a_damaged_result_is_named(done, images, targets, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(done[0], folder)

@@ -18,7 +18,7 @@ from creditline.evaluation.counterfactual.training_config import read_training_c
 from creditline.runtime import Runtime
 
 pytest.importorskip("peft")
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.slow
 
 
 def test_nothing_removed_changes_nothing_and_something_does(tmp_path):

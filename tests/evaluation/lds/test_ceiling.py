@@ -27,6 +27,7 @@ def test_the_mean_over_pairs(world):
         assert_allclose(result.per_query[q], np.mean(each))
 
 
+@pytest.mark.slow
 def test_stepping_up_predicts_a_second_retraining(world):
     """Two retrainings of 3 seeds each agree as Spearman and Brown predict from single seeds."""
     w = world(m=30, M=500, S=6, noise=1.5)

@@ -48,6 +48,7 @@ def case(small_model, tmp_path_factory):
     return index, images, folders, truth
 
 
+@pytest.mark.slow
 def test_every_number_equals_one_computed_by_hand(case):
     index, images, folders, truth = case
     comparison = compare_methods(
@@ -101,6 +102,7 @@ class MeanColor(ModelAttributor):
         return Scores(-np.abs(colors[0][:, None] - colors[1]))
 
 
+@pytest.mark.slow
 def test_model_and_subset_methods_take_the_path_of_bilinear_ones(small_model, case, tmp_path):
     _, images, folders, truth = case
     of_model = cl.index(small_model, images, method=MeanColor(), out=tmp_path / "model")
@@ -135,6 +137,7 @@ def test_folders_together_are_all_queries(case):
     }
 
 
+@pytest.mark.slow
 def test_unfinished_subsets_are_left_out(case):
     index, images, folders, truth = case
     partial = truth.losses.copy()

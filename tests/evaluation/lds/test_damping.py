@@ -43,6 +43,7 @@ def test_the_three_scores(world):
     assert json.loads(json.dumps(result.to_dict()))["oracle"]["damping"] == 1.0
 
 
+@pytest.mark.slow
 def test_chance_flatters_hindsight_but_not_cross_validation(world):
     """Many random predictors: the best looks good, and its held-out choice is worth nothing."""
     held, best = [], []

@@ -65,6 +65,7 @@ def test_one_seed_may_come_without_its_axis(world):
     assert_allclose(a.per_query, b.per_query)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.3, 2.0])
 def test_the_interval_covers_what_all_subsets_find(world, noise):
     """Also where LDS is high and queries are many, so that small-sample bias exceeds the spread."""

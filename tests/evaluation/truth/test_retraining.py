@@ -87,7 +87,7 @@ def same_files(a, b):
     return all((a / name).read_bytes() == (b / name).read_bytes() for name in FILES)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_a_loss_is_that_of_a_training_by_hand(run_retraining, tiny_images, queries, tmp_path):
     truth = run_retraining()
     assert truth.masks.shape == (8, 12)
@@ -107,6 +107,7 @@ def test_a_loss_is_that_of_a_training_by_hand(run_retraining, tiny_images, queri
     assert GroundTruth.read(tmp_path / "truth").digest() == truth.digest()
 
 
+@pytest.mark.slow
 def test_a_finished_task_is_never_run_again(run_retraining, monkeypatch, tmp_path):
     trainer = BiasTrainer()
     total = run_retraining("whole", trainer)
@@ -130,7 +131,7 @@ def test_a_finished_task_is_never_run_again(run_retraining, monkeypatch, tmp_pat
     assert same_files(tmp_path / "whole", tmp_path / "part")
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that uses torch")
 def test_repeated_kills_change_no_file(run_retraining, tmp_path):
     """SIGKILL at ten random moments: within a training, a measurement, a write."""
@@ -153,7 +154,7 @@ def test_repeated_kills_change_no_file(run_retraining, tmp_path):
     assert {p.name for p in (tmp_path / "killed").iterdir()} == {"manifest.json", *FILES}
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(run_retraining, tmp_path):
     few = {"settings": replace(SETTINGS, seeds=1), "masks": np.eye(12, dtype=bool)[:2]}
     run_retraining("one", **few)
@@ -161,6 +162,7 @@ def test_the_number_of_workers_changes_nothing(run_retraining, tmp_path):
     assert same_files(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_it_grows(run_retraining, monkeypatch, tmp_path):
     trainer = BiasTrainer()
     more = replace(SETTINGS, subsets=replace(SETTINGS.subsets, subsets=11), seeds=3)
@@ -177,7 +179,7 @@ def test_it_grows(run_retraining, monkeypatch, tmp_path):
         run_retraining("grown", trainer)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_models_can_be_kept(run_retraining, queries, tmp_path):
     settings = RetrainingConfig(SETTINGS.subsets, SETTINGS.losses, seeds=1, keep_models=True)
     truth = run_retraining(settings=settings)
@@ -240,7 +242,7 @@ def test_subsets_can_be_given(run_retraining, tmp_path):
     assert run_retraining("people", trainer, people).masks.shape == (3, 12)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_a_base_is_tuned(run_retraining, tiny_images, tmp_path):
     base = train(tiny_images, tmp_path / "base", CONFIG)
     still = replace(CONFIG, learning_rate=1e-30)
@@ -252,7 +254,7 @@ def test_a_base_is_tuned(run_retraining, tiny_images, tmp_path):
         run_retraining("other", config=replace(still, prediction="sample"), base=base)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_what_decides_the_numbers_is_in_the_recipe_and_nothing_else(
     run_retraining, tiny_images, queries, tmp_path
 ):

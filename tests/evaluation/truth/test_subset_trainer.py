@@ -30,7 +30,7 @@ from creditline.evaluation.truth.subsets import SubsetSpec, draw_masks
 from creditline.runtime import Runtime
 
 pytest.importorskip("peft")
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.slow
 
 SETTINGS = RetrainingConfig(
     SubsetSpec(subsets=8), LossPlan(loss_timesteps=2, loss_draws=1), seeds=1

@@ -38,6 +38,7 @@ def manual(model, images, engine: str = "autograd") -> tuple[list[torch.Tensor],
     return preconditioned, explicit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["autograd", "hooks"])
 def test_features_are_preconditioned_gradients(tiny_model, tiny_images, engine):
     expected, _ = manual(tiny_model, tiny_images)
@@ -49,6 +50,7 @@ def test_features_are_preconditioned_gradients(tiny_model, tiny_images, engine):
     np.testing.assert_allclose(features, full, rtol=0, atol=1e-4 * np.abs(full).max())
 
 
+@pytest.mark.slow
 def test_preconditioning_comes_before_the_projection(tiny_model, tiny_images):
     expected, explicit = manual(tiny_model, tiny_images)
     settings = Projection("two-sided", 128, rank=6)
@@ -61,6 +63,7 @@ def test_preconditioning_comes_before_the_projection(tiny_model, tiny_images):
     np.testing.assert_allclose(features, by_hand, rtol=0, atol=1e-4 * np.abs(by_hand).max())
 
 
+@pytest.mark.slow
 def test_a_projection_is_fitted_to_preconditioned_gradients(tiny_model, tiny_images):
     settings = Projection("principal", 128, rank=6, learn_from=12)
     own = extractor(tiny_model, settings)
@@ -72,6 +75,7 @@ def test_a_projection_is_fitted_to_preconditioned_gradients(tiny_model, tiny_ima
     assert changed
 
 
+@pytest.mark.slow
 def test_halves_are_preconditioned_alike(tiny_model, tiny_images):
     own = extractor(tiny_model)
     own.fit(tiny_images)
@@ -80,6 +84,7 @@ def test_halves_are_preconditioned_alike(tiny_model, tiny_images):
     np.testing.assert_allclose(halves[:, :1], mean, rtol=0, atol=1e-4 * np.abs(mean).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projection", [Projection("none"), Projection("principal", 64, rank=6)])
 def test_the_state_is_stored_and_loaded(tiny_model, tiny_images, projection):
     source, loaded = (extractor(tiny_model, projection) for _ in range(2))
@@ -98,6 +103,7 @@ def test_none_is_the_path_without_a_preconditioner(tiny_model):
     assert own.engines[0].two_sided is not None
 
 
+@pytest.mark.slow
 def test_a_layer_without_gradient_stays_zero(tiny_model, tiny_images):
     tiny_model.module.register_parameter("unused", torch.nn.Parameter(torch.ones(3)))
     own = extractor(tiny_model)

@@ -62,6 +62,7 @@ def vectors() -> torch.Tensor:
     return torch.stack([u, 0.6 * u + 0.8 * torch.randn(D, generator=generator)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["layers", "joint"])
 @pytest.mark.parametrize("kind", RANDOM)
 def test_inner_products_are_unbiased_with_the_variance_of_theory(kind, layout, vectors):
@@ -174,6 +175,7 @@ def test_layers_without_variance_still_have_a_dimension():
     assert [b.rows for b in lay_out(few, LAYERS, np.array([1.0, 0, 0, 0]))] == [97, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_by_variance_layers_are_as_exact_as_a_joint_sketch():
     """Of gradients whose layers differ much, at equal k."""
     generator = torch.Generator().manual_seed(0)

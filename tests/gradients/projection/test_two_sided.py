@@ -36,6 +36,7 @@ def test_sizes_are_those_of_projected_gradients():
     assert shapes == [(2, 72), (2, 48), (2, 56)]
 
 
+@pytest.mark.slow
 def test_inner_products_are_unbiased():
     u, v = gradients(0), gradients(1)
     v = [0.7 * a + 0.7 * b for a, b in zip(u, v, strict=True)]

@@ -50,7 +50,7 @@ def test_hours_are_costs_times_speed():
     assert speed.hours(cost) == pytest.approx((200 + 500 + 100 + 100) / 3600)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_the_speed_is_measured_by_training(monkeypatch):
     config = TrainConfig(unet=UNetConfig(resolution=8, channels=(8,), groups=4, classes=2))
     monkeypatch.setitem(presets.PRESETS, "tiny-8", config)

@@ -112,7 +112,7 @@ def test_celeba_opens_only_what_is_drawn(tmp_path, monkeypatch):
     assert load(tiny, str(tmp_path / "faces")).train.ids == loaded.train.ids
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_everything_in_one_folder(data, tmp_path):
     out = tmp_path / "out"
     images = load(TINY, str(data))
@@ -146,7 +146,7 @@ def test_everything_in_one_folder(data, tmp_path):
         run(other, load(other, str(data)), out)
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_the_base_of_a_run_is_found_again(data, tmp_path, tiny_model):
     from creditline.diffusion.train import train
 

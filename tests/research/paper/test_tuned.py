@@ -25,7 +25,7 @@ from creditline_research.paper.run import RecipeFolders, run
 
 pytest.importorskip("peft")
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.slow
 
 CLASSES = ("cat", "dog", "eel")
 PROMPTS = {"cat": "a cat painting", "eel": "a eel painting"}

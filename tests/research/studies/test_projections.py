@@ -15,7 +15,7 @@ from creditline_research.studies.projection_comparison import compare_projection
 from creditline_research.studies.projections import EXPLICIT, ProjectionStudy
 from creditline_research.tables.projections import projection_table
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.slow
 
 SETTINGS = ProjectionStudy(
     kinds=("two-sided", "principal", "gaussian"), layouts=("joint", "variance"), dims=(64,),

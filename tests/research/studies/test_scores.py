@@ -16,7 +16,7 @@ from creditline_research.studies.score_run import study_benchmark
 from creditline_research.studies.top_scores import split_scores
 from creditline_research.tables.scores import score_tables
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
