@@ -35,10 +35,12 @@ def folder_bytes(folder):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"dim": 2048, "timesteps": 1},
+        pytest.param({"dim": 2048, "timesteps": 1}, marks=pytest.mark.long),
         {"dim": 2048, "timesteps": 2},
-        {"dim": 64, "timesteps": 2},
-        {"dim": 256, "timesteps": 2, "method": "gradient-dot"},
+        pytest.param({"dim": 64, "timesteps": 2}, marks=pytest.mark.long),
+        pytest.param(
+            {"dim": 256, "timesteps": 2, "method": "gradient-dot"}, marks=pytest.mark.long
+        ),
         {"dim": 256, "timesteps": 2, "projection": "principal", "learn_from": 8},
     ],
     ids=["no halves", "halves", "more images than dimensions", "no curvature", "fitted projection"],

@@ -229,7 +229,7 @@ def test_one_evaluation_has_no_halves(tiny_model, tiny_images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("normalize", ["none", "timestep"])
+@pytest.mark.parametrize("normalize", ["none", pytest.param("timestep", marks=pytest.mark.long)])
 def test_the_split_half_error_matches_independent_noise(tiny_model, tiny_images, normalize):
     """Mean square of the error's sample against the spread of features over seeds."""
     results = []

@@ -152,6 +152,7 @@ def test_an_instance_is_an_executor_too():
 
 
 @PROCESSES
+@pytest.mark.long
 def test_an_index_of_several_devices_is_that_of_one(tiny_folder, tiny_images, tmp_path):
     """The devices are two names of the CPU, so that models really move."""
 

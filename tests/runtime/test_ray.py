@@ -113,6 +113,7 @@ def test_an_index_is_that_of_one_process_although_a_worker_was_killed(
     assert local.scores(queries).tobytes() == on_ray.scores(queries).tobytes()
 
 
+@pytest.mark.long
 def test_retrained_models_are_those_of_one_process_although_a_worker_was_killed(
     cluster, tiny_images, tmp_path
 ):
@@ -143,6 +144,7 @@ def test_retrained_models_are_those_of_one_process_although_a_worker_was_killed(
     assert read_files(tmp_path / "local", weights) == read_files(tmp_path / "ray", weights)
 
 
+@pytest.mark.long
 def test_generated_images_are_those_of_one_process_although_a_worker_was_killed(
     cluster, tiny_model, tmp_path
 ):
