@@ -24,11 +24,11 @@ def fit(request, tiny_model, tiny_images):
     kind = PRECONDITIONERS.load(request.param)
 
     def build(images: int | None = 4):
-        made = kind(settings, source.layers)
+        preconditioner = kind(settings, source.layers)
         if images is not None:
             batch = tiny_model.encode(tiny_images, range(images))
-            made.fit(source.engines[0], expand(tiny_model, batch, PLAN, "train"))
-        return made
+            preconditioner.fit(source.engines[0], expand(tiny_model, batch, PLAN, "train"))
+        return preconditioner
 
     build.layers = source.layers
     return build
@@ -47,19 +47,19 @@ def test_shapes_and_type_stay(fit):
 
 
 def test_it_is_linear_and_does_not_change_its_input(fit):
-    made, first, second = fit(), draw(fit.layers, 0), draw(fit.layers, 1)
+    preconditioner, first, second = fit(), draw(fit.layers, 0), draw(fit.layers, 1)
     copies = [g.clone() for g in first]
-    sums = made.apply([2 * a + b for a, b in zip(first, second, strict=True)])
-    parts = zip(made.apply(first), made.apply(second), strict=True)
+    sums = preconditioner.apply([2 * a + b for a, b in zip(first, second, strict=True)])
+    parts = zip(preconditioner.apply(first), preconditioner.apply(second), strict=True)
     for total, (a, b) in zip(sums, parts, strict=True):
         torch.testing.assert_close(total, 2 * a + b, rtol=1e-4, atol=1e-4)
     assert all(torch.equal(a, b) for a, b in zip(first, copies, strict=True))
 
 
 def test_the_state_is_all_that_it_learned(fit):
-    made, other, gradients = fit(), fit(None), draw(fit.layers, 0)
-    other.load_state(made.state())
-    for a, b in zip(made.apply(gradients), other.apply(gradients), strict=True):
+    preconditioner, other, gradients = fit(), fit(None), draw(fit.layers, 0)
+    other.load_state(preconditioner.state())
+    for a, b in zip(preconditioner.apply(gradients), other.apply(gradients), strict=True):
         assert torch.equal(a, b)
 
 
