@@ -1,21 +1,19 @@
-"""A manifest decides whether a folder is continued, done, refused or replaced."""
+"""A manifest says what a folder holds, and what cannot be one is refused."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+from tests.manifests import KIND_FACTS, REQUESTS
 
 from creditline import manifest as module
-from creditline.errors import CreditlineError, IndexMismatchError
-from creditline.files import ASIDE
-from creditline.manifest import COMMANDS, NAME, Manifest, circumstances, claim
-
-REQUEST = {"n": 3, "config": {"steps": 2, "shape": (1, 2), "name": "Zoë"}}
+from creditline.errors import CreditlineError
+from creditline.manifest import COMMANDS, NAME, Manifest, circumstances
 
 
-def output(status="building", request=REQUEST, kind="run"):
-    return Manifest(kind, request, {"versions": {"creditline": "0.0.7"}}, status)
+def output(status="building", kind="run"):
+    return Manifest(kind, REQUESTS[kind], KIND_FACTS[kind], status)
 
 
 def write(folder, **changes):
@@ -31,9 +29,16 @@ def test_there_and_back(tmp_path, kind):
     output("complete", kind=kind).write(tmp_path)
     result = Manifest.read(tmp_path, kind)
     assert result.status == "complete"
-    assert result.request == json.loads(json.dumps(REQUEST))
-    assert result.facts == {"versions": {"creditline": "0.0.7"}}
-    result.require_same(REQUEST, tmp_path)  # tuples are the lists they became
+    assert result.request == json.loads(json.dumps(REQUESTS[kind]))
+    assert result.facts == KIND_FACTS[kind]
+    result.require_same(REQUESTS[kind], tmp_path)
+    tuples = {**REQUESTS[kind], "x": (1, 2)}
+    lists = Manifest(kind, {**REQUESTS[kind], "x": [1, 2]}, {})
+    lists.require_same(tuples, tmp_path)  # tuples are the lists they became
+
+
+def test_names_are_legible_in_the_file(tmp_path):
+    output().write(tmp_path)
     assert "Zoë" in (tmp_path / NAME).read_text("utf-8")
 
 
@@ -81,75 +86,15 @@ def test_a_failed_write_keeps_the_old_one(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == [NAME]
 
 
-def test_a_new_folder_is_claimed_and_continued(tmp_path):
-    out = tmp_path / "a" / "out"
-    assert claim(output(), out) is False
-    (out / "work").write_text("half")
-    assert claim(output(), out) is False
-    assert (out / "work").read_text() == "half"
-    output("complete").write(out)
-    assert claim(output(), out) is True
-    assert claim(output(), out, overwrite=True) is True
-
-
-def test_an_empty_folder_is_claimed(tmp_path):
-    assert claim(output(), tmp_path) is False
-    assert Manifest.read(tmp_path, "run").status == "building"
-
-
-def test_scraps_of_a_killed_process_are_cleared(tmp_path):
-    scrap = tmp_path / f"{ASIDE}x1"
-    scrap.mkdir()
-    (scrap / "half").write_text("half")
-    assert claim(output(), tmp_path) is False
-    assert [p.name for p in tmp_path.iterdir()] == [NAME]
-
-
-def test_another_request_is_refused_with_both_values(tmp_path):
-    claim(output(), tmp_path)
-    (tmp_path / "work").write_text("mine")
-    other = {"n": 4, "config": {"steps": 2, "shape": (1, 3), "name": "Zoë"}}
-    with pytest.raises(IndexMismatchError) as caught:
-        claim(output(request=other), tmp_path)
-    message = str(caught.value)
-    assert "n: 3 on disk, 4 asked for" in message
-    assert "config.shape: [1, 2] on disk, [1, 3] asked for" in message
-    assert "steps" not in message
-    assert "--overwrite" in message
-    assert (tmp_path / "work").read_text() == "mine"
-    assert claim(output(request=other), tmp_path, overwrite=True) is False
-    assert not (tmp_path / "work").exists()
-    assert Manifest.read(tmp_path, "run").request["n"] == 4
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_what_is_not_ours_is_never_touched(tmp_path, overwrite):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(CreditlineError, match="is a file"):
-        claim(output(), tmp_path / "file", overwrite)
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.txt").write_text("mine")
-    with pytest.raises(CreditlineError, match="nothing was changed"):
-        claim(output(), tmp_path / "photos", overwrite)
-    (tmp_path / "images").mkdir()
-    output("complete", kind="images").write(tmp_path / "images")
-    with pytest.raises(CreditlineError, match="creditline generate"):
-        claim(output(), tmp_path / "images", overwrite)
-    assert (tmp_path / "file").read_text() == "mine"
-    assert (tmp_path / "photos" / "a.txt").read_text() == "mine"
-    assert (tmp_path / "images" / NAME).is_file()
-
-
-def test_a_damaged_manifest_does_not_let_anything_be_replaced(tmp_path):
-    (tmp_path / NAME).write_text("{")
-    (tmp_path / "work").write_text("mine")
-    with pytest.raises(CreditlineError, match="cannot be read"):
-        claim(output(), tmp_path, overwrite=True)
-    assert (tmp_path / "work").read_text() == "mine"
-
-
 def test_circumstances_are_ready_for_json():
     facts = circumstances()
     assert json.loads(json.dumps(facts)) == facts
     assert {"created", "versions", "git_revision"} <= set(facts)
     assert module.SCHEMA == 1
+
+
+def test_while_a_folder_is_cleared_nobody_reads_it(tmp_path):
+    output("clearing").write(tmp_path)
+    with pytest.raises(CreditlineError, match="is being replaced"):
+        Manifest.read(tmp_path, "run")
+    assert Manifest.read(tmp_path, "run", clearing=True).status == "clearing"

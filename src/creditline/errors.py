@@ -30,6 +30,14 @@ class IndexMismatchError(CreditlineError):
     """An index or run on disk was made with other settings, weights or data."""
 
 
+class LockedError(CreditlineError):
+    """Another process writes to the folder."""
+
+
+class AccessError(CreditlineError):
+    """This user may not write to, or read, a file or folder."""
+
+
 class NumericsError(CreditlineError):
     """A number is not finite, or a system is too ill-conditioned to be solved honestly."""
 

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from creditline.errors import SettingsError
-
-ASIDE = ".creditline-"
-"""How temporary folders begin; a killed process leaves its own behind."""
+from creditline.owner import aside_prefix
 
 
 def write_file(
@@ -34,7 +32,7 @@ def write_file(
             f"{path} exists and was not changed. Choose another name or ask to overwrite it."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=path.parent) as aside:
+    with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=path.parent) as aside:
         draft = Path(aside) / path.name
         write(draft)
         os.replace(draft, path)

@@ -7,7 +7,6 @@ interrupted, continued, refused and understood in the same way.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from creditline import fingerprint
-from creditline.errors import CreditlineError, IndexMismatchError, difference
-from creditline.files import ASIDE, write_file
+from creditline.errors import AccessError, CreditlineError, IndexMismatchError, difference
+from creditline.files import write_file
+from creditline.manifest_schema import check_manifest
 
 SCHEMA = 1
 NAME = "manifest.json"
+LARGEST = 2**30
+"""Bytes of a manifest that are read."""
 Kind = Literal["run", "images", "index", "ground-truth", "counterfactual"]
 COMMANDS = {
     "run": "train",
@@ -46,7 +48,7 @@ class Manifest:
         request: everything that decides the contents; folders with equal requests are equal.
             Compared on resume.
         facts: what is good to know but changes nothing: sources, versions, times, layers.
-        status: `"building"` or `"complete"`.
+        status: `"building"`, `"complete"`, or `"clearing"` while what was there before is deleted.
     """
 
     kind: Kind
@@ -70,11 +72,17 @@ class Manifest:
         write_file(folder / NAME, lambda p: p.write_text(text + "\n", "utf-8"), overwrite=True)
 
     @classmethod
-    def read(cls, folder: Path, kind: Kind) -> Manifest:
-        """Read the manifest of a folder.
+    def read(cls, folder: Path, kind: Kind, clearing: bool = False) -> Manifest:
+        """Read the manifest of a folder, and check every value that is used.
+
+        Args:
+            folder: where it is.
+            kind: what the folder should hold.
+            clearing: also read one whose folder still holds what was there before.
 
         Raises:
-            CreditlineError: if there is none, it is not JSON, of another kind or another schema.
+            CreditlineError: if there is none, it is not JSON, of another kind or another schema,
+                a value is not what it has to be, or the folder is being cleared.
         """
         path, command = folder / NAME, f"creditline {COMMANDS[kind]}"
         if not folder.exists():
@@ -87,25 +95,42 @@ class Manifest:
                 f"Give the folder that its --out named."
             )
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = _load(path)
             schema, actual, status = values["schema"], values["kind"], values["status"]
             request, facts = values["request"], values["facts"]
-        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        except PermissionError as error:
+            raise AccessError(
+                f"{path} may not be read by you. Ask its owner for the permission."
+            ) from error
+        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
             raise CreditlineError(
                 f"{path} cannot be read ({error}). Restore it from a backup, or make the folder "
                 f"again with `{command}`."
             ) from error
         if schema != SCHEMA:
+            version = facts.get("versions") if isinstance(facts, dict) else None
+            writer = version.get("creditline") if isinstance(version, dict) else None
             raise CreditlineError(
-                f"{path} has schema {schema}, this version reads {SCHEMA}. Use the version of "
-                f"Creditline that wrote it ({facts.get('versions', {}).get('creditline')})."
+                f"{path} has schema {schema!r}, this version reads {SCHEMA}. Use the version of "
+                f"Creditline that wrote it ({writer})."
             )
         if actual != kind:
+            named = actual if isinstance(actual, str) else "something else"
             raise CreditlineError(
-                f"{folder} holds {NOUNS.get(actual, actual)}, not {NOUNS[kind]}; it was written by "
-                f"`creditline {COMMANDS.get(actual, actual)}`."
+                f"{folder} holds {NOUNS.get(named, named)}, not {NOUNS[kind]}; it was written by "
+                f"`creditline {COMMANDS.get(named, named)}`."
+            )
+        check_manifest(values, kind, path)
+        if status == "clearing" and not clearing:
+            raise CreditlineError(
+                f"{folder} is being replaced, or that was interrupted. Run the `{command}` command "
+                "again that was to replace it."
             )
         return cls(kind, request, facts, status)
+
+    def differences(self, request: Mapping[str, Any]) -> list[str]:
+        """Lines of text, one for every value in which another request differs."""
+        return difference(dict(self.request), json.loads(json.dumps(request)))
 
     def require_same(self, request: Mapping[str, Any], folder: Path) -> None:
         """Refuse a request that differs from the one on disk.
@@ -113,7 +138,7 @@ class Manifest:
         Raises:
             IndexMismatchError: listing both values of every difference.
         """
-        lines = difference(dict(self.request), json.loads(json.dumps(request)))
+        lines = self.differences(request)
         if lines:
             raise IndexMismatchError(
                 f"{folder} holds {NOUNS[self.kind]} made from something else:\n"
@@ -122,42 +147,15 @@ class Manifest:
             )
 
 
-def claim(manifest: Manifest, folder: Path, overwrite: bool = False) -> bool:
-    """Make `folder` the place of a manifest's work, new or continued.
-
-    Args:
-        manifest: of what is about to be made.
-        folder: where.
-        overwrite: replace what was made from another request.
-
-    Returns:
-        Whether the work is already complete.
+def _load(path: Path) -> Any:
+    """Parse a manifest.
 
     Raises:
-        IndexMismatchError: if the folder holds the same kind of thing from another request.
-        CreditlineError: if it holds anything else.
+        ValueError: if it is not JSON or too large.
     """
-    if folder.exists() and not folder.is_dir():
-        raise CreditlineError(f"--out {folder} is a file. Name a folder that does not exist yet.")
-    for scrap in folder.glob(f"{ASIDE}*"):  # of a killed process
-        shutil.rmtree(scrap, ignore_errors=True)
-    if (folder / NAME).is_file():
-        existing = Manifest.read(folder, manifest.kind)
-        try:
-            existing.require_same(manifest.request, folder)
-            return existing.status == "complete"
-        except IndexMismatchError:
-            if not overwrite:
-                raise
-            shutil.rmtree(folder)
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise CreditlineError(
-            f"--out {folder} exists and was not written by `creditline "
-            f"{COMMANDS[manifest.kind]}`. Name a new folder; nothing was changed."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest.write(folder)
-    return False
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def circumstances() -> dict[str, Any]:

@@ -28,9 +28,9 @@ from creditline.benchmarks.build import GENERATED, VALIDATION, image_sets, sourc
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.files import ASIDE
 from creditline.fingerprint import of_json
 from creditline.manifest import NAME as MANIFEST
+from creditline.owner import aside_prefix
 
 IDS = "benchmark.json"
 EXCLUDED = ("trajectories", "tasks", "models")  # sampling runs and unfinished retraining
@@ -153,7 +153,7 @@ def unpack(case: ShippedBenchmark, out: str | Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=target.parent) as aside:
+    with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=target.parent) as aside:
         draft = Path(aside) / "unpacked"
         shutil.copytree(case.folder, draft, ignore=shutil.ignore_patterns(IDS))
         if target.exists():  # an empty folder, which only some systems replace

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from creditline.cli.lazy import LazyGroup
+from creditline.cli.notices import shown_notices
 from creditline.errors import CreditlineError
 from creditline.version import __version__
 
@@ -55,7 +56,8 @@ class CommandGroup(LazyGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with shown_notices():
+                return super().invoke(ctx)
         except CreditlineError as error:
             raise ErrorExit(str(error)) from error
         except OSError as error:

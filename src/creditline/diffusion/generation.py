@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from creditline.claim import claim
 from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.guidance import GuidedDenoiser
@@ -21,7 +22,8 @@ from creditline.diffusion.model_source import ModelSource
 from creditline.diffusion.sampling import SEEDS, sample
 from creditline.errors import CreditlineError, DataError
 from creditline.files import write_file
-from creditline.manifest import NAME, Kind, Manifest, circumstances, claim
+from creditline.manifest import NAME, Kind, Manifest, circumstances
+from creditline.remedy import remedy
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
 from creditline.runtime.threads import single_thread
@@ -38,18 +40,40 @@ class GenerationRecord:
     """The record of a folder of generated images.
 
     Attributes:
-        files: facts of each image (seed, class label, prompt) by file name.
+        n: number of images.
+        seed: of the first image; those of the others follow.
+        lists: class label or prompt of each image, where they have some.
         common: facts of all images: steps, eta, guidance, sampler, model fingerprint.
         trajectory: whether sampling trajectories were kept.
     """
 
-    files: Mapping[str, Mapping[str, Any]]
+    n: int
+    seed: int
+    lists: Mapping[str, Sequence[Any]]
     common: Mapping[str, Any]
     trajectory: bool
 
+    def __contains__(self, name: str) -> bool:
+        """Whether a file has the name of a recorded image."""
+        return self._number(name) is not None
+
     def details(self, name: str) -> dict[str, Any]:
-        """Return all facts of one image."""
-        return {**self.files[name], **self.common}
+        """Return all facts of one image.
+
+        Raises:
+            KeyError: if there is no such image.
+        """
+        number = self._number(name)
+        if number is None:
+            raise KeyError(name)
+        own = {key: values[number] for key, values in self.lists.items()}
+        return {"seed": self.seed + number, **own, **self.common}
+
+    def _number(self, name: str) -> int | None:
+        stem = name.removesuffix(".png")
+        is_number = stem.isascii() and stem.isdecimal() and len(stem) < 20
+        number = int(stem) if is_number else self.n
+        return number if number < self.n and _name(number) == name else None
 
 
 def generate(
@@ -114,23 +138,26 @@ def generate(
         **({} if guidance == 1 else {"guidance": guidance}),
     }
     manifest = Manifest(KIND, request, {"model_source": denoiser.source, **circumstances()})
-    if claim(manifest, folder, overwrite):
-        return folder
-    try:
+    with claim(manifest, folder, overwrite) as is_complete:
+        if is_complete:
+            return folder
         job = GenerationJob(denoiser, config, classes, texts, folder)
         # A partial batch is repeated: float rounding makes images depend on their batch.
         batches = [range(i, min(i + batch_size, n)) for i in range(0, n, batch_size)]
-        todo = [rows for rows in batches if not all((folder / _name(i)).is_file() for i in rows)]
-        done = n - sum(map(len, todo))
-        with runtime.progress("generate", n, "image", done=done) as bar:
-            for rows, _ in runtime.map(_generate_batch, job, todo):
-                bar.advance(len(rows))
-        replace(manifest, status="complete").write(folder)
-    except (OSError, SafetensorError) as error:
-        raise CreditlineError(
-            f"Writing images stopped: {error}. Those in {folder} are complete; free disk space "
-            "and run the same command again to continue."
-        ) from error
+        try:
+            todo = [
+                rows for rows in batches if not all((folder / _name(i)).is_file() for i in rows)
+            ]
+            done = n - sum(map(len, todo))
+            with runtime.progress("generate", n, "image", done=done) as bar:
+                for rows, _ in runtime.map(_generate_batch, job, todo):
+                    bar.advance(len(rows))
+            replace(manifest, status="complete").write(folder)
+        except (OSError, SafetensorError) as error:
+            raise CreditlineError(
+                f"Writing images stopped: {error}. Those in {folder} are complete. "
+                f"{remedy(error)} and run the same command again to continue."
+            ) from error
     return folder
 
 
@@ -145,15 +172,15 @@ def read_record(folder: str | Path) -> GenerationRecord | None:
     if not _has_record(folder):
         return None
     request = Manifest.read(folder, KIND).request
-    config, labels, prompts = request["config"], request["labels"], request.get("prompts")
-    files = {
-        _name(i): {
-            "seed": config["seed"] + i,
-            **({} if labels is None else {"label": labels[i]}),
-            **({} if prompts is None else {"prompt": prompts[i]}),
-        }
-        for i in range(request["n"])
-    }
+    config, n = request["config"], request["n"]
+    lists = {"label": request["labels"], "prompt": request.get("prompts")}
+    listed = {name: values for name, values in lists.items() if values is not None}
+    for name, values in listed.items():
+        if len(values) != n:
+            raise CreditlineError(
+                f"{folder / NAME} records {n:,} images and {len(values):,} {name}s. Restore it "
+                "from a backup, or generate the images again."
+            )
     common = {
         "sampler": request["sampler"],
         "steps": config["steps"],
@@ -162,7 +189,7 @@ def read_record(folder: str | Path) -> GenerationRecord | None:
         **{key: config[key] for key in ("negative_prompt",) if key in config},
         "model": request["model"],
     }
-    return GenerationRecord(files, common, config["trajectory"])
+    return GenerationRecord(n, config["seed"], listed, common, config["trajectory"])
 
 
 def read_trajectory(folder: str | Path, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -193,6 +220,10 @@ def _has_record(folder: Path) -> bool:
     except (json.JSONDecodeError, UnicodeDecodeError):
         return True
     return isinstance(values, dict) and "schema" in values and values.get("kind") == KIND
+
+
+def _are_written(folder: Path, rows: range) -> bool:
+    return all((folder / _name(i)).is_file() for i in rows)
 
 
 def _name(i: int) -> str:

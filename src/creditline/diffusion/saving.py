@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from creditline.diffusion.denoiser import Denoiser
-from creditline.files import ASIDE
+from creditline.owner import aside_prefix
 
 RECORD = "creditline.json"
 
@@ -42,7 +42,7 @@ def new_model_folder(folder: Path, record: Mapping[str, Any], aside: Path) -> It
         aside: an existing folder on the same disk, for the draft.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=ASIDE, dir=aside) as temporary:
+    with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=aside) as temporary:
         draft = Path(temporary) / folder.name
         yield draft
         (draft / RECORD).write_text(json.dumps(dict(record)) + "\n", "utf-8")

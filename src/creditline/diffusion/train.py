@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from creditline.claim import claim
 from creditline.data.image_set import ImageSet
 from creditline.data.image_source import ImageSource
 from creditline.data.load import load_images
@@ -25,7 +26,8 @@ from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.files import load_tuned
 from creditline.diffusion.tuning.task import TuningTask
 from creditline.errors import CreditlineError, ModelError, SettingsError
-from creditline.manifest import Manifest, circumstances, claim
+from creditline.manifest import Manifest, circumstances
+from creditline.remedy import remedy
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
 from creditline.settings import to_dict
@@ -87,7 +89,10 @@ def train(
         if start.options:
             facts["base_options"] = dict(start.options)
     manifest = Manifest("run", request, facts)
-    if not claim(manifest, folder, overwrite):
+    # Its state is removed last: without it, a run that is not complete would start again.
+    with claim(manifest, folder, overwrite, temporary=[STATE]) as is_complete:
+        if is_complete:
+            return folder
         try:
             with (
                 runtime.use_threads(),
@@ -107,11 +112,10 @@ def train(
             replace(manifest, status="complete").write(folder)
         except (OSError, SafetensorError) as error:
             raise CreditlineError(
-                f"Writing the run stopped: {error}. The last saved state is in {folder}; free "
-                "disk space and run the same command again to continue."
+                f"Writing the run stopped: {error}. The last saved state is in {folder}. "
+                f"{remedy(error)} and run the same command again to continue."
             ) from error
-    # Last: without its state, a run that is not marked complete would start from the beginning.
-    (folder / STATE).unlink(missing_ok=True)
+        (folder / STATE).unlink(missing_ok=True)
     return folder
 
 

@@ -75,7 +75,7 @@ class TrainingRun:
                         state.save(self.folder)
                         saved_at, cost = time.monotonic(), time.monotonic() - started
         except (KeyboardInterrupt, CreditlineError):
-            if state.is_consistent:
+            if state.is_consistent and state.is_finite():
                 state.save(self.folder)
             raise
         self._write_model(self.folder / "model")
@@ -171,6 +171,12 @@ class TrainingRun:
     def _write_model(self, folder: Path) -> None:
         if not folder.exists():
             step = self.state.step
+            if not self.state.is_finite():
+                raise NumericsError(
+                    f"After step {step} a weight is not finite, with learning rate "
+                    f"{learning_rate_at(self.config, step - 1):.2e}, so no model is written to "
+                    f"{folder}. Train with a lower learning rate into another folder."
+                )
             record = {"step": step, "learning_rate": learning_rate_at(self.config, step - 1)}
             with self.state.use_average():
                 self.task.save(folder, record, aside=self.folder)

@@ -63,6 +63,11 @@ class TrainingState:
                 self.average[name].lerp_(parameter, 1 - decay)
         self.is_consistent = True
 
+    def is_finite(self) -> bool:
+        """Whether every trained and averaged weight is a finite number."""
+        weights = (*self.trained.values(), *self.average.values())
+        return all(bool(torch.isfinite(weight).all()) for weight in weights)
+
     @contextmanager
     def use_average(self) -> Iterator[None]:
         """Give the network its averaged weights within the context, if there are any."""

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from creditline.claim import claim
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import CreditlineError
 from creditline.features.extractor import FeatureExtractor
 from creditline.indexing.projection import fit_projection
-from creditline.indexing.store import Store
+from creditline.indexing.store import SHARDS, Store
 from creditline.indexing.subset_file import write_subsets
 from creditline.indexing.table_schema import TableSchema
-from creditline.manifest import Manifest, claim
+from creditline.manifest import Manifest
 from creditline.methods.subset_losses import SubsetLosses
+from creditline.remedy import remedy
 from creditline.runtime import Runtime
 from creditline.runtime.allocator import keep_freed_memory
 from creditline.runtime.devices import place
@@ -103,23 +105,24 @@ def build(
     with _caching(extractor, encoded):
         extractor.check(images)
     manifest = Manifest("index", request, facts)
-    if claim(manifest, folder, overwrite):
-        return
-    notes = fit_projection(folder, extractor, images, runtime)
-    if subsets is not None:
-        write_subsets(folder, subsets)
-    schema = TableSchema(
-        extractor.models,
-        extractor.dim,
-        extractor.has_halves,
-        images.masks is not None,
-        extractor.feature_sets,
-    )
-    store = Store(folder, schema)
-    shards = extract(store, extractor, images, runtime, shard_rows, encoded=encoded)
-    facts = {**facts, **notes, "table_version": store.commit(shards)}
-    replace(manifest, facts=facts, status="complete").write(folder)
-    clear(store)
+    with claim(manifest, folder, overwrite, temporary=[SHARDS, ENCODED]) as is_complete:
+        if is_complete:
+            return
+        notes = fit_projection(folder, extractor, images, runtime)
+        if subsets is not None:
+            write_subsets(folder, subsets)
+        schema = TableSchema(
+            extractor.models,
+            extractor.dim,
+            extractor.has_halves,
+            images.masks is not None,
+            extractor.feature_sets,
+        )
+        store = Store(folder, schema)
+        shards = extract(store, extractor, images, runtime, shard_rows, encoded=encoded)
+        facts = {**facts, **notes, "table_version": store.commit(shards)}
+        replace(manifest, facts=facts, status="complete").write(folder)
+        clear(store)
 
 
 def clear(store: Store) -> None:
@@ -168,7 +171,7 @@ def extract(
     except OSError as error:
         raise CreditlineError(
             f"Writing the index stopped: {error}. {len(store.finished())} of {len(shards)} shards "
-            f"are safe in {store.folder}; free some space and run the same command again."
+            f"are safe in {store.folder}. {remedy(error)} and run the same command again."
         ) from error
     return len(shards)
 

@@ -219,7 +219,7 @@ def _with_records(images: ImageSet, origins: Sequence[Path | None], runs: bool) 
             if origin.parent not in records:
                 records[origin.parent] = read_record(origin.parent)
             record = records[origin.parent]
-        if origin is None or record is None or origin.name not in record.files:
+        if origin is None or record is None or origin.name not in record:
             details.append({})
             trajectories.append(None)
             continue

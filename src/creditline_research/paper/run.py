@@ -19,7 +19,8 @@ from creditline.errors import IndexMismatchError
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
-from creditline.files import ASIDE, write_file
+from creditline.files import write_file
+from creditline.owner import aside_prefix
 from creditline.runtime import Runtime
 from creditline_research.paper.images import RecipeImages
 from creditline_research.paper.recipe import Recipe
@@ -155,7 +156,7 @@ def _store_images(images: ImageSet, folder: Path) -> ImageSet:
     """Write images to a folder, completely or not at all, and read them as later commands do."""
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.parent) as aside:
+        with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=folder.parent) as aside:
             os.replace(images.save(Path(aside) / folder.name), folder)
     stored = load_images(folder)
     if stored.ids != images.ids:

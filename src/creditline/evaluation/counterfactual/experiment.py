@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from creditline.claim import claim
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
@@ -35,7 +36,8 @@ from creditline.evaluation.counterfactual.removal import (
 )
 from creditline.evaluation.counterfactual.result import BEFORE, CounterfactualResult, ImageChange
 from creditline.files import write_file
-from creditline.manifest import Manifest, circumstances, claim
+from creditline.lock import locked
+from creditline.manifest import Manifest, circumstances
 from creditline.runtime import Runtime
 from creditline.settings import require, setting, to_dict
 
@@ -157,13 +159,13 @@ def run_counterfactual(
         "threads": threads if device == "cpu" else None,
     }
     manifest = Manifest("counterfactual", request, circumstances())
-    claim(manifest, folder, overwrite)
-    retraining.run(removals, runtime)
-    result = compare_images(retraining, removals, originals, encoder)
-    text = json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n"
-    write_file(folder / RESULT, lambda path: path.write_text(text, "utf-8"), overwrite=True)
-    write_file(folder / SHEET, result.sheet().save, overwrite=True)
-    replace(manifest, status="complete").write(folder)
+    with claim(manifest, folder, overwrite), locked(folder):
+        retraining.run(removals, runtime)
+        result = compare_images(retraining, removals, originals, encoder)
+        text = json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n"
+        write_file(folder / RESULT, lambda path: path.write_text(text, "utf-8"), overwrite=True)
+        write_file(folder / SHEET, result.sheet().save, overwrite=True)
+        replace(manifest, status="complete").write(folder)
     return result
 
 

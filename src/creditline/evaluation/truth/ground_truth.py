@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from creditline import fingerprint
+from creditline.claim import claim
 from creditline.errors import DataError
 from creditline.evaluation.truth.check_ids import check_ids
 from creditline.evaluation.truth.files import (
@@ -23,7 +24,8 @@ from creditline.evaluation.truth.files import (
     write_images,
     write_queries,
 )
-from creditline.manifest import Manifest, circumstances, claim
+from creditline.lock import locked
+from creditline.manifest import Manifest, circumstances
 from creditline.methods.subset_losses import MIN_SUBSETS, loss_array, subset_losses, trainable_masks
 
 if TYPE_CHECKING:
@@ -131,10 +133,10 @@ class GroundTruth:
         place = Path(folder)
         facts = {**self.counts(), **circumstances()}
         manifest = Manifest("ground-truth", self.recipe, facts)
-        claim(manifest, place, overwrite)
-        self.write_files(place)
-        if self.finished.all():
-            replace(manifest, status="complete").write(place)
+        with claim(manifest, place, overwrite), locked(place):
+            self.write_files(place)
+            if self.finished.all():
+                replace(manifest, status="complete").write(place)
         return place
 
     def write_files(self, folder: Path) -> None:

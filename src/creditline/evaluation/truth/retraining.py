@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from creditline.claim import claim
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
@@ -37,8 +38,10 @@ from creditline.evaluation.truth.task import (
     parse_task_name,
     run_task,
 )
-from creditline.manifest import Manifest, circumstances, claim
+from creditline.lock import locked
+from creditline.manifest import Manifest, circumstances
 from creditline.methods.subset_losses import trainable_masks
+from creditline.remedy import remedy
 from creditline.runtime import DeviceMap, Runtime
 from creditline.settings import require, setting
 
@@ -140,37 +143,38 @@ def retrain(
 
     shape = (len(members), settings.seeds, sum(len(group) for _, group in query_sets))
     facts = {"data_source": image_set.source, "device": runtime.device, **circumstances()}
-    claim(Manifest("ground-truth", recipe, facts), folder, overwrite)
-    manifest = Manifest.read(folder, "ground-truth")
-    _require_order(list(manifest.request["queries"]), [name for name, _ in query_sets], folder)
-    losses = _read_losses(folder, shape)
-    truth = GroundTruth(
-        members,
-        losses,
-        **describe_images(image_set),
-        **describe_queries(query_sets),
-        recipe=recipe,
-    )
-    if manifest.status == "complete" and truth.finished.all():
-        return truth
-    keep_any = settings.keep_models or bool(manifest.facts.get(MODELS_KEPT))
-    facts = {**manifest.facts, **truth.counts(), MODELS_KEPT: keep_any}
-    manifest = replace(manifest, facts=facts, status="building")
-    manifest.write(folder)
-    truth.write_files(folder)
-    groups = tuple(group for _, group in query_sets)
-    if isinstance(trainer, SubsetTrainer):
-        cache = folder / ENCODED if encoded is None else Path(encoded)
-        trainer.encode((image_set, *groups), cache, runtime)
-    job = RetrainingJob(
-        *(image_set, groups, members, trainer, settings.losses, folder, runtime.main_device),
-        keep_models=settings.keep_models,
-    )
-    truth = replace(truth, losses=_train_all(job, truth, runtime, limit_tasks))
-    if truth.finished.all():
-        _remove_temporary_files(folder, keep_any)
-        replace(manifest, status="complete").write(folder)
-    return truth
+
+    def read() -> tuple[Manifest, GroundTruth]:
+        manifest = Manifest.read(folder, "ground-truth")
+        _require_order(list(manifest.request["queries"]), [name for name, _ in query_sets], folder)
+        losses, known = _read_losses(folder, shape), describe_images(image_set)
+        known |= describe_queries(query_sets)
+        return manifest, GroundTruth(members, losses, **known, recipe=recipe)
+
+    with claim(Manifest("ground-truth", recipe, facts), folder, overwrite) as is_complete:
+        if is_complete and (truth := read()[1]).finished.all():
+            return truth  # perhaps on a place where nothing can be written
+        with locked(folder):
+            manifest, truth = read()
+            keep_any = settings.keep_models or bool(manifest.facts.get(MODELS_KEPT))
+            facts = {**manifest.facts, **truth.counts(), MODELS_KEPT: keep_any}
+            manifest = replace(manifest, facts=facts, status="building")
+            manifest.write(folder)
+            truth.write_files(folder)
+            groups = tuple(group for _, group in query_sets)
+            if isinstance(trainer, SubsetTrainer):
+                cache = folder / ENCODED if encoded is None else Path(encoded)
+                trainer.encode((image_set, *groups), cache, runtime)
+            job = RetrainingJob(
+                *(image_set, groups, members, trainer, settings.losses),
+                *(folder, runtime.main_device),
+                keep_models=settings.keep_models,
+            )
+            truth = replace(truth, losses=_train_all(job, truth, runtime, limit_tasks))
+            if truth.finished.all():
+                _remove_temporary_files(folder, keep_any)
+                replace(manifest, status="complete").write(folder)
+            return truth
 
 
 def _train_all(
@@ -189,7 +193,7 @@ def _train_all(
     except OSError as error:
         raise CreditlineError(
             f"The retraining stopped: {error}. {int((~np.isnan(losses).any(2)).sum())} of "
-            f"{finished.size} models are finished and safe in {job.folder}. Free disk space, then "
+            f"{finished.size} models are finished and safe in {job.folder}. {remedy(error)}, then "
             "run the same command again to continue."
         ) from error
     return losses

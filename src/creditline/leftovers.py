@@ -1,0 +1,41 @@
+"""Temporary files and folders that killed processes left behind."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from creditline.owner import ASIDE, is_abandoned
+from creditline.paths import entries
+
+LOCK, HOLDER = f"{ASIDE}lock", f"{ASIDE}holder"
+"""Files of a folder's lock; see `creditline.lock`."""
+OLD = 86_400.0
+"""Seconds after which what cannot be assigned to a process, or is of another machine, is left."""
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder, never anything of a running one."""
+    for entry in list(entries(folder)):
+        if not entry.name.startswith(ASIDE) or entry.name in (LOCK, HOLDER):
+            continue
+        gone = is_abandoned(entry.name)
+        with suppress(OSError):  # another process clears as well
+            if gone is None:
+                gone = time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD
+            if gone:
+                remove(Path(entry.path))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with its contents, if it is there.
+
+    Raises:
+        OSError: if it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
