@@ -148,24 +148,50 @@ def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
     for key in values:
         if key not in known:
             raise unknown(f"{cls.__name__} setting", key, known)
-    return cls(**{key: _revive(hints[key], value) for key, value in values.items()})
+    try:
+        return cls(**{key: _revive(key, hints[key], value) for key, value in values.items()})
+    except (TypeError, AttributeError, OverflowError) as error:
+        raise SettingsError(
+            f"The settings of {cls.__name__} have a value of a wrong type: {error}. Give what "
+            "Creditline wrote."
+        ) from error
 
 
-def _revive(hint: Any, value: Any) -> Any:
-    origin = typing.get_origin(hint)
+def _revive(name: str, hint: Any, value: Any) -> Any:
+    """A value of a setting that was JSON.
+
+    Raises:
+        SettingsError: if it has another type than the setting.
+    """
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if value is None:
+        if value is None and type(None) in inner:
             return None
-        inner = [h for h in typing.get_args(hint) if h is not type(None)]
-        return _revive(inner[0], value) if len(inner) == 1 else value
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        others = [h for h in inner if h is not type(None)]
+        return _revive(name, others[0], value) if len(others) == 1 else value
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):
+            return value
+        _require_type(name, isinstance(value, Mapping), "settings by name", value)
         return from_dict(hint, value)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        args = typing.get_args(hint)
-        repeated = len(args) == 2 and args[1] is Ellipsis
-        kinds = [args[0]] * len(value) if repeated else list(args)
-        return tuple(_revive(kind, item) for kind, item in zip(kinds, value, strict=True))
+    if origin is tuple:
+        _require_type(name, isinstance(value, (list, tuple)), "a list", value)
+        repeated = len(inner) == 2 and inner[1] is Ellipsis
+        kinds = [inner[0]] * len(value) if repeated else list(inner)
+        _require_type(name, len(kinds) == len(value), f"a list of {len(kinds)}", value)
+        return tuple(_revive(name, kind, item) for kind, item in zip(kinds, value, strict=True))
+    if hint in JSON_TYPES:
+        accepted = (int, float) if hint is float else hint
+        is_right = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool))
+        _require_type(name, is_right, JSON_TYPES[hint], value)
     return value
+
+
+JSON_TYPES = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
+
+
+def _require_type(name: str, condition: bool, expected: str, value: Any) -> None:
+    require(condition, f"{name} is {expected}", value, "Give what Creditline wrote.")
 
 
 def require(condition: bool, request: str, value: object, remedy: str) -> None:

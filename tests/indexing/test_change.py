@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from tests.indexing.conftest import SETTINGS
+from tests.processes import holder, tree
 
 import creditline as cl
 from creditline.data.image_set import ImageSet
-from creditline.errors import DataError, IndexMismatchError, SettingsError
+from creditline.errors import DataError, IndexMismatchError, LockedError, SettingsError
 from creditline.features.gradients import GradientExtractor
 from creditline.indexing import change, spectra
 from creditline.indexing.store import Store
 from creditline.manifest import Manifest
+from creditline.notice import Notice
 
 
 @pytest.fixture
@@ -272,3 +274,70 @@ def test_versions_that_no_manifest_named_are_undone(build, tiny_images):
     assert len(index.store) == 12
     index = index.remove([0])
     assert len(Store(index.path, index.store.schema)) == 11
+
+
+def test_adding_again_adds_nothing(build, parts, tiny_images):
+    index, fresh = build("part", images=parts[0]), build("whole")
+    index = index.add(parts[1])
+    with pytest.warns(Notice, match="4 of 4 images are in the index already"):
+        index = index.add(parts[1])
+    assert index.n == 12
+    with pytest.warns(Notice, match="12 of 12 images"):
+        index = index.add(tiny_images)
+    assert index.digest() == fresh.digest()
+    assert len(index.manifest.facts["changes"]) == 1
+
+
+def test_equal_pixels_of_another_name_are_added(build, parts):
+    index = build("part", images=parts[0])
+    copy = ImageSet.from_images(parts[0].array([0, 1]), names=["copy.png", parts[0].names[1]])
+    with pytest.warns(Notice, match="1 of 2 images"):
+        index = index.add(copy)
+    assert index.n == 9
+    assert index.manifest.facts["duplicates"] == [[0, 8]]
+
+
+@pytest.mark.parametrize(
+    "change_it", [lambda i: i.remove([1]), lambda i: i.remove([1], purge=True)]
+)
+def test_a_change_of_what_another_has_changed_is_refused(build, parts, change_it):
+    index = build("part", images=parts[0])
+    other = cl.open_index(index.path, model=index._engine.resources.models())
+    other = change_it(other)
+    digest = other.digest()
+    for act in (lambda: index.remove([0]), lambda: index.add(parts[1])):
+        with pytest.raises(IndexMismatchError, match="changed by another process since it was"):
+            act()
+    assert other.digest() == digest
+    assert other.add(parts[1]).n == 11
+
+
+def test_while_one_process_changes_an_index_no_other_does(build, parts, tiny_images):
+    index = build("part", images=parts[0])
+    scores = index.scores(tiny_images)
+    before = tree(index.path)
+    with holder(index.path) as pid:
+        for act in (lambda: index.remove([0]), lambda: index.add(parts[1])):
+            with pytest.raises(LockedError, match=f"process {pid}"):
+                act()
+        assert tree(index.path) == before
+        assert np.array_equal(index.scores(tiny_images), scores), "readers do not wait"
+        assert build("part", images=parts[0]).n == 8, "complete, so there is nothing to write"
+    assert index.remove([0]).n == 7, "taken over from the process that was killed"
+
+
+def test_an_abandoned_addition_is_not_mixed_with_a_later_one(
+    build, parts, tiny_images, monkeypatch
+):
+    """Its shards are declared for the table as it was, and their files go with the next commit."""
+    index = build("part", images=parts[0], shard_rows=1)
+    write = Manifest.write
+    monkeypatch.setattr(Manifest, "write", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        index.add(parts[1])
+    monkeypatch.setattr(Manifest, "write", write)
+    assert list(index.path.glob("adding-*"))
+    index = index.remove([7])
+    assert not list(index.path.glob("adding-*"))
+    index = index.add(tiny_images.subset([7])).add(parts[1])
+    assert index.digest() == build("whole", shard_rows=1).digest()

@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from creditline.cli import images, models
+from creditline.cli.models import existing
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.data.image_spec import ImageSpec
+from creditline.lock import locked
 from creditline.settings import from_dict
 
 
@@ -23,11 +25,14 @@ from creditline.settings import from_dict
 def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
     """Add the images of DATA to INDEX without rebuilding it.
 
-    They are prepared as the images of the index were. Scores become those of an index of all
-    images. After an interruption, the same command continues.
+    They are prepared as the images of the index were. Images that INDEX has already, with the same
+    pixels and name, are left out. Scores become those of an index of all images. After an
+    interruption, the same command continues.
     """
-    opened = models.open_index(index, paths)
-    new_images = images.load(data, from_dict(ImageSpec, opened.manifest.request["images"]["spec"]))
-    before = opened.n
-    opened = opened.add(new_images, runtime=runtime())
-    click.echo(f"{opened.path}: {len(new_images):,} added to {before:,}, now {opened.n:,} images")
+    with locked(existing(index)):
+        opened = models.open_index(index, paths)
+        spec = from_dict(ImageSpec, opened.manifest.request["images"]["spec"])
+        new_images, before = images.load(data, spec), opened.n
+        opened = opened.add(new_images, runtime=runtime())
+    added = opened.n - before
+    click.echo(f"{opened.path}: {added:,} added to {before:,}, now {opened.n:,} images")

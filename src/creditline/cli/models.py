@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -114,10 +115,12 @@ def open_index(index: str, paths: Sequence[str], keep: bool = True) -> Index:
         paths: where its models are now; empty if they did not move.
         keep: whether traces keep preconditioned features.
     """
-    from creditline import api
+    from creditline import api, methods
     from creditline.indexing.resources import load_models
 
     values = click.get_current_context().params
+    if values.get("method"):  # named by its place, it is imported only because the user says so
+        methods.get(values["method"])
     manifest = api.open_index(index).manifest
     if not paths and (values["scheduler"] or values["allow_pickle"]):
         paths = [path for path in manifest.facts["model_sources"] if path is not None]
@@ -130,3 +133,15 @@ def open_index(index: str, paths: Sequence[str], keep: bool = True) -> Index:
         memory=values["memory"],
         keep=keep,
     )
+
+
+def existing(index: str) -> Path:
+    """The folder of an index that is there, before it is locked.
+
+    Raises:
+        CreditlineError: if it holds no index.
+    """
+    from creditline.manifest import Manifest
+
+    Manifest.read(Path(index), "index")
+    return Path(index)

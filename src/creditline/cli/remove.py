@@ -16,7 +16,10 @@ def command(index: str, names: tuple[str, ...], purge: bool) -> None:
     effect of removal on the model, retrain it.
     """
     from creditline import api
+    from creditline.cli.models import existing
+    from creditline.lock import locked
 
-    opened = api.open_index(index)
-    after = opened.remove(names, purge=purge)
+    with locked(existing(index)):
+        opened = api.open_index(index)
+        after = opened.remove(names, purge=purge)
     click.echo(f"{after.path}: {opened.n - after.n:,} removed, now {after.n:,} images")

@@ -7,13 +7,14 @@ refuses. The manifest's facts record the change, because the model itself did no
 
 A change is atomic. The new version of the table and the results that are fitted to it are written
 beside the old ones; then the manifest, which names both, is replaced. A process that is killed
-before that leaves the index as it was, and the same call continues.
+before that leaves the index as it was, and the same call continues. After that, the same call finds
+nothing to do but what is left of cleaning up. Only one process at a time changes an index.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,19 +26,27 @@ from creditline import fingerprint
 from creditline.curvature.spectrum import Spectrum
 from creditline.curvature.update import add_images, remove_images, shift_mean
 from creditline.data.image_set import ImageSet, duplicates
-from creditline.errors import DataError
+from creditline.errors import DataError, IndexMismatchError
 from creditline.features.table import FeatureTable
-from creditline.indexing import spectra
+from creditline.indexing import purging, spectra
 from creditline.indexing.build import FeatureExtractor, clear, extract
+from creditline.indexing.fit_folder import FOLDER
 from creditline.indexing.index_state import IndexState
 from creditline.indexing.request import images_request
 from creditline.indexing.store import Store
+from creditline.leftovers import clear_leftovers
+from creditline.leftovers import remove as remove_path
+from creditline.lock import locked
 from creditline.manifest import Manifest
 from creditline.methods.fit_context import HALVES, FitContext
 from creditline.methods.score_noise import HalfNoiseFeatures, halves
+from creditline.notice import notice
+from creditline.paths import require_no_way_out
 from creditline.runtime import Runtime
 from creditline.settings import require, to_dict
 
+ADDING = "adding-"
+"""How names of folders begin that declare the shards of an addition."""
 Update = Callable[[Spectrum, FeatureTable, FeatureTable, int, bool], Spectrum | None]
 """From a spectrum, the table before and after, the model and whether the spectrum is centered.
 
@@ -48,6 +57,8 @@ None: the spectrum has to be fitted anew.
 def add(state: IndexState, extractor: FeatureExtractor, images: ImageSet, runtime: Runtime) -> None:
     """Append images to an index and update the results that are fitted to it.
 
+    Images that the index has under the same name are left out, with a notice.
+
     Args:
         state: of the index.
         extractor: that the index was built with.
@@ -56,62 +67,134 @@ def add(state: IndexState, extractor: FeatureExtractor, images: ImageSet, runtim
 
     Raises:
         DataError: if they were prepared differently, or have classes of other names.
+        LockedError: if another process changes the index.
+        IndexMismatchError: if another process has changed it since it was opened.
         CreditlineError: if the extractor refuses them, or the disk is full.
     """
-    _require_same_preparation(state.manifest, images)
-    extractor.check(images)
-    old, n = state.store, state.features.n
-    shards = f"adding-{images.fingerprint[:12]}"
-    store = Store(old.folder, old.schema, old.opened_version(), shards)
-    rows = state.manifest.request["features"]["shard_rows"]
-    count = extract(store, extractor, images, runtime, rows, store.next_key())
+    with changing(state) as (current, _):
+        _require_same_preparation(current.manifest, images)
+        extractor.check(images)
+        old, n = current.store, current.features.n
+        new = _without_present(old.facts(), images)
+        shards = f"{ADDING}{new.fingerprint[:12]}"
+        _drop_additions(current.folder, keep=shards if len(new) else None)
+        if not len(new):
+            return
+        store = Store(old.folder, old.schema, old.opened_version(), shards)
+        rows = current.manifest.request["features"]["shard_rows"]
+        count = extract(store, extractor, new, runtime, rows, store.next_key())
 
-    def update(
-        spectrum: Spectrum, _: FeatureTable, after: FeatureTable, model: int, center: bool
-    ) -> Spectrum | None:
-        return add_images(spectrum, after, model, n, center, state.memory)
+        def update(
+            spectrum: Spectrum, _: FeatureTable, after: FeatureTable, model: int, center: bool
+        ) -> Spectrum | None:
+            return add_images(spectrum, after, model, n, center, current.memory)
 
-    version = store.append(count)
-    _change(state, version, update, ("added", images.ids))
-    clear(store)
+        version = store.append(count)
+        _change(current, version, update, ("added", new.ids))
+        clear(store)
 
 
-def remove(state: IndexState, rows: Sequence[int] | np.ndarray, purge: bool = False) -> None:
+def remove(state: IndexState, images: Sequence[int | str], purge: bool = False) -> None:
     """Remove images from an index and update the results that are fitted to it.
 
     Args:
         state: of the index.
-        rows: their positions.
+        images: positions, ids or names; see `find_rows`.
         purge: delete their data from every file of the index.
 
     Raises:
+        DataError: if an image is not there, or several have the name.
         SettingsError: if a position does not exist, or no image would remain.
+        LockedError: if another process changes the index.
+        IndexMismatchError: if another process has changed it since it was opened.
     """
-    removals = np.unique(np.asarray(rows, dtype=np.int64))
-    n = state.features.n
-    require(
-        len(removals) > 0 and removals[0] >= 0 and removals[-1] < n,
-        f"Rows to remove are from 0 to {n - 1}",
-        list(rows)[:8],
-        "Give at least one, all of the index.",
-    )
-    require(
-        len(removals) < n,
-        f"One of {n} images has to remain",
-        len(removals),
-        "Delete the folder instead.",
-    )
+    with changing(state) as (current, purged):
+        facts = current.store.facts()
+        present = {*facts["id"], *facts["name"]}
+        items = [x for x in images if x in present or purging.key(x) not in purged]
+        if purged and images and not items:
+            return  # the same call as the one that was killed
+        removals = find_rows(facts, items)
+        n = current.features.n
+        require(
+            len(removals) > 0 and removals[0] >= 0 and removals[-1] < n,
+            f"Rows to remove are from 0 to {n - 1}",
+            list(images)[:8],
+            "Give at least one, all of the index.",
+        )
+        require(
+            len(removals) < n,
+            f"One of {n} images has to remain",
+            len(removals),
+            "Delete the folder instead.",
+        )
+        _drop_additions(current.folder)
 
-    def update(
-        spectrum: Spectrum, before: FeatureTable, _: FeatureTable, model: int, center: bool
-    ) -> Spectrum | None:
-        return remove_images(spectrum, before, model, removals, center, state.memory)
+        def update(
+            spectrum: Spectrum, before: FeatureTable, _: FeatureTable, model: int, center: bool
+        ) -> Spectrum | None:
+            return remove_images(spectrum, before, model, removals, center, current.memory)
 
-    ids = state.store.facts()["id"]
-    version = state.store.delete(removals, purge)
-    store = _change(state, version, update, ("removed", [ids[row] for row in removals]))
-    if purge:
-        store.clean()
+        ids, names = ([facts[key][row] for row in removals] for key in ("id", "name"))
+        version = current.store.delete(removals, purge)
+        pending = [*ids, *names] if purge else []
+        after = _change(current, version, update, ("removed", ids), pending)
+        purging.finish(after)
+
+
+@contextmanager
+def changing(state: IndexState) -> Iterator[tuple[IndexState, set[str]]]:
+    """Be the only one who changes an index, which must still be as it was opened.
+
+    Yields:
+        The index as it is now, without what killed processes left behind; and the images whose
+        purge was interrupted, which is finished now; see `purging.key`.
+
+    Raises:
+        LockedError, AccessError: see `locked`.
+        IndexMismatchError: if another process has changed it since.
+    """
+    with locked(state.folder):
+        current = IndexState.read(state.folder, state.memory, state.runtime)
+        if current.contents != state.contents:
+            raise IndexMismatchError(
+                f"{state.folder} was changed by another process since it was opened. Open it "
+                "again, and repeat the change if it is still needed; nothing was changed."
+            )
+        require_no_way_out(state.folder)
+        clear_leftovers(state.folder)
+        _drop_old_results(current)
+        pending = set(current.manifest.facts.get(purging.PENDING, ()))
+        if pending:
+            notice(f"A purge of {state.folder} was interrupted; it is finished now.")
+        yield purging.finish(current), pending
+
+
+def _without_present(facts: dict[str, list], images: ImageSet) -> ImageSet:
+    """The images that an index does not have under the same name."""
+    present = set(zip(facts["id"], facts["name"], strict=True))
+    keys = list(zip(images.ids, images.names, strict=True))
+    rows = [row for row, key in enumerate(keys) if key not in present]
+    if len(rows) < len(keys):
+        notice(
+            f"{len(keys) - len(rows):,} of {len(keys):,} images are in the index already, with the "
+            "same pixels and name, and are left out."
+        )
+    return images if len(rows) == len(keys) else images.subset(rows)
+
+
+def _drop_additions(folder: Path, keep: str | None = None) -> None:
+    """Drop what killed additions had extracted, which belongs to the table as it was then."""
+    for path in folder.glob(f"{ADDING}*"):
+        if path.name != keep:
+            remove_path(path)
+
+
+def _drop_old_results(state: IndexState) -> None:
+    """Delete results of fitting to other contents than those of now."""
+    for path in (state.folder / FOLDER).glob("*"):
+        if path.name != state.fit_name:
+            remove_path(path)
 
 
 def find_rows(facts: dict[str, list], images: Sequence[int | str]) -> np.ndarray:
@@ -174,8 +257,12 @@ def _require_same_preparation(manifest: Manifest, images: ImageSet) -> None:
 
 
 def _change(
-    state: IndexState, version: int, update: Update, what: tuple[str, Sequence[str]]
-) -> Store:
+    state: IndexState,
+    version: int,
+    update: Update,
+    what: tuple[str, Sequence[str]],
+    purge: Sequence[str] = (),
+) -> IndexState:
     """Write results for the new version of the table, then the manifest that names it."""
     old, request = state.store, state.manifest.request
     store = Store(old.folder, old.schema, version)
@@ -192,14 +279,14 @@ def _change(
         "table_version": version,
         "duplicates": [list(group) for group in duplicates(facts["id"])],
         "changes": [*state.manifest.facts.get("changes", []), change],
+        **({purging.PENDING: [purging.key(item) for item in purge]} if purge else {}),
     }
     manifest = replace(state.manifest, request=request, facts=changed_facts)
     after = IndexState(state.folder, manifest, state.memory, state.runtime)
     _update_spectra(state, after, update)
     manifest.write(state.folder)
-    if after.fits.folder != state.fits.folder:
-        shutil.rmtree(state.fits.folder, ignore_errors=True)
-    return store
+    _drop_old_results(after)
+    return after
 
 
 def _update_spectra(before: IndexState, after: IndexState, update: Update) -> None:

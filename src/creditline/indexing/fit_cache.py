@@ -26,7 +26,6 @@ from creditline.methods.fit_context import FitCache, FitContext, NoCache
 from creditline.methods.score_noise import HalfNoiseFeatures
 from creditline.settings import affecting
 
-FOLDER = "fitted"
 Halves = tuple[HalfNoiseFeatures, HalfNoiseFeatures]
 
 
@@ -86,6 +85,10 @@ class StoredFitCache(FitCache):
                 self.folder / name, cast(BilinearAttributor, method)
             )
         return self._factors[name]
+
+    def has_factors(self, method: Attributor) -> bool:
+        """Whether the train-side factors of a method are stored."""
+        return (self.folder / f"factors-{method_key(method)}").is_dir()
 
     def nearest(self, method: Attributor) -> Nearest:
         """The approximate search over a fitted method's train-side factors."""

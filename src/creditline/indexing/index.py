@@ -186,8 +186,9 @@ class Index:
     def add(self, images: ImageSource, *, runtime: Runtime | None = None) -> Self:
         """Append training images, and update the results of fitting, without starting over.
 
-        Interrupt it at any time; the same call continues. Scores are those of an index built from
-        all images, to rounding. It is not checked whether the model was trained on them.
+        Interrupt it at any time; the same call continues. Images that the index has already, with
+        the same pixels and name, are left out with a notice. Scores are those of an index built
+        from all images, to rounding. It is not checked whether the model was trained on them.
 
         Args:
             images: what `load_images` takes or returns, prepared as the index's images were.
@@ -198,6 +199,8 @@ class Index:
 
         Raises:
             SettingsError: if the method's index cannot be updated.
+            LockedError: if another process changes the index.
+            IndexMismatchError: if another process has changed it since it was opened.
             CreditlineError: before long work, if anything does not fit; see `change.add`.
         """
         require_updatable(self.method)
@@ -227,9 +230,11 @@ class Index:
         Raises:
             DataError: if an image is not there, or several have the name.
             SettingsError: if no image would remain, or the method's index cannot be updated.
+            LockedError: if another process changes the index.
+            IndexMismatchError: if another process has changed it since it was opened.
         """
         require_updatable(self.method)
-        change.remove(self._state, change.find_rows(self.store.facts(), images), purge)
+        change.remove(self._state, images, purge)
         return self._reopen()
 
     def _reopen(self) -> Self:

@@ -8,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from creditline import methods
+from creditline import fingerprint, methods
 from creditline.curvature.kernel import MEMORY
 from creditline.errors import CreditlineError
-from creditline.indexing.fit_cache import FOLDER, StoredFitCache
+from creditline.indexing.fit_cache import StoredFitCache
+from creditline.indexing.fit_folder import fit_folder
 from creditline.indexing.store import Store
 from creditline.indexing.stored_features import StoredFeatures
 from creditline.indexing.table_schema import TableSchema
@@ -81,9 +82,23 @@ class IndexState:
 
     @cached_property
     def fits(self) -> StoredFitCache:
-        """Results of fitting, in a folder that is named after the images."""
-        name = self.manifest.request["images"]["fingerprint"][:12]
-        return StoredFitCache(self.folder / FOLDER / name)
+        """Results of fitting, in a folder of what they were fitted to."""
+        return StoredFitCache(fit_folder(self.folder, self.fit_name))
+
+    @property
+    def contents(self) -> tuple[Any, ...]:
+        """What changes with every change of the index."""
+        return self.manifest.request, self.manifest.facts.get("table_version")
+
+    @property
+    def fit_name(self) -> str:
+        """Name of the contents, which no other request has."""
+        return fingerprint.of_json(self.manifest.request)[:12]
+
+    @property
+    def keeps_results(self) -> bool:
+        """Whether results of fitting outlast this process."""
+        return self.fits.folder.is_relative_to(self.folder)
 
     @cached_property
     def context(self) -> FitContext:

@@ -70,7 +70,7 @@ class QueryEngine:
         if prompts is not None or region is not None:
             queries = self.extract(queries, prompts, region)
         prepared, blocks = self._checked_blocks(queries)
-        fit = self.fit(stored_factors=self.keep and self.method.capabilities.searchable)
+        fit = self.fit(stored_factors=self._uses_stored_factors())
         scoring = QueryScoring(fit)
         ranker = Ranker(
             self.state.store,
@@ -204,6 +204,11 @@ class QueryEngine:
     def fit(self, stored_factors: bool = False) -> Attributor:
         """The method, fitted to what it learns from."""
         return self.state.fits.fit(self.method, self._context(stored_factors))
+
+    def _uses_stored_factors(self) -> bool:
+        if not self.keep or not self.method.capabilities.searchable:
+            return False
+        return self.state.keeps_results or self.state.fits.has_factors(self.method)
 
     def _context(self, stored_factors: bool) -> FitContext:
         context, kind = self.state.context, self.method.capabilities.kind

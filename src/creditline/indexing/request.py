@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -11,6 +12,7 @@ from creditline import methods
 from creditline.data.image_set import ImageSet, fingerprint
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import learning_rate
+from creditline.errors import SettingsError
 from creditline.features.extractor import FeatureExtractor
 from creditline.fingerprint import of_json
 from creditline.manifest import circumstances
@@ -112,7 +114,16 @@ def method_of(request: Mapping[str, Any]) -> Attributor:
     """The method that a manifest's request describes.
 
     Raises:
-        SettingsError: if its class is not installed.
+        SettingsError: if its class is not installed, or only named by its place and not imported
+            yet: a file does not choose which code runs.
     """
     recipe = request["method"]
+    module, separator, _ = recipe["name"].partition(":")
+    if separator and module not in sys.modules:
+        raise SettingsError(
+            f"The index is of the method {recipe['name']!r}, a class that is registered nowhere. A "
+            f"file must not choose the code that runs. If you trust it, give --method "
+            f"{recipe['name']}, or import {module} before the index is opened; or register the "
+            "method (see docs/contributing/method.md)."
+        )
     return from_dict(methods.get(recipe["name"]), recipe["settings"])

@@ -21,6 +21,9 @@ from creditline.indexing.training_images import load_training_images
 from creditline.manifest import Manifest
 from creditline.methods.attributor import Attributor
 
+OPTIONS = ("dtype", "pipeline", "lora", "encoding")
+"""Options of a model that an index records."""
+
 
 class Resources:
     """Models, encoder and training images of an index.
@@ -119,6 +122,8 @@ def load_models(manifest: Manifest, sources: Sequence[Any], **settings: Any) -> 
     models = []
     for i, source in enumerate(sources):
         options = dict(options_of_models[i]) if i < len(options_of_models) else {}
+        # Whether pickles are loaded is the caller's decision alone: `settings`, never the file.
+        options = {name: value for name, value in options.items() if name in OPTIONS}
         if isinstance(source, Denoiser):
             options = {}
         elif not isinstance(source, (str, Path)):
