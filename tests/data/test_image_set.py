@@ -108,7 +108,7 @@ def test_from_images_wants_a_sequence(noise):
     stream = io.BytesIO()
     Image.fromarray(noise(40, 40, 3)).save(stream, "PNG")
     unread = Image.open(io.BytesIO(stream.getvalue()[:2000]))
-    with pytest.raises(DataError, match="Image 0 cannot be read"):
+    with pytest.raises(DataError, match="Image 0: corrupt or cut short"):
         ImageSet.from_images([unread])
     with pytest.raises(SettingsError, match="black < white"):
         ImageSet.from_images([noise(4, 4, 3)], value_range=(1, 0))

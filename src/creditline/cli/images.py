@@ -55,15 +55,20 @@ def load(source: str, spec: ImageSpec | None = None) -> ImageSet:
         source: where they are.
         spec: their preparation, if no option says so.
     """
+    from creditline.data.image_listing import abbreviate
     from creditline.data.load import load_images
 
-    return load_images(
+    images = load_images(
         source,
         _from_options(ImageSpec()) if spec is None else spec,
         metadata=_from_options(MetadataSpec()),
         selection=_from_options(SelectionSpec()),
         masks=click.get_current_context().params.get("image_masks"),
     )
+    if images.skipped:
+        listed = abbreviate([f"{name} ({reason})" for name, reason in images.skipped])
+        click.echo(f"Left out of {images.source}: {listed}.", err=True)
+    return images
 
 
 def _from_options(settings: Any) -> Any:

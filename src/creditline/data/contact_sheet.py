@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from creditline.data.decode import decode, load_pixels
 from creditline.settings import require
 
 ImageLike = Image.Image | np.ndarray | bytes
@@ -72,12 +72,13 @@ def contact_sheet(
 
 def _enlarge(image: ImageLike, scale: int) -> Image.Image:
     if isinstance(image, bytes):
-        image = Image.open(BytesIO(image))
+        image = decode(image, "an image of the sheet")
     elif isinstance(image, np.ndarray):
         fits = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
         shape = f"{image.dtype} {image.shape}"
         require(fits, "An image array must be uint8 [h, w, 3]", shape, "Convert it first.")
         image = Image.fromarray(image)
+    load_pixels(image, "an image of the sheet")
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, PAPER), image.convert("RGBA"))
     size = (image.width * scale, image.height * scale)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from creditline.data.image_listing import ImageListing, Value
-from creditline.data.metadata_files import text_of
+from creditline.data.metadata_rows import text_of
+from creditline.data.names import normalize_name
+from creditline.data.regular_file import read_regular_file
 from creditline.errors import DataError, unknown
 
 
@@ -27,10 +29,7 @@ class DatasetRows:
             raise DataError(f"row {key}: no image in column {self.column!r}.")
         if value["bytes"] is not None:
             return value["bytes"]
-        try:
-            return Path(value["path"]).read_bytes()
-        except OSError as error:
-            raise DataError(f"row {key}: {value['path']} cannot be read ({error}).") from error
+        return read_regular_file(Path(value["path"]), f"row {key}: {value['path']}")
 
 
 def is_dataset(source: Any) -> bool:
@@ -73,9 +72,9 @@ def list_dataset(dataset: Any, image_column: str | None, label_column: str) -> I
     if len(dataset) == 0:
         raise DataError("The dataset has no rows.")
 
-    text_columns = [name for name, f in features.items() if isinstance(f, (Value, ClassLabel))]
+    text_columns = [name for name, f in features.items() if _is_text(f, Value, ClassLabel)]
     table = dataset.with_format(None).select_columns(text_columns)[:] if text_columns else {}
-    columns = {name: _texts(table[name], features[name]) for name in text_columns}
+    columns = {normalize_name(x): _texts(table[x], features[x]) for x in text_columns}
     label = features.get(label_column)
     keys = tuple(str(row) for row in range(len(dataset)))
     width = len(str(len(dataset) - 1))
@@ -86,6 +85,14 @@ def list_dataset(dataset: Any, image_column: str | None, label_column: str) -> I
         columns,
         tuple(label.names) if isinstance(label, ClassLabel) else None,
     )
+
+
+def _is_text(feature: Any, value: type, label: type) -> bool:
+    """Whether a feature becomes text: a plain value, a class, or a list of texts."""
+    if isinstance(feature, (value, label)):
+        return True
+    inner: Any = feature[0] if isinstance(feature, list) else getattr(feature, "feature", None)
+    return isinstance(inner, value) and getattr(inner, "dtype", "") in ("string", "large_string")
 
 
 def _texts(values: list[Any], feature: Any) -> tuple[Value, ...]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import lzma
 import os
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
-from creditline.data.decode import EXTENSIONS, MAX_FILE_BYTES
+from creditline.data.archive_files import ArchiveFiles
+from creditline.data.formats import is_image_file
+from creditline.data.limits import FILE_BYTES, Limit
+from creditline.data.regular_file import read_regular_file
+from creditline.data.visible import require_visible, walk_folder
 from creditline.errors import DataError
 
 
@@ -26,68 +26,11 @@ class FolderFiles:
         Raises:
             DataError: if a folder cannot be listed.
         """
-        return sorted(_visible(_walk(self.root)))
+        return sorted(require_visible(walk_folder(self.root)))
 
-    def read(self, key: str) -> bytes:
-        """The contents of a file; DataError if it is gone, unreadable or absurdly large."""
-        return _read_file(self.root / key, key)
-
-
-class ArchiveFiles:
-    """Files in a zip file below an inner folder; keys are their paths relative to that.
-
-    The file is opened once per process, on first use, so that an archive pickles and worker
-    processes never share a file position.
-    """
-
-    def __init__(self, path: Path, inner: str = "") -> None:
-        self.path, self.inner = path.absolute(), f"{inner.strip('/')}/" if inner.strip("/") else ""
-        self.label = f"{path}/{self.inner}".rstrip("/")
-        self._open: tuple[int, zipfile.ZipFile] | None = None
-
-    def files(self) -> list[str]:
-        """Relative paths of all files that are not hidden, sorted.
-
-        Raises:
-            DataError: if this is no readable zip file or has no such inner folder.
-        """
-        entries = {i.filename for i in self._archive().infolist() if not i.is_dir()}
-        names = [name[len(self.inner) :] for name in entries if name.startswith(self.inner)]
-        if self.inner and not names:
-            tops = sorted({name.split("/")[0] + "/" for name in entries if "/" in name})
-            raise DataError(
-                f"{self.path} holds no folder {self.inner!r}. Its folders: {', '.join(tops[:10])}."
-            )
-        return sorted(_visible(names))
-
-    def read(self, key: str) -> bytes:
-        """The contents of an entry; DataError if it is damaged, encrypted or absurdly large."""
-        archive = self._archive()
-        try:
-            info = archive.getinfo(self.inner + key)
-            if info.file_size > MAX_FILE_BYTES:
-                raise DataError(f"{key}: unpacks to {info.file_size:,} bytes. Remove it.")
-            return archive.read(info)
-        except KeyError as error:
-            raise DataError(f"{key}: no longer in {self.path}.") from error
-        except RuntimeError as error:  # zipfile's answer to encryption and unknown compression
-            raise DataError(f"{key}: cannot be read from {self.path} ({error}).") from error
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-            raise DataError(f"{key}: damaged in {self.path} ({error}).") from error
-
-    def _archive(self) -> zipfile.ZipFile:
-        if self._open is None or self._open[0] != os.getpid():
-            try:
-                self._open = os.getpid(), zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, OSError) as error:
-                raise DataError(
-                    f"{self.path} cannot be read as a zip file ({error}). Give a folder of "
-                    "images, a zip file of one, or an image."
-                ) from error
-        return self._open[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": None}
+    def read(self, key: str, limit: Limit = FILE_BYTES) -> bytes:
+        """The contents of a file; DataError if it is gone, unreadable, too large or no file."""
+        return read_regular_file(self.root / key, key, limit)
 
 
 class ImageFiles:
@@ -98,8 +41,8 @@ class ImageFiles:
         self.label = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
 
     def read(self, key: str) -> bytes:
-        """The contents of a file; DataError if it is gone, unreadable or absurdly large."""
-        return _read_file(Path(key), key)
+        """The contents of a file; DataError if it is gone, unreadable, too large or no file."""
+        return read_regular_file(Path(key), key)
 
 
 def open_source(path: str | os.PathLike[str]) -> FolderFiles | ArchiveFiles | ImageFiles:
@@ -114,20 +57,20 @@ def open_source(path: str | os.PathLike[str]) -> FolderFiles | ArchiveFiles | Im
         raise DataError(f"{path} cannot be names: {error}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-def is_image_file(name: str) -> bool:
-    """Whether a file name ends as those of images do."""
-    return PurePosixPath(name).suffix.lower() in EXTENSIONS
+    except ValueError as error:  # a null character
+        raise DataError(f"{path!r} cannot be a path ({error}).") from error
 
 
 def _open_source(place: Path) -> FolderFiles | ArchiveFiles | ImageFiles:
     if place.is_dir():
         return FolderFiles(place)
     if place.is_file():
-        if place.suffix.lower() in EXTENSIONS:
-            return ImageFiles([place])
-        return ArchiveFiles(place)
+        return ImageFiles([place]) if is_image_file(place.name) else ArchiveFiles(place)
+    if place.exists():
+        raise DataError(
+            f"{place} is a pipe, device or socket. Give a folder of images, a zip file of one, or "
+            "an image."
+        )
     parent = next(parent for parent in place.parents if parent.exists())  # "." or "/" at last
     if parent.is_file():
         return ArchiveFiles(parent, place.relative_to(parent).as_posix())
@@ -136,40 +79,3 @@ def _open_source(place: Path) -> FolderFiles | ArchiveFiles | ImageFiles:
         f"{place} does not exist: {parent} holds no {missing!r}. "
         "Give a folder of images, a zip file of one, or an image."
     )
-
-
-def _walk(root: Path) -> Iterator[str]:
-    def fail(error: OSError) -> None:
-        raise DataError(f"{error.filename} cannot be listed ({error.strerror}).") from error
-
-    seen: set[str] = set()  # folders reached through links may contain themselves
-    for folder, inner, files in os.walk(root, onerror=fail, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner[:] = sorted(inner)
-        base = Path(folder).relative_to(root)
-        yield from ((base / file).as_posix() for file in files)
-
-
-def _visible(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        parts = PurePosixPath(name).parts
-        if any(part.startswith((".", "__MACOSX")) for part in parts):
-            continue
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(f"The file name {name!r} is not valid UTF-8. Rename it.") from error
-        yield name
-
-
-def _read_file(path: Path, name: str) -> bytes:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise DataError(f"{name}: {path.stat().st_size:,} bytes are too many for an image.")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror}).") from error

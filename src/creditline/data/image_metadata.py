@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from creditline.data.image_listing import ImageListing, Value
 from creditline.data.labels import Labels, class_indices, first_folder, parent_folder
 from creditline.data.metadata_spec import MetadataSpec
+from creditline.data.names import compose, normalize_name, normalize_names
+from creditline.data.plain_values import choose_captions, require_plain_values
 from creditline.data.template import fill_template, template_columns
 from creditline.errors import DataError
 
@@ -55,17 +57,24 @@ def read_metadata(listing: ImageListing, spec: MetadataSpec) -> ImageMetadata:
         SettingsError: if the prompt template names no or unknown columns.
     """
     contributors = _contributors(listing, spec)
-    texts = _column(listing, spec.text_column, required=spec.text_column != "text")
+    column = spec.text_column
+    texts: Sequence[Value] = choose_captions(
+        _column(listing, column, required=column != "text"), spec.captions, column, listing.names
+    )
     labels, label_names = _labels(listing, spec)
+    further = {
+        name: [None if value is None else compose(value) for value in values]
+        for name, values in listing.columns.items()
+    }
     if spec.prompt_template is not None:
-        known = template_columns(listing.columns, contributors, texts, labels, label_names)
+        known = template_columns(further, contributors, texts, labels, label_names)
         texts = fill_template(spec.prompt_template, known, listing.names)
     used = {spec.text_column}
     if spec.contributors in ("auto", "column"):
         used.add(spec.contributor_column)
     if spec.labels in ("auto", "column"):
         used.add(spec.label_column)
-    columns = {name: values for name, values in listing.columns.items() if name not in used}
+    columns = {name: values for name, values in further.items() if name not in used}
     return ImageMetadata(contributors, texts, labels, label_names, columns)
 
 
@@ -87,9 +96,10 @@ def _contributors(listing: ImageListing, spec: MetadataSpec) -> Sequence[Value]:
         return first_folder(listing.names)
     column = spec.contributor_column
     required = spec.contributors == "column" or column != "contributor"
-    # A stray blank must not make two people of one.
     values = _column(listing, column, required)
-    return [None if value is None else value.strip() or None for value in values]
+    require_plain_values(values, column, listing.names)
+    # A stray blank or another form of an accent must not make two people of one.
+    return normalize_names(values)
 
 
 def _labels(listing: ImageListing, spec: MetadataSpec) -> Labels:
@@ -99,4 +109,6 @@ def _labels(listing: ImageListing, spec: MetadataSpec) -> Labels:
         return class_indices(parent_folder(listing.names), "folder", numbers=False)
     column = spec.label_column
     values = _column(listing, column, required=spec.labels == "column" or column != "label")
-    return class_indices(values, column, listing.classes)
+    require_plain_values(values, column, listing.names)
+    classes = listing.classes and tuple(normalize_name(name) for name in listing.classes)
+    return class_indices(normalize_names(values), column, classes)

@@ -14,6 +14,7 @@ from PIL import Image
 from creditline.data.image_spec import ImageSpec
 from creditline.data.in_memory import InMemoryImage, TensorLike, to_pillow
 from creditline.data.mask import Mask
+from creditline.data.names import compose, normalize_names
 from creditline.data.pixel_array import PixelArray
 from creditline.data.save import write_folder
 from creditline.errors import DataError
@@ -85,6 +86,11 @@ class ImageSet:
             if len(values) != n:
                 raise DataError(f"{n} images need {n} {name}; got {len(values)}.")
         self._take(masks)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What the source calls each image: for files, paths as the disk has them. May be empty."""
+        return self._pixels.keys
 
     @property
     def columns(self) -> Mapping[str, tuple[str | None, ...]]:
@@ -272,7 +278,9 @@ class ImageSet:
         from creditline.data.prepared_pixels import prepare_images
 
         images = to_pillow(images, value_range)
-        file_names = [f"{i:05d}.png" for i in range(len(images))] if names is None else list(names)
+        file_names = [f"{i:05d}.png" for i in range(len(images))]
+        if names is not None:
+            file_names = [compose(name) for name in names]
         if len(file_names) != len(images):
             raise DataError(
                 f"{len(images)} images need {len(images)} names; got {len(file_names)}."
@@ -281,7 +289,7 @@ class ImageSet:
         return cls(
             prepared.pixels,
             names=file_names,
-            contributors=contributors,
+            contributors=None if contributors is None else normalize_names(contributors),
             texts=texts,
             labels=labels,
             label_names=label_names,

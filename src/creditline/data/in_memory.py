@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from creditline.data.decode import DAMAGE
+from creditline.data.decode import load_pixels
 from creditline.errors import DataError, SettingsError
 
 
@@ -53,10 +53,7 @@ def _sequence(images: Any) -> Sequence[Any]:
 
 def _one(image: Any, i: int, value_range: tuple[float, float]) -> Image.Image:
     if isinstance(image, Image.Image):
-        try:
-            image.load()  # one that was opened but not yet read
-        except DAMAGE as error:
-            raise DataError(f"Image {i} cannot be read ({error}).") from error
+        load_pixels(image, f"Image {i}")
         return image
     if isinstance(image, np.ndarray):
         array, layout = image, "[H, W], [H, W, 3] or [H, W, 4]"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import PurePosixPath
 
 from creditline.data.image_listing import Value, abbreviate
 from creditline.errors import DataError
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+LARGEST = 2**63 - 1
+"""Class numbers are int64."""
+
+DIGITS = 400
+"""Characters of a number that are read; exponents make few of them large."""
 
 Labels = tuple[tuple[int | None, ...], tuple[str, ...] | None]
 
@@ -39,21 +45,34 @@ def class_indices(
                 f"Column {column!r} mixes numbers with names ({abbreviate(others)}). "
                 "Use class numbers from 0 on, or a name for every class."
             )
-        wrong = sorted(
-            {v for v in numeric if not math.isfinite(float(v)) or float(v) < 0 or float(v) % 1}
-        )
+        numbers_of = {value: _exact_integer(value) for value in numeric}
+        wrong = sorted(value for value, number in numbers_of.items() if number is None)
         if wrong:
+            examples = abbreviate([value[:60] for value in wrong])
             raise DataError(
-                f"Column {column!r} holds {abbreviate(wrong)}, which are no class labels. Use "
-                "integers from 0 on or names; leave unknown labels empty; or ignore the column "
-                "with labels='none'."
+                f"Column {column!r} holds {examples}, which are no class labels. Use integers from "
+                f"0 to {LARGEST} or names; leave unknown labels empty; or ignore the column with "
+                "labels='none'."
             )
-        return tuple(None if v is None else int(float(v)) for v in values), None
+        return tuple(None if v is None else numbers_of[v] for v in values), None
     if not known:
         return tuple(None for _ in values), None
     ordered = classes or tuple(sorted(set(known)))
     index = {name: i for i, name in enumerate(ordered)}
     return tuple(None if v is None else index[v] for v in values), ordered
+
+
+def _exact_integer(text: str) -> int | None:
+    """Return the class number that a text writes out, exactly; None if it is none."""
+    if len(text) > DIGITS:
+        return None
+    try:
+        number = Decimal(text)
+    except ArithmeticError:  # an exponent that Decimal cannot hold
+        return None
+    if not 0 <= number <= LARGEST or number != number.to_integral_value():
+        return None
+    return int(number)
 
 
 def parent_folder(names: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from creditline.data.image_spec import ImageSpec
 from creditline.data.masks import COLUMN, read_masks
 from creditline.data.metadata_files import list_files
 from creditline.data.metadata_spec import MetadataSpec
+from creditline.data.names import compose
 from creditline.data.pixel_array import MEMORY_LIMIT
 from creditline.data.prepared_pixels import prepare_images
 from creditline.data.selection import SelectionSpec, sample_images
@@ -136,13 +137,13 @@ def _list(
 
 
 def _list_paths(files: ImageFiles) -> ImageListing:
-    absent = [str(path) for path in files.paths if not path.is_file()]
+    absent = [str(path) for path in files.paths if not path.exists()]
     if absent:
         raise DataError(f"No such image files: {abbreviate(absent)}.")
     keys = tuple(str(path.absolute()) for path in files.paths)
-    names = tuple(path.as_posix() for path in files.paths)
-    if len({path.name for path in files.paths}) == len(keys):
-        names = tuple(path.name for path in files.paths)
+    names = tuple(compose(path.as_posix()) for path in files.paths)
+    if len({compose(path.name) for path in files.paths}) == len(keys):
+        names = tuple(compose(path.name) for path in files.paths)
     return ImageListing.of(files, names, keys)
 
 

@@ -130,7 +130,7 @@ def to_gray(image: Image.Image, name: str) -> Image.Image:
         DataError: if it has colors, or no 8-bit meaning.
     """
     rgb = flatten(to_upright(image, name), "black")
-    values = np.asarray(rgb).astype(np.int16)
+    values = np.asarray(rgb)
     if (values.max(2) - values.min(2)).max() > COLOR:
         raise DataError(
             f"{name} has colors, and a mask is gray: white counts, black does not. Is it the "

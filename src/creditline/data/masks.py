@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from creditline.data.archive_files import ArchiveFiles
 from creditline.data.decode import decode
-from creditline.data.files import ArchiveFiles, FolderFiles, ImageFiles, is_image_file, open_source
+from creditline.data.files import FolderFiles, ImageFiles, open_source
+from creditline.data.formats import is_image_file
 from creditline.data.image_listing import ImageListing, abbreviate
 from creditline.data.image_spec import ImageSpec
 from creditline.data.mask import Mask, require_aspect, to_gray
+from creditline.data.names import by_composed_name, candidate_paths, compose
 from creditline.data.preparation import center_square
 from creditline.errors import DataError
 
@@ -68,13 +70,29 @@ def read_masks(
 
 
 def _in_column(listing: ImageListing) -> Sequence[str | None]:
-    if listing.source is None or COLUMN not in listing.columns:
+    source = listing.source
+    if not isinstance(source, (FolderFiles, ArchiveFiles)) or COLUMN not in listing.columns:
         having = ", ".join(listing.columns) or "none"
         raise DataError(
             f"{listing.label} has no metadata column {COLUMN!r} that names files; its columns: "
             f"{having}. Add one, or give a folder of masks."
         )
-    return [None if x is None else posixpath.normpath(x) for x in listing.columns[COLUMN]]
+    files = by_composed_name(source.files(), listing.label)
+    return [
+        None if value is None else _file_of(value, files, name, listing.label)
+        for name, value in zip(listing.names, listing.columns[COLUMN], strict=True)
+    ]
+
+
+def _file_of(value: str, files: Mapping[str, str], name: str, label: str) -> str:
+    """Return the file of the source that a value names; only those are read."""
+    for path in candidate_paths("", value):
+        if path in files:
+            return files[path]
+    raise DataError(
+        f"The mask {value!r} of {name} is no file in {label}. Column {COLUMN!r} names files in the "
+        "data set, relative to its folder."
+    )
 
 
 def _of_same_names(place: FolderFiles | ArchiveFiles, names: Sequence[str]) -> Sequence[str | None]:
@@ -100,4 +118,4 @@ def _of_same_names(place: FolderFiles | ArchiveFiles, names: Sequence[str]) -> S
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).with_suffix("").as_posix()
+    return PurePosixPath(compose(name)).with_suffix("").as_posix()

@@ -2,29 +2,24 @@
 
 A metadata file describes images in its own folder and below: column `file_name` is a path
 relative to it. Once there is metadata, every image needs exactly one row and every row a file.
-All values are kept as strings; empty ones become None. Numbers, lists and objects of JSON lines
-and Parquet are kept as JSON text. Columns without a name are dropped.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import posixpath
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
-from creditline.data.files import ArchiveFiles, FolderFiles, is_image_file
-from creditline.data.image_listing import ImageListing, Value, abbreviate
+from creditline.data.archive_files import ArchiveFiles
+from creditline.data.files import FolderFiles
+from creditline.data.formats import is_image_file
+from creditline.data.image_listing import ImageListing, abbreviate
+from creditline.data.left_out import describe_left_out
+from creditline.data.metadata_rows import FILE, MetadataRow, read_rows
+from creditline.data.names import by_composed_name, candidate_paths
 from creditline.errors import DataError
 
 KINDS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-FILE = "file_name"
-
-MetadataRow = dict[str, Value]
 
 
 def list_files(
@@ -41,36 +36,25 @@ def list_files(
         DataError: if there is no image, metadata cannot be parsed, or rows and files do not
             match one to one.
     """
-    files = source.files()
+    files = by_composed_name(source.files(), source.label)
     tables = [file for file in files if PurePosixPath(file).name in KINDS]
-    images = [file for file in files if is_image_file(file)]
+    images = sorted(file for file in files if is_image_file(file))
     if not tables:
-        if not images:
-            among = f" among its {len(files)} files" if files else ""
-            raise DataError(
-                f"{source.label} holds no image{among}. Give a folder or zip file with "
-                ".png, .jpg, .webp or other images in it or below it."
-            )
-        return ImageListing.of(source, images, images)
+        return _without_metadata(source, files, images)
     _one_kind_per_folder(tables)
 
-    present = set(files)
-    spelt = {unicodedata.normalize("NFC", file): file for file in files}
     rows: dict[str, MetadataRow] = {}
     without_file: list[str] = []
     origin: dict[str, str] = {}
     names: dict[str, None] = {}  # an ordered set of column names
     for table in tables:
-        unit = "row" if table.endswith(".parquet") else "line"
-        for line, row in _rows(source, table):
-            where = f"{table}, {unit} {line}"
+        folder = posixpath.dirname(table)
+        for where, row in read_rows(source, files[table]):
             file_name = row.pop(FILE, None)
             if not file_name:
                 raise DataError(f"{where}: {FILE} is empty. Name the image or remove the row.")
-            file = posixpath.normpath(posixpath.join(posixpath.dirname(table), file_name))
-            if file not in present:  # systems differ in separators and in composing accents
-                file = spelt.get(unicodedata.normalize("NFC", file.replace("\\", "/")), file)
-            if file not in present:
+            file = next((x for x in candidate_paths(folder, file_name) if x in files), None)
+            if file is None:
                 without_file.append(f"{file_name} ({where})")
                 continue
             if file in rows:
@@ -80,7 +64,7 @@ def list_files(
             rows[file], origin[file] = row, where
             names |= dict.fromkeys(row)
 
-    named = {posixpath.normpath(row.get(aside) or ".") for row in rows.values()} if aside else set()
+    named = _named_aside(rows, aside)
     without_row = [file for file in images if file not in rows and file not in named]
     if without_file and not skip_bad:
         raise DataError(
@@ -99,15 +83,32 @@ def list_files(
     matched = sorted(rows)
     if not matched:
         raise DataError(f"{source.label} holds no image that its metadata describes.")
+    used = {*matched, *images, *tables, *named}
+    skipped += describe_left_out([file for file in files if file not in used])
     columns = {name: tuple(rows[file].get(name) for file in matched) for name in names}
-    return ImageListing.of(source, matched, matched, columns, skipped=tuple(skipped))
+    keys = [files[file] for file in matched]
+    return ImageListing.of(source, matched, keys, columns, skipped=tuple(skipped))
 
 
-def text_of(value: Any) -> Value:
-    """A metadata value as text: None if missing or empty, JSON unless it is a string."""
-    if value is None or value == "":
-        return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def _without_metadata(
+    source: FolderFiles | ArchiveFiles, files: dict[str, str], images: Sequence[str]
+) -> ImageListing:
+    left_out = describe_left_out([file for file in files if not is_image_file(file)])
+    if not images:
+        among = f" among its {len(files)} files" if files else ""
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out[:5])
+        raise DataError(
+            f"{source.label} holds no image{among}. Give a folder or zip file with .png, .jpg, "
+            f".webp or other images in it or below it.{f' Left out: {reasons}.' if reasons else ''}"
+        )
+    keys = [files[image] for image in images]
+    return ImageListing.of(source, images, keys, skipped=left_out)
+
+
+def _named_aside(rows: dict[str, MetadataRow], column: str | None) -> set[str]:
+    """Return the files that a column names, in every form that they may have."""
+    values = [row.get(column) for row in rows.values()] if column is not None else []
+    return {path for value in values if value for path in candidate_paths("", value)}
 
 
 def _one_kind_per_folder(tables: Sequence[str]) -> None:
@@ -116,74 +117,3 @@ def _one_kind_per_folder(tables: Sequence[str]) -> None:
         other = folders.setdefault(posixpath.dirname(table), table)
         if other != table:
             raise DataError(f"{other} and {table} lie in one folder. Keep one of them.")
-
-
-def _rows(source: FolderFiles | ArchiveFiles, table: str) -> Iterator[tuple[int, MetadataRow]]:
-    data = source.read(table)
-    kind = PurePosixPath(table).suffix
-    if kind == ".parquet":
-        parsed = _parquet(data, table)
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{table} is not UTF-8 text ({error}). Save it as UTF-8.") from error
-        parsed = _csv(text, table) if kind == ".csv" else _jsonl(text, table)
-    for line, row in parsed:
-        if FILE not in row:
-            columns = ", ".join(repr(name) for name in row) or "none"
-            raise DataError(
-                f"{table} has no column {FILE!r}; its columns: {columns}. Name the column with the "
-                "images' paths so, and separate columns of a csv with commas."
-            )
-        yield line, {name: value for name, value in row.items() if name}
-
-
-def _csv(text: str, table: str) -> Iterator[tuple[int, MetadataRow]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        twice = {name for name in header if name and header.count(name) > 1}
-        if twice:
-            raise DataError(
-                f"{table} has two columns called {abbreviate(sorted(twice))}. Rename one."
-            )
-        if FILE not in header:
-            yield 1, dict.fromkeys(header)
-        for fields in reader:
-            if not fields:
-                continue
-            if len(fields) > len(header):
-                raise DataError(
-                    f"{table}, line {reader.line_num}: {len(fields)} fields under "
-                    f"{len(header)} columns. Put texts that contain commas in double quotes."
-                )
-            padded = fields + [""] * (len(header) - len(fields))
-            yield reader.line_num, dict(zip(header, map(text_of, padded), strict=True))
-    except csv.Error as error:
-        raise DataError(f"{table}, line {reader.line_num}: not valid csv ({error}).") from error
-
-
-def _jsonl(text: str, table: str) -> Iterator[tuple[int, MetadataRow]]:
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            row = json.loads(content)
-        except ValueError as error:
-            raise DataError(f"{table}, line {line}: not valid JSON ({error}).") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{table}, line {line}: expected one JSON object per line.")
-        yield line, {name: text_of(value) for name, value in row.items()}
-
-
-def _parquet(data: bytes, table: str) -> Iterator[tuple[int, MetadataRow]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        rows = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).to_pylist()
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{table} cannot be read as Parquet ({error}).") from error
-    for line, row in enumerate(rows, start=1):
-        yield line, {name: text_of(value) for name, value in row.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from creditline.data.plain_values import CaptionChoice
 from creditline.settings import setting, validate_choices
 
 MetadataOrigin = Literal["auto", "column", "folder", "none"]
@@ -31,6 +32,9 @@ class MetadataSpec:
     )
     contributor_column: str = setting("contributor", "name of the column of contributors")
     text_column: str = setting("text", "name of the column of captions")
+    captions: CaptionChoice = setting(
+        "one", "of an image with several: one: refuse it; first; random: drawn by the image's name"
+    )
     label_column: str = setting("label", "name of the column of classes")
     prompt_template: str | None = setting(
         None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from creditline.data.decode import to_upright
+from creditline.data.decode import strips, to_upright
 from creditline.data.image_spec import ImageSpec
 from creditline.errors import DataError
 
@@ -55,14 +55,20 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
     """Composite an RGB or RGBA image over a color: rgb a + color (1 - a), rounded to nearest."""
     if image.mode == "RGB":
         return image
-    values = np.asarray(image).astype(np.uint32)
-    rgb, alpha = values[..., :3], values[..., 3:]
-    over = rgb * alpha + BACKGROUNDS[background] * (255 - alpha)
-    return Image.fromarray(((over + 127) // 255).astype(np.uint8))
+    values = np.asarray(image)
+    result = np.empty((*values.shape[:2], 3), np.uint8)
+    for rows in strips(image):
+        part = values[rows].astype(np.uint32)
+        rgb, alpha = part[..., :3], part[..., 3:]
+        over = rgb * alpha + BACKGROUNDS[background] * (255 - alpha)
+        result[rows] = (over + 127) // 255
+    return Image.fromarray(result)
 
 
 def center_square(image: Image.Image, side: int) -> Image.Image:
     """Cut a square of `side` pixels out of the middle of an image."""
+    if image.size == (side, side):
+        return image
     # Half pixels go to the even neighbor, as in torchvision's CenterCrop.
     left, top = (round((length - side) / 2) for length in image.size)
     return image.crop((left, top, left + side, top + side))

@@ -38,7 +38,7 @@ def fill_template(
                 f"{len(lacking)} of {len(names)} images have no {field!r} for the prompt "
                 f"template: {abbreviate(lacking)}. Fill in the metadata, or use another column."
             )
-    return [_filled(template, fields, columns, row) for row in range(len(names))]
+    return [_fill(template, columns, row) for row in range(len(names))]
 
 
 def caption_queries(images: ImageSet, template: str | None) -> ImageSet:
@@ -66,7 +66,7 @@ def caption_queries(images: ImageSet, template: str | None) -> ImageSet:
         return all(field in columns and columns[field][row] is not None for field in fields)
 
     texts = [
-        _filled(template, fields, columns, row) if full(row) else text
+        _fill(template, columns, row) if full(row) else text
         for row, text in enumerate(images.texts)
     ]
     return images.captioned(texts, template)
@@ -103,7 +103,9 @@ def _fields(template: str) -> list[str]:
     return fields
 
 
-def _filled(
-    template: str, fields: Sequence[str], columns: Mapping[str, Sequence[Value]], row: int
-) -> str:
-    return template.format_map({field: columns[field][row] for field in fields})
+def _fill(template: str, columns: Mapping[str, Sequence[Value]], row: int) -> str:
+    # Not str.format, which would look up {a.b} as an attribute and {a[0]} as an item.
+    pieces = Formatter().parse(template)
+    return "".join(
+        text + ("" if field is None else str(columns[field][row])) for text, field, _, _ in pieces
+    )

@@ -200,11 +200,11 @@ def _from_paths(paths: Sequence[Path], spec: ImageSpec) -> tuple[ImageSet, list[
     """Load files and folders, in the order given; also returns the file of each image."""
     if len(paths) == 1 and paths[0].is_dir():
         images = load_images(paths[0], spec)
-        return images, [paths[0] / name for name in images.names]
+        return images, [paths[0] / key for key in images.keys]
     files: list[Path] = []
     for path in paths:
-        inside = load_images(path, spec).names if path.is_dir() else None
-        files += [path] if inside is None else [path / name for name in inside]
+        inside = load_images(path, spec).keys if path.is_dir() else None
+        files += [path] if inside is None else [path / key for key in inside]
     return load_images(files, spec), list(files)
 
 

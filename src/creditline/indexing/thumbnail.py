@@ -7,9 +7,12 @@ from typing import Any
 
 from PIL import Image
 
+from creditline.data.decode import decode
+
 SIDE = 128
 ENOUGH = 3200
 """Bytes: an image of 32 x 32 pixels fits without loss, and one of `SIDE` beside its feature."""
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LOSSY = ((SIDE, 80), (SIDE, 60), (96, 60), (96, 40), (64, 40))
 """Longest side and quality, tried in this order on images that are larger than that."""
 
@@ -35,8 +38,9 @@ def compact(image: Image.Image) -> bytes:
 
 def as_png(thumbnail: bytes) -> bytes:
     """A thumbnail that `compact` made, as PNG."""
-    with Image.open(BytesIO(thumbnail)) as image:
-        return thumbnail if image.format == "PNG" else png(image.convert("RGB"))
+    if thumbnail.startswith(PNG_SIGNATURE):
+        return thumbnail
+    return png(decode(thumbnail, "a thumbnail of the index").convert("RGB"))
 
 
 def _encode(image: Image.Image, side: int, **options: Any) -> bytes:

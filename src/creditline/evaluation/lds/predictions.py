@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from creditline.data.decode import decode
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.contributors import has_varying_shares, predict_from_totals
 from creditline.evaluation.lds.damping import predict_per_damping
@@ -173,7 +173,7 @@ class OutputPredictor:
 
 def _decode_thumbnails(thumbnails: Sequence[bytes]) -> np.ndarray:
     """Decode pixels in [-1, 1] at the size of the smallest image, float32 `(b, H W C)`."""
-    images = [Image.open(BytesIO(data)).convert("RGB") for data in thumbnails]
+    images = [decode(data, "a thumbnail of the index").convert("RGB") for data in thumbnails]
     size = min(image.size for image in images)
     arrays = [
         np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BOX))
