@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from creditline.diffusion.adapters import reused_modules
 from creditline.diffusion.denoiser import Batch
 from creditline.errors import ModelError
 from creditline.gradients.autograd_engine import AutogradEngine
@@ -193,6 +194,7 @@ def _assign_parameters(
     parameters = dict(module.named_parameters())
     owners = Counter(id(p) for part in module.modules() for p in part._parameters.values())
     selected = {name for layer in engine.layers for name in layer.parameters}
+    reused = reused_modules(module)
     layer_gradients, tables, assigned = {}, [], set()
     for prefix, part in module.named_modules():
         names = {own: f"{prefix}.{own}" if prefix else own for own in part._parameters}
@@ -202,6 +204,8 @@ def _assign_parameters(
             if name in selected and owners[id(parameters[name])] == 1
         }
         kind = find_layer_gradient(part)
+        if part in reused:
+            continue
         if selection and kind is not None:
             layer_gradients[part] = kind(part, selection, engine.two_sided)
             assigned |= set(selection.values())
