@@ -44,6 +44,11 @@ def parts_options(command: F) -> F:
         metavar="[NAME=]PATH",
         help="adapter that acts on the model: a file or PEFT folder; repeat for several",
     )(command)
+    command = click.option(
+        "--variant",
+        help="variant of the weight files, such as fp16 or non_ema  "
+        "[default: files without one, or the only variant]",
+    )(command)
     return model_options(command)
 
 
@@ -81,6 +86,7 @@ def load(source: str, **settings: Any) -> Denoiser:
         **{**_common(), **settings},
         pipeline=values["pipeline"],
         lora=_adapters(values["adapters"]),
+        variant=values["variant"],
         encoding=override(EncodingConfig(), given_settings(EncodingConfig())),
     )
 

@@ -112,7 +112,7 @@ def _refuse_other(theirs: Any, ours: Any, what: str) -> None:
 def refuse_parts() -> None:
     """Refuse what says how a base is loaded where there is none."""
     values = click.get_current_context().params
-    names = ("pipeline", "adapters", "scheduler", "allow_pickle")
+    names = ("pipeline", "adapters", "scheduler", "variant", "allow_pickle")
     typed = [*given_settings(EncodingConfig()), *(name for name in names if values[name])]
     if typed:
         option = flag("lora" if typed[0] == "adapters" else typed[0])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from creditline.diffusion.adapter_files import (
+    PEFT_CONFIG,
+    PEFT_PREFIX,
+    PEFT_WEIGHTS,
+    read_lora_file,
+    read_tensors,
+)
+from creditline.diffusion.json_file import read_json
+from creditline.diffusion.reason import shorten_reason
 from creditline.errors import ModelError
-
-PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PEFT_PREFIX = "base_model.model."
-FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
-"""Exceptions that diffusers and PEFT raise for an adapter that does not fit."""
 
 
 def check_adapters(adapters: Mapping[str, str]) -> None:
@@ -53,6 +58,8 @@ def load_adapters(
         path = Path(source)
         if (path / PEFT_CONFIG).is_file():
             _load_peft(network, path, name)
+        elif (path.parent / PEFT_CONFIG).is_file() and path.name == PEFT_WEIGHTS:
+            _load_peft(network, path.parent, name)
         elif hasattr(pipeline, "load_lora_weights"):
             _load_file(network, pipeline, path, name, allow_pickle)
         else:
@@ -70,6 +77,20 @@ def adapter_layers(module: Any) -> Iterator[tuple[str, Any]]:
     for name, part in module.named_modules():
         if hasattr(part, "adapter_layer_names") and hasattr(part, "active_adapters"):
             yield name, part
+
+
+def reused_modules(module: Any) -> set[Any]:
+    """Return the modules that DoRA calls once more, for the norms of the adapted weights.
+
+    A hook on them sees inputs that are not those of the images.
+    """
+    return {
+        factors[name]
+        for _, layer in adapter_layers(module)
+        for name in getattr(layer, "lora_magnitude_vector", None) or ()
+        for factors in (layer.lora_A, layer.lora_B)
+        if name in factors
+    }
 
 
 def adapter_parameters(module: Any, names: Sequence[str] | None = None) -> set[str]:
@@ -116,40 +137,87 @@ def describe_adapters(module: Any) -> list[Any]:
 def _load_peft(network: Any, folder: Path, name: str) -> None:
     """Load an adapter that PEFT saved."""
     from peft import PeftConfig, inject_adapter_in_model, set_peft_model_state_dict
-    from safetensors.torch import load_file
 
     if not (folder / PEFT_WEIGHTS).is_file():
         raise ModelError(f"{folder} has no {PEFT_WEIGHTS}. Convert the adapter to safetensors.")
+    weights = read_tensors(folder / PEFT_WEIGHTS)
+    _check_peft_config(folder, network, weights)
+    state = {key.removeprefix(PEFT_PREFIX): value for key, value in weights.items()}
     try:
         config = PeftConfig.from_pretrained(str(folder))
-        weights = load_file(folder / PEFT_WEIGHTS)
-        state = {key.removeprefix(PEFT_PREFIX): value for key, value in weights.items()}
         inject_adapter_in_model(config, network, adapter_name=name)
         report = set_peft_model_state_dict(network, state, adapter_name=name)
-    except FAILURES as error:
+    except Exception as error:  # PEFT raises many kinds for an adapter that does not fit
         raise _misfit(folder, network, str(error)) from error
     if hasattr(network, "_hf_peft_config_loaded"):  # diffusers' flag for a network with adapters
         network._hf_peft_config_loaded = True
     _require_all(folder, network, name, len(state) - len(report.unexpected_keys), len(state))
 
 
+def _check_peft_config(folder: Path, network: Any, weights: Mapping[str, Any]) -> None:
+    """Refuse a config before PEFT makes layers as it says."""
+    config = read_json(folder / PEFT_CONFIG)
+    kind, rank = config.get("peft_type"), config.get("r")
+    if kind != "LORA":
+        raise ModelError(
+            f"The adapter {folder} is of PEFT's type {kind!r}, and only LORA is supported. Merge "
+            "it into the model's weights."
+        )
+    if not isinstance(config.get("lora_alpha"), (int, float)):
+        raise _misfit(folder, network, f"{PEFT_CONFIG} does not say lora_alpha, its scale")
+    ranks = [w.shape[0] for key, w in weights.items() if "lora_A" in key and w.ndim > 0]
+    if not isinstance(rank, int) or rank < 1 or (ranks and rank > max(ranks)):
+        raise _misfit(
+            folder, network, f"{PEFT_CONFIG} says r = {rank!r}, and the weights have {ranks[:1]}"
+        )
+
+
 def _load_file(network: Any, pipeline: Any, path: Path, name: str, allow_pickle: bool) -> None:
     """Load an adapter in any naming that diffusers knows."""
-    folder, name_of_file = (
-        (path.parent, {"weight_name": path.name}) if path.is_file() else (path, {})
-    )
-    settings = {**name_of_file, "use_safetensors": None if allow_pickle else True}
-    prefix = getattr(pipeline, "unet_name", None) or pipeline.transformer_name
+    file = read_lora_file(path, allow_pickle)
+    if file.is_bare_peft:
+        raise ModelError(
+            f"PEFT wrote {file.path}, and the scale of the adapter is in {PEFT_CONFIG}, which is "
+            "missing. Put it beside the weights, and give their folder."
+        )
+    component = getattr(pipeline, "unet_name", None) or pipeline.transformer_name
+    if not file.network:
+        raise ModelError(
+            f"The adapter {file.path} changes the text encoder alone, and images are attributed "
+            f"through the weights of the {component}, of which it changes none. Leave it out to "
+            f"attribute the model's own weights, or give an adapter of the {component}."
+        )
+    prefix = f"{component}."
+    settings: dict[str, Any] = {
+        "weight_name": file.path.name,
+        "use_safetensors": None if allow_pickle else True,
+        "local_files_only": True,
+    }
+    renamed = file.renamed()
+    place: Any = str(file.path.parent)
     try:
-        state = pipeline.lora_state_dict(str(folder), **settings)
+        state = pipeline.lora_state_dict(place if renamed is None else dict(renamed), **settings)
         weights = state[0] if isinstance(state, tuple) else state
-        pipeline.load_lora_weights(str(folder), adapter_name=name, **settings)
-    except FAILURES as error:
+        source = place if renamed is None else dict(renamed)
+        pipeline.load_lora_weights(source, adapter_name=name, **settings)
+    except Exception as error:  # diffusers and PEFT raise many kinds for one that does not fit
         raise _misfit(path, network, str(error)) from error
-    own = [k for k in weights if k.startswith(f"{prefix}.") and not k.endswith("alpha")]
-    others = [k for k in weights if k.startswith("text_encoder")]
-    loaded = len(adapter_parameters(network, [name]))
-    _require_all(path, network, name, loaded, len(own) if own or others else len(weights))
+    own = [k for k in weights if k.startswith(prefix) and not k.endswith("alpha")]
+    named = len(own) if own or file.encoders else len(weights)
+    # A conversion splits tensors and never loses one.
+    _require_all(
+        path,
+        network,
+        name,
+        len(adapter_parameters(network, [name])),
+        max(named, len(file.network)),
+    )
+    if file.encoders:
+        warnings.warn(
+            f"The adapter {file.path} changes the text encoder too. Images are attributed through "
+            f"its weights in the {component} alone.",
+            stacklevel=2,
+        )
 
 
 def _require_all(path: Path, network: Any, name: str, loaded: int, expected: int) -> None:
@@ -165,8 +233,7 @@ def _require_all(path: Path, network: Any, name: str, loaded: int, expected: int
 
 
 def _misfit(path: Path, network: Any, why: str) -> ModelError:
-    reason = " ".join(why.split()).rstrip(".")
-    text = reason if len(reason) < 300 else reason[:297] + ".."
+    text = shorten_reason(why)
     return ModelError(
         f"The adapter {path} does not fit the {type(network).__name__}: {text}. Use an adapter "
         "trained on this base, or the base that it was trained on."

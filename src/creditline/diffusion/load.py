@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from creditline.diffusion.adapters import PEFT_CONFIG, check_adapters, load_adapters
-from creditline.diffusion.components import read_json
+from creditline.diffusion.adapter_files import PEFT_CONFIG
+from creditline.diffusion.adapters import check_adapters, load_adapters
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoding_config import EncodingConfig
+from creditline.diffusion.json_file import read_json
 from creditline.diffusion.model_parts import from_folder, from_object
 from creditline.diffusion.model_source import ModelSource, SchedulerSource
 from creditline.diffusion.saving import RECORD
@@ -21,6 +22,7 @@ from creditline.diffusion.tuning.files import (
     load_tuned_adapter,
     recorded_encoding,
 )
+from creditline.diffusion.weight_files import WeightOptions
 from creditline.errors import ModelError
 from creditline.settings import from_dict
 
@@ -37,6 +39,7 @@ def load_model(
     pipeline: ModelSource | None = None,
     lora: str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None = None,
     encoding: EncodingConfig | Mapping[str, Any] | None = None,
+    variant: str | None = None,
     allow_pickle: bool = False,
 ) -> Denoiser:
     """Load a diffusion model.
@@ -53,6 +56,8 @@ def load_model(
             scheduler, or the base model of a run's adapter, if it moved: a folder or an object.
         lora: adapters: a file or PEFT folder, several, or several by name.
         encoding: how images and captions are encoded.
+        variant: variant of the weight files, such as `"fp16"`, `"bf16"` or `"non_ema"`; by
+            default the files without one, or the only variant there is.
         allow_pickle: accept weights that are not safetensors; loading them can run code.
 
     Returns:
@@ -70,7 +75,10 @@ def load_model(
                 "changed. Give them when it is loaded."
             )
         return source
-    weight_type: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    weight_type: Any = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(weight_type, torch.dtype):
+        raise ModelError(f"{dtype!r} is no type of weights. Use float32, bfloat16 or float16.")
+    weights = WeightOptions(allow_pickle, weight_type, variant)
     config = (
         encoding
         if isinstance(encoding, EncodingConfig)
@@ -82,15 +90,15 @@ def load_model(
         folder = _model_folder(Path(source))
         config = from_dict(EncodingConfig, {**recorded_encoding(folder), **config.changes()})
         if is_adapter(folder):
-            values = {"dtype": dtype, "scheduler": scheduler}
-            defaults = {"dtype": torch.float32, "scheduler": None}
+            values = {"dtype": dtype, "scheduler": scheduler, "variant": variant}
+            defaults = {"dtype": torch.float32, "scheduler": None, "variant": None}
             changes = {name: value for name, value in values.items() if value != defaults[name]}
             return _load_tuned(
                 source, folder, pipeline, adapters, config, device, allow_pickle, **changes
             )
-        parts = from_folder(folder, pipeline, allow_pickle, weight_type)
+        parts = from_folder(folder, pipeline, weights)
     else:
-        parts = from_object(source, pipeline, allow_pickle, weight_type)
+        parts = from_object(source, pipeline, weights)
     noise_schedule = _find_scheduler(
         parts.scheduler if scheduler is None else scheduler, parts.label
     )
@@ -110,6 +118,7 @@ def load_model(
         **({} if full else {"dtype": str(weight_type).removeprefix("torch.")}),
         **({"pipeline": str(pipeline)} if isinstance(pipeline, (str, Path)) else {}),
         **({"lora": adapters} if adapters else {}),
+        **({"variant": variant} if variant is not None else {}),
         **({"encoding": changed} if changed else {}),
     }
     return denoiser.to(device, weight_type)
@@ -178,7 +187,7 @@ def _load_tuned(
     base.source = str(source)
     moved = {"pipeline": str(pipeline)} if isinstance(pipeline, (str, Path)) else {}
     added = {"lora": adapters} if adapters else {}
-    inherited = {k: v for k, v in base.options.items() if k in ("dtype", "encoding")}
+    inherited = {k: v for k, v in base.options.items() if k in ("dtype", "encoding", "variant")}
     base.options = {**inherited, **moved, **added}
     return base.to(device)
 

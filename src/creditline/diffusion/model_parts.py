@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from creditline.diffusion.components import (
-    listed_components,
-    load_network,
-    load_pipeline,
-    read_json,
-)
+from creditline.diffusion.components import load_network, load_pipeline
 from creditline.diffusion.families import FAMILIES
 from creditline.diffusion.families.registry import Family
+from creditline.diffusion.json_file import read_json
+from creditline.diffusion.pipeline_index import UNUSED, PipelineIndex, read_pipeline_index
+from creditline.diffusion.weight_files import WeightOptions
 from creditline.errors import ModelError
 
 NETWORKS = ("unet", "transformer")
@@ -41,14 +37,13 @@ class ModelParts:
     label: str
 
 
-def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtype) -> ModelParts:
+def from_folder(folder: Path, around: Any, options: WeightOptions) -> ModelParts:
     """Load the parts of a model from a folder.
 
     Args:
         folder: folder of a pipeline or of a network.
         around: pipeline of a network: a folder, an object or None.
-        allow_pickle: accept weights that are not safetensors.
-        dtype: type of the weights.
+        options: variant and type of the weights, and whether pickles are accepted.
 
     Raises:
         ModelError: if there is no model, it is not supported or cannot be loaded.
@@ -56,17 +51,23 @@ def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtyp
     if (folder / "model_index.json").is_file():
         if around is not None:
             raise ModelError(f"{folder} is a complete pipeline. Leave pipeline= (--pipeline) out.")
-        return _from_pipeline_folder(folder, allow_pickle, dtype)
+        return _from_pipeline_folder(folder, options)
     if (folder / "config.json").is_file():
         config = read_json(folder / "config.json")
         family = _family_of_network(config, around, folder)
         kind = _network_class(config.get("_class_name"))
-        network = load_network(folder, kind, allow_pickle, dtype)
-        pipeline = _pipeline_around(around, network, family, allow_pickle, dtype)
+        network = load_network(folder, kind, options, required=True)
+        pipeline = _pipeline_around(around, network, family, options)
         folders = (folder / "scheduler", folder.parent / "scheduler")
         own = next((place for place in folders if place.is_dir()), None)
         scheduler = getattr(pipeline, "scheduler", None) if own is None else own
         return ModelParts(network, pipeline, scheduler, family, str(folder))
+    if folder.is_file():
+        raise ModelError(
+            f"{folder} is a file, and a model is a folder of diffusers. Convert a checkpoint in a "
+            "single file first: StableDiffusionPipeline.from_single_file(FILE)"
+            ".save_pretrained(FOLDER), or the pipeline of its family."
+        )
     if not folder.exists():
         raise ModelError(f"There is no {folder}. Give a model's folder, or a model object.")
     raise ModelError(
@@ -75,7 +76,7 @@ def from_folder(folder: Path, around: Any, allow_pickle: bool, dtype: torch.dtyp
     )
 
 
-def from_object(source: Any, around: Any, allow_pickle: bool, dtype: torch.dtype) -> ModelParts:
+def from_object(source: Any, around: Any, options: WeightOptions) -> ModelParts:
     """Find the parts of a pipeline or network object; arguments as in `from_folder`.
 
     Raises:
@@ -91,7 +92,11 @@ def from_object(source: Any, around: Any, allow_pickle: bool, dtype: torch.dtype
     place = f"the object given ({label})"
     config = {**getattr(network, "config", {}), "_class_name": type(network).__name__}
     family = _family_of_network(config, around, place, network is not source)
-    pipeline = _pipeline_around(around, network, family, allow_pickle, dtype)
+    if network is not source:
+        parts = getattr(source, "components", None) or {}
+        used = (family.component, "scheduler", *UNUSED)
+        _refuse_parts([k for k, v in parts.items() if v is not None and k not in used], place)
+    pipeline = _pipeline_around(around, network, family, options)
     scheduler = getattr(source, "scheduler", None) or getattr(pipeline, "scheduler", None)
     return ModelParts(network, pipeline, scheduler, family, label)
 
@@ -137,28 +142,44 @@ def network_config(folder: Path) -> tuple[dict[str, Any], str, str]:
     Raises:
         ModelError: if a file is missing or damaged.
     """
-    index = read_json(folder / "model_index.json")
-    pipeline = str(index.get("_class_name"))
-    family = FAMILIES.for_pipeline(pipeline)
+    return _network_config(read_pipeline_index(folder))
+
+
+def _network_config(index: PipelineIndex) -> tuple[dict[str, Any], str, str]:
+    family = FAMILIES.for_pipeline(index.pipeline)
     names = NETWORKS if family is None else (family.component,)
-    component = next((name for name in names if index.get(name)), names[0])
-    path = folder / component / "config.json"
-    listed = {"_class_name": (index.get(component) or [None, None])[1]}
-    return {**(read_json(path) if path.is_file() else {}), **listed}, component, pipeline
+    component = next((name for name in names if name in index.components), names[0])
+    path = index.folder / component / "config.json"
+    listed = {"_class_name": index.components.get(component, (None, None))[1]}
+    return {**(read_json(path) if path.is_file() else {}), **listed}, component, index.pipeline
 
 
-def _from_pipeline_folder(folder: Path, allow_pickle: bool, dtype: torch.dtype) -> ModelParts:
-    config, component, pipeline_class = network_config(folder)
-    family = network_family(config, pipeline_class, f"{folder}, a {pipeline_class},")
+def _from_pipeline_folder(folder: Path, options: WeightOptions) -> ModelParts:
+    index = read_pipeline_index(folder)
+    config, component, pipeline_class = _network_config(index)
+    place = f"{folder}, a {pipeline_class},"
+    family = network_family(config, pipeline_class, place)
     kind = _network_class(config["_class_name"])
     if not family.uses_pipeline:
-        network = load_network(folder / component, kind, allow_pickle, dtype)
+        _refuse_parts(index.further(component), place)
+        network = load_network(folder / component, kind, options, required=True)
         return ModelParts(network, None, folder / "scheduler", family, str(folder))
-    listed_components(folder)  # nothing is missing, before the largest of them is loaded
-    network = load_network(folder / component, kind, allow_pickle, dtype)
-    pipeline = load_pipeline(folder, {component: network}, allow_pickle, dtype)
+    index.require_folders()  # nothing is missing, before the largest of them is loaded
+    network = load_network(folder / component, kind, options, required=True)
+    pipeline = load_pipeline(folder, {component: network}, options)
     # A pipeline corrects some settings of its scheduler.
     return ModelParts(network, pipeline, pipeline.scheduler, family, str(folder))
+
+
+def _refuse_parts(names: list[str], place: object) -> None:
+    """Refuse a network on pixels among other parts: it may work on the latents that they make."""
+    if names:
+        raise ModelError(
+            f"The pipeline of {place} has a {', '.join(names)}, which this class of pipeline is "
+            "not known to use, so its network may not work on pixels. Supported pipelines: "
+            f"{', '.join(FAMILIES.pipelines())}. If it is one of them under another name, give it "
+            "that name in model_index.json; a network on pixels can be given alone, by its folder."
+        )
 
 
 def _family_of_network(
@@ -170,7 +191,7 @@ def _family_of_network(
         family.require_pipeline(str(config.get("_class_name")), around)
         return family
     if isinstance(around, (str, Path)):
-        pipeline = str(read_json(Path(around) / "model_index.json").get("_class_name"))
+        pipeline = read_pipeline_index(Path(around)).pipeline
     else:
         pipeline = type(around).__name__
     if FAMILIES.for_pipeline(pipeline) is None:
@@ -179,14 +200,12 @@ def _family_of_network(
     return network_family(config, pipeline, place)
 
 
-def _pipeline_around(
-    around: Any, network: Any, family: Family, allow_pickle: bool, dtype: torch.dtype
-) -> Any:
+def _pipeline_around(around: Any, network: Any, family: Family, options: WeightOptions) -> Any:
     """Return the pipeline given, with the network in its place."""
     if around is None:
         return None
     if isinstance(around, (str, Path)):
-        return load_pipeline(Path(around), {family.component: network}, allow_pickle, dtype)
+        return load_pipeline(Path(around), {family.component: network}, options)
     return type(around)(**{**around.components, family.component: network})
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from creditline.diffusion.components import read_json
 from creditline.diffusion.families.network import ConditionSpec, NetworkDenoiser
+from creditline.diffusion.json_file import read_json
 from creditline.diffusion.model_parts import network_config, network_family
 from creditline.diffusion.process import DiscreteProcess
 from creditline.errors import ModelError, SettingsError

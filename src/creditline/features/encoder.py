@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from PIL import Image
 
 from creditline.data.image_set import ImageSet
+from creditline.diffusion.adapter_files import PEFT_CONFIG
+from creditline.diffusion.reason import shorten_reason
+from creditline.diffusion.weight_files import WeightOptions, choose_variant
 from creditline.errors import ModelError, SettingsError
 from creditline.features.extractor import FeatureExtractor
 from creditline.gradients.noise_plan import Reduction, Role
@@ -103,14 +107,31 @@ class TransformersEncoder:
                 "Install it with: pip install 'creditline[encoders]'."
             ) from error
         self.folder = folder
+        place = Path(folder)
+        is_local = place.is_dir()
+        if is_local and (place / PEFT_CONFIG).exists():
+            # transformers would load the base that it names, from anywhere.
+            raise ModelError(f"{folder} holds an adapter ({PEFT_CONFIG}). Merge it first.")
+        if is_local and not any(place.glob("*.safetensors")):
+            raise ModelError(
+                f"Cannot load an encoder from {folder!r}: it has no safetensors weights. Convert "
+                "them, or give a folder that has them, with config.json and "
+                "preprocessor_config.json."
+            )
+        variant = choose_variant(place, WeightOptions()) if is_local else None
+        # Code of the folder's own is never run; without a value, transformers would ask.
+        common = {"trust_remote_code": False, "local_files_only": is_local}
         try:
             # The PIL backend works without torchvision.
-            self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-            self.model = AutoModel.from_pretrained(folder, use_safetensors=True)
-        except (OSError, ValueError, ImportError) as error:
+            self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **common)
+            self.model = AutoModel.from_pretrained(
+                folder, use_safetensors=True, variant=variant, **common
+            )
+        except Exception as error:  # transformers raises many kinds for damaged folders
             raise ModelError(
-                f"Cannot load an encoder from {folder!r}: {error}. Give a folder with the model's "
-                "config, safetensors weights and preprocessor_config.json."
+                f"Cannot load an encoder from {folder!r}: {shorten_reason(error)}. Give a folder "
+                "with the model's config, safetensors weights and preprocessor_config.json, "
+                "without code of its own."
             ) from error
         self.model.eval()
         self.to(device)

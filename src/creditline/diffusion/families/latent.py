@@ -13,10 +13,10 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.codec import Codec, KLCodec
-from creditline.diffusion.components import read_json
 from creditline.diffusion.denoiser import Batch
 from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.diffusion.families.network import NetworkDenoiser, native_size
+from creditline.diffusion.json_file import read_json
 from creditline.diffusion.process import Process
 from creditline.errors import ModelError
 from creditline.settings import to_dict

@@ -11,17 +11,25 @@ from typing import Any
 from safetensors.torch import save_file
 
 from creditline import fingerprint
-from creditline.diffusion.adapters import PEFT_CONFIG, PEFT_PREFIX, PEFT_WEIGHTS, load_adapters
-from creditline.diffusion.components import load_network, quiet, read_json
+from creditline.diffusion.adapter_files import (
+    LORA_WEIGHTS,
+    PEFT_CONFIG,
+    PEFT_PREFIX,
+    PEFT_WEIGHTS,
+)
+from creditline.diffusion.adapters import load_adapters
+from creditline.diffusion.components import load_network, quiet
 from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.json_file import read_json
 from creditline.diffusion.process import scheduler_from
 from creditline.diffusion.saving import RECORD, new_model_folder
 from creditline.diffusion.tuning.adapter import NAME
+from creditline.diffusion.weight_files import WeightOptions
 from creditline.diffusion.weights import fingerprint_weights
 from creditline.errors import ModelError
 
-LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
-"""File name that diffusers expects."""
+BASE_OPTIONS = {"dtype": str, "pipeline": str, "lora": dict, "variant": str}
+"""Options of a base that a record may name, and their types. Permissions are not among them."""
 
 
 def save_adapter(
@@ -98,7 +106,7 @@ def base_source(folder: Path, moved: Any) -> tuple[Any, dict[str, Any]]:
     Raises:
         ModelError: if the base is not there.
     """
-    base = read_json(folder / RECORD)["base"]
+    base = _read_base(folder)
     if moved is not None:
         return moved, dict(base["options"])
     if base["source"] is None:
@@ -128,7 +136,7 @@ def load_tuned_adapter(
     Raises:
         ModelError: if the base is a different model, or an adapter does not fit.
     """
-    record = read_json(folder / RECORD)["base"]
+    record = _read_base(folder)
     identity = _identity(base)
     if identity != record["fingerprint"]:
         raise ModelError(
@@ -155,14 +163,41 @@ def load_tuned(folder: Path, base: Any) -> Any:
         load_tuned_adapter(denoiser, folder, {})
     else:
         inner = folder if denoiser.pipeline is None else folder / denoiser.component
-        denoiser.module = load_network(inner, type(base.module), dtype=base.dtype).eval()
+        denoiser.module = load_network(
+            inner, type(base.module), WeightOptions(dtype=base.dtype)
+        ).eval()
     return denoiser
 
 
 def recorded_encoding(folder: Path) -> dict[str, Any]:
     """Return the encoding settings that a model was tuned with, if they are not the defaults."""
     path = folder / RECORD
-    return dict(read_json(path).get("encoding", {})) if path.is_file() else {}
+    encoding = read_json(path).get("encoding", {}) if path.is_file() else {}
+    if not isinstance(encoding, dict):
+        raise ModelError(f"{path} has an encoding {encoding!r}, which is no settings by name.")
+    return dict(encoding)
+
+
+def _read_base(folder: Path) -> dict[str, Any]:
+    """Read what a record says of an adapter's base.
+
+    Raises:
+        ModelError: if it is damaged, or grants something that only the user can allow.
+    """
+    path = folder / RECORD
+    base = read_json(path).get("base")
+    options = base.get("options") if isinstance(base, dict) else None
+    if not isinstance(base, dict) or not isinstance(options, dict):
+        raise ModelError(f"{path} does not say what the adapter was trained on. Train it again.")
+    if not isinstance(base.get("source"), (str, type(None))) or "fingerprint" not in base:
+        raise ModelError(f"{path} does not say where the adapter's base is. Train it again.")
+    for name, value in options.items():
+        if name not in BASE_OPTIONS or not isinstance(value, BASE_OPTIONS[name]):
+            raise ModelError(
+                f"{path} names the option {name} = {value!r} of the base, which a record cannot "
+                "give. Give the base and its options yourself (pipeline=, --pipeline)."
+            )
+    return base
 
 
 def _identity(base: Denoiser) -> str:
