@@ -44,7 +44,7 @@ KIND_FACTS: dict[str, dict[str, Any]] = {
     "index": {
         **FACTS,
         "model_sources": ["/models/a"],
-        "model_options": [{"dtype": "float16", "lora": {"a": "/b"}}],
+        "model_options": [{"dtype": "float16", "variant": "fp16", "lora": {"a": "/b"}}],
         "data_source": "memory",
         "duplicates": [[0, 1]],
         "skipped": [["a.png", "truncated"]],

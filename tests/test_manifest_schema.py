@@ -97,6 +97,7 @@ def test_no_mutation_of_a_value_ends_in_another_error(tmp_path):
         ("index", "facts.model_options", [{"trust_remote_code": True}]),
         ("index", "facts.model_options", [{"dtype": "load"}]),
         ("index", "facts.model_options", ["x"]),
+        ("index", "facts.model_options.0.variant", "../x"),
         ("index", "facts.model_sources", ["a\x00b"]),
         ("index", "facts.data_source", {"a": 1}),
         ("index", "facts.label_names", 5),
@@ -114,7 +115,7 @@ def test_no_mutation_of_a_value_ends_in_another_error(tmp_path):
     ],
 )
 def test_the_error_names_the_value(tmp_path, kind, path, value):
-    keys = tuple(path.split("."))
+    keys = tuple(int(key) if key.isdecimal() else key for key in path.split("."))
     (tmp_path / NAME).write_text(json.dumps(changed(kind, keys, value)))
     with pytest.raises(CreditlineError, match=r"is not a manifest that Creditline wrote") as caught:
         Manifest.read(tmp_path, kind)

@@ -95,6 +95,7 @@ def index(
     build(
         folder, extractor, training_images, request, facts, runtime, rows, overwrite, cache, subsets
     )
+    encoder = encoder or getattr(extractor, "encoder", None)  # by what name the caller gave it
     return Index(
         folder, models=models or None, encoder=encoder, images=training_images, runtime=runtime
     )

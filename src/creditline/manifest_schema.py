@@ -48,6 +48,7 @@ OPTIONS: Schema = {
         dtype={"enum": ["float16", "bfloat16", "float32", "float64"]},
         pipeline=PLACE,
         lora={"type": "object", "additionalProperties": PLACE},
+        variant=NAME,
         encoding=ANY,
     ),
     "additionalProperties": False,

@@ -21,7 +21,7 @@ from creditline.indexing.training_images import load_training_images
 from creditline.manifest import Manifest
 from creditline.methods.attributor import Attributor
 
-OPTIONS = ("dtype", "pipeline", "lora", "encoding")
+OPTIONS = ("dtype", "pipeline", "lora", "variant", "encoding")
 """Options of a model that an index records."""
 
 
@@ -101,12 +101,27 @@ class Resources:
             manifest = self.state.manifest
             shape = tuple(manifest.request["images"]["shape"])
             dim = manifest.request["features"]["dim"] or None
+            self._require_local_encoder(method)
             extractor = make_extractor(
                 method, self.models(), shape, self.encoder, self.state.runtime.main_device, dim
             )
             load_projection(self.state.folder, extractor, manifest.facts.get("projection"))
             self._extractor = method.query_plan, extractor
         return self._extractor[1]
+
+    def _require_local_encoder(self, method: Attributor) -> None:
+        """Refuse to ask the network for what only the index names.
+
+        Raises:
+            SettingsError: if the encoder is no folder here, and none was given.
+        """
+        place = getattr(method, "encoder", None)
+        if self.encoder is None and isinstance(place, str) and not Path(place).is_dir():
+            raise SettingsError(
+                f"The index was built with the encoder {place!r}, which is no folder here, and a "
+                "file must not decide what is loaded from the network. Give it again: "
+                f"creditline.open_index(path, encoder={place!r})."
+            )
 
 
 def load_models(manifest: Manifest, sources: Sequence[Any], **settings: Any) -> list[Denoiser]:
