@@ -9,14 +9,14 @@ benchmark and judged on another (docs/benchmarks.md).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from creditline.bounds import NOT_NEGATIVE
 from creditline.errors import NumericsError
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import setting, validate_settings
 
 SAFETY = 100.0
 
@@ -29,20 +29,14 @@ class Ridge:
         SettingsError: on a negative or non-finite damping or an unknown reference.
     """
 
-    damping: float = setting(3.0, "damping, in units of `relative_to`")
+    damping: float = setting(3.0, "damping, in units of `relative_to`", bounds=NOT_NEGATIVE)
     relative_to: Literal["mean", "median", "absolute"] = setting(
         "mean", "unit of the damping: mean or median eigenvalue of the kernel, or 1"
     )
     center: bool = setting(True, "subtract the mean training feature from both sides first")
 
     def __post_init__(self) -> None:
-        require(
-            math.isfinite(self.damping) and self.damping >= 0,
-            "damping must be a finite number, not negative",
-            self.damping,
-            "Try 3.",
-        )
-        validate_choices(self)
+        validate_settings(self)
 
     def absolute(self, eigenvalues: np.ndarray) -> float:
         """Convert the damping to the kernel's units.

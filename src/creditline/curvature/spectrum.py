@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -160,8 +160,15 @@ class Spectrum:
         self, features: FeatureTable, model: int, damping: float, power: int
     ) -> np.ndarray:
         """Compute `phi_i^T (Phi^T Phi + damping I)^-power phi_i` of all images, shape `(n,)`."""
-        scale = (self.eigenvalues + damping) ** -power
-        return np.concatenate([e @ scale for _, e in self.energies(features, model)])
+        return self.quadratics(features, model, damping, (power,))[0]
+
+    def quadratics(
+        self, features: FeatureTable, model: int, damping: float, powers: Sequence[int]
+    ) -> np.ndarray:
+        """Compute `quadratic` of several powers in one pass, shape `(powers, n)`."""
+        scales = [(self.eigenvalues + damping) ** -power for power in powers]
+        parts = [[e @ scale for scale in scales] for _, e in self.energies(features, model)]
+        return np.concatenate(parts, axis=1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what is stored, by name."""

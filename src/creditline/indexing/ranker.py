@@ -11,7 +11,7 @@ from creditline.credit.totals import tally
 from creditline.indexing.queries import Queries
 from creditline.indexing.store import Store
 from creditline.indexing.thumbnail import png
-from creditline.methods.score_noise import ScoreNoise
+from creditline.methods.score_noise import FLAT, ScoreNoise
 from creditline.methods.score_transform import ScoreTransform
 from creditline.records import NOISE_FLOOR, Hit, QueryTrace, Region
 
@@ -113,7 +113,7 @@ class Ranker:
                 label=None if facts["label"][row] is None else str(facts["label"][row]),
                 score=float(scores[row]),
                 rank=rank,
-                z=(float(scores[row]) - mean) / std if std > 0 else 0.0,
+                z=(float(scores[row]) - mean) / std if std > FLAT * abs(mean) else 0.0,
                 image=thumbnail,
                 self_influence=(
                     None if self.self_influence is None else float(self.self_influence[row])

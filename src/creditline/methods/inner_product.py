@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from creditline.curvature.kernel import MEMORY
+from creditline.curvature.variation import positive_lengths, require_variation
 from creditline.features.table import centered_chunks, feature_norms, inner_products, mean_feature
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitContext
@@ -27,13 +28,17 @@ class InnerProduct(BilinearAttributor):
         models = range(table.models)
         self.means_ = [mean_feature(table, c) if self.center else None for c in models]
         if self.capabilities.scale_free:
-            self.norms_ = [_positive(feature_norms(table, c, self.means_[c])) for c in models]
+            norms = [feature_norms(table, c, self.means_[c]) for c in models]
+            for mean, lengths in zip(self.means_, norms, strict=True):
+                if mean is not None:
+                    require_variation(float(lengths @ lengths), table.n * float(mean @ mean))
+            self.norms_ = list(map(positive_lengths, norms, self.means_))
 
     def model_scores(self, model: int, query: np.ndarray) -> np.ndarray:
         factors = self._centered(model, query)
         scores = inner_products(self.features_, model, factors, self.means_[model])
         if self.capabilities.scale_free:
-            scores /= _positive(np.linalg.norm(factors, axis=1))[:, None]
+            scores /= self._lengths(model, factors)
             scores /= self.norms_[model]
         return scores
 
@@ -41,7 +46,7 @@ class InnerProduct(BilinearAttributor):
         factors = self._centered(model, query)
         if not self.capabilities.scale_free:
             return factors
-        return factors / _positive(np.linalg.norm(factors, axis=1))[:, None]
+        return factors / self._lengths(model, factors)
 
     def train_factors(
         self, model: int, memory: int = MEMORY, first: int = 0
@@ -62,7 +67,6 @@ class InnerProduct(BilinearAttributor):
         middle = self.means_[model]
         return query if middle is None else query - middle
 
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    """Norms with zero replaced by infinity: the cosine with a zero vector is zero."""
-    return np.where(values > 0, values, np.inf)
+    def _lengths(self, model: int, factors: np.ndarray) -> np.ndarray:
+        """Lengths of queries, `(m, 1)`; the cosine with a zero vector is zero."""
+        return positive_lengths(np.linalg.norm(factors, axis=1), self.means_[model])[:, None]

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from creditline.curvature.variation import positive_lengths
 from creditline.methods.ridge_method import RidgeMethod
 
 
@@ -28,6 +29,8 @@ class RelativeIF(RidgeMethod):
     cost: ClassVar = "as TRAK, one more pass over the features"
 
     def column_scale(self, model: int) -> np.ndarray | float:
-        squares = self.spectra_[model].quadratic(self.features_, model, self.damping_[model], 2)
+        spectrum, damping = self.spectra_[model], self.damping_[model]
+        lengths, moves = np.sqrt(spectrum.quadratics(self.features_, model, damping, (0, 2)))
         # An image whose feature is the mean moves nothing and scores zero against everything.
-        return 1.0 / np.sqrt(np.where(squares > 0, squares, np.inf))
+        is_mean = np.isinf(positive_lengths(lengths, spectrum.mean))
+        return 1.0 / np.where(is_mean | (moves == 0), np.inf, moves)

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from creditline.curvature.variation import positive_lengths
 from creditline.methods.ridge_method import RidgeMethod
 
 
@@ -28,5 +29,6 @@ class RenormalizedIF(RidgeMethod):
     cost: ClassVar = "as TRAK"
 
     def column_scale(self, model: int) -> np.ndarray | float:
-        squares = self.spectra_[model].quadratic(self.features_, model, self.damping_[model], 0)
-        return 1.0 / np.sqrt(np.where(squares > 0, squares, np.inf))
+        spectrum = self.spectra_[model]
+        squares = spectrum.quadratic(self.features_, model, self.damping_[model], 0)
+        return 1.0 / positive_lengths(np.sqrt(squares), spectrum.mean)

@@ -10,6 +10,7 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY
 from creditline.curvature.ridge import Ridge
+from creditline.curvature.variation import require_variation
 from creditline.methods.fit_context import FitContext
 from creditline.methods.gradient_method import GradientMethod
 from creditline.settings import group
@@ -31,6 +32,9 @@ class RidgeMethod(GradientMethod):
 
     def learn(self, context: FitContext) -> None:
         self.spectra_ = list(context.cache.spectra(context, self.ridge.center))
+        for spectrum in self.spectra_:
+            mean = self.features_.n * float(spectrum.mean @ spectrum.mean)
+            require_variation(float(spectrum.eigenvalues.sum()), mean)
         self.damping_ = [self.ridge.absolute(s.eigenvalues) for s in self.spectra_]
         self.column_scale_ = [self.column_scale(c) for c in range(self.features_.models)]
 

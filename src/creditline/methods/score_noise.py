@@ -26,6 +26,9 @@ import numpy as np
 
 from creditline.features.table import FeatureTable, mean_feature
 
+FLAT = 1e-12
+"""Spread of values, relative to their size, below which they are equal in float64."""
+
 
 class HalfNoiseFeatures:
     """FeatureTable of one half of the noise: with their errors added or subtracted.
@@ -164,6 +167,8 @@ def _mean_square(samples: np.ndarray) -> np.ndarray:
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pearson's, row by row."""
+    # What centering leaves of equal values is rounding.
+    floor = FLAT**2 * np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.divide((a * b).sum(1), norms, out=np.zeros(len(a)), where=norms > 0)
+    return np.divide((a * b).sum(1), norms, out=np.zeros(len(a)), where=norms > floor)
