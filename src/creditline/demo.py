@@ -23,6 +23,7 @@ from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.generation import generate
 from creditline.diffusion.presets import preset
 from creditline.diffusion.train import train
+from creditline.errors import SettingsError
 from creditline.files import write_file
 from creditline.indexing.index import Index
 from creditline.records import QueryTrace
@@ -38,6 +39,8 @@ TOP = 10
 ICONS_EACH = 100  # of every artist: few enough to train a network on in minutes
 TRAIN_SECONDS = 390.0
 PLAN = "plan.json"
+OWN = {PLAN, "run", "generated", "index", "report.html"}
+"""Names in a demo's folder, besides traces."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def run(
         CreditlineError: if the icons are not installed, or `out` holds something else.
     """
     folder = Path(out)
+    _require_own(folder)
     runtime = runtime or Runtime(workers=cpu_count())
     clock = _Clock(say)
     training_images = clock.step(
@@ -137,6 +141,23 @@ def credit_line(query: QueryTrace) -> str:
         for total in query.totals.get("contributor", ())
     ]
     return textwrap.fill(f"{query.name}: {', '.join(parts)}", 100, subsequent_indent="  ")
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder with anything that is not of a demo.
+
+    Raises:
+        SettingsError: naming a file in it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"--out {folder} is a file. Name a folder.")
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    foreign = [x for x in names if not (x in OWN or x.startswith((".", "trace-")))]
+    if foreign:
+        raise SettingsError(
+            f"{folder} holds {foreign[0]}, which is not of a demo, and was not changed. Name "
+            "another folder (--out)."
+        )
 
 
 def _icons() -> ImageSet:

@@ -2,6 +2,9 @@
 
 Everything Creditline refuses on purpose derives from `CreditlineError`; the command line prints
 its message without a traceback. Any other exception is a defect of Creditline.
+
+Messages quote names and values that come from files. Their text has no control characters but line
+ends, and is not longer than `creditline.visible.LIMIT`.
 """
 
 from __future__ import annotations
@@ -9,9 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from creditline.visible import shorten, visible
+
+KNOWN = 40
+"""Names that a message lists."""
+
 
 class CreditlineError(Exception):
     """Base class of every error that a user can cause and correct."""
+
+    def __str__(self) -> str:
+        return shorten(visible(super().__str__(), keep="\n"))
 
 
 class SettingsError(CreditlineError, ValueError):
@@ -42,6 +53,10 @@ class NumericsError(CreditlineError):
     """A number is not finite, or a system is too ill-conditioned to be solved honestly."""
 
 
+class ResourceError(CreditlineError):
+    """The machine has too little memory or disk space for what was asked."""
+
+
 def unknown(kind: str, value: object, known: Iterable[str]) -> SettingsError:
     """An error for a name that is not registered, with the nearest known name.
 
@@ -56,7 +71,9 @@ def unknown(kind: str, value: object, known: Iterable[str]) -> SettingsError:
     names = sorted(known)
     near = get_close_matches(str(value), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return SettingsError(f"Unknown {kind} {value!r}.{hint} Known: {', '.join(names)}.")
+    more = f" and {len(names) - KNOWN} more" if len(names) > KNOWN else ""
+    listed = ", ".join(names[:KNOWN])
+    return SettingsError(f"Unknown {kind} {value!r}.{hint} Known: {listed}{more}.")
 
 
 def difference(old: dict, new: dict, prefix: str = "") -> list[str]:

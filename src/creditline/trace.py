@@ -18,10 +18,12 @@ import numpy as np
 
 from creditline import report
 from creditline.credit.totals import Total
+from creditline.csv_table import write_csv
 from creditline.errors import DataError
 from creditline.files import write_file
 from creditline.records import Hit, MethodCard, QueryTrace, Region, TraceRecord
 from creditline.settings import to_dict
+from creditline.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +121,9 @@ class Trace(TraceRecord):
 
     @_export
     def to_csv(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write `to_pandas()` as UTF-8 CSV.
+        """Write `to_pandas()` as UTF-8 CSV; text that begins as a formula is escaped.
+
+        See `creditline.csv_table`. Parquet and JSON keep text as it is.
 
         Returns:
             The path.
@@ -128,7 +132,7 @@ class Trace(TraceRecord):
             SettingsError: if the file exists and `overwrite` is False.
         """
         frame = self.to_pandas()
-        return write_file(path, lambda p: frame.to_csv(p, index=False), overwrite=overwrite)
+        return write_file(path, lambda p: write_csv(frame, p), overwrite=overwrite)
 
     @_export
     def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -187,13 +191,12 @@ class Trace(TraceRecord):
                 continue
             hit = query.proponents[0]
             by = f" by {hit.contributor}" if hit.contributor else ""
-            lines.append(
-                f"  {query.name} {verb} {hit.name}{by}: {hit.score:+.3g} ({hit.z:+.1f} sd)"
-            )
+            names = visible(f"{query.name} {verb} {hit.name}{by}")
+            lines.append(f"  {names}: {hit.score:+.3g} ({hit.z:+.1f} sd)")
         if len(self) > LINES:
             lines.append(f"  ... and {len(self) - LINES} more")
         lines.append(f"  {self.method.meaning}")
-        return "\n".join(lines)
+        return visible("\n".join(lines), keep="\n")
 
     def _repr_html_(self) -> str:
         return report.fragment(self)

@@ -108,13 +108,46 @@ def test_a_file_that_the_system_refuses_is_no_traceback(monkeypatch):
     assert result.stderr == "creditline: Permission denied: secret.png\n"
 
 
-def test_a_fault_of_creditline_is_not_hidden(monkeypatch):
+def test_a_defect_is_a_short_report_with_versions_and_its_own_exit_code(monkeypatch):
     def fail(*args, **kwargs):
-        raise ZeroDivisionError
+        raise ZeroDivisionError("of \x1b[2J nothing")
+
+    monkeypatch.setattr("creditline.api.open_index", fail)
+    monkeypatch.setattr("sys.argv", ["creditline", "info", "some where"])
+    result = CliRunner().invoke(main, ["info", "somewhere"])
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    first, *_, last = result.stderr.splitlines()
+    assert first == (
+        r"creditline: unexpected error in `creditline info`: ZeroDivisionError: of \x1b[2J nothing"
+    )
+    assert f"creditline {cl.__version__}, Python 3." in result.stderr
+    assert last == "  For the traceback: creditline --debug info 'some where'"
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback_of_any_error_with_its_cause(monkeypatch):
+    def fail(*args, **kwargs):
+        raise MemoryError("11 TiB")
+
+    monkeypatch.setattr("creditline.api.open_index", fail)
+    plain = CliRunner().invoke(main, ["info", "somewhere"])
+    assert plain.exit_code == 2
+    assert "not enough memory" in plain.stderr
+    debug = CliRunner().invoke(main, ["--debug", "info", "somewhere"])
+    assert debug.exit_code == 2
+    assert "Traceback" in debug.stderr
+    assert "MemoryError: 11 TiB" in debug.stderr
+    assert debug.stderr.endswith(plain.stderr)
+
+
+def test_an_error_of_the_system_without_a_file_is_a_message(monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("cannot reach the hub")
 
     monkeypatch.setattr("creditline.api.open_index", fail)
     result = CliRunner().invoke(main, ["info", "somewhere"])
-    assert isinstance(result.exception, ZeroDivisionError)
+    assert (result.exit_code, result.stderr) == (2, "creditline: cannot reach the hub\n")
 
 
 def test_version():

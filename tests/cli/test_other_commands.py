@@ -37,7 +37,7 @@ def test_train_refuses(refused, data, tmp_path):
     out = ["--out", tmp_path / "run"]
     message = refused("train", data, *out, "--preset", "icon-16")
     assert "Did you mean 'icons-16'?" in message
-    assert "learning_rate must be positive" in refused(
+    assert "--learning-rate must be positive" in refused(
         "train", data, *out, *TINY, "--learning-rate", "0"
     )
     message = refused("train", data, *out, "--preset", "icons-16")

@@ -56,7 +56,7 @@ def test_what_does_not_go_together(refused, base, labeled, model, data, tmp_path
     tune = (*start, "--base", base, *TEMPLATE)
     assert "--channels: of a network of its own" in refused(*tune, "--channels", "4")
     assert "The preset icons-16 is of a network" in refused(*tune, "--preset", "icons-16")
-    assert "lora_rank must be at least 1; got 0" in refused(*tune, "--lora-rank", "0")
+    assert "--lora-rank must be at least 1; got 0" in refused(*tune, "--lora-rank", "0")
     assert "there is no lora_rank" in refused(*tune, "--lora-alpha", "2")
     assert "its layers end in" in refused(*tune, "--lora-rank", "2", "--lora-targets", "q").lower()
     assert "Give one with --base" in refused(*start, "--lora-rank", "2")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from creditline.cli import images, models
+from creditline.cli.console import echo
 from creditline.cli.models import existing
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
@@ -35,4 +36,4 @@ def command(index: str, data: str, paths: tuple[str, ...], **_: Any) -> None:
         new_images, before = images.load(data, spec), opened.n
         opened = opened.add(new_images, runtime=runtime())
     added = opened.n - before
-    click.echo(f"{opened.path}: {added:,} added to {before:,}, now {opened.n:,} images")
+    echo(f"{opened.path}: {added:,} added to {before:,}, now {opened.n:,} images")

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from creditline.benchmarks import get
-from creditline.cli.options import flag, given_settings, settings_options
+from creditline.bounds import COUNT
+from creditline.cli.console import echo
+from creditline.cli.options import NumberType, flag, given_settings, settings_options
 from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.errors import CreditlineError, SettingsError
@@ -30,13 +32,17 @@ from creditline.settings import override
 @click.option("--out", help="folder for indexes and results  [default: runs/benchmark-NAME]")
 @click.option("--timesteps", help="per training image  [default: 10,100]")
 @click.option(
-    "--ensemble", type=int, help="judge gradient methods of N models as well; trains them"
+    "--ensemble",
+    type=NumberType(COUNT),
+    help="judge gradient methods of N models as well; trains them",
 )
 @click.option("--markdown", metavar="FILE", help="write the tables")
 @click.option("--build", "build_in", metavar="DIR", help="make the ground truth instead, in DIR")
 @click.option("--pack", metavar="DIR", help="with --build: copy what ships into DIR")
 @click.option("--from", "packed", metavar="DIR", help="files that --pack wrote, not the shipped")
-@click.option("--limit-tasks", type=int, help="with --build: train at most N models now")
+@click.option(
+    "--limit-tasks", type=NumberType(COUNT), help="with --build: train at most N models now"
+)
 @executor_options
 @device_option
 @settings_options(LDSConfig(), section="Judging")
@@ -92,12 +98,12 @@ def command(
         ensemble=1 if ensemble is None else ensemble,
         runtime=runtime(),
         config=override(LDSConfig(), given_settings(LDSConfig())),
-        say=lambda line: click.echo(line, err=True),
+        say=lambda line: echo(line, err=True),
     )
     text = page(results)
-    click.echo(text)
-    if markdown is not None:
+    if markdown is not None:  # first, as the printing may end early
         write_file(Path(markdown), lambda p: p.write_text(text + "\n", "utf-8"), overwrite=True)
+    echo(text)
 
 
 def _build(
@@ -120,12 +126,12 @@ def _build(
         data=data,
         runtime=runtime(),
         limit_tasks=limit_tasks,
-        say=click.echo,
+        say=echo,
     )
     for name, truth in truths.items():
-        click.echo(f"{name}: {int(truth.finished.sum())} of {truth.finished.size} models trained")
+        echo(f"{name}: {int(truth.finished.sum())} of {truth.finished.size} models trained")
     if target is not None:
-        click.echo(f"packed into {pack(benchmark, folder, target, data).folder}")
+        echo(f"packed into {pack(benchmark, folder, target, data).folder}")
 
 
 def numbers(text: str) -> list[int]:

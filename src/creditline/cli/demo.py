@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from creditline.cli.console import echo
 from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 
@@ -22,4 +23,4 @@ def command(out: str, **_: Any) -> None:
     """
     from creditline import demo
 
-    demo.run(out, runtime=runtime(), say=click.echo)
+    demo.run(out, runtime=runtime(), say=echo)

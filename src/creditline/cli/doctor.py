@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from creditline import methods
+from creditline.bounds import COUNT, POSITIVE
 from creditline.cli import images, models
+from creditline.cli.console import echo
 from creditline.cli.index import configured
-from creditline.cli.options import given_settings, settings_options
+from creditline.cli.options import NumberType, given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.encoding_config import EncodingConfig
@@ -28,15 +30,27 @@ GRADIENT = [cls() for cls in methods.classes().values() if cls.capabilities.feat
 @click.argument("model")
 @click.argument("data", required=False)
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
-@click.option("--samples", type=int, default=4, show_default=True, help="images to examine")
-@click.option("--images", "n", type=int, help="images of the estimate  [default: all, or 10000]")
+@click.option(
+    "--samples", type=NumberType(COUNT), default=4, show_default=True, help="images to examine"
+)
+@click.option(
+    "--images", "n", type=NumberType(COUNT), help="images of the estimate  [default: all, or 10000]"
+)
 @click.option("--out", default=".", show_default=True, help="folder of the index")
 @click.option("--shapes", is_flag=True, help="estimate from MODEL's config alone, without weights")
-@click.option("--lora-rank", type=int, help="with --shapes: rank of an adapter on all attention")
 @click.option(
-    "--flops-per-second", type=float, help="with --shapes: speed of another device, such as 1e14"
+    "--lora-rank", type=NumberType(COUNT), help="with --shapes: rank of an adapter on all attention"
 )
-@click.option("--bytes-per-second", type=float, help="with --shapes: speed of its memory")
+@click.option(
+    "--flops-per-second",
+    type=NumberType(POSITIVE, integer=False),
+    help="with --shapes: speed of another device, such as 1e14",
+)
+@click.option(
+    "--bytes-per-second",
+    type=NumberType(POSITIVE, integer=False),
+    help="with --shapes: speed of its memory",
+)
 @executor_options
 @models.parts_options
 @images.image_options
@@ -62,7 +76,7 @@ def command(
     """
     recipe = configured(methods.get(method)(), given_settings(*GRADIENT))
     if shapes:
-        click.echo(str(_estimated(model, data, recipe, others)))
+        echo(str(_estimated(model, data, recipe, others)))
         return
     for name in SHAPE_OPTIONS:
         if others[name] is not None:
@@ -78,7 +92,7 @@ def command(
         runtime=runtime(),
         out=out,
     )
-    click.echo(str(diagnosis))
+    echo(str(diagnosis))
     if diagnosis.failed:
         click.get_current_context().exit(1)
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from creditline.bounds import COUNT, NOT_NEGATIVE
 from creditline.cli import models
-from creditline.cli.options import given_settings, settings_options
+from creditline.cli.console import echo
+from creditline.cli.options import NumberType, given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.diffusion.config import GenerateConfig
@@ -18,14 +20,22 @@ from creditline.settings import override
 
 @click.command(name="generate", cls=SectionedCommand)
 @click.argument("model")
-@click.option("-n", "n", type=int, default=16, show_default=True, help="number of images")
+@click.option(
+    "-n", "n", type=NumberType(COUNT), default=16, show_default=True, help="number of images"
+)
 @click.option("--out", required=True, help="folder to write, or to continue")
 @click.option(
-    "--label", "labels", type=int, multiple=True, help="class to generate; repeat for several"
+    "--label",
+    "labels",
+    type=NumberType(NOT_NEGATIVE),
+    multiple=True,
+    help="class to generate; repeat for several",
 )
 @click.option("--prompt", "prompts", multiple=True, help="prompt; repeat for several")
 @click.option(
-    "--batch-size", type=int, help="images at a time, by one worker  [default: 8; on a GPU 64]"
+    "--batch-size",
+    type=NumberType(COUNT),
+    help="images at a time, by one worker  [default: 8; on a GPU 64]",
 )
 @click.option("--overwrite", is_flag=True, help="replace images made with other settings")
 @executor_options
@@ -60,5 +70,5 @@ def command(
         overwrite=overwrite,
     )
     last = config.seed + n - 1
-    click.echo(f"{folder} holds {n} images, from seeds {config.seed} to {last}. Next:")
-    click.echo(f"  creditline trace INDEX {quote(out)} --html report.html")
+    echo(f"{folder} holds {n} images, from seeds {config.seed} to {last}. Next:")
+    echo(f"  creditline trace INDEX {quote(out)} --html report.html")

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from creditline import methods
+from creditline.bounds import COUNT
 from creditline.cli import images, models
-from creditline.cli.options import flag, given_settings, leaves, settings_options
+from creditline.cli.console import echo
+from creditline.cli.options import NumberType, flag, given_settings, leaves, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import facts
@@ -34,7 +36,9 @@ FIXED = [leaf.name for leaf in leaves(*EVERY).values() if leaf.affects == "featu
 @click.option("--out", required=True, help="folder to write, or to continue")
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
 @executor_options
-@click.option("--shard-rows", type=int, help="images per task  [default: 32; on a GPU 128]")
+@click.option(
+    "--shard-rows", type=NumberType(COUNT), help="images per task  [default: 32; on a GPU 128]"
+)
 @click.option(
     "--encoded",
     help="folder of latents and text embeddings to share  [default: in the index until complete]",
@@ -83,8 +87,8 @@ def command(
         overwrite=overwrite,
         encoded=encoded,
     )
-    click.echo(summary(index, time.monotonic() - before))
-    click.echo(f"Next:\n  creditline trace {quote(out)} IMAGE --html report.html")
+    echo(summary(index, time.monotonic() - before))
+    echo(f"Next:\n  creditline trace {quote(out)} IMAGE --html report.html")
 
 
 def configured(method: Attributor, values: Mapping[str, Any]) -> Attributor:
@@ -101,7 +105,9 @@ def configured(method: Attributor, values: Mapping[str, Any]) -> Attributor:
                 f"{method.name} has no option {flag(name)}; it belongs to {having}. "
                 "Leave it out or choose another --method."
             )
-    return override(method, values)
+    result = override(method, values)
+    result.check_given(values)
+    return result
 
 
 def choose_method(index: Index, method: str | None) -> Index:

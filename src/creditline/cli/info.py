@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from creditline.cli.console import echo
 from creditline.cli.table import facts
 from creditline.units import size
 
@@ -28,9 +29,9 @@ def command(index: str, digest: bool, as_json: bool) -> None:
     if digest:
         info["digest"] = opened.digest()
     if as_json:
-        click.echo(json.dumps(info, indent=2, ensure_ascii=False, default=str))
+        echo(json.dumps(info, indent=2, default=str))
         return
-    click.echo(format_info(info))
+    echo(format_info(info))
 
 
 def format_info(info: Mapping[str, Any]) -> str:

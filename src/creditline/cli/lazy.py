@@ -12,6 +12,9 @@ import click
 
 from creditline.errors import unknown
 
+PATH = "creditline.path"
+"""Key of a context's `meta`: names of the command in hand, such as `evaluate lds`."""
+
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and module.
@@ -54,7 +57,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             raise unknown("command", args[0], self.all_modules)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        ctx.meta[PATH] = f"{ctx.meta.get(PATH, '')} {name}".strip()
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

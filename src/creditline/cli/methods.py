@@ -8,6 +8,7 @@ import json
 import click
 
 from creditline import methods
+from creditline.cli.console import echo
 from creditline.cli.table import grid
 from creditline.methods.attributor import Attributor
 from creditline.settings import to_dict
@@ -26,11 +27,11 @@ def command(as_json: bool) -> None:
     """
     classes = methods.classes().values()
     if as_json:
-        click.echo(json.dumps([_record(m) for m in classes], indent=2, ensure_ascii=False))
+        echo(json.dumps([_record(m) for m in classes], indent=2))
     else:
-        click.echo(grid(HEADER, map(_row, classes), WIDTHS))
+        echo(grid(HEADER, map(_row, classes), WIDTHS))
     for reason in methods.broken().values():
-        click.echo(reason, err=True)
+        echo(reason, err=True)
 
 
 def _row(method: type[Attributor]) -> list[str]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from creditline.cli.options import given_settings, settings_options
+from creditline.bounds import COUNT
+from creditline.cli.options import NumberType, given_settings, settings_options
 from creditline.cli.runtime import device_option, runtime
 from creditline.curvature.kernel import MEMORY
 from creditline.diffusion.encoding_config import EncodingConfig
@@ -56,7 +57,7 @@ def indexed_options(command: F) -> F:
     """Decorate a command with `model_options` and options for an existing index."""
     command = click.option(
         "--memory",
-        type=int,
+        type=NumberType(COUNT),
         default=MEMORY,
         show_default=True,
         help="bytes that fitting the curvature may take",

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
-
+from creditline.cli.console import echo
 from creditline.notice import Notice
 
 
@@ -20,7 +19,7 @@ def shown_notices() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
             if issubclass(category, Notice):
-                click.echo(f"creditline: {message}", err=True)
+                echo(f"creditline: {message}", err=True)
             else:
                 others(message, category, *place)
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from creditline.bounds import Bounds
 from creditline.cli.sections import option
 from creditline.errors import unknown
 
@@ -33,6 +34,7 @@ class SettingLeaf:
         help: one line.
         group: field that holds its dataclass; empty at the top.
         choices: returns the names that are allowed; None: the type decides.
+        bounds: of a number.
         affects: first stage of attribution that changes with it; see `setting`.
     """
 
@@ -42,6 +44,7 @@ class SettingLeaf:
     help: str
     group: str
     choices: Callable[[], Iterable[str]] | None = None
+    bounds: Bounds | None = None
     affects: str | None = None
 
 
@@ -69,8 +72,12 @@ def _leaves(instance: Any, group: str = "", affects: str | None = None) -> Itera
         if dataclasses.is_dataclass(value):
             yield from _leaves(value, field.name, stage)
         else:
-            text, choices = field.metadata.get("help", ""), field.metadata.get("choices")
-            yield SettingLeaf(field.name, hints[field.name], (value,), text, group, choices, stage)
+            names = ("help", "choices", "bounds")
+            text, choices, bounds = (field.metadata.get(name) for name in names)
+            yield SettingLeaf(
+                *(field.name, hints[field.name], (value,), text or "", group),
+                *(choices, bounds, stage),
+            )
 
 
 def settings_options(
@@ -117,14 +124,19 @@ def _option(leaf: SettingLeaf, section: str, default: str | None) -> Callable[[F
     default_text = (
         " or ".join(_format(value) for value in leaf.defaults) if default is None else default
     )
-    text = f"{leaf.help}  [default: {default_text}]" if default_text else leaf.help
+    notes = [
+        f"default: {default_text}" if default_text else "",
+        "" if leaf.bounds is None else leaf.bounds.help,
+    ]
+    note = "; ".join(filter(None, notes))
+    text = f"{leaf.help}  [{note}]" if note else leaf.help
     if leaf.hint is bool:
         yes, no = flag(leaf.name), flag(f"no_{leaf.name}")
         return option(f"{yes}/{no}", leaf.name, default=None, help=text, section=section)
     if leaf.choices is not None:
         kind: click.ParamType = NameChoice(leaf.name.replace("_", " "), leaf.choices())
     else:
-        kind = parameter(leaf.name, leaf.hint)
+        kind = parameter(leaf.name, leaf.hint, leaf.bounds)
     return option(flag(leaf.name), leaf.name, type=kind, help=text, section=section)
 
 
@@ -136,7 +148,7 @@ def _format(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def parameter(name: str, hint: Any) -> click.ParamType:
+def parameter(name: str, hint: Any, bounds: Bounds | None = None) -> click.ParamType:
     """The click type of a setting.
 
     Raises:
@@ -146,12 +158,15 @@ def parameter(name: str, hint: Any) -> click.ParamType:
     if origin is typing.Literal:
         return NameChoice(name.replace("_", " "), inner)
     if origin in (typing.Union, types.UnionType) and type(None) in inner and len(inner) == 2:
-        return ListType(parameter(name, next(h for h in inner if h is not type(None))), None)
+        return ListType(
+            parameter(name, next(h for h in inner if h is not type(None)), bounds), None
+        )
     if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
-        return ListType(parameter(name, inner[0]), ())
-    plain: dict[Any, click.ParamType] = {int: click.INT, float: click.FLOAT, str: click.STRING}
-    if hint in plain:
-        return plain[hint]
+        return ListType(parameter(name, inner[0], bounds), ())
+    if hint in (int, float):
+        return NumberType(bounds or Bounds(), integer=hint is int)
+    if hint is str:
+        return click.STRING
     raise TypeError(f"Setting {name!r} of type {hint} has no form on the command line.")
 
 
@@ -166,6 +181,26 @@ class NameChoice(click.Choice):
         if value not in self.choices:
             raise unknown(self.kind, value, self.choices)
         return str(value)
+
+
+class NumberType(click.ParamType):
+    """A number within bounds.
+
+    Args:
+        bounds: its range.
+        integer: whether it is a whole number.
+    """
+
+    def __init__(self, bounds: Bounds, integer: bool = True) -> None:
+        self.bounds, self.integer = bounds, integer
+        self._inner = click.INT if integer else click.FLOAT
+        self.name = self._inner.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = self._inner.convert(value, param, ctx)
+        option = "The number" if param is None else param.opts[0]
+        self.bounds.check(option, number, self.integer, "See --help.")
+        return number
 
 
 class ListType(click.ParamType):

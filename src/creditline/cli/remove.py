@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from creditline.cli.console import echo
+
 
 @click.command(name="remove")
 @click.argument("index")
@@ -22,4 +24,4 @@ def command(index: str, names: tuple[str, ...], purge: bool) -> None:
     with locked(existing(index)):
         opened = api.open_index(index)
         after = opened.remove(names, purge=purge)
-    click.echo(f"{after.path}: {opened.n - after.n:,} removed, now {after.n:,} images")
+    echo(f"{after.path}: {opened.n - after.n:,} removed, now {after.n:,} images")

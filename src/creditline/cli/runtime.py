@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from creditline.bounds import COUNT
+from creditline.cli.options import NumberType
 from creditline.runtime import Runtime
 from creditline.runtime.executor import executor_names
 
@@ -34,7 +36,9 @@ def executor_options(command: F) -> F:
             "[default: processes, or local for one worker]",
         ),
         click.option(
-            "--workers", type=int, help="workers  [default: one per CPU core, or per GPU named]"
+            "--workers",
+            type=NumberType(COUNT),
+            help="workers  [default: one per CPU core, or per GPU named]",
         ),
     ):
         command = option(command)

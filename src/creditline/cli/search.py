@@ -7,20 +7,26 @@ from typing import Any
 
 import click
 
+from creditline.bounds import COUNT
 from creditline.cli import models
+from creditline.cli.console import echo
 from creditline.cli.index import EVERY, FIXED, choose_method
-from creditline.cli.options import settings_options
+from creditline.cli.options import NumberType, settings_options
 from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
+from creditline.csv_table import write_csv
 from creditline.errors import SettingsError
 from creditline.files import write_file
+from creditline.visible import visible
 
 
 @click.command(name="search", cls=SectionedCommand)
 @click.argument("index")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--top", type=int, default=20, show_default=True, help="training images for each")
+@click.option(
+    "--top", type=NumberType(COUNT), default=20, show_default=True, help="training images for each"
+)
 @click.option("--opponents", is_flag=True, help="the lowest scores instead of the highest")
 @click.option("--approximate", is_flag=True, help="use a vector index, built on first use")
 @click.option("--csv", metavar="FILE", help="write CSV")
@@ -56,18 +62,19 @@ def command(
         list(images), top=top, opponents=opponents, approximate=approximate, region=region
     )
     frame = result.to_pandas()
+    if csv is not None:  # first, as the printing may end early
+        write_file(csv, lambda path: write_csv(frame, path), overwrite=overwrite)
     for name, hits in frame.groupby("query", sort=False):
         rows = [
             [str(hit.rank), hit.name, hit.contributor or "-", f"{hit.score:+.4g}"]
             for hit in hits.itertuples()
         ]
-        click.echo(result.names[int(name)])
-        click.echo(table(["", "image", "contributor", "score"], rows, right=[0, 3], indent=2))
+        echo(visible(result.names[int(name)]))
+        echo(table(["", "image", "contributor", "score"], rows, right=[0, 3], indent=2))
     if result.expected_recall is not None:
-        click.echo(
+        echo(
             f"Approximate: finds {result.expected_recall:.1%} of the exact top 20, measured with "
             "training images as queries. Scores are exact."
         )
     if csv is not None:
-        write_file(csv, lambda path: frame.to_csv(path, index=False), overwrite=overwrite)
-        click.echo(f"wrote {csv}")
+        echo(f"wrote {csv}")

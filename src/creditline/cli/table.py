@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
+from creditline.visible import visible
+
 WIDTH = 100
 
 
@@ -23,7 +25,7 @@ def table(
         right: columns that are aligned to the right, as numbers are.
         indent: spaces before every line.
     """
-    lines = [list(header), *(list(row) for row in rows)]
+    lines = [list(map(visible, line)) for line in (header, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     excess = indent + sum(widths) + 2 * (len(widths) - 1) - WIDTH
     widest = max(range(len(widths)), key=lambda i: widths[i])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import click
 
+from creditline.bounds import COUNT
 from creditline.cli import models
+from creditline.cli.console import echo
 from creditline.cli.index import EVERY, FIXED, choose_method
-from creditline.cli.options import settings_options
+from creditline.cli.options import NumberType, settings_options
 from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
@@ -19,6 +22,7 @@ from creditline.credit.totals import Total
 from creditline.errors import SettingsError
 from creditline.records import NOISE_FLOOR, Hit, QueryTrace
 from creditline.trace import EXPORTS, Trace
+from creditline.visible import visible
 
 PROPONENTS, OPPONENTS, GROUPS = 5, 2, 5  # rows that are printed
 Z = "z: distance from the mean score of all training images, in standard deviations."
@@ -38,7 +42,11 @@ def _export_options(function: Any) -> Any:
 @click.argument("index")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
-    "--top", type=int, default=20, show_default=True, help="training images at each end of a list"
+    "--top",
+    type=NumberType(COUNT),
+    default=20,
+    show_default=True,
+    help="training images at each end of a list",
 )
 @_export_options
 @click.option("--overwrite", is_flag=True, help="replace files that exist")
@@ -77,13 +85,13 @@ def command(
     # Files first: a closed pipe ends the printing, and must not cost the results.
     written = [EXPORTS[kind](trace, path, overwrite=overwrite) for kind, path in targets.items()]
     for query in trace:
-        click.echo(format_query(query, trace.method.causal) + "\n")
+        echo(format_query(query, trace.method.causal) + "\n")
     if len(trace) > 1:
-        click.echo(format_overall(trace))
+        echo(format_overall(trace))
     noise = f" {NOISE}" if any(query.error is not None for query in trace) else ""
-    click.echo(textwrap.fill(f"{trace.method.meaning} {Z}{noise}", WIDTH))
+    echo(textwrap.fill(f"{trace.method.meaning} {Z}{noise}", WIDTH))
     for path in written:
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 def format_query(query: QueryTrace, causal: bool = True) -> str:
@@ -92,7 +100,8 @@ def format_query(query: QueryTrace, causal: bool = True) -> str:
     for column, totals in query.totals.items():
         parts.append(_format_totals(column, totals, f"in top {len(query.proponents)}"))
     tables = "\n\n".join(part for part in parts if part)
-    return f"{query.name} ({_summary(query)})\n{tables}"
+    title = visible(f"{query.name} ({_summary(query)})")
+    return f"{title}\n{tables}"
 
 
 def format_overall(trace: Trace) -> str:
@@ -155,6 +164,13 @@ def _summary(query: QueryTrace) -> str:
 
 def _require_free(targets: Mapping[str, str], overwrite: bool) -> None:
     """Refuse targets that cannot be written, before the work."""
+    kinds: dict[str, str] = {}
+    for kind, path in targets.items():
+        other = kinds.setdefault(os.path.realpath(path), kind)
+        if other != kind:
+            raise SettingsError(
+                f"--{other} and --{kind} both name {path}. Give each a file of its own."
+            )
     for kind, path in targets.items():
         if Path(path).is_dir():
             raise SettingsError(f"--{kind} {path} is a folder. Name a file in it.")

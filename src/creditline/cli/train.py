@@ -8,7 +8,10 @@ from typing import Any
 
 import click
 
+from creditline.bounds import COUNT
 from creditline.cli import images
+from creditline.cli.console import echo
+from creditline.cli.options import NumberType
 from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.training import read_training, training_options
@@ -17,7 +20,7 @@ from creditline.cli.training import read_training, training_options
 @click.command(name="train", cls=SectionedCommand)
 @click.argument("data")
 @click.option("--out", required=True, help="run folder to write, or to continue")
-@click.option("--threads", type=int, help="CPU threads  [default: torch's choice]")
+@click.option("--threads", type=NumberType(COUNT), help="CPU threads  [default: torch's choice]")
 @click.option(
     "--encoded", help="folder of latents and text embeddings to share  [default: in the run folder]"
 )
@@ -52,7 +55,7 @@ def command(
         encoded=encoded,
         overwrite=overwrite,
     )
-    click.echo(f"{run} holds the trained model. Next:")
+    echo(f"{run} holds the trained model. Next:")
     prompt = " --prompt TEXT" if base is not None and base.takes_prompts else ""
-    click.echo(f"  creditline generate {quote(out)} -n 16{prompt} --out IMAGES")
-    click.echo(f"  creditline index {quote(out)} {quote(data)} --out INDEX{images.given_options()}")
+    echo(f"  creditline generate {quote(out)} -n 16{prompt} --out IMAGES")
+    echo(f"  creditline index {quote(out)} {quote(data)} --out INDEX{images.given_options()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,14 @@ def tally(
     position = {name: i for i, name in enumerate(dict.fromkeys(groups))}
     member = np.array([position[name] for name in groups], dtype=np.int64)
     k = len(position)
-    credits, shares = _shares(transform.credit(scores, error), member, k)
+    credit = transform.credit(scores, error)
+    require(
+        bool(np.isfinite(credit).all()) and math.isfinite(credit.sum()),
+        "Shares need finite scores, and some are not, before or after the transform",
+        transform.transform,
+        "Choose a smaller exponent, or the plain transform.",
+    )
+    credits, shares = _shares(credit, member, k)
     errors = [None] * k if noise is None else _share_errors(scores, member, k, transform, noise)
     columns = zip(
         position,

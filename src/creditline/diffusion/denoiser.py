@@ -124,10 +124,15 @@ class Denoiser(ABC):
             DataError: if a prompt is missing or too long.
         """
         if images.shape != self.image_shape:
-            c, h, w = self.image_shape
+            (c, h, w), channels = self.image_shape, images.shape[0]
+            advice = f"Load them with size={h} (--size {h})."
+            if channels != c:
+                advice = f"Images are loaded with {channels} channels, whatever the model takes."
+            elif h != w:
+                advice = f"Bring them to {w}x{h} pixels first."
             raise ModelError(
                 f"The model takes {c} channels of {h}x{w}; the images have shape {images.shape}. "
-                f"Load them with size={h} (--size {h})."
+                f"{advice}"
             )
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
@@ -204,6 +209,8 @@ def find_device(device: torch.device | str) -> torch.device:
     """
     try:
         place = torch.device(device)
+        if place.type == "meta":  # computes shapes only
+            raise NotImplementedError("it holds no values")
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]

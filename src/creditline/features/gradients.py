@@ -15,6 +15,7 @@ from torch import Tensor
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoding_cache import EncodingCache
+from creditline.diffusion.inference_mode import require_gradients
 from creditline.errors import ModelError
 from creditline.features.extractor import FeatureExtractor
 from creditline.features.gradient_state import GradientState, select_prefix, share_layout
@@ -115,6 +116,7 @@ class GradientExtractor(FeatureExtractor):
         """
         if images.masks is not None:
             self.spec.objective.require_maskable()
+        require_gradients(*(denoiser.module for denoiser in self.denoisers))
         for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")

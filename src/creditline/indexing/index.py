@@ -15,6 +15,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.image_source import ImageSource
 from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
+from creditline.explain import explained
 from creditline.features.table import FeatureTable
 from creditline.indexing import change
 from creditline.indexing.index_state import IndexState
@@ -125,6 +126,7 @@ class Index:
         require_shared_index(scorer, self.method)
         return self._with(replace(self._engine, method=scorer))
 
+    @explained
     def trace(
         self,
         queries: QuerySource | QueryFeatures,
@@ -154,6 +156,7 @@ class Index:
         engine = self._engine if method is None else self.using(method)._engine
         return engine.trace(queries, top=top, prompts=prompts, region=region)
 
+    @explained
     def search(
         self,
         queries: QuerySource | QueryFeatures,
@@ -183,6 +186,7 @@ class Index:
             queries, top=top, opponents=opponents, approximate=approximate, region=region
         )
 
+    @explained
     def add(self, images: ImageSource, *, runtime: Runtime | None = None) -> Self:
         """Append training images, and update the results of fitting, without starting over.
 
@@ -212,6 +216,7 @@ class Index:
         change.add(self._state, extractor, more, runtime or self.runtime)
         return self._reopen()
 
+    @explained
     def remove(self, images: Sequence[int | str], *, purge: bool = False) -> Self:
         """Remove training images, and update the results of fitting, without starting over.
 
@@ -248,6 +253,7 @@ class Index:
         other._use(engine)
         return other
 
+    @explained
     def scores(
         self, queries: QuerySource | QueryFeatures, *, out: str | Path | None = None
     ) -> np.ndarray:
@@ -262,6 +268,7 @@ class Index:
         """
         return self._engine.scores(queries, out=out)
 
+    @explained
     def extract(
         self,
         queries: QuerySource | QueryFeatures,
@@ -282,6 +289,7 @@ class Index:
         """
         return self._engine.extract(queries, prompts, region)
 
+    @explained
     def noise(self, features: QueryFeatures) -> ScoreNoise:
         """The split-half noise estimate of the scores of queries.
 
@@ -301,6 +309,7 @@ class Index:
         """
         self._engine.require_errors()
 
+    @explained
     def self_influence(self) -> np.ndarray | None:
         """Score of every training image for itself, float64 of shape `(n,)`, where known.
 

@@ -21,7 +21,7 @@ from creditline.indexing.queries import (
     without_halves,
 )
 from creditline.indexing.query_extractor import QUERY_BATCH, QueryExtractor
-from creditline.indexing.query_scoring import QueryScoring
+from creditline.indexing.query_scoring import QueryScoring, require_finite
 from creditline.indexing.ranker import Ranker
 from creditline.indexing.regions import RegionSource
 from creditline.indexing.resources import Resources
@@ -117,7 +117,7 @@ class QueryEngine:
         results = [searcher.top(sign * scoring.factors(block), top) for block in blocks]
         return SearchResult(
             np.concatenate([rows for rows, _ in results]),
-            sign * np.concatenate([scores for _, scores in results]),
+            require_finite(sign * np.concatenate([scores for _, scores in results])),
             prepared.images.names,
             nearest.recall if nearest else None,
             self.state.store,

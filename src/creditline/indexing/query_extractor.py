@@ -54,6 +54,11 @@ class QueryExtractor:
             )
         if region is not None:
             require_regions(method)
+        if prompts is not None and not any(m.takes_prompts for m in self.resources.models()):
+            raise SettingsError(
+                "No indexed model is conditioned on text, so a prompt would do nothing. Leave "
+                "prompts= (--prompt) out."
+            )
         images, has = self.manifest.request["images"], method.capabilities
         prepared = gather(
             queries,

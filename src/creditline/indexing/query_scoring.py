@@ -13,10 +13,27 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from creditline.errors import NumericsError
 from creditline.indexing.queries import QueryBlock
 from creditline.methods.attributor import Attributor
 from creditline.methods.score_noise import ScoreNoise
 from creditline.methods.scores import QueryBatch
+
+
+def require_finite(scores: np.ndarray) -> np.ndarray:
+    """Return scores that are all finite.
+
+    Raises:
+        NumericsError: if one is not.
+    """
+    bad = int(np.count_nonzero(~np.isfinite(scores)))
+    if bad:
+        raise NumericsError(
+            f"{bad:,} of {scores.size:,} scores are not finite, so there is no ranking. Rebuild "
+            "the index, or choose a larger damping or a smaller exponent; `creditline doctor` "
+            "examines the model."
+        )
+    return scores
 
 
 @dataclass(frozen=True)
@@ -32,21 +49,22 @@ class QueryScoring:
     def plain(self, block: QueryBlock) -> np.ndarray:
         """Scores of shape `(b, units, n)`; units are timesteps, where these are kept."""
         batch = replace(self._batch(block), errors=None)
-        return self.method.score(batch).units * self._lengths(block)[:, None, None]
+        return require_finite(self.method.score(batch).units * self._lengths(block)[:, None, None])
 
     def with_noise(self, block: QueryBlock) -> tuple[np.ndarray, ScoreNoise | None]:
         """Scores as `plain`, and their noise, where the method estimates it."""
         scores, lengths = self.method.score(self._batch(block)), self._lengths(block)
         noise = None if scores.noise is None else scores.noise.scaled(lengths[:, None])
-        return scores.units * lengths[:, None, None], noise
+        return require_finite(scores.units * lengths[:, None, None]), noise
 
     def transformed(self, block: QueryBlock) -> np.ndarray:
         """Scores after the method's transform, `(b, units, n)`."""
         transform = self.method.score_transform
         if not transform.needs_error:
-            return transform.apply(self.plain(block))
+            return require_finite(transform.apply(self.plain(block)))
         scores, noise = self.with_noise(block)
-        return transform.apply(scores, None if noise is None else noise.error[:, None])
+        error = None if noise is None else noise.error[:, None]
+        return require_finite(transform.apply(scores, error))
 
     def factors(self, block: QueryBlock) -> np.ndarray:
         """Query-side factors, shape `(b, C, k)`, of a searchable method."""

@@ -11,7 +11,7 @@ from creditline.data.image_set import ImageSet
 from creditline.data.image_source import ImageSource
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
-from creditline.errors import IndexMismatchError, SettingsError
+from creditline.errors import IndexMismatchError, ModelError, SettingsError
 from creditline.features.extractor import FeatureExtractor
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.indexing.extractors import make_extractor
@@ -72,7 +72,13 @@ class Resources:
                     "This index was built from a model in memory. Pass it again: "
                     "creditline.open_index(path, model=...)."
                 )
-            self._models = load_models(manifest, sources, device=self.state.runtime.main_device)
+            try:
+                self._models = load_models(manifest, sources, device=self.state.runtime.main_device)
+            except ModelError as error:
+                raise ModelError(
+                    f"{error} It is the model of the index {self.state.folder}; if it moved, say "
+                    "where it is now: creditline.open_index(path, model=...), or --model PATH."
+                ) from error
         actual = [m.fingerprint for m in self._models]
         expected = [record["fingerprint"] for record in records]
         if actual != expected:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from creditline.visible import visible
+
 LOG_SECONDS = 15.0
 """Between two lines in a file that is no terminal."""
 
@@ -162,6 +164,6 @@ def _log(event: ProgressEvent) -> Callable[[ProgressEvent], None]:
             unit=event.unit,
             postfix=", ".join(f"{name}={text}" for name, text in (event.notes or {}).items()),
         )
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)
 
     return show

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from creditline.cli.console import echo
 from creditline.cli.runtime import device_option
 from creditline.files import write_file
 
@@ -47,11 +48,11 @@ def files_and_folder(
 
 def echo_error(line: str) -> None:
     """Print a line of progress."""
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def write_tables(text: str, markdown: str | None) -> None:
     """Print tables, and write them where `--markdown` says."""
-    click.echo(text)
-    if markdown is not None:
+    if markdown is not None:  # first, as the printing may end early
         write_file(Path(markdown), lambda p: p.write_text(text + "\n", "utf-8"), overwrite=True)
+    echo(text)

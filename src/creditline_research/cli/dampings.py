@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from creditline.bounds import COUNT
 
 from creditline.cli.benchmark import numbers
-from creditline.cli.options import given_settings, settings_options
+from creditline.cli.options import NumberType, given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.evaluation.lds.config import LDSConfig
@@ -22,7 +23,9 @@ from creditline_research.cli.benchmarks import (
 
 @click.command(name="dampings", cls=SectionedCommand)
 @benchmark_options
-@click.option("--ensemble", type=int, default=1, show_default=True, help="models of an ensemble")
+@click.option(
+    "--ensemble", type=NumberType(COUNT), default=1, show_default=True, help="models of an ensemble"
+)
 @executor_options
 @settings_options(LDSConfig(), section="Judging")
 def command(

@@ -7,8 +7,11 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
+from creditline.bounds import COUNT, Bounds
 
 from creditline.cli import models
+from creditline.cli.console import echo
+from creditline.cli.options import NumberType
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand, option
 from creditline.cli.table import facts, table
@@ -33,7 +36,7 @@ COST = "Cost"
 @click.option("--out", help="folder of everything to write, or to continue")
 @click.option(
     "--scale",
-    type=float,
+    type=NumberType(Bounds(0, 1, open_low=True), integer=False),
     default=1.0,
     show_default=True,
     help="share of the images, queries, subsets, seeds and loss evaluations",
@@ -41,13 +44,17 @@ COST = "Cost"
 @click.option("--preset", help="train by another preset of the same kind, with its batches")
 @click.option("--base", help="pipeline folder that artbench2 and artbench5 tune")
 @click.option("--precision", help="precision of tuning: fp32, bf16 or fp16  [default: fp32]")
-@click.option("--accumulate", type=int, help="parts that a batch of tuning is computed in")
-@click.option("--threads", type=int, help="CPU threads of the first model  [default: torch's]")
+@click.option(
+    "--accumulate", type=NumberType(COUNT), help="parts that a batch of tuning is computed in"
+)
+@click.option(
+    "--threads", type=NumberType(COUNT), help="CPU threads of the first model  [default: torch's]"
+)
 @option("--dry-run", section=COST, is_flag=True, help="only print what everything would cost")
 @option(
     "--measured-steps",
     section=COST,
-    type=int,
+    type=NumberType(COUNT),
     default=3,
     show_default=True,
     help="training steps that measure the speed",
@@ -81,9 +88,9 @@ def command(
     if base is None:
         refuse_parts()
     if dry_run:
-        click.echo(_cost(experiment, _load_base(base), runtime().main_device, measured_steps))
+        echo(_cost(experiment, _load_base(base), runtime().main_device, measured_steps))
     elif data is None and out is None:
-        click.echo(describe(experiment))
+        echo(describe(experiment))
     elif data is None or out is None:
         missing = "--out" if out is None else f"--data: {experiment.data}"
         raise SettingsError(
@@ -226,23 +233,21 @@ def _run(
     truth = run(experiment, images, out, base=base, runtime=runtime())
     folders = RecipeFolders.of(out)
     subsets, seeds, queries = truth.losses.shape
-    click.echo(
-        f"{out} holds the losses of {queries:,} queries under {subsets} subsets x {seeds} models."
-    )
-    click.echo("Next:")
+    echo(f"{out} holds the losses of {queries:,} queries under {subsets} subsets x {seeds} models.")
+    echo("Next:")
     longest = max(experiment.timesteps)
-    click.echo(
+    echo(
         f"  creditline index {quote(str(folders.model))} {quote(str(folders.images))} --out INDEX "
         f"--timesteps {longest} --dim {experiment.dim}"
     )
-    click.echo(
+    echo(
         f"  creditline evaluate lds INDEX --queries {quote(str(folders.validation))} "
         f"--queries {quote(str(folders.generated))} "
         f"--ground-truth {quote(str(folders.ground_truth))}"
     )
     if experiment.targets:
         sizes = ",".join(map(str, experiment.removals))
-        click.echo(
+        echo(
             f"  creditline evaluate counterfactual {quote(str(folders.model))} "
             f"{quote(str(folders.images))} --index INDEX --targets {quote(str(folders.targets))} "
             f"--removals {sizes} --out COUNTERFACTUAL"

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from creditline.cli import images, models
+from creditline.cli.console import echo
 from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
@@ -26,4 +27,4 @@ def command(model: str, data: str, **_: Any) -> None:
     settings = override(AgreementConfig(), given_settings(AgreementConfig()))
     rows = check_agreement(models.load(model), images.load(data), settings, runtime())
     cells = [[row.method, row.comparison, f"{row.value:.4g}"] for row in rows]
-    click.echo(table(["method", "comparison", "value"], cells, right=[2]))
+    echo(table(["method", "comparison", "value"], cells, right=[2]))

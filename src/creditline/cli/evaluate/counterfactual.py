@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from creditline.bounds import COUNT
 from creditline.cli import images
-from creditline.cli.options import given_settings, settings_options
+from creditline.cli.console import echo
+from creditline.cli.options import NumberType, given_settings, settings_options
 from creditline.cli.runtime import device_option, executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--encoder", help="CLIP or DINO folder; adds the cosine of its embeddings")
 @click.option(
     "--threads",
-    type=int,
+    type=NumberType(COUNT),
     default=1,
     show_default=True,
     help="CPU threads of each training; must be those of RUN for a retraining without removal to "
@@ -110,8 +112,8 @@ def command(
         runtime=runtime(),
         overwrite=overwrite,
     )
-    click.echo(format_summaries(result.summaries()))
-    click.echo(
+    echo(format_summaries(result.summaries()))
+    echo(
         f"{Path(out) / RESULT} contains the values of every image, {Path(out) / SHEET} shows some."
     )
 

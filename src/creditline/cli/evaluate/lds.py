@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from creditline.cli import models
+from creditline.cli.console import echo
 from creditline.cli.evaluate.lds_table import format_comparison
 from creditline.cli.index import EVERY, FIXED, configured
 from creditline.cli.options import flag, given_settings, leaves, settings_options
@@ -82,11 +83,12 @@ def command(
     opened = models.open_index(index, paths)
     methods = _configure_methods(opened, names)
     comparison = compare_methods(opened, truth, name_folders(queries), methods, config)
-    click.echo(format_comparison(comparison))
-    if target is not None:
+    if target is not None:  # first, as the printing may end early
         text = json.dumps(comparison.to_dict(), indent=1, ensure_ascii=False)
         write_file(target, lambda p: p.write_text(text + "\n", "utf-8"), overwrite=overwrite)
-        click.echo(f"wrote {target}")
+    echo(format_comparison(comparison))
+    if target is not None:
+        echo(f"wrote {target}")
 
 
 def _read_truth(folder: str | None, masks: str | None, losses: str | None) -> GroundTruth:

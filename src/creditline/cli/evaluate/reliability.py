@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from creditline.cli import models
+from creditline.cli.console import echo
 from creditline.cli.index import EVERY, FIXED, configured
 from creditline.cli.options import given_settings, settings_options
 from creditline.cli.sections import SectionedCommand
@@ -46,8 +47,8 @@ def command(
         "silent",
         "agree",
     ]
-    click.echo(table(header, map(_row, results), right=range(1, 7)))
-    click.echo(
+    echo(table(header, map(_row, results), right=range(1, 7)))
+    echo(
         "reliability: expected correlation with the scores of fresh noise, median over queries. "
         "above noise: scores\nmore than 3 standard errors from 0. silent: queries without a "
         "proponent above the noise. agree: share of the\nscores above the noise of one half that "

@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from creditline.bounds import COUNT
 from creditline.cli import images
-from creditline.cli.options import flag, given_settings, settings_options
+from creditline.cli.console import echo
+from creditline.cli.options import NumberType, flag, given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.training import read_training, training_options
@@ -28,7 +30,9 @@ from creditline.settings import override
 @click.option(
     "--masks", help=".npy file of subsets to use instead of random ones: 0 and 1, one row each"
 )
-@click.option("--limit-tasks", type=int, help="train at most this number of models now")
+@click.option(
+    "--limit-tasks", type=NumberType(COUNT), help="train at most this number of models now"
+)
 @executor_options
 @click.option("--overwrite", is_flag=True, help="replace a ground truth of other inputs")
 @click.option(
@@ -79,14 +83,12 @@ def command(
     subsets, seeds, count = truth.losses.shape
     finished = int(truth.finished.sum())
     if finished < truth.finished.size:
-        click.echo(
-            f"{finished} of {truth.finished.size} models are trained. The same command continues."
-        )
+        echo(f"{finished} of {truth.finished.size} models are trained. The same command continues.")
         return
     each = f"{seeds} model{'s' * (seeds > 1)} each"
-    click.echo(f"{out} contains the losses of {count:,} queries under {subsets} subsets, {each}.")
+    echo(f"{out} contains the losses of {count:,} queries under {subsets} subsets, {each}.")
     folders = "".join(f" --queries {quote(folder)}" for folder in queries)
-    click.echo(f"Next:\n  creditline evaluate lds INDEX{folders} --ground-truth {quote(out)}")
+    echo(f"Next:\n  creditline evaluate lds INDEX{folders} --ground-truth {quote(out)}")
 
 
 def _refuse_subset_options() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from creditline.cli import images, models
+from creditline.cli.console import echo
 from creditline.cli.options import given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
@@ -35,7 +36,7 @@ def command(model: str, data: str, out: str, **_: Any) -> None:
         models.load(model), images.load(data), out, settings, runtime=runtime()
     )
     header = ["method", "own top proponent", "95 % interval", "duplicates in top 3", "median rank"]
-    click.echo(table(header, map(_row, results), right=range(1, 5)))
+    echo(table(header, map(_row, results), right=range(1, 5)))
 
 
 def _row(result: RetrievalResult) -> list[str]:
