@@ -19,7 +19,7 @@ from creditline.settings import (
     require,
     setting,
     to_dict,
-    validate_choices,
+    validate_settings,
 )
 
 
@@ -132,7 +132,7 @@ class Choices:
     level: int = 3
 
     def __post_init__(self) -> None:
-        validate_choices(self)
+        validate_settings(self)
 
 
 @pytest.mark.parametrize("values", [{}, {"mode": "sum"}, {"sort_by": "size", "level": 4}])

@@ -11,9 +11,11 @@ from creditline import methods
 from creditline.curvature.kernel import MEMORY
 from creditline.data.image_source import ImageSource
 from creditline.data.load import load_images
+from creditline.diffusion.encoding_config import require_folder
 from creditline.diffusion.load import load_model
 from creditline.diffusion.model_source import ModelSource
 from creditline.errors import SettingsError
+from creditline.explain import explained
 from creditline.features.encoder import Encoder
 from creditline.indexing.build import build, default_shard_rows
 from creditline.indexing.extractors import make_extractor
@@ -25,9 +27,10 @@ from creditline.methods.attributor import Attributor
 from creditline.methods.fit_context import FitContext
 from creditline.methods.subset_losses import GroundTruthArrays, SubsetLosses
 from creditline.runtime import Runtime
-from creditline.settings import override
+from creditline.settings import override, require
 
 
+@explained
 def index(
     model: ModelSource | Sequence[ModelSource] | None,
     images: ImageSource,
@@ -72,6 +75,14 @@ def index(
     if isinstance(encoder, str):
         settings["encoder"], encoder = encoder, None
     attributor = override(attributor, settings)
+    attributor.check_given(settings)
+    require(
+        shard_rows is None or shard_rows >= 1,
+        "shard_rows must be at least 1",
+        shard_rows,
+        "Try 32.",
+    )
+    require_folder(encoded)
     if encoder is not None:
         if attributor.capabilities.features != "encoder":
             raise SettingsError(
@@ -101,6 +112,7 @@ def index(
     )
 
 
+@explained
 def open_index(
     path: str | Path,
     *,
@@ -130,6 +142,7 @@ def open_index(
     Raises:
         CreditlineError: if the folder is no finished index.
     """
+    require(memory >= 1, "memory must be at least 1 byte", memory, "Leave it out.")
     runtime, models = runtime or Runtime(), None
     if model is not None:
         manifest, device = Manifest.read(Path(path), "index"), runtime.main_device

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar
 
+from creditline.bounds import Bounds
 from creditline.errors import SettingsError, unknown
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ def setting(
     *,
     affects: Stage | None = None,
     choices: Callable[[], Iterable[str]] | None = None,
+    bounds: Bounds | None = None,
 ) -> Any:
     """A dataclass field with a one-line explanation that `--help` and the docs show.
 
@@ -33,18 +35,20 @@ def setting(
             again. `"factors"`: features stay valid; cached factors are computed again.
             `"scores"`: cached factors stay valid too. None: the setting is not about attribution.
         choices: returns the names that are allowed, for names that other packages may add.
+        bounds: range of a number, or of each number of a tuple.
     """
-    metadata = {"help": help, "affects": affects, "choices": choices}
+    metadata = {"help": help, "affects": affects, "choices": choices, "bounds": bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def validate_choices(settings: object) -> None:
-    """Check every field that has choices: a `Literal` type, optional or not, or `choices`.
+def validate_settings(settings: object) -> None:
+    """Check every field that has choices (a `Literal` type, or `choices`) or is a number.
 
-    Call it first in `__post_init__`; the field is then the only list of the choices.
+    Call it first in `__post_init__`; the field then states choices and range once, for the API, the
+    command line and its help.
 
     Raises:
-        SettingsError: naming the nearest choice.
+        SettingsError: naming the nearest choice, or the range.
     """
     cls: Any = type(settings)  # mypy takes a class with instances' __hash__ for unhashable
     registered = {
@@ -57,13 +61,50 @@ def validate_choices(settings: object) -> None:
         if value not in choices:
             known = [choice for choice in choices if choice is not None]
             raise unknown(name.replace("_", " "), value, known)
+    for f in dataclasses.fields(cls):
+        hint, value = _hints(cls)[f.name], getattr(settings, f.name)
+        kind = numeric_type(hint) if "help" in f.metadata else None
+        if kind is not None and not (value is None and type(None) in typing.get_args(hint)):
+            _check_numbers(f, value, kind)
+
+
+def _check_numbers(field: dataclasses.Field, value: Any, kind: type) -> None:
+    """Check a number, or each of a tuple, against the bounds of its field."""
+    bounds = field.metadata.get("bounds") or Bounds()
+    if isinstance(field.default, tuple):
+        require(
+            isinstance(value, (tuple, list)) and (len(value) > 0 or not field.default),
+            f"{field.name} are one or more numbers",
+            value,
+            "Leave it out for the default.",
+        )
+        for item in value:
+            bounds.check(f"each of {field.name}", item, kind is int, "Leave it out.")
+        return
+    remedy = "Leave it out." if field.default is None else f"Try {field.default}."
+    bounds.check(field.name, value, kind is int, remedy)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def numeric_type(hint: Any) -> type | None:
+    """`int` or `float` for a number, an optional one or a tuple of them; else None."""
+    if hint in (int, float):
+        return hint
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        kinds = {h for h in typing.get_args(hint) if h not in (type(None), Ellipsis)}
+        return kinds.pop() if kinds in ({int}, {float}) else None
+    return None
 
 
 @cache
 def _choices(cls: type) -> dict[str, tuple[Any, ...]]:
     """The choices of each `Literal` field; None is one of them where the field is optional."""
     choices = {}
-    for name, hint in typing.get_type_hints(cls).items():
+    for name, hint in _hints(cls).items():
         members = _members(hint)
         if members:
             choices[name] = members

@@ -38,9 +38,10 @@ def test_prepared_images_are_not_prepared_again():
 
 
 def test_negative_settings_are_refused():
-    for name in ("noise", "seed"):
-        with pytest.raises(SettingsError, match=f"{name} must not be negative; got -1"):
-            SelfRetrievalConfig(**{name: -1})
+    with pytest.raises(SettingsError, match=r"noise must be in \[0, 255\]; got -1"):
+        SelfRetrievalConfig(noise=-1)
+    with pytest.raises(SettingsError, match="seed must not be negative; got -1"):
+        SelfRetrievalConfig(seed=-1)
     with pytest.raises(SettingsError, match="seed must not be negative; got -1"):
         AgreementConfig(seed=-1)
 

@@ -95,7 +95,7 @@ def test_noise_is_standard_normal():
     [
         ({"schedule": "unifrom"}, "uniform"),
         ({"timesteps": 0}, "at least 1"),
-        ({"draws": 0}, "at least 1"),
+        ({"draws": 0}, r"in \[1, 100,000\]"),
         ({"noise_seed": -1}, "negative"),
     ],
 )

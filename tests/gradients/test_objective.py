@@ -85,7 +85,7 @@ def test_half_precision_outputs_are_reduced_in_float32(case):
         ({"objective": "square"}, "square-norm"),
         ({"reduction": "avg"}, "mean"),
         ({"space": "noise"}, "epsilon"),
-        ({"p": 0.5}, "between 1 and infinity"),
+        ({"p": 0.5}, "p must be at least 1"),
         ({"eta": float("nan")}, "finite"),
     ],
 )

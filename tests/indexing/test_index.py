@@ -301,7 +301,7 @@ def test_queries_are_seen_with_more_noise_than_the_index(build, tiny_images, mon
     assert np.array_equal(index.extract(queries).values, parts[2])
     shared = build("shared", shared_noise=True)
     assert shared.method.query_plan.draws == 1
-    with pytest.raises(SettingsError, match="query_draws must be at least 1"):
+    with pytest.raises(SettingsError, match="query_draws must"):
         index.using(query_draws=0).scores(queries)
 
 

@@ -77,7 +77,7 @@ def test_equal_subsets_are_refused():
 def test_bad_settings():
     with pytest.raises(SettingsError, match="positive"):
         RidgeDatamodel(penalties=(0.0,))
-    with pytest.raises(SettingsError, match="positive"):
+    with pytest.raises(SettingsError, match="ratios are one or more"):
         LassoDatamodel(ratios=())
     with pytest.raises(SettingsError, match="cv_folds"):
         LassoDatamodel(cv_folds=1)

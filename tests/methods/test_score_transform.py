@@ -56,8 +56,8 @@ def test_a_threshold_above_everything_leaves_nothing():
     [
         ({"transform": "powr"}, "Did you mean 'power'"),
         ({"threshold_unit": "sd"}, "threshold unit"),
-        ({"exponent": 0}, "exponent must be a finite number, above 0"),
-        ({"threshold": -1}, "threshold must be a finite number, not negative"),
+        ({"exponent": 0}, "exponent must be positive; got 0"),
+        ({"threshold": -1}, "threshold must not be negative; got -1"),
         ({"threshold": float("nan")}, "threshold must be a finite number"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from creditline.cli.console import echo
 from creditline.cli.options import flag, given_settings, leaves, settings_options
 from creditline.cli.sections import option
 from creditline.data.image_spec import ImageSpec
@@ -67,7 +68,7 @@ def load(source: str, spec: ImageSpec | None = None) -> ImageSet:
     )
     if images.skipped:
         listed = abbreviate([f"{name} ({reason})" for name, reason in images.skipped])
-        click.echo(f"Left out of {images.source}: {listed}.", err=True)
+        echo(f"Left out of {images.source}: {listed}.", err=True)
     return images
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from creditline.settings import require, setting, validate_choices
+from creditline.bounds import SIDE
+from creditline.settings import setting, validate_settings
 
 
 @dataclass(frozen=True)
@@ -13,13 +14,15 @@ class ImageSpec:
     """Settings that bring images to one shape: background, crop and resize, in this order."""
 
     size: int | None = setting(
-        None, "side of the square in pixels; none: all images already have one size"
+        None, "side of the square in pixels; none: all images already have one size", bounds=SIDE
     )
     crop: Literal["center", "stretch", "none"] = setting(
         "center", "center: middle square, then resize; stretch: ignore the aspect; none: refuse"
     )
     center_crop: int | None = setting(
-        None, "cut a square of this many pixels out of the middle before resizing (CelebA: 140)"
+        None,
+        "cut a square of this many pixels out of the middle before resizing (CelebA: 140)",
+        bounds=SIDE,
     )
     background: Literal["white", "black"] = setting("white", "color behind transparent pixels")
     resample: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = setting(
@@ -32,9 +35,4 @@ class ImageSpec:
         Raises:
             SettingsError: on an unknown name or a size below 1.
         """
-        validate_choices(self)
-        for name in ("size", "center_crop"):
-            value = getattr(self, name)
-            if value is not None:
-                integer = isinstance(value, int) and not isinstance(value, bool)
-                require(integer and value >= 1, f"{name} must be 1 or more pixels", value, "")
+        validate_settings(self)

@@ -22,12 +22,14 @@ from creditline.data.pixel_array import MEMORY_LIMIT
 from creditline.data.prepared_pixels import prepare_images
 from creditline.data.selection import SelectionSpec, sample_images
 from creditline.errors import DataError, unknown
+from creditline.explain import explained
 from creditline.runtime import Runtime
 from creditline.settings import require
 
 DEMO = "demo:icons"
 
 
+@explained
 def load_images(
     source: ImageSource,
     spec: ImageSpec | None = None,

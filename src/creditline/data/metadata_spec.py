@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from creditline.data.plain_values import CaptionChoice
-from creditline.settings import setting, validate_choices
+from creditline.settings import setting, validate_settings
 
 MetadataOrigin = Literal["auto", "column", "folder", "none"]
 
@@ -48,4 +48,4 @@ class MetadataSpec:
         Raises:
             SettingsError: on an unknown origin.
         """
-        validate_choices(self)
+        validate_settings(self)

@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 
+from creditline.bounds import COUNT, NOT_NEGATIVE, SEED
 from creditline.data.image_set import ImageSet
 from creditline.errors import DataError
 from creditline.fingerprint import key64
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import require, setting, validate_settings
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,16 @@ class SelectionSpec:
     skip_bad: bool = setting(
         False, "leave out images that cannot be read or matched to metadata, and list them"
     )
-    limit: int | None = setting(None, "load only the first N images; none: all")
-    sample: int | None = setting(None, "keep N images, drawn at random; none: all")
+    limit: int | None = setting(None, "load only the first N images; none: all", bounds=COUNT)
+    sample: int | None = setting(None, "keep N images, drawn at random; none: all", bounds=COUNT)
     sample_each: Literal["contributor", "label"] | None = setting(
         None, "draw the sample from each contributor or label; none: from all images together"
     )
-    sample_seed: int = setting(0, "seed of the sample")
+    sample_seed: int = setting(0, "seed of the sample", bounds=SEED)
     sample_skip: int = setting(
-        0, "leave out what a sample of this size would take, for a disjoint sample"
+        0,
+        "leave out what a sample of this size would take, for a disjoint sample",
+        bounds=NOT_NEGATIVE,
     )
 
     def __post_init__(self) -> None:
@@ -41,14 +44,7 @@ class SelectionSpec:
             SettingsError: on a number below its least value, an unknown group, or settings of a
                 sample without its size.
         """
-        validate_choices(self)
-        for name in ("limit", "sample"):
-            value = getattr(self, name)
-            at_least_one = value is None or value >= 1
-            require(at_least_one, f"{name} must be at least 1", value, "Leave it out for all.")
-        for name in ("sample_seed", "sample_skip"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} must not be negative", value, "Use 0 or more.")
+        validate_settings(self)
         require(
             self.sample is not None or (self.sample_each is None and self.sample_skip == 0),
             "sample_each and sample_skip belong to a sample",

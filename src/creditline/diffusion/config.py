@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from creditline.settings import require, setting, validate_choices
+from creditline.bounds import CLIP, COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, PROBABILITY, SEED, SIDE
+from creditline.settings import require, setting, validate_settings
 
 BetaSchedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2"]
 DiscretePrediction = Literal["epsilon", "v_prediction", "sample"]
@@ -20,38 +20,42 @@ class UNetConfig:
         SettingsError: on sizes of which no network can be built.
     """
 
-    resolution: int = setting(16, "height and width of the images in pixels")
-    channels: tuple[int, ...] = setting((32, 64), "channels of each level, finest first")
-    attention: tuple[int, ...] = setting((), "levels with self-attention, 0 is the finest")
-    layers: int = setting(1, "residual blocks per level")
-    groups: int = setting(8, "groups of the group normalization")
-    head_dim: int = setting(8, "dimension of an attention head")
-    dropout: float = setting(0.0, "dropout in residual and attention blocks")
+    resolution: int = setting(16, "height and width of the images in pixels", bounds=SIDE)
+    channels: tuple[int, ...] = setting(
+        (32, 64), "channels of each level, finest first", bounds=COUNT
+    )
+    attention: tuple[int, ...] = setting(
+        (), "levels with self-attention, 0 is the finest", bounds=NOT_NEGATIVE
+    )
+    layers: int = setting(1, "residual blocks per level", bounds=COUNT)
+    groups: int = setting(8, "groups of the group normalization", bounds=COUNT)
+    head_dim: int = setting(8, "dimension of an attention head", bounds=COUNT)
+    dropout: float = setting(0.0, "dropout in residual and attention blocks", bounds=PROBABILITY)
     scale_shift: bool = setting(
         False, "the time embedding scales and shifts, instead of only shifting"
     )
     zero_init: bool = setting(False, "residual branches and the output start at zero")
-    classes: int = setting(0, "number of classes to condition on; 0 is unconditional")
+    classes: int = setting(
+        0, "number of classes to condition on; 0 is unconditional", bounds=NOT_NEGATIVE
+    )
 
     def __post_init__(self) -> None:
-        for name in ("layers", "groups", "head_dim"):
-            value = getattr(self, name)
-            require(value >= 1, f"{name} must be at least 1", value, "Leave it at its default.")
+        validate_settings(self)
         halvings = 2 ** (len(self.channels) - 1)
         require(
-            len(self.channels) > 0 and all(c > 0 and c % self.groups == 0 for c in self.channels),
+            all(c % self.groups == 0 for c in self.channels),
             f"channels must be positive multiples of groups = {self.groups}",
             self.channels,
             "Try 32,64.",
         )
         require(
-            self.resolution > 0 and self.resolution % halvings == 0,
+            self.resolution % halvings == 0,
             f"resolution must be a multiple of {halvings} for {len(self.channels)} levels",
             self.resolution,
             "Use fewer levels or another resolution.",
         )
         require(
-            all(0 <= level < len(self.channels) for level in self.attention),
+            all(level < len(self.channels) for level in self.attention),
             f"attention levels run from 0 to {len(self.channels) - 1}",
             self.attention,
             "Name levels that exist.",
@@ -65,8 +69,6 @@ class UNetConfig:
                 self.channels[level],
                 "Choose another head_dim.",
             )
-        require(0 <= self.dropout < 1, "dropout must be in [0, 1)", self.dropout, "Try 0.1.")
-        require(self.classes >= 0, "classes must not be negative", self.classes, "Use 0 for none.")
 
     def build(self) -> Any:
         """Create the network with random weights from torch's current random state."""
@@ -120,26 +122,35 @@ class TrainConfig:
     unet: UNetConfig = field(default_factory=UNetConfig)
     beta_schedule: BetaSchedule = setting("linear", "noise schedule")
     prediction: DiscretePrediction = setting("epsilon", "training target of the network")
-    steps: int = setting(1000, "optimizer steps")
-    batch_size: int = setting(64, "images per step")
-    learning_rate: float = setting(1e-3, "peak learning rate")
-    beta1: float = setting(0.95, "AdamW's first decay")
-    beta2: float = setting(0.999, "AdamW's second decay")
-    weight_decay: float = setting(1e-6, "AdamW's weight decay")
+    steps: int = setting(1000, "optimizer steps", bounds=COUNT)
+    batch_size: int = setting(64, "images per step", bounds=COUNT)
+    learning_rate: float = setting(1e-3, "peak learning rate", bounds=POSITIVE)
+    beta1: float = setting(0.95, "AdamW's first decay", bounds=PROBABILITY)
+    beta2: float = setting(0.999, "AdamW's second decay", bounds=PROBABILITY)
+    weight_decay: float = setting(1e-6, "AdamW's weight decay", bounds=NOT_NEGATIVE)
     warmup: float = setting(
-        0.1, "share of the steps with linear warm-up, before the cosine schedule"
+        0.1,
+        "share of the steps with linear warm-up, before the cosine schedule",
+        bounds=PROBABILITY,
     )
-    clip: float = setting(1.0, "largest gradient norm")
+    clip: float = setting(1.0, "largest gradient norm; inf: any", bounds=CLIP)
     stratified: bool = setting(False, "spread the timesteps of a batch evenly")
     flip: bool = setting(False, "mirror half of the images")
-    ema: float = setting(0.0, "decay of the averaged weights that are saved; 0 saves the last ones")
-    seed: int = setting(0, "seed of weights, order, noise and dropout")
-    checkpoint_every: int = setting(0, "steps between checkpoints; 0 keeps none")
-    sample_every: int = setting(0, "steps between grids of samples; 0 makes none")
+    ema: float = setting(
+        0.0,
+        "decay of the averaged weights that are saved; 0 saves the last ones",
+        bounds=PROBABILITY,
+    )
+    seed: int = setting(0, "seed of weights, order, noise and dropout", bounds=SEED)
+    checkpoint_every: int = setting(
+        0, "steps between checkpoints; 0 keeps none", bounds=NOT_NEGATIVE
+    )
+    sample_every: int = setting(
+        0, "steps between grids of samples; 0 makes none", bounds=NOT_NEGATIVE
+    )
 
     def __post_init__(self) -> None:
-        validate_choices(self)
-        check_numbers(self)
+        validate_settings(self)
 
 
 class RunSettings(Protocol):
@@ -173,30 +184,6 @@ class RunSettings(Protocol):
     def sample_every(self) -> int: ...
 
 
-def check_numbers(settings: RunSettings, positive: Iterable[str] = ()) -> None:
-    """Refuse training settings out of range.
-
-    Args:
-        settings: settings of a training.
-        positive: names of further integers that must be at least 1.
-
-    Raises:
-        SettingsError: naming the number.
-    """
-    for name in ("steps", "batch_size", *positive):
-        value = getattr(settings, name)
-        require(value >= 1, f"{name} must be at least 1", value, "Use 1 or more.")
-    for name in ("checkpoint_every", "sample_every", "seed", "weight_decay"):
-        value = getattr(settings, name)
-        require(value >= 0, f"{name} must not be negative", value, "Use 0 or more.")
-    for name in ("learning_rate", "clip"):
-        value = getattr(settings, name)
-        require(value > 0, f"{name} must be positive", value, "Leave it at its preset.")
-    for name in ("beta1", "beta2", "ema", "warmup"):
-        value = getattr(settings, name)
-        require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Leave it at its preset.")
-
-
 @dataclass(frozen=True)
 class GenerateConfig:
     """Settings of generating images.
@@ -205,20 +192,20 @@ class GenerateConfig:
         SettingsError: on counts below 1, an eta outside [0, 1] or a guidance below 0.
     """
 
-    steps: int = setting(50, "sampler steps")
-    eta: float = setting(0.0, "DDIM's eta: 0 is deterministic, 1 is as random as DDPM")
-    seed: int = setting(0, "image i starts from the noise of seed + i")
+    steps: int = setting(50, "sampler steps", bounds=COUNT)
+    eta: float = setting(
+        0.0, "DDIM's eta: 0 is deterministic, 1 is as random as DDPM", bounds=FRACTION
+    )
+    seed: int = setting(0, "image i starts from the noise of seed + i", bounds=SEED)
     trajectory: bool = setting(False, "keep the estimate of the clean image at every step")
     guidance: float | None = setting(
-        None, "scale of classifier-free guidance, 1 is without; none: the pipeline's default"
+        None,
+        "scale of classifier-free guidance, 1 is without; none: the pipeline's default",
+        bounds=NOT_NEGATIVE,
     )
     negative_prompt: str | None = setting(
         None, "prompt that replaces the empty one in classifier-free guidance"
     )
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps must be at least 1", self.steps, "Try 50.")
-        require(0 <= self.eta <= 1, "eta must be in [0, 1]", self.eta, "Try 0.")
-        require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")
-        scale = self.guidance
-        require(scale is None or scale >= 0, "guidance must not be negative", scale, "Try 5.")
+        validate_settings(self)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from creditline.settings import require, setting, to_dict, validate_choices
+from creditline.bounds import COUNT, NOT_NEGATIVE, SEED, SIDE
+from creditline.errors import SettingsError
+from creditline.settings import setting, to_dict, validate_settings
 
 
 @dataclass(frozen=True)
@@ -22,35 +25,35 @@ class EncodingConfig:
     vae: Literal["mode", "sample"] = setting(
         "mode", "latents are the mean of the VAE's posterior, or one sample of it"
     )
-    vae_seed: int = setting(0, "seed of the samples of the VAE's posterior")
+    vae_seed: int = setting(0, "seed of the samples of the VAE's posterior", bounds=SEED)
     side: int | None = setting(
-        None, "height and width of the images in pixels; none: the model's own"
+        None, "height and width of the images in pixels; none: the model's own", bounds=SIDE
     )
     caption: str | None = setting(None, "prompt of images without a caption")
     long_prompts: Literal["refuse", "cut"] = setting(
         "refuse", "handling of prompts with more tokens than the text encoders take"
     )
     prompt_tokens: int | None = setting(
-        None, "tokens of a T5 or Gemma encoder; none: the pipeline's default"
+        None, "tokens of a T5 or Gemma encoder; none: the pipeline's default", bounds=COUNT
     )
     embedded_guidance: float = setting(
-        3.5, "input of networks with a guidance embedding (FLUX.1-dev)"
+        3.5, "input of networks with a guidance embedding (FLUX.1-dev)", bounds=NOT_NEGATIVE
     )
 
     def __post_init__(self) -> None:
-        validate_choices(self)
-        require(self.vae_seed >= 0, "vae_seed must not be negative", self.vae_seed, "Try 0.")
-        for name in ("side", "prompt_tokens"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"{name} must be at least 1", value, "Try none.")
-        require(
-            self.embedded_guidance >= 0,
-            "embedded_guidance must not be negative",
-            self.embedded_guidance,
-            "Try 3.5.",
-        )
+        validate_settings(self)
 
     def changes(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults."""
         defaults = to_dict(EncodingConfig())
         return {name: value for name, value in to_dict(self).items() if value != defaults[name]}
+
+
+def require_folder(folder: str | Path | None) -> None:
+    """Refuse a file as the folder of encodings, also where a model needs none.
+
+    Raises:
+        SettingsError: naming the file.
+    """
+    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+        raise SettingsError(f"encoded= (--encoded) is a folder; got the file {folder}. Name one.")

@@ -21,6 +21,7 @@ from creditline.diffusion.load import load_model
 from creditline.diffusion.model_source import ModelSource
 from creditline.diffusion.sampling import SEEDS, sample
 from creditline.errors import CreditlineError, DataError
+from creditline.explain import explained
 from creditline.files import write_file
 from creditline.manifest import NAME, Kind, Manifest, circumstances
 from creditline.remedy import remedy
@@ -76,6 +77,7 @@ class GenerationRecord:
         return number if number < self.n and _name(number) == name else None
 
 
+@explained
 def generate(
     model: ModelSource,
     n: int,

@@ -24,12 +24,14 @@ from creditline.diffusion.tuning.files import (
 )
 from creditline.diffusion.weight_files import WeightOptions
 from creditline.errors import ModelError
+from creditline.explain import explained
 from creditline.settings import from_dict
 
 MARKERS = ("model_index.json", PEFT_CONFIG, "config.json")
 """Files that identify a folder as a model: a pipeline, an adapter, a network."""
 
 
+@explained
 def load_model(
     source: ModelSource,
     *,

@@ -15,6 +15,8 @@ from creditline.data.image_source import ImageSource
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.denoiser import Denoiser, check_labels, find_device
+from creditline.diffusion.encoding_config import require_folder
+from creditline.diffusion.inference_mode import require_gradients
 from creditline.diffusion.initialization import initial_network, load_base
 from creditline.diffusion.load import load_model
 from creditline.diffusion.model_source import ModelSource
@@ -26,6 +28,7 @@ from creditline.diffusion.tuning.config import TuneConfig
 from creditline.diffusion.tuning.files import load_tuned
 from creditline.diffusion.tuning.task import TuningTask
 from creditline.errors import CreditlineError, ModelError, SettingsError
+from creditline.explain import explained
 from creditline.manifest import Manifest, circumstances
 from creditline.remedy import remedy
 from creditline.runtime import Runtime
@@ -36,6 +39,7 @@ ENCODED = "encoded"
 """Name of a run's folder of latents and text embeddings."""
 
 
+@explained
 def train(
     images: ImageSource,
     out: str | Path,
@@ -75,6 +79,8 @@ def train(
         CreditlineError: if `out` exists with other contents, or the disk is full.
     """
     config, runtime, folder = config or TrainConfig(), runtime or Runtime(), Path(out)
+    require_gradients()
+    require_folder(encoded)
     training_images = load_images(images, runtime=runtime)
     place = find_device(runtime.main_device)
     start = check_training(training_images, config, base, place)

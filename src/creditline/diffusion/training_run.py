@@ -179,11 +179,6 @@ class TrainingRun:
                 )
             record = {"step": step, "learning_rate": learning_rate_at(self.config, step - 1)}
             with self.state.use_average():
-                if not all(bool(p.isfinite().all()) for p in self.parameters):
-                    raise NumericsError(
-                        f"After step {step} weights are not finite, so there is no model to save. "
-                        "Train with a lower learning rate into another folder."
-                    )
                 self.task.save(folder, record, aside=self.folder)
 
     def _write_grid(self, path: Path) -> None:

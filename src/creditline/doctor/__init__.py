@@ -18,6 +18,7 @@ from creditline.doctor.gradients import check_gradients
 from creditline.doctor.network import check_calls, check_network
 from creditline.doctor.subject import DiagnosisSubject, preserve_state, random_images
 from creditline.errors import SettingsError
+from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
 from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
@@ -29,6 +30,7 @@ __all__ = ["Cost", "Diagnosis", "Finding", "diagnose"]
 DEFAULT_IMAGES = 10_000
 
 
+@explained
 def diagnose(
     model: Any,
     images: Any = None,

@@ -18,6 +18,7 @@ from creditline.doctor.findings import lines
 from creditline.doctor.meta_model import MetaModel, build_meta_model
 from creditline.doctor.rate import MachineRate, measure_rate
 from creditline.errors import SettingsError
+from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.engine import Engine
 from creditline.gradients.noised_batch import NoisedBatch
@@ -135,6 +136,7 @@ class CostEstimate:
         return lines(f"{self.network} on {shape}, from shapes alone (an estimate):", rows)
 
 
+@explained
 def estimate(
     place: str | Path,
     *,

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from creditline.bounds import COUNT, SEED, Bounds
 from creditline.curvature.spectrum import Spectrum
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.evaluation.explicit_gradients import extract, project
+from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
 from creditline.features.table import ArrayFeatures
 from creditline.gradients.projection import Projection
@@ -25,7 +27,7 @@ from creditline.methods import registry
 from creditline.methods.fit_context import FitContext
 from creditline.methods.ridge_method import RidgeMethod
 from creditline.runtime import Runtime
-from creditline.settings import override, require, setting
+from creditline.settings import override, require, setting, validate_settings
 
 if TYPE_CHECKING:
     from creditline.data.image_source import ImageSource
@@ -37,20 +39,20 @@ class AgreementConfig:
     """Settings of the agreement check."""
 
     methods: tuple[str, ...] = setting(("trak", "d-trak"), "methods to check, of ridge form")
-    train: int = setting(300, "number of training images, drawn at random")
-    queries: int = setting(30, "number of further training images used as queries")
-    timesteps: int = setting(10, "timesteps per image")
-    dims: tuple[int, ...] = setting((1024, 4096, 16384), "projection dimensions to compare")
+    train: int = setting(300, "number of training images, drawn at random", bounds=Bounds(8))
+    queries: int = setting(30, "number of further training images used as queries", bounds=COUNT)
+    timesteps: int = setting(10, "timesteps per image", bounds=COUNT)
+    dims: tuple[int, ...] = setting(
+        (1024, 4096, 16384), "projection dimensions to compare", bounds=COUNT
+    )
     kinds: tuple[str, ...] = setting(
         ("two-sided", "principal", "count-sketch"), "projections to compare"
     )
     layouts: tuple[str, ...] = setting(("joint", "layers"), "layouts of each projection to compare")
-    seed: int = setting(0, "seed of the random images")
+    seed: int = setting(0, "seed of the random images", bounds=SEED)
 
     def __post_init__(self) -> None:
-        require(self.train >= 8, "train must be at least 8", self.train, "Try 300.")
-        require(self.queries >= 1, "queries must be at least 1", self.queries, "Try 30.")
-        require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")
+        validate_settings(self)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class AgreementRow:
     value: float
 
 
+@explained
 def check_agreement(
     model: ModelSource,
     images: ImageSource,

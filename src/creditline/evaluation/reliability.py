@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from creditline.evaluation.interval import Interval, wilson_interval
+from creditline.explain import explained
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.indexing.index import Index
 from creditline.indexing.queries import QueryFeatures, QuerySource
@@ -61,6 +62,7 @@ class Reliability:
         return wilson_interval(self.agreeing, self.compared) if self.compared else None
 
 
+@explained
 def measure_reliability(
     index: Index, queries: QuerySource, names: Sequence[str | Attributor] = (), *, top: int = 10
 ) -> Iterator[Reliability]:

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from creditline.api import index as build_index
+from creditline.bounds import COUNT, NOT_NEGATIVE, SEED, Bounds
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.evaluation.interval import wilson_interval
+from creditline.explain import explained
 from creditline.fingerprint import of_json
 from creditline.methods import registry
 from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
-from creditline.settings import override, require, setting
+from creditline.settings import override, require, setting, validate_settings
 
 if TYPE_CHECKING:
     from creditline.data.image_source import ImageSource
@@ -35,25 +37,27 @@ if TYPE_CHECKING:
 class SelfRetrievalConfig:
     """Settings of the self-retrieval check."""
 
-    queries: int = setting(200, "number of training images used as queries, drawn at random")
-    duplicates: int = setting(
-        20, "number of queries of which a near-duplicate is added to the index"
+    queries: int = setting(
+        200, "number of training images used as queries, drawn at random", bounds=COUNT
     )
-    noise: int = setting(8, "largest difference of a near-duplicate per pixel value (of 255)")
-    seed: int = setting(0, "seed of the random queries and near-duplicates")
-    timesteps: int = setting(10, "timesteps per image")
-    dim: int = setting(4096, "projection dimension")
+    duplicates: int = setting(
+        20, "number of queries of which a near-duplicate is added to the index", bounds=NOT_NEGATIVE
+    )
+    noise: int = setting(
+        8, "largest difference of a near-duplicate per pixel value (of 255)", bounds=Bounds(0, 255)
+    )
+    seed: int = setting(0, "seed of the random queries and near-duplicates", bounds=SEED)
+    timesteps: int = setting(10, "timesteps per image", bounds=COUNT)
+    dim: int = setting(4096, "projection dimension", bounds=COUNT)
 
     def __post_init__(self) -> None:
-        require(self.queries >= 1, "queries must be at least 1", self.queries, "Try 200.")
+        validate_settings(self)
         require(
-            0 <= self.duplicates <= self.queries,
-            "duplicates must lie between 0 and the number of queries",
+            self.duplicates <= self.queries,
+            "duplicates must not be more than the queries",
             self.duplicates,
             "Try 20.",
         )
-        require(self.noise >= 0, "noise must not be negative", self.noise, "Try 8.")
-        require(self.seed >= 0, "seed must not be negative", self.seed, "Try 0.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class RetrievalResult:
         return sum(rank <= 3 for rank in self.duplicate_ranks)
 
 
+@explained
 def check_self_retrieval(
     model: ModelSource,
     images: ImageSource,

@@ -12,9 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from creditline.bounds import COUNT, DRAWS, SEED
 from creditline.errors import SettingsError
 from creditline.fingerprint import key64
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import require, setting, validate_settings
 
 Role = Literal["train", "query"]
 """Whether an image is a training image or a query image."""
@@ -44,19 +45,16 @@ class NoisePlan:
     schedule: Literal["uniform", "cumulative", "random", "trajectory"] = setting(
         "uniform", "how timesteps are chosen"
     )
-    timesteps: int = setting(10, "timesteps per image")
+    timesteps: int = setting(10, "timesteps per image", bounds=COUNT)
     include_zero: bool = setting(True, "let the timestep grid start at 0")
-    draws: int = setting(1, "independent noise draws per timestep")
-    noise_seed: int = setting(0, "seed of the noise (and of random timesteps)")
+    draws: int = setting(1, "independent noise draws per timestep", bounds=DRAWS)
+    noise_seed: int = setting(0, "seed of the noise (and of random timesteps)", bounds=SEED)
     shared_noise: bool = setting(
         False, "one noise per timestep for all images, training and query alike"
     )
 
     def __post_init__(self) -> None:
-        validate_choices(self)
-        require(self.timesteps >= 1, "timesteps must be at least 1", self.timesteps, "Try 10.")
-        require(self.draws >= 1, "draws must be at least 1", self.draws, "Try 1.")
-        require(self.noise_seed >= 0, "noise_seed must not be negative", self.noise_seed, "Try 0.")
+        validate_settings(self)
 
     @property
     def evaluations(self) -> int:

@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from creditline.settings import require, setting, validate_choices
+from creditline.bounds import FRACTION, Bounds
+from creditline.settings import require, setting, validate_settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,17 +46,19 @@ class Objective:
     """
 
     objective: ObjectiveName = setting("simple", "function of the output whose gradient is taken")
-    p: float = setting(2.0, "order of the p-norm objective, 1 to inf")
-    eta: float = setting(0.5, "interpolation objective: 0 is square-norm, 1 is simple")
+    p: float = setting(
+        2.0, "order of the p-norm objective, 1 to inf", bounds=Bounds(1, infinite=True)
+    )
+    eta: float = setting(
+        0.5, "interpolation objective: 0 is square-norm, 1 is simple", bounds=FRACTION
+    )
     reduction: Literal["mean", "sum"] = setting("mean", "over the elements of the output")
     space: Literal["output", "epsilon"] = setting(
         "output", "apply it to the network's own output, or to the noise the output implies"
     )
 
     def __post_init__(self) -> None:
-        validate_choices(self)
-        require(self.p >= 1, "p must lie between 1 and infinity", self.p, "Use 1, 2 or inf.")
-        require(math.isfinite(self.eta), "eta must be finite", self.eta, "Use 0 to 1.")
+        validate_settings(self)
 
     def __call__(
         self,

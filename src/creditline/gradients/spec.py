@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from creditline.bounds import COUNT
 from creditline.diffusion.precision import Precision
+from creditline.errors import SettingsError
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.objective import Objective
 from creditline.gradients.preconditioning import Preconditioning
 from creditline.gradients.projection import Projection
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import setting, validate_settings
 from creditline.units import bytes_of
 
 
@@ -45,7 +47,9 @@ class FeatureSpec:
         "fp32", "precision of the network; tf32 on GPUs, bf16 and fp16 by autocast"
     )
     batch_size: int | None = setting(
-        None, "evaluations of the network in a pass; none: as many as pass_memory allows"
+        None,
+        "evaluations of the network in a pass; none: as many as pass_memory allows",
+        bounds=COUNT,
     )
     pass_memory: str = setting("4GB", "memory limit of a pass, without the weights")
     halves: bool = setting(
@@ -53,9 +57,9 @@ class FeatureSpec:
     )
 
     def __post_init__(self) -> None:
-        validate_choices(self)
-        size = 1 if self.batch_size is None else self.batch_size
-        require(size >= 1, "batch_size must be at least 1", self.batch_size, "Try 16.")
+        validate_settings(self)
+        if not self.parameters.strip(" ,"):
+            raise SettingsError("parameters names no parameter. Leave it out for all that train.")
         bytes_of(self.pass_memory)
 
     @property

@@ -20,7 +20,7 @@ from creditline.methods.capabilities import Capabilities
 from creditline.methods.fit_context import FitContext
 from creditline.methods.score_transform import ScoreTransform
 from creditline.methods.scores import QueryBatch, Scores
-from creditline.settings import affecting
+from creditline.settings import affecting, validate_settings
 
 
 class Attributor(ABC):
@@ -48,6 +48,25 @@ class Attributor(ABC):
 
     score_transform: ScoreTransform = ScoreTransform()
     context_: FitContext
+
+    def __post_init__(self) -> None:
+        """Check the settings; a subclass with further checks calls this first.
+
+        Raises:
+            SettingsError: naming the setting.
+        """
+        validate_settings(self)
+
+    def check_given(self, settings: Mapping[str, Any]) -> None:
+        """Refuse settings that were asked for and can have no effect.
+
+        Args:
+            settings: those that somebody gave, by name.
+
+        Raises:
+            SettingsError: naming the setting.
+        """
+        _ = settings  # by default all have one
 
     @abstractmethod
     def fit(self, context: FitContext) -> Self:

@@ -16,7 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from creditline.methods.regression_checks import require_different_subsets, require_positive
+from creditline.bounds import POSITIVE
+from creditline.methods.regression_checks import require_different_subsets
 from creditline.methods.subset_method import SubsetAttributor
 from creditline.settings import setting
 
@@ -36,10 +37,8 @@ class RidgeDatamodel(SubsetAttributor):
     penalties: tuple[float, ...] = setting(
         (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
         "ridge penalties to choose from, in units of the mean squared norm of a centered mask",
+        bounds=POSITIVE,
     )
-
-    def __post_init__(self) -> None:
-        require_positive(self.penalties)
 
     def learn(self, masks: np.ndarray, losses: np.ndarray) -> np.ndarray:
         from sklearn.linear_model import RidgeCV

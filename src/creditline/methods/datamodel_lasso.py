@@ -14,9 +14,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from creditline.methods.regression_checks import require_different_subsets, require_positive
+from creditline.bounds import POSITIVE, Bounds
+from creditline.methods.regression_checks import require_different_subsets
 from creditline.methods.subset_method import SubsetAttributor
-from creditline.settings import require, setting
+from creditline.settings import setting
 
 TOLERANCE = 1e-3
 """Of lasso fits: ten times that of scikit-learn, for speed."""
@@ -37,12 +38,11 @@ class LassoDatamodel(SubsetAttributor):
     ratios: tuple[float, ...] = setting(
         (0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         "lasso penalties to choose from, in units of the smallest that leaves no weight",
+        bounds=POSITIVE,
     )
-    cv_folds: int = setting(5, "folds of subsets among which the penalty is chosen")
-
-    def __post_init__(self) -> None:
-        require_positive(self.ratios)
-        require(self.cv_folds >= 2, "cv_folds must be at least 2", self.cv_folds, "Try 5.")
+    cv_folds: int = setting(
+        5, "folds of subsets among which the penalty is chosen", bounds=Bounds(2)
+    )
 
     def learn(self, masks: np.ndarray, losses: np.ndarray) -> np.ndarray:
         from sklearn.exceptions import ConvergenceWarning

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from creditline.errors import IndexMismatchError, difference
+from creditline.bounds import DRAWS
+from creditline.errors import IndexMismatchError, SettingsError, difference
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods.attributor import Attributor
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.capabilities import Capabilities
 from creditline.methods.score_transform import ScoreTransform
-from creditline.settings import group, require, setting, to_dict
+from creditline.settings import group, setting, to_dict
 
 QUERY_EVALUATIONS = 80
 
@@ -41,8 +43,18 @@ class GradientMethod(BilinearAttributor):
         None,
         f"noise draws at each timestep of a query; none: {QUERY_EVALUATIONS} passes or more",
         affects="scores",
+        bounds=DRAWS,
     )
     score_transform: ScoreTransform = group(ScoreTransform, affects="scores")
+
+    def check_given(self, settings: Mapping[str, Any]) -> None:
+        plan = self.features.plan
+        if settings.get("halves") and not self.features.halvable(plan.timesteps, plan.draws):
+            raise SettingsError(
+                "A split-half noise estimate needs two or more evaluations of an image (timesteps "
+                f"x draws); got {plan.timesteps} x {plan.draws}. Leave halves=True (--halves) out, "
+                "or use more."
+            )
 
     @property
     def query_plan(self) -> NoisePlan:
@@ -51,7 +63,6 @@ class GradientMethod(BilinearAttributor):
             # Shared noise is the same on both sides, draw by draw.
             enough = 1 if plan.shared_noise else -(-QUERY_EVALUATIONS // plan.timesteps)
             return replace(plan, draws=max(plan.draws, enough))
-        require(self.query_draws >= 1, "query_draws must be at least 1", self.query_draws, "Try 8.")
         return replace(plan, draws=self.query_draws)
 
     @property

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from creditline.bounds import DRAWS
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.methods.ridge_method import RidgeMethod
 from creditline.settings import setting
@@ -33,7 +34,7 @@ class JourneyTRAK(RidgeMethod):
     capabilities: ClassVar = replace(RidgeMethod.capabilities, needs_trajectory=True)
 
     query_draws: int | None = setting(
-        1, "noise draws at each step of the sampling run", affects="scores"
+        1, "noise draws at each step of the sampling run", affects="scores", bounds=DRAWS
     )
     per_timestep: bool = setting(
         False, "one ranking for each step instead of their average", affects="scores"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from creditline.errors import DataError
-from creditline.settings import require
 
 
 def require_different_subsets(masks: np.ndarray) -> None:
@@ -19,17 +18,3 @@ def require_different_subsets(masks: np.ndarray) -> None:
             "All subsets hold the same images, so no effect can be estimated. Give masks of "
             "subsets that differ."
         )
-
-
-def require_positive(values: tuple[float, ...]) -> None:
-    """Refuse a grid of penalties with values that are not positive.
-
-    Raises:
-        SettingsError: naming the grid.
-    """
-    require(
-        len(values) > 0 and all(np.isfinite(v) and v > 0 for v in values),
-        "Penalties are one or more positive numbers",
-        values,
-        "Leave them out for the default grid.",
-    )

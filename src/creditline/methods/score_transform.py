@@ -16,14 +16,14 @@ proponents, except a threshold in units of errors, which differ between images.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from creditline.bounds import NOT_NEGATIVE, POSITIVE
 from creditline.errors import SettingsError
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import setting, validate_settings
 
 TransformName = Literal["plain", "rectified", "power", "threshold"]
 ThresholdUnit = Literal["spread", "error", "absolute"]
@@ -41,22 +41,16 @@ class ScoreTransform:
     transform: TransformName = setting(
         "plain", "function of scores that credit is made of: plain, rectified, power or threshold"
     )
-    exponent: float = setting(1.5, "exponent of the power transform")
-    threshold: float = setting(1.0, "height of the threshold transform, in units of threshold_unit")
+    exponent: float = setting(1.5, "exponent of the power transform", bounds=POSITIVE)
+    threshold: float = setting(
+        1.0, "height of the threshold transform, in units of threshold_unit", bounds=NOT_NEGATIVE
+    )
     threshold_unit: ThresholdUnit = setting(
         "spread", "unit of the threshold: sd or standard error of a query's scores, or 1"
     )
 
     def __post_init__(self) -> None:
-        validate_choices(self)
-        for name, low in (("exponent", False), ("threshold", True)):
-            value = getattr(self, name)
-            require(
-                math.isfinite(value) and (value > 0 or (low and value == 0)),
-                f"{name} must be a finite number, {'not negative' if low else 'above 0'}",
-                value,
-                "Leave it out for the default.",
-            )
+        validate_settings(self)
 
     @property
     def needs_error(self) -> bool:

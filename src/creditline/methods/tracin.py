@@ -15,7 +15,7 @@ import numpy as np
 
 from creditline.errors import SettingsError
 from creditline.methods.gradient_dot import GradientDot
-from creditline.settings import setting, validate_choices
+from creditline.settings import setting
 
 Weighting = Literal["equal", "learning-rate"]
 
@@ -38,9 +38,6 @@ class TracInCP(GradientDot):
     capabilities: ClassVar = replace(GradientDot.capabilities, models="checkpoints")
 
     checkpoint_weights: Weighting = setting("equal", "weight of each checkpoint", affects="factors")
-
-    def __post_init__(self) -> None:
-        validate_choices(self)
 
     def model_weights(self) -> np.ndarray:
         if self.checkpoint_weights == "equal":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from creditline.bounds import COUNT
 
+from creditline.bounds import COUNT
 from creditline.cli.benchmark import numbers
 from creditline.cli.options import NumberType, given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime

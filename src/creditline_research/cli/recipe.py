@@ -7,8 +7,8 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
-from creditline.bounds import COUNT, Bounds
 
+from creditline.bounds import COUNT, Bounds
 from creditline.cli import models
 from creditline.cli.console import echo
 from creditline.cli.options import NumberType

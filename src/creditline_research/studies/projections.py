@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, get_args
 
+from creditline.bounds import COUNT
 from creditline.errors import unknown
 from creditline.gradients.projection import Projection
 from creditline.gradients.projection.settings import Budget
-from creditline.settings import override, setting, to_dict
+from creditline.settings import override, setting, to_dict, validate_settings
 
 LAYOUTS = ("joint", *get_args(Budget))
 EXPLICIT = Projection("none")
@@ -27,8 +28,11 @@ class ProjectionStudy:
         ("joint", "sqrt", "size", "variance"),
         "layouts of each: joint, or by layer in proportion to a budget (sqrt, size, variance)",
     )
-    dims: tuple[int, ...] = setting((4096,), "projection dimensions")
-    ranks: tuple[int, ...] = setting((64,), "ranks of the two-sided ones")
+    dims: tuple[int, ...] = setting((4096,), "projection dimensions", bounds=COUNT)
+    ranks: tuple[int, ...] = setting((64,), "ranks of the two-sided ones", bounds=COUNT)
+
+    def __post_init__(self) -> None:
+        validate_settings(self)
 
     def each(self) -> Iterator[Projection]:
         """Yield every projection, explicit gradients first.

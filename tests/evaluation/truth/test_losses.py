@@ -91,7 +91,7 @@ def test_more_noise_is_only_more_of_the_same(tiny_model, tiny_images):
 
 
 def test_what_cannot_be_measured_is_refused(tiny_model, tiny_images):
-    with pytest.raises(SettingsError, match="loss_draws must be at least 1; got 0"):
+    with pytest.raises(SettingsError, match=r"loss_draws must be in \[1, 100,000\]; got 0"):
         LossPlan(loss_draws=0)
     with pytest.raises(SettingsError, match="1000 timesteps"):
         measure_losses(tiny_model, tiny_images, LossPlan(loss_timesteps=1001))

@@ -125,8 +125,8 @@ def test_the_engine_asked_for_computes_explicit_gradients(tiny_model, tiny_image
     ("settings", "word"),
     [
         ({"preconditioner": "diagonal-fischer"}, "Did you mean 'diagonal-fisher'"),
-        ({"preconditioner_damping": 0.0}, "positive number; got 0.0"),
-        ({"preconditioner_images": 0}, "at least one training image; got 0"),
+        ({"preconditioner_damping": 0.0}, "preconditioner_damping must be positive; got 0.0"),
+        ({"preconditioner_images": 0}, "preconditioner_images must be at least 1; got 0"),
     ],
 )
 def test_bad_settings(settings, word):

@@ -239,7 +239,7 @@ def test_a_layers_projection_does_not_depend_on_the_other_layers(vectors):
         ({"dim": 0}, "at least 1"),
         ({"rank": 0}, "rank must be at least 1"),
         ({"budget": "squared"}, "sqrt"),
-        ({"learn_from": 1}, "at least 2 training images; got 1"),
+        ({"learn_from": 1}, "learn_from must be at least 2; got 1"),
     ],
 )
 def test_bad_settings(settings, word):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from creditline.diffusion.config import check_numbers
+from creditline.bounds import CLIP, COUNT, NOT_NEGATIVE, POSITIVE, PROBABILITY, SEED
 from creditline.diffusion.precision import Precision
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import require, setting, validate_settings
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,14 @@ class AdapterConfig:
     """
 
     lora_rank: int | None = setting(
-        None, "rank of the trained LoRA adapter; none: all weights of the denoiser are trained"
+        None,
+        "rank of the trained LoRA adapter; none: all weights of the denoiser are trained",
+        bounds=COUNT,
     )
     lora_alpha: float | None = setting(
-        None, "scale of the adapter, applied as alpha / rank; none: equal to the rank"
+        None,
+        "scale of the adapter, applied as alpha / rank; none: equal to the rank",
+        bounds=POSITIVE,
     )
     lora_targets: tuple[str, ...] = setting(
         (), "suffixes of the names of the adapted layers; none: attention's projections"
@@ -31,8 +35,7 @@ class AdapterConfig:
 
     def __post_init__(self) -> None:
         rank, alpha = self.lora_rank, self.lora_alpha
-        require(rank is None or rank >= 1, "lora_rank must be at least 1", rank, "Try 4.")
-        require(alpha is None or alpha > 0, "lora_alpha must be positive", alpha, "Leave it out.")
+        validate_settings(self)
         require(
             rank is not None or (alpha is None and not self.lora_targets),
             "lora_alpha and lora_targets are settings of an adapter, and there is no lora_rank",
@@ -52,23 +55,29 @@ class TuneConfig:
     """
 
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
-    steps: int = setting(1000, "optimizer steps")
-    epochs: int = setting(0, "passes over the images, which replace `steps`; 0: use `steps`")
-    batch_size: int = setting(16, "images per step")
-    accumulate: int = setting(1, "backward passes into which a step is split, to save memory")
-    learning_rate: float = setting(1e-4, "peak learning rate")
-    beta1: float = setting(0.9, "AdamW's first decay")
-    beta2: float = setting(0.999, "AdamW's second decay")
-    weight_decay: float = setting(1e-6, "AdamW's weight decay")
-    warmup: float = setting(
-        0.1, "share of the steps with linear warm-up, before the cosine schedule"
+    steps: int = setting(1000, "optimizer steps", bounds=COUNT)
+    epochs: int = setting(
+        0, "passes over the images, which replace `steps`; 0: use `steps`", bounds=NOT_NEGATIVE
     )
-    clip: float = setting(1.0, "largest gradient norm")
+    batch_size: int = setting(16, "images per step", bounds=COUNT)
+    accumulate: int = setting(
+        1, "backward passes into which a step is split, to save memory", bounds=COUNT
+    )
+    learning_rate: float = setting(1e-4, "peak learning rate", bounds=POSITIVE)
+    beta1: float = setting(0.9, "AdamW's first decay", bounds=PROBABILITY)
+    beta2: float = setting(0.999, "AdamW's second decay", bounds=PROBABILITY)
+    weight_decay: float = setting(1e-6, "AdamW's weight decay", bounds=NOT_NEGATIVE)
+    warmup: float = setting(
+        0.1,
+        "share of the steps with linear warm-up, before the cosine schedule",
+        bounds=PROBABILITY,
+    )
+    clip: float = setting(1.0, "largest gradient norm; inf: any", bounds=CLIP)
     stratified: bool = setting(False, "spread the timesteps of a batch evenly")
     caption_dropout: float = setting(
-        0.0, "probability that an image's caption or class is left out"
+        0.0, "probability that an image's caption or class is left out", bounds=PROBABILITY
     )
-    attention_dropout: float = setting(0.0, "dropout of attention's outputs")
+    attention_dropout: float = setting(0.0, "dropout of attention's outputs", bounds=PROBABILITY)
     flip: bool = setting(False, "mirror half of the images")
     precision: Precision = setting(
         "fp32", "precision of the network's arithmetic; trained weights keep their type"
@@ -76,24 +85,27 @@ class TuneConfig:
     gradient_checkpointing: bool = setting(
         False, "recompute activations in the backward pass, to save memory"
     )
-    ema: float = setting(0.0, "decay of the averaged weights that are saved; 0 saves the last ones")
-    seed: int = setting(0, "seed of the adapter, order, noise and dropout")
-    checkpoint_every: int = setting(0, "steps between checkpoints; 0 keeps none")
-    sample_every: int = setting(0, "steps between grids of samples; 0 makes none")
+    ema: float = setting(
+        0.0,
+        "decay of the averaged weights that are saved; 0 saves the last ones",
+        bounds=PROBABILITY,
+    )
+    seed: int = setting(0, "seed of the adapter, order, noise and dropout", bounds=SEED)
+    checkpoint_every: int = setting(
+        0, "steps between checkpoints; 0 keeps none", bounds=NOT_NEGATIVE
+    )
+    sample_every: int = setting(
+        0, "steps between grids of samples; 0 makes none", bounds=NOT_NEGATIVE
+    )
 
     def __post_init__(self) -> None:
-        check_numbers(self, positive=("accumulate",))
-        require(self.epochs >= 0, "epochs must not be negative", self.epochs, "Use 0 for steps.")
+        validate_settings(self)
         require(
             self.accumulate <= self.batch_size,
             f"accumulate is at most the batch_size {self.batch_size}",
             self.accumulate,
             "Use fewer parts.",
         )
-        for name in ("caption_dropout", "attention_dropout"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"{name} must be in [0, 1)", value, "Try 0.1.")
-        validate_choices(self)
 
     def with_steps(self, n: int) -> TuneConfig:
         """Return the settings with `epochs` converted to steps on `n` images."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from creditline.bounds import COUNT, NOT_NEGATIVE, SEED
 from creditline.claim import claim
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
@@ -35,11 +36,12 @@ from creditline.evaluation.counterfactual.removal import (
     plan_removals,
 )
 from creditline.evaluation.counterfactual.result import BEFORE, CounterfactualResult, ImageChange
+from creditline.explain import explained
 from creditline.files import write_file
 from creditline.lock import locked
 from creditline.manifest import Manifest, circumstances
 from creditline.runtime import Runtime
-from creditline.settings import require, setting, to_dict
+from creditline.settings import require, setting, to_dict, validate_settings
 
 if TYPE_CHECKING:
     from creditline.data.image_source import ImageSource
@@ -59,31 +61,30 @@ class CounterfactualConfig:
         SettingsError: if a number of removals is not positive or a count is negative.
     """
 
-    removals: tuple[int, ...] = setting((50,), "numbers of training images to remove per target")
+    removals: tuple[int, ...] = setting(
+        (50,), "numbers of training images to remove per target", bounds=COUNT
+    )
     together: bool = setting(
         False, "remove the union for all targets and train once, instead of once per target"
     )
     baselines: tuple[str, ...] = setting(BASELINES, "baselines to compare with, or none")
-    controls: int = setting(32, "with --together: number of control images from further seeds")
-    removal_seed: int = setting(0, "seed of random removal")
+    controls: int = setting(
+        32, "with --together: number of control images from further seeds", bounds=NOT_NEGATIVE
+    )
+    removal_seed: int = setting(0, "seed of random removal", bounds=SEED)
     keep_models: bool = setting(False, "keep every retrained model")
 
     def __post_init__(self) -> None:
-        require(
-            len(self.removals) > 0 and all(k >= 1 for k in self.removals),
-            "removals are one or more positive numbers",
-            self.removals,
-            "Try 50.",
-        )
+        validate_settings(self)
         require(
             set(self.baselines) <= set(BASELINES),
             f"baselines are among {', '.join(BASELINES)}",
             self.baselines,
             "Leave it out for all.",
         )
-        require(self.controls >= 0, "controls must not be negative", self.controls, "Try 32.")
 
 
+@explained
 def run_counterfactual(
     images: ImageSource,
     targets: QuerySource,

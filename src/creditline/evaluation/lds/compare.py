@@ -14,6 +14,7 @@ from creditline.evaluation.lds.damping import score_dampings
 from creditline.evaluation.lds.predictions import FeatureStore, MethodOutputs, OutputPredictor
 from creditline.evaluation.lds.query_folders import group_rows, load_query_folders
 from creditline.evaluation.lds.score import score_outputs
+from creditline.explain import explained
 from creditline.methods import registry
 from creditline.settings import require, to_dict
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from creditline.methods.attributor import Attributor
 
 
+@explained
 def compare_methods(
     index: Index,
     truth: GroundTruth,

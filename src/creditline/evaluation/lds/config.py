@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from creditline.bounds import SEED, Bounds
 from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.damping import DampingSearch
-from creditline.settings import require, setting
+from creditline.settings import setting, validate_settings
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,11 @@ class LDSConfig:
         SettingsError: if there are fewer than 2 resamples, or the seed is negative.
     """
 
-    resamples: int = setting(RESAMPLES, "bootstrap resamples of the subsets")
-    bootstrap_seed: int = setting(0, "seed of the resamples, the random baseline and the folds")
+    resamples: int = setting(RESAMPLES, "bootstrap resamples of the subsets", bounds=Bounds(2))
+    bootstrap_seed: int = setting(
+        0, "seed of the resamples, the random baseline and the folds", bounds=SEED
+    )
     search: DampingSearch = field(default_factory=DampingSearch)
 
     def __post_init__(self) -> None:
-        require(self.resamples >= 2, "resamples must be at least 2", self.resamples, "Try 1000.")
-        seed = self.bootstrap_seed
-        require(seed >= 0, "bootstrap_seed must not be negative", seed, "Try 0.")
+        validate_settings(self)

@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from creditline.bounds import COUNT, POSITIVE, SEED
 from creditline.errors import NumericsError
 from creditline.evaluation.interval import RESAMPLES
 from creditline.evaluation.lds.correlation import spearman
 from creditline.evaluation.lds.folds import split_evenly
 from creditline.evaluation.lds.score import LDS, predict_outputs, score_outputs
 from creditline.methods.subset_losses import MIN_SUBSETS, subset_losses
-from creditline.settings import require, setting
+from creditline.settings import setting, validate_settings
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,15 @@ class DampingSearch:
     dampings: tuple[float, ...] = setting(
         (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
         "dampings to try, in the unit of the method's own",
+        bounds=POSITIVE,
     )
-    splits: int = setting(20, "random splits of subsets and queries in cross-validation")
-    split_seed: int = setting(0, "seed of the random splits")
+    splits: int = setting(
+        20, "random splits of subsets and queries in cross-validation", bounds=COUNT
+    )
+    split_seed: int = setting(0, "seed of the random splits", bounds=SEED)
 
     def __post_init__(self) -> None:
-        require(
-            len(self.dampings) > 0 and all(np.isfinite(d) and d > 0 for d in self.dampings),
-            "dampings are one or more positive numbers",
-            self.dampings,
-            "Leave them out for the default grid.",
-        )
-        require(self.splits >= 1, "splits must be at least 1", self.splits, "Try 20.")
-        require(self.split_seed >= 0, "split_seed must not be negative", self.split_seed, "Try 0.")
+        validate_settings(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from creditline.bounds import COUNT, DRAWS, SEED
 from creditline.errors import NumericsError
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.runtime.determinism import exact_kernels
-from creditline.settings import require, setting
+from creditline.settings import setting, validate_settings
 
 if TYPE_CHECKING:
     import torch
@@ -32,15 +33,14 @@ class LossPlan:
         SettingsError: on counts below 1 or a negative seed.
     """
 
-    loss_timesteps: int = setting(50, "timesteps of the loss, at the ends of equal intervals")
-    loss_draws: int = setting(2, "noise draws per timestep of the loss")
-    loss_seed: int = setting(0, "seed of the loss's noise")
+    loss_timesteps: int = setting(
+        50, "timesteps of the loss, at the ends of equal intervals", bounds=COUNT
+    )
+    loss_draws: int = setting(2, "noise draws per timestep of the loss", bounds=DRAWS)
+    loss_seed: int = setting(0, "seed of the loss's noise", bounds=SEED)
 
     def __post_init__(self) -> None:
-        for name in ("loss_timesteps", "loss_draws"):
-            value = getattr(self, name)
-            require(value >= 1, f"{name} must be at least 1", value, "Leave it at its default.")
-        require(self.loss_seed >= 0, "loss_seed must not be negative", self.loss_seed, "Try 0.")
+        validate_settings(self)
 
     def noise(self) -> NoisePlan:
         """Return the noise plan: the end of each of `loss_timesteps` equal intervals."""

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from creditline.bounds import COUNT
 from creditline.claim import claim
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
+from creditline.diffusion.encoding_config import require_folder
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.errors import CreditlineError, DataError, IndexMismatchError
 from creditline.evaluation.truth.files import read_array, write_array
@@ -38,12 +40,13 @@ from creditline.evaluation.truth.task import (
     parse_task_name,
     run_task,
 )
+from creditline.explain import explained
 from creditline.lock import locked
 from creditline.manifest import Manifest, circumstances
 from creditline.methods.subset_losses import trainable_masks
 from creditline.remedy import remedy
 from creditline.runtime import DeviceMap, Runtime
-from creditline.settings import require, setting
+from creditline.settings import require, setting, validate_settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -68,14 +71,17 @@ class RetrainingConfig:
     subsets: SubsetSpec = field(default_factory=SubsetSpec)
     losses: LossPlan = field(default_factory=LossPlan)
     seeds: int = setting(
-        2, "models per subset; two or more measure how well models agree with each other"
+        2,
+        "models per subset; two or more measure how well models agree with each other",
+        bounds=COUNT,
     )
     keep_models: bool = setting(False, "keep the trained models")
 
     def __post_init__(self) -> None:
-        require(self.seeds >= 1, "seeds must be at least 1", self.seeds, "Try 2.")
+        validate_settings(self)
 
 
+@explained
 def retrain(
     images: ImageSource,
     queries: NamedQueries,
@@ -131,6 +137,7 @@ def retrain(
         limit_tasks,
         "Leave it out to train all.",
     )
+    require_folder(encoded)
     runtime = runtime or Runtime()
     image_set, folder = load_images(images, runtime=runtime), Path(out)
     query_sets = load_query_sets(queries, image_set)

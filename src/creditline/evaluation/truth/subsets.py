@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from creditline.bounds import SEED, Bounds
 from creditline.errors import DataError
 from creditline.fingerprint import key64
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import require, setting, validate_settings
 
 if TYPE_CHECKING:
     from creditline.data.image_set import ImageSet
@@ -41,28 +42,27 @@ class SubsetSpec:
             rank correlation, `alpha` is outside (0, 1), or the scheme is not stratified.
     """
 
-    subsets: int = setting(64, "random subsets")
-    alpha: float = setting(0.5, "share of the images in a random subset")
+    subsets: int = setting(64, "random subsets", bounds=Bounds(8))
+    alpha: float = setting(
+        0.5,
+        "share of the images in a random subset",
+        bounds=Bounds(0, 1, open_low=True, open_high=True),
+    )
     stratify: Literal["none", "label", "contributor"] = setting(
         "none", "property whose values have the same shares in a random subset as in all images"
     )
     scheme: Literal[
         "random", "contributor-shares", "leave-one-contributor-out", "leave-one-out"
     ] = setting("random", "how subsets are chosen")
-    subset_seed: int = setting(0, "seed of the random subsets")
+    subset_seed: int = setting(0, "seed of the random subsets", bounds=SEED)
 
     def __post_init__(self) -> None:
-        validate_choices(self)
+        validate_settings(self)
         require(
             self.stratify == "none" or self.scheme == "random",
             "Only random subsets are stratified",
             f"{self.scheme} by {self.stratify}",
             "Leave one of the two out.",
-        )
-        require(self.subsets >= 8, "subsets must be at least 8", self.subsets, "Try 64.")
-        require(0 < self.alpha < 1, "alpha must lie between 0 and 1", self.alpha, "Try 0.5.")
-        require(
-            self.subset_seed >= 0, "subset_seed must not be negative", self.subset_seed, "Try 0."
         )
 
     @property

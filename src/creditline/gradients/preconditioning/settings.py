@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from creditline.bounds import COUNT, POSITIVE
 from creditline.registry import EntryPointRegistry
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import setting, validate_settings
 
 NONE = "none"
 PRECONDITIONERS = EntryPointRegistry(
@@ -38,24 +38,14 @@ class Preconditioning:
         NONE, "preconditioner of gradients before the projection", choices=preconditioner_names
     )
     preconditioner_damping: float = setting(
-        0.1, "damping of the preconditioner, in units of its mean in each layer"
+        0.1, "damping of the preconditioner, in units of its mean in each layer", bounds=POSITIVE
     )
-    preconditioner_images: int = setting(64, "training images that the preconditioner is fitted to")
+    preconditioner_images: int = setting(
+        64, "training images that the preconditioner is fitted to", bounds=COUNT
+    )
 
     def __post_init__(self) -> None:
-        validate_choices(self)
-        require(
-            math.isfinite(self.preconditioner_damping) and self.preconditioner_damping > 0,
-            "preconditioner_damping must be a positive number",
-            self.preconditioner_damping,
-            "Try 0.1.",
-        )
-        require(
-            self.preconditioner_images >= 1,
-            "A preconditioner is fitted to at least one training image",
-            self.preconditioner_images,
-            "Try 64.",
-        )
+        validate_settings(self)
 
     @property
     def is_active(self) -> bool:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from creditline.bounds import COUNT, SEED, Bounds
 from creditline.errors import SettingsError
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection.registry import PROJECTORS
-from creditline.settings import require, setting, validate_choices
+from creditline.settings import setting, validate_settings
 
 Budget = Literal["sqrt", "size", "variance"]
 
@@ -32,23 +33,23 @@ class Projection:
     """
 
     projection: str = setting("two-sided", "kind of projection", choices=PROJECTORS.names)
-    dim: int = setting(4096, "projection dimension k")
-    projection_seed: int = setting(0, "seed of the projection")
+    dim: int = setting(4096, "projection dimension k", bounds=COUNT)
+    projection_seed: int = setting(0, "seed of the projection", bounds=SEED)
     layout: Literal["layers", "joint"] = setting(
         "joint", "project all layers jointly, or each by itself (less exact, scores by layer)"
     )
     budget: Budget = setting(
         "sqrt", "what a layer's dimensions are proportional to in the layout 'layers'"
     )
-    rank: int = setting(64, "two-sided projections: directions of each side of a layer's weight")
-    learn_from: int = setting(64, "training images that directions or variances are fitted to")
+    rank: int = setting(
+        64, "two-sided projections: directions of each side of a layer's weight", bounds=COUNT
+    )
+    learn_from: int = setting(
+        64, "training images that directions or variances are fitted to", bounds=Bounds(2)
+    )
 
     def __post_init__(self) -> None:
-        validate_choices(self)
-        require(self.dim >= 1, "dim must be at least 1", self.dim, "Try 4096.")
-        require(self.rank >= 1, "rank must be at least 1", self.rank, "Try 64.")
-        few = "Directions and variances are fitted to at least 2 training images"
-        require(self.learn_from >= 2, few, self.learn_from, "Try 64.")
+        validate_settings(self)
         for field in dataclasses.fields(self)[1:]:
             value = getattr(self, field.name)
             if value != field.default and field.name not in self.projector.settings:
