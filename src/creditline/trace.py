@@ -19,6 +19,7 @@ import numpy as np
 from creditline import report
 from creditline.credit.totals import Total
 from creditline.csv_table import write_csv
+from creditline.data.names import normalize_name
 from creditline.errors import DataError
 from creditline.files import write_file
 from creditline.records import Hit, MethodCard, QueryTrace, Region, TraceRecord
@@ -97,6 +98,7 @@ class Trace(TraceRecord):
         """
         import pandas as pd
 
+        column = normalize_name(column)
         self._require_column(column)
         fields = [f.name for f in dataclasses.fields(Total)]
         rows = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from creditline.data.limits import FILE_BYTES, Limit
-from creditline.data.visible import require_visible
+from creditline.data.walk_folder import skip_hidden
 from creditline.errors import DataError
 
 CHUNK = 1 << 20
@@ -47,7 +47,7 @@ class ArchiveFiles:
             raise DataError(
                 f"{self.path} holds no folder {self.inner!r}. Its folders: {', '.join(tops[:10])}."
             )
-        return sorted(require_visible(names))
+        return sorted(skip_hidden(names))
 
     def read(self, key: str, limit: Limit = FILE_BYTES) -> bytes:
         """The contents of an entry; DataError if it is damaged, encrypted or too large."""

@@ -10,7 +10,7 @@ from creditline.data.archive_files import ArchiveFiles
 from creditline.data.formats import is_image_file
 from creditline.data.limits import FILE_BYTES, Limit
 from creditline.data.regular_file import read_regular_file
-from creditline.data.visible import require_visible, walk_folder
+from creditline.data.walk_folder import skip_hidden, walk_folder
 from creditline.errors import DataError
 
 
@@ -26,7 +26,7 @@ class FolderFiles:
         Raises:
             DataError: if a folder cannot be listed.
         """
-        return sorted(require_visible(walk_folder(self.root)))
+        return sorted(skip_hidden(walk_folder(self.root)))
 
     def read(self, key: str, limit: Limit = FILE_BYTES) -> bytes:
         """The contents of a file; DataError if it is gone, unreadable, too large or no file."""

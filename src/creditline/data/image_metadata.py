@@ -111,4 +111,7 @@ def _labels(listing: ImageListing, spec: MetadataSpec) -> Labels:
     values = _column(listing, column, required=spec.labels == "column" or column != "label")
     require_plain_values(values, column, listing.names)
     classes = listing.classes and tuple(normalize_name(name) for name in listing.classes)
-    return class_indices(normalize_names(values), column, classes)
+    try:
+        return class_indices(normalize_names(values), column, classes)
+    except DataError as error:
+        raise DataError(f"{listing.label}: {error}") from error

@@ -58,6 +58,12 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
     values = np.asarray(image)
     result = np.empty((*values.shape[:2], 3), np.uint8)
     for rows in strips(image):
+        if (values[rows, :, 3] == 255).all():  # opaque, as most of a large image is
+            result[rows] = values[rows, :, :3]
+            continue
+        if not values[rows, :, 3].any():
+            result[rows] = BACKGROUNDS[background]
+            continue
         part = values[rows].astype(np.uint32)
         rgb, alpha = part[..., :3], part[..., 3:]
         over = rgb * alpha + BACKGROUNDS[background] * (255 - alpha)

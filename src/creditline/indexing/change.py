@@ -26,6 +26,7 @@ from creditline import fingerprint
 from creditline.curvature.spectrum import Spectrum
 from creditline.curvature.update import add_images, remove_images, shift_mean
 from creditline.data.image_set import ImageSet, duplicates
+from creditline.data.names import compose
 from creditline.errors import DataError, IndexMismatchError
 from creditline.features.table import FeatureTable
 from creditline.indexing import purging, spectra
@@ -213,13 +214,13 @@ def find_rows(facts: dict[str, list], images: Sequence[int | str]) -> np.ndarray
     by_name: dict[Any, list[int]] = {}
     for row, (key, name) in enumerate(zip(facts["id"], facts["name"], strict=True)):
         by_id.setdefault(key, []).append(row)
-        by_name.setdefault(name, []).append(row)
+        by_name.setdefault(compose(name), []).append(row)
     result: list[int] = []
     for item in images:
         if not isinstance(item, str):
             result.append(int(item))
             continue
-        rows = by_id.get(item) or by_name.get(item) or []
+        rows = by_id.get(item) or by_name.get(compose(item)) or []
         if not rows:
             raise DataError(
                 f"The index has no image {item!r}. Give names as a trace shows them, ids, or "

@@ -1,4 +1,4 @@
-"""Which files of a source are looked at: those that are not hidden."""
+"""The files of a folder and those below it, without hidden ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def walk_folder(root: Path) -> Iterator[str]:
         waiting = links
 
 
-def require_visible(names: Iterable[str]) -> Iterator[str]:
+def skip_hidden(names: Iterable[str]) -> Iterator[str]:
     """Yield the names that are not hidden.
 
     Raises:
