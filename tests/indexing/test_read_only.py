@@ -39,17 +39,17 @@ def deny(monkeypatch):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize("fitted", [True, False])
-def test_it_answers_the_same_without_writing(index, tiny_images, deny, keep, fitted):
+@pytest.mark.parametrize("has_results", [True, False])
+def test_it_answers_the_same_without_writing(index, tiny_images, deny, keep, has_results):
     expected = [(hit.name, hit.score) for hit in index.trace(tiny_images, top=3)[0].proponents]
-    if not fitted:
+    if not has_results:
         shutil.rmtree(index.path / "fitted")
     before = tree(index.path)
     with pytest.warns(Notice, match=r"You may not write to .* is not kept"):
         result = cl.open_index(index.path, keep=keep).trace(tiny_images, top=3)
-    found = [(hit.name, hit.score) for hit in result[0].proponents]
-    assert [name for name, _ in found] == [name for name, _ in expected]
-    np.testing.assert_allclose([s for _, s in found], [s for _, s in expected], rtol=1e-4)
+    hits = [(hit.name, hit.score) for hit in result[0].proponents]
+    assert [name for name, _ in hits] == [name for name, _ in expected]
+    np.testing.assert_allclose([s for _, s in hits], [s for _, s in expected], rtol=1e-4)
     with pytest.warns(Notice, match="not kept"):
         hits = cl.open_index(index.path).search(tiny_images.subset([0]), top=3)
     assert len(hits.rows[0]) == 3
