@@ -75,6 +75,7 @@ def root(tmp_path):
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 def test_damaged_metadata_is_refused_or_read(root, noise):
     assert read_all(root, noise, 200) > 50
 

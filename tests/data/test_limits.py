@@ -69,8 +69,9 @@ def test_an_open_file_of_another_format_is_not_loaded(tmp_path):
 
 def test_a_plug_in_of_pillow_adds_its_endings(write, noise, monkeypatch):
     source = write({"a.png": noise(4, 4, 3), "b.jxl": b"x"})
+    monkeypatch.setattr(formats, "image_endings", lambda: formats.ENDINGS)
     assert load_images(source).names == ("a.png",)
-    monkeypatch.setattr(formats, "image_endings", lambda: frozenset({".png", ".jxl"}))
+    monkeypatch.setattr(formats, "image_endings", lambda: formats.ENDINGS | {".jxl"})
     with pytest.raises(DataError, match=r"b\.jxl: not an image"):
         load_images(source)
 
@@ -153,6 +154,7 @@ def test_large_files_and_metadata_are_refused_with_their_limit(folder, zipped, m
             load_images(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_an_entry_that_lies_about_its_size_takes_no_memory(tmp_path, method):
     path = tmp_path / "bomb.zip"
@@ -164,6 +166,7 @@ def test_an_entry_that_lies_about_its_size_takes_no_memory(tmp_path, method):
         load_images(path)
 
 
+@pytest.mark.slow
 def test_parquet_that_unpacks_to_too_much_is_refused(write, noise, monkeypatch):
     import pyarrow
     import pyarrow.parquet

@@ -67,9 +67,13 @@ def read_pipeline_index(folder: Path) -> PipelineIndex:
     components: dict[str, tuple[str, str]] = {}
     absent = []
     for name, entry in values.items():
-        if name.startswith("_") or not isinstance(entry, list):
-            continue
-        if len(entry) != 2 or not all(x is None or isinstance(x, str) for x in entry):
+        if name.startswith("_") or not isinstance(entry, (list, dict)):
+            continue  # a setting of the pipeline
+        if (
+            isinstance(entry, dict)
+            or len(entry) != 2
+            or not all(x is None or isinstance(x, str) for x in entry)
+        ):
             raise ModelError(f"{path} lists {name} as {entry!r}, which is no library and class.")
         library, kind = entry
         if library is None or kind is None or name in UNUSED:

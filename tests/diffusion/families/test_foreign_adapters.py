@@ -42,6 +42,7 @@ def encoder_weights(pipeline):
     return {f"text_encoder.{k.removeprefix('base_model.model.')}": v for k, v in state.items()}
 
 
+@pytest.mark.slow
 def test_dora_in_kohyas_naming_is_refused(folder, tmp_path):
     kohya = {}
     for key, value in lora_weights(folder("sd")[1]).items():
@@ -55,12 +56,14 @@ def test_dora_in_kohyas_naming_is_refused(folder, tmp_path):
         load_model(folder("sd")[0], lora=tmp_path / "dora.safetensors")
 
 
+@pytest.mark.slow
 def test_an_adapter_of_the_text_encoder_alone_is_refused(folder, tmp_path):
     save_file(encoder_weights(make("sd")), tmp_path / "te.safetensors")
     with pytest.raises(ModelError, match=r"changes the text encoder alone.*unet"):
         load_model(folder("sd")[0], lora=tmp_path / "te.safetensors")
 
 
+@pytest.mark.slow
 def test_a_part_for_the_text_encoder_is_said_aloud(folder, load, tmp_path):
     network = {f"unet.{key}": value for key, value in lora_weights(folder("sd")[1]).items()}
     save_file({**network, **encoder_weights(make("sd"))}, tmp_path / "both.safetensors")
@@ -69,6 +72,7 @@ def test_a_part_for_the_text_encoder_is_said_aloud(folder, load, tmp_path):
     assert model.fingerprint != load("sd", lora=True).fingerprint
 
 
+@pytest.mark.slow
 def test_the_prefix_of_peft_is_dropped(folder, tmp_path):
     weights = lora_weights(folder("sd")[1])
     plain, prefixed = tmp_path / "plain.safetensors", tmp_path / "prefixed.safetensors"
@@ -78,6 +82,7 @@ def test_the_prefix_of_peft_is_dropped(folder, tmp_path):
     torch.testing.assert_close(*map(predicted, models))
 
 
+@pytest.mark.slow
 def test_the_weights_of_a_peft_folder_may_be_named(folder, load, tmp_path):
     place, adapter = folder("sd")
     model = load_model(place, lora=adapter / "adapter_model.safetensors")
@@ -87,6 +92,7 @@ def test_the_weights_of_a_peft_folder_may_be_named(folder, load, tmp_path):
         load_model(place, lora=tmp_path / "alone.safetensors")
 
 
+@pytest.mark.slow
 def test_dora_of_peft_has_the_gradient_of_autograd(folder, tmp_path):
     adapter = dora_folder(make("sd"), tmp_path / "dora")
     model = load_model(folder("sd")[0], lora=adapter)

@@ -42,6 +42,7 @@ def test_the_only_variant_is_loaded(tiny_model, tmp_path, variant, shards):
     assert load_model(tmp_path / "m").fingerprint == tiny_model.fingerprint
 
 
+@pytest.mark.slow
 def test_a_variant_is_a_choice(sd, folder):
     weights = load_file(sd / "unet" / "diffusion_pytorch_model.safetensors")
     doubled = {name: value * 2 for name, value in weights.items()}

@@ -66,6 +66,7 @@ def model_refusals(tiny_folder, tmp_path, n):
     return refused
 
 
+@pytest.mark.slow
 def test_damaged_adapters_are_refused_or_loaded_completely(folder, tmp_path):
     assert adapter_refusals(folder, tmp_path, 200) > 50
 
@@ -76,6 +77,7 @@ def test_ten_thousand_damaged_adapters_are_refused_or_loaded_completely(folder, 
     assert adapter_refusals(folder, tmp_path, 10_000) > 2500
 
 
+@pytest.mark.slow
 def test_damaged_model_folders_are_refused_or_loaded(tiny_folder, tmp_path):
     assert model_refusals(tiny_folder, tmp_path, 100) > 20
 
