@@ -52,6 +52,7 @@ KIND_FACTS: dict[str, dict[str, Any]] = {
         "blocks": [["*", 4, 0, None]],
         "projection": None,
         "table_version": 1,
+        "table_checksum": X,
         "changes": [{"added": 2}],
     },
 }

@@ -88,7 +88,7 @@ def test_what_is_not_ours_is_never_touched(tmp_path, overwrite):
 def test_a_damaged_manifest_does_not_let_anything_be_replaced(tmp_path):
     (tmp_path / NAME).write_text("{")
     (tmp_path / "work").write_text("mine")
-    with pytest.raises(CreditlineError, match="cannot be read"):
+    with pytest.raises(CreditlineError, match="is damaged"):
         claimed(output(), tmp_path, overwrite=True)
     assert (tmp_path / "work").read_text() == "mine"
 

@@ -8,8 +8,9 @@ import pytest
 from tests.manifests import KIND_FACTS, REQUESTS
 
 from creditline import manifest as module
-from creditline.errors import CreditlineError
+from creditline.errors import CreditlineError, DamageError
 from creditline.manifest import COMMANDS, NAME, Manifest, circumstances
+from creditline.stored_json import read_json, write_json
 
 
 def output(status="building", kind="run"):
@@ -17,11 +18,10 @@ def output(status="building", kind="run"):
 
 
 def write(folder, **changes):
-    """A manifest file with some entries changed, or left out where None."""
+    """A manifest file with some entries changed, or left out where None; its checksum is right."""
     output().write(folder)
-    values = {**json.loads((folder / NAME).read_text("utf-8")), **changes}
-    text = json.dumps({k: v for k, v in values.items() if v is not None})
-    (folder / NAME).write_text(text, "utf-8")
+    values = {**read_json(folder / NAME, ""), **changes}
+    write_json(folder / NAME, {k: v for k, v in values.items() if v is not None})
 
 
 @pytest.mark.parametrize("kind", sorted(COMMANDS))
@@ -50,20 +50,43 @@ def test_a_folder_without_one_names_the_command(tmp_path):
 @pytest.mark.parametrize("missing", ["schema", "kind", "status", "request", "facts"])
 def test_a_missing_entry_is_damage(tmp_path, missing):
     write(tmp_path, **{missing: None})
-    with pytest.raises(CreditlineError, match=rf"cannot be read.*{missing}.*creditline train"):
+    with pytest.raises(CreditlineError, match=rf"is damaged.*{missing}.*creditline train"):
         Manifest.read(tmp_path, "run")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"null", b"\xff\xfe"])
 def test_damage_is_an_error_of_ours(tmp_path, content):
     (tmp_path / NAME).write_bytes(content)
-    with pytest.raises(CreditlineError, match="cannot be read"):
+    with pytest.raises(DamageError, match="is damaged"):
         Manifest.read(tmp_path, "run")
 
 
-def test_another_schema_names_the_version_that_wrote_it(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new"), [('"steps": 2', '"steps": 3'), ('"n"', '"m"'), ("Zoë", "Zoe")]
+)
+def test_a_changed_value_is_damage(tmp_path, old, new):
+    output().write(tmp_path)
+    text = (tmp_path / NAME).read_text("utf-8")
+    assert old in text
+    (tmp_path / NAME).write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(DamageError, match="does not hold what was written"):
+        Manifest.read(tmp_path, "run")
+
+
+def test_its_layout_is_free(tmp_path):
+    output().write(tmp_path)
+    values = json.loads((tmp_path / NAME).read_text("utf-8"))
+    (tmp_path / NAME).write_text(json.dumps(values, sort_keys=True), "utf-8")
+    assert Manifest.read(tmp_path, "run").request == output().request
+
+
+def test_another_schema_is_named(tmp_path):
     write(tmp_path, schema=99)
-    with pytest.raises(CreditlineError, match=r"schema 99, this version reads 1.*0\.0\.7"):
+    with pytest.raises(CreditlineError, match=r"schema 99, this version reads 2.*creditline train"):
+        Manifest.read(tmp_path, "run")
+    values = {"schema": 1, "kind": "run", "status": "complete", "request": {}, "facts": {}}
+    (tmp_path / NAME).write_text(json.dumps(values))  # before there were checksums
+    with pytest.raises(CreditlineError, match="schema 1, this version reads 2"):
         Manifest.read(tmp_path, "run")
 
 
@@ -90,7 +113,7 @@ def test_circumstances_are_ready_for_json():
     facts = circumstances()
     assert json.loads(json.dumps(facts)) == facts
     assert {"created", "versions", "git_revision"} <= set(facts)
-    assert module.SCHEMA == 1
+    assert module.SCHEMA == 2
 
 
 def test_while_a_folder_is_cleared_nobody_reads_it(tmp_path):

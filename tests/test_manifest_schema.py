@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 from tests.manifests import KIND_FACTS, REQUESTS, X
 
 from creditline.errors import CreditlineError
-from creditline.manifest import NAME, Manifest
+from creditline.manifest import NAME, SCHEMA, Manifest
+from creditline.stored_json import write_json
 
 WRONG = (
     None,
@@ -41,7 +41,7 @@ def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
 
 
 def changed(kind: str, path: tuple, value: Any) -> dict[str, Any]:
-    manifest = {"schema": 1, "kind": kind, "status": "complete"}
+    manifest = {"schema": SCHEMA, "kind": kind, "status": "complete"}
     manifest |= {"request": REQUESTS[kind], "facts": KIND_FACTS[kind]}
     manifest = copy.deepcopy(manifest)
     place: Any = manifest
@@ -63,7 +63,7 @@ def test_no_mutation_of_a_value_ends_in_another_error(tmp_path):
         }
         for path in places(manifest):
             for value in WRONG:
-                (tmp_path / NAME).write_text(json.dumps(changed(kind, path, value)))
+                write_json(tmp_path / NAME, changed(kind, path, value))
                 try:
                     Manifest.read(tmp_path, kind)
                     read += 1
@@ -116,7 +116,7 @@ def test_no_mutation_of_a_value_ends_in_another_error(tmp_path):
 )
 def test_the_error_names_the_value(tmp_path, kind, path, value):
     keys = tuple(int(key) if key.isdecimal() else key for key in path.split("."))
-    (tmp_path / NAME).write_text(json.dumps(changed(kind, keys, value)))
+    write_json(tmp_path / NAME, changed(kind, keys, value))
     with pytest.raises(CreditlineError, match=r"is not a manifest that Creditline wrote") as caught:
         Manifest.read(tmp_path, kind)
     if kind != "ground-truth":  # which has alternatives
@@ -128,5 +128,5 @@ def test_the_error_names_the_value(tmp_path, kind, path, value):
 )
 def test_strange_json_is_damage(tmp_path, text):
     (tmp_path / NAME).write_text(text)
-    with pytest.raises(CreditlineError, match="cannot be read"):
+    with pytest.raises(CreditlineError, match="is damaged"):
         Manifest.read(tmp_path, "run")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from creditline.credit.totals import tally
-from creditline.errors import CreditlineError, DataError, SettingsError
+from creditline.errors import CreditlineError, DamageError, SettingsError
 from creditline.records import Hit, MethodCard, QueryTrace
 from creditline.trace import Trace
 
@@ -96,6 +96,15 @@ def test_json_reads_back_equal(tmp_path):
     assert Trace.from_json(path) == trace
 
 
+def test_a_changed_trace_is_refused(tmp_path):
+    path = make_trace().to_json(tmp_path / "trace.json")
+    text = path.read_text("utf-8")
+    for old, new in (('"n_train": 40', '"n_train": 41'), ('"score": 0.', '"score": 1.')):
+        path.write_text(text.replace(old, new, 1), "utf-8")
+        with pytest.raises(DamageError, match="does not hold what was written"):
+            Trace.from_json(path)
+
+
 def test_csv_and_parquet_hold_the_frame(tmp_path):
     trace = make_trace(name='a "quoted", name {}.png')
     frame = trace.to_pandas()
@@ -128,7 +137,7 @@ def test_a_folder_is_not_overwritten_by_a_file(tmp_path):
 def test_another_file_is_not_read_as_a_trace(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_text(text)
-    with pytest.raises(DataError, match=r"other\.json"):
+    with pytest.raises(DamageError, match=r"other\.json"):
         Trace.from_json(path)
 
 

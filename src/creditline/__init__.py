@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from creditline.indexing.index import Index
     from creditline.runtime import Runtime
     from creditline.trace import Trace
+    from creditline.verification import verify
 
 # Imported on first use, so that `import creditline` and the command line start at once.
 _EXPORTS = {
@@ -58,6 +59,7 @@ _EXPORTS = {
     "load_model": "creditline.diffusion.load",
     "open_index": "creditline.api",
     "train": "creditline.diffusion.train",
+    "verify": "creditline.verification",
 }
 _MODULES = ("credit", "data", "evaluation", "methods", "runtime")
 
@@ -87,6 +89,7 @@ __all__ = [
     "open_index",
     "runtime",
     "train",
+    "verify",
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import textwrap
 import time
@@ -24,10 +23,10 @@ from creditline.diffusion.generation import generate
 from creditline.diffusion.presets import preset
 from creditline.diffusion.train import train
 from creditline.errors import SettingsError
-from creditline.files import write_file
 from creditline.indexing.index import Index
 from creditline.records import QueryTrace
 from creditline.runtime import Runtime
+from creditline.stored_json import read_json, write_json
 from creditline.trace import Trace
 from creditline.units import duration, size
 
@@ -172,8 +171,8 @@ def _plan(folder: Path, images: ImageSet, runtime: Runtime) -> TrainConfig:
     if not path.is_file():
         seconds = _seconds_per_step(config, images, runtime)
         steps = min(config.steps, max(100, int(TRAIN_SECONDS / seconds)))
-        write_file(path, lambda p: p.write_text(json.dumps({"steps": steps}), "utf-8"))
-    steps = json.loads(path.read_text("utf-8"))["steps"]
+        write_json(path, {"steps": steps})
+    steps = read_json(path, "Delete it; it is made again.")["steps"]
     return replace(config, steps=steps, checkpoint_every=0)
 
 

@@ -49,6 +49,10 @@ class AccessError(CreditlineError):
     """This user may not write to, or read, a file or folder."""
 
 
+class DamageError(CreditlineError):
+    """A stored file is missing, or does not hold what was written to it."""
+
+
 class NumericsError(CreditlineError):
     """A number is not finite, or a system is too ill-conditioned to be solved honestly."""
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from creditline.errors import SettingsError
 from creditline.owner import aside_prefix
 
+CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)
+"""Errors of file systems that do not flush folders, such as some of networks."""
+
 
 def write_file(
-    path: str | Path, write: Callable[[Path], object], *, overwrite: bool = False
+    path: str | Path,
+    write: Callable[[Path], object],
+    *,
+    overwrite: bool = False,
+    durable: bool = True,
 ) -> Path:
     """Write a file aside and move it into place, so that readers never see half of one.
 
@@ -20,6 +30,8 @@ def write_file(
         path: target; missing parent folders are made.
         write: receives the temporary path to write to.
         overwrite: replace an existing file.
+        durable: return only when the file survives a power cut. False for many small files that
+            can be computed again.
 
     Raises:
         SettingsError: if `path` exists and `overwrite` is False, or is a folder.
@@ -35,5 +47,47 @@ def write_file(
     with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=path.parent) as aside:
         draft = Path(aside) / path.name
         write(draft)
+        use_default_mode(draft)
+        if durable:
+            flush(draft)
         os.replace(draft, path)
+    if durable:
+        flush(path.parent)
     return path
+
+
+def flush(path: Path) -> None:
+    """Write a file, or the list of a folder's files, from memory to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT_FLUSH:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def flush_tree(folder: Path) -> None:
+    """Flush everything below a folder, and the folder."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            flush(Path(place) / name)
+        flush(Path(place))
+
+
+def use_default_mode(*paths: Path) -> None:
+    """Give files the permissions of new files, which some libraries (safetensors) narrow."""
+    mode = _default_mode()
+    for path in paths:
+        if stat.S_IMODE(path.stat().st_mode) != mode:
+            path.chmod(mode)
+
+
+@cache
+def _default_mode() -> int:
+    """Permissions of a new file; asking for the umask would change it for all threads."""
+    with tempfile.TemporaryDirectory() as aside:
+        probe = Path(aside) / "mode"
+        probe.touch()
+        return stat.S_IMODE(probe.stat().st_mode)

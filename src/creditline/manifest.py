@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from creditline import fingerprint
+from creditline.checksum import damaged
 from creditline.errors import AccessError, CreditlineError, IndexMismatchError, difference
-from creditline.files import write_file
 from creditline.manifest_schema import check_manifest
+from creditline.stored_json import CHECKSUM, is_intact, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 NAME = "manifest.json"
 LARGEST = 2**30
 """Bytes of a manifest that are read."""
@@ -58,18 +59,14 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write atomically: a reader sees the old manifest or the new, never a part."""
-        text = json.dumps(
-            {
-                "schema": SCHEMA,
-                "kind": self.kind,
-                "status": self.status,
-                "request": self.request,
-                "facts": self.facts,
-            },
-            indent=2,
-            ensure_ascii=False,
-        )
-        write_file(folder / NAME, lambda p: p.write_text(text + "\n", "utf-8"), overwrite=True)
+        values = {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "status": self.status,
+            "request": self.request,
+            "facts": self.facts,
+        }
+        write_json(folder / NAME, values)
 
     @classmethod
     def read(cls, folder: Path, kind: Kind, clearing: bool = False) -> Manifest:
@@ -81,10 +78,12 @@ class Manifest:
             clearing: also read one whose folder still holds what was there before.
 
         Raises:
-            CreditlineError: if there is none, it is not JSON, of another kind or another schema,
-                a value is not what it has to be, or the folder is being cleared.
+            DamageError: if its contents are not those that were written.
+            CreditlineError: if there is none, it is of another kind or another schema, a value is
+                not what it has to be, or the folder is being cleared.
         """
         path, command = folder / NAME, f"creditline {COMMANDS[kind]}"
+        advice = f"Restore it from a backup, or make the folder again with `{command}`."
         if not folder.exists():
             raise CreditlineError(
                 f"{folder} does not exist. Give the folder that --out of `{command}` named."
@@ -103,16 +102,15 @@ class Manifest:
                 f"{path} may not be read by you. Ask its owner for the permission."
             ) from error
         except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
-            raise CreditlineError(
-                f"{path} cannot be read ({error}). Restore it from a backup, or make the folder "
-                f"again with `{command}`."
-            ) from error
+            raise damaged(path, advice, str(error)) from error
+        if not is_intact(values) and (CHECKSUM in values or schema == SCHEMA):
+            raise damaged(path, advice)
         if schema != SCHEMA:
             version = facts.get("versions") if isinstance(facts, dict) else None
             writer = version.get("creditline") if isinstance(version, dict) else None
             raise CreditlineError(
                 f"{path} has schema {schema!r}, this version reads {SCHEMA}. Use the version of "
-                f"Creditline that wrote it ({writer})."
+                f"Creditline that wrote it ({writer}), or make the folder again with `{command}`."
             )
         if actual != kind:
             named = actual if isinstance(actual, str) else "something else"

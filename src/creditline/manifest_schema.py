@@ -109,11 +109,14 @@ INDEX_FACTS = _object(
     parameters=_integer(0, 2**60),
     blocks=_list({"type": "array"}),
     projection=_or_null(FINGERPRINT),
-    table_version=_or_null(_integer(1)),
+    table_version=_integer(1),
+    table_checksum=FINGERPRINT,
     changes=_list(ANY),
     purge=_list(FINGERPRINT),
 )
-COMPLETE_INDEX = {"required": ["duplicates", "skipped", "blocks"]}
+COMPLETE_INDEX = {
+    "required": ["duplicates", "skipped", "blocks", "table_version", "table_checksum"]
+}
 RUN_REQUEST = _object({**SHARED, "images": IMAGES}, base=_object({"fingerprint": FINGERPRINT}))
 RUN_FACTS = _object(
     {}, **FACTS, data_source=_or_null(PLACE), base_source=_or_null(PLACE), base_options=OPTIONS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,13 @@ from creditline.errors import DataError
 from creditline.files import write_file
 from creditline.records import Hit, MethodCard, QueryTrace, Region, TraceRecord
 from creditline.settings import to_dict
+from creditline.stored_json import read_json, write_json
 from creditline.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = "creditline-trace-3"
+FORMAT = "creditline-trace-4"
 LINES = 8  # of `repr`
 
 Export = Callable[..., Path]
@@ -159,25 +159,25 @@ class Trace(TraceRecord):
         Raises:
             SettingsError: if the file exists and `overwrite` is False.
         """
-        text = json.dumps(
-            {"format": FORMAT, **to_dict(self)}, default=_encode, ensure_ascii=False, indent=1
-        )
-        return write_file(path, lambda p: p.write_text(text, "utf-8"), overwrite=overwrite)
+        values = {"format": FORMAT, **to_dict(self)}
+        write_json(path, values, overwrite=overwrite, indent=1, default=_encode)
+        return Path(path)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Trace:
         """Read a trace that `to_json` wrote.
 
         Raises:
-            DataError: if the file cannot be read or is no trace.
+            DataError: if the file is no trace.
+            DamageError: if it is missing, or its contents are not those that were written.
         """
+        values = read_json(Path(path), "Give a file that to_json() (--json) wrote.")
         try:
-            values = json.loads(Path(path).read_text("utf-8"))
             if values.pop("format") != FORMAT:
                 raise ValueError("another format")
             queries = tuple(_query(query) for query in values.pop("queries"))
             return cls(method=MethodCard(**values.pop("method")), queries=queries, **values)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
                 f"Cannot read a trace from {path} ({error}). Give a file written by to_json()."
             ) from error

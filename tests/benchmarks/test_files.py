@@ -14,6 +14,7 @@ from creditline.benchmarks import build as building
 from creditline.benchmarks import get
 from creditline.benchmarks.shipped_benchmark import find, pack, unpack
 from creditline.errors import CreditlineError, DataError, SettingsError
+from creditline.stored_arrays import write_array
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +71,7 @@ def test_building_goes_on_from_what_ships(tiny_benchmark, benchmark_images, tmp_
     losses = truth.losses.copy()
     losses[3, 1] = np.nan
     partial = pack(TINY, tiny_benchmark.folder, tmp_path / "partial", benchmark_images)
-    np.save(partial.folder / "truth" / "losses.npy", losses)
+    write_array(partial.folder / "truth" / "losses.npy", losses)
     unpack(partial, tmp_path / "again")
     monkeypatch.setattr(
         "creditline.diffusion.train.TrainingRun", lambda *a: pytest.fail("trained again")
@@ -88,7 +89,7 @@ def test_a_limit_counts_over_all_ground_truths(tiny_benchmark, benchmark_images,
         path = tmp_path / "built" / name / "losses.npy"
         losses = np.load(path)
         losses[:missing, 0] = np.nan
-        np.save(path, losses)
+        write_array(path, losses)
     trained = [
         building.build(
             TINY, tmp_path / "built", data=benchmark_images, limit_tasks=limit, say=lambda _: None

@@ -16,6 +16,7 @@ from creditline.benchmarks.shipped_benchmark import pack
 from creditline.errors import SettingsError
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.runtime import Runtime
+from creditline.stored_arrays import write_array
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ def test_totals_need_enough_subsets(tiny_benchmark, benchmark_images, tmp_path, 
     path = few.folder / "shares" / "losses.npy"
     losses = np.load(path)
     losses[7:] = np.nan
-    np.save(path, losses)
+    write_array(path, losses)
     said = []
     results = run(few, tmp_path, names=["pixel-dot"], **{**options, "say": said.append})
     assert "contributors' totals need 8 finished subsets to be judged; there are 7" in said
@@ -102,7 +103,7 @@ def test_a_method_that_cannot_learn_is_left_out(
     path = blind.folder / "truth" / "masks.npy"
     masks = np.load(path)
     masks[:, 3] = np.arange(len(masks)) == 5  # in no subset of the fit that leaves that one out
-    np.save(path, masks)
+    write_array(path, masks)
     said = []
     names = ["empirical-influence", "datamodel"]
     results = run(blind, tmp_path, names=names, **{**options, "say": said.append})

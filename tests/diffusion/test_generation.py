@@ -124,11 +124,11 @@ def test_a_full_disk(tiny_model, tmp_path, monkeypatch, error):
     config = GenerateConfig(steps=2, trajectory=True)
     original, calls = sample_module.save_file, []
 
-    def full(arrays, path):
+    def full(arrays, path, metadata):
         calls.append(path)
         if len(calls) == 2:
             raise error
-        original(arrays, path)
+        original(arrays, path, metadata)
 
     with monkeypatch.context() as patch:
         patch.setattr(sample_module, "save_file", full)
@@ -214,5 +214,5 @@ def test_a_damaged_record_is_not_passed_over(tiny_model, tmp_path, damage):
         path.write_text(text[: len(text) // 2])
     else:
         path.write_text(json.dumps({k: v for k, v in json.loads(text).items() if k != "request"}))
-    with pytest.raises(CreditlineError, match=r"manifest\.json cannot be read"):
+    with pytest.raises(CreditlineError, match=r"manifest\.json is damaged"):
         read_record(out)

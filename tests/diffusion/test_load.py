@@ -17,8 +17,10 @@ from diffusers import (
 )
 
 from creditline.diffusion.denoiser import Denoiser
-from creditline.diffusion.load import RECORD, checkpoints, learning_rate, load_model
+from creditline.diffusion.load import checkpoints, learning_rate, load_model
+from creditline.diffusion.saving import RECORD
 from creditline.errors import ModelError
+from creditline.stored_json import write_json
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_a_run_without_checkpoints_says_how_to_get_them(tmp_path):
 def test_the_learning_rate_of_a_checkpoint(tiny_folder, tmp_path):
     assert learning_rate(None) is None
     assert learning_rate(tiny_folder) is None
-    (tiny_folder / RECORD).write_text('{"step": 500, "learning_rate": 0.002}')
+    write_json(tiny_folder / RECORD, {"step": 500, "learning_rate": 0.002})
     assert learning_rate(tiny_folder) == 0.002
 
 

@@ -15,6 +15,7 @@ import pytest
 import creditline as cl
 from creditline.errors import CreditlineError, IndexMismatchError, ModelError, NumericsError
 from creditline.features.gradients import GradientExtractor
+from creditline.indexing import shard_files
 from creditline.indexing.store import Store
 from creditline.runtime import Runtime
 
@@ -52,9 +53,7 @@ def test_an_interrupted_index_continues_to_the_same_one(build, monkeypatch):
 @pytest.mark.slow
 def test_a_shard_killed_between_data_and_declaration_is_computed_again(build, monkeypatch):
     index = build("index")
-    from creditline.indexing import store
-
-    original, calls = store.write_file, []
+    original, calls = shard_files.write_json, []
 
     def killed(path, *args, **kwargs):
         calls.append(path)
@@ -62,7 +61,7 @@ def test_a_shard_killed_between_data_and_declaration_is_computed_again(build, mo
             raise KeyboardInterrupt
         return original(path, *args, **kwargs)
 
-    monkeypatch.setattr(store, "write_file", killed)
+    monkeypatch.setattr(shard_files, "write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         build("part")
     continued = build("part")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import numpy as np
@@ -209,18 +208,6 @@ def test_an_open_index_goes_on_reading_what_it_opened(build, tiny_images):
     other = index.remove([0])
     assert (index.n, other.n) == (12, 11)
     assert np.array_equal(index.scores(tiny_images), before)
-
-
-@pytest.mark.slow
-def test_an_index_without_a_version_in_its_manifest(build, parts, tiny_images):
-    index = build("part", images=parts[0])
-    path = index.path / "manifest.json"
-    values = json.loads(path.read_text("utf-8"))
-    del values["facts"]["table_version"]
-    path.write_text(json.dumps(values), "utf-8")
-    index = cl.open_index(index.path, model=index._engine.resources.models())
-    index = index.add(parts[1])
-    assert index.digest() == build("whole").digest()
 
 
 @pytest.mark.slow

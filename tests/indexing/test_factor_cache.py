@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from numpy.testing import assert_allclose
 from creditline.errors import CreditlineError
 from creditline.features.table import ArrayFeatures
 from creditline.indexing import factor_cache as module
-from creditline.indexing.factor_cache import FactorCache, load_or_write
+from creditline.indexing.factor_cache import load_or_write
 from creditline.methods import FitContext, classes, get
+from creditline.notice import Notice
 from creditline.runtime.progress import ProgressTask
 
 N, C, K = 1500, 2, 37
@@ -99,17 +101,44 @@ def test_an_interrupted_write_continues(name, after, train, tmp_path, monkeypatc
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_damaged_file_says_what_to_do(train, tmp_path):
-    folder = load_or_write(tmp_path / "rows", get("trak")().fit(FitContext(features=train))).folder
-    with (folder / module.UNITS).open("r+b") as file:
-        file.truncate(1000)
-    with pytest.raises(CreditlineError, match="computed again"):
-        FactorCache(folder, N, C, K)
+@pytest.mark.parametrize("name", [module.UNITS, module.LENGTHS, module.CHECKSUMS, "factors.json"])
+@pytest.mark.parametrize("what", ["truncate", "flip", "delete"])
+def test_damaged_factors_are_written_again(name, what, train, query, tmp_path):
+    method = get("trak")().fit(FitContext(features=train))
+    rows = load_or_write(tmp_path / "rows", method)
+    factors = method.weighted_query_factors(query)
+    expected, top = rows.scores(factors), rows.top(factors, 5)
+    path = rows.folder / name
+    content = bytearray(path.read_bytes())
+    if what == "flip":
+        content[len(content) // 2] ^= 4
+    path.write_bytes(content if what == "flip" else content[:-9])
+    if what == "delete":
+        path.unlink()
+    with pytest.warns(match="computed again from the features"):
+        assert np.array_equal(load_or_write(rows.folder, method).scores(factors), expected)
+    if name == module.UNITS and what == "flip":
+        path.write_bytes(content)
+        with pytest.warns(Notice):
+            again = load_or_write(rows.folder, method).rescore(factors, [np.arange(N)] * 5, 5)
+        assert np.array_equal(again[1], top[1])
+
+
+def test_an_interrupted_write_is_believed_as_far_as_it_is_intact(train, tmp_path, monkeypatch):
+    method = get("gradient-dot")().fit(FitContext(features=train))
+    complete = load_or_write(tmp_path / "complete", method)
+    part = tmp_path / "rows.part"
+    shutil.copytree(complete.folder, part)
+    (part / "factors.json").unlink()
+    with (part / module.UNITS).open("r+b") as file:  # as after a power cut
+        file.seek(4 * K * N)
+        file.write(bytes(4 * K * N))
+    again = load_or_write(tmp_path / "rows", method)
+    for file in (module.UNITS, module.LENGTHS, module.CHECKSUMS):
+        assert (again.folder / file).read_bytes() == (complete.folder / file).read_bytes()
 
 
 def test_too_little_space_is_refused_before_work(train, tmp_path, monkeypatch):
-    import shutil
-
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda p: usage._replace(free=10))
     with pytest.raises(CreditlineError, match="keep=False"):

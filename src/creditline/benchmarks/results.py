@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from creditline.benchmarks.groups import MethodGroup
-from creditline.files import write_file
 from creditline.fingerprint import of_json
+from creditline.stored_json import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,13 @@ def result_path(folder: Path, group: MethodGroup, request: dict[str, Any]) -> Pa
 
 def write_result(path: Path, values: dict[str, Any]) -> None:
     """Write a result as JSON."""
-    text = json.dumps(values, indent=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, lambda p: p.write_text(text, "utf-8"))
+    write_json(path, values, overwrite=False, indent=1)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read what `write_result` wrote.
+
+    Raises:
+        DamageError: if the file is damaged.
+    """
+    return read_json(path, "Delete it and run the same command again: it is computed again.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from creditline import methods
 from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.group_index import build_group_index
 from creditline.benchmarks.groups import MethodGroup, judgeable_methods, method_groups
-from creditline.benchmarks.results import BenchmarkResult, result_path, write_result
+from creditline.benchmarks.results import BenchmarkResult, read_result, result_path, write_result
 from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.load import load_images
@@ -88,7 +87,7 @@ def run(
                 index, group, case, shares, queries, config, folder, runtime, say
             )
             write_result(path, {**request, "seconds": seconds, "comparison": comparison})
-        values = json.loads(path.read_text("utf-8"))
+        values = read_result(path)
         results.append(
             BenchmarkResult(group.timesteps, group.models, values["seconds"], values["comparison"])
         )

@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,12 @@ from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.fingerprint import of_json
 from creditline.manifest import NAME as MANIFEST
+from creditline.manifest import Manifest
 from creditline.owner import aside_prefix
+from creditline.stored_json import read_json, write_json
 
 IDS = "benchmark.json"
+ADVICE = "Install Creditline again, or pack the benchmark again (--pack)."
 EXCLUDED = ("trajectories", "tasks", "models")  # sampling runs and unfinished retraining
 
 
@@ -81,7 +84,7 @@ class ShippedBenchmark:
         Raises:
             DataError: if some are missing.
         """
-        ids = json.loads((self.folder / IDS).read_text("utf-8"))
+        ids = read_json(self.folder / IDS, ADVICE)
         images = source_images(self.benchmark, data)
         return _select(images, ids["train"]), _select(images, ids[VALIDATION])
 
@@ -139,8 +142,7 @@ def pack(
     for path in target.rglob(MANIFEST):
         _forget_places(path)
     ids = {"train": sets["train"].ids, VALIDATION: sets[VALIDATION].ids}
-    text = json.dumps({"name": benchmark.name, **ids}, indent=1)
-    (target / IDS).write_text(text + "\n", "utf-8")
+    write_json(target / IDS, {"name": benchmark.name, **ids}, indent=1)
     return ShippedBenchmark(benchmark, target)
 
 
@@ -184,14 +186,15 @@ def _half_way(benchmark: Benchmark) -> str:
 
 def _forget_places(path: Path) -> None:
     """Drop paths of the machine that wrote a manifest."""
-    values = json.loads(path.read_text("utf-8"))
-    facts = {key: v for key, v in values.get("facts", {}).items() if not key.endswith("_source")}
-    path.write_text(json.dumps({**values, "facts": facts}, indent=2) + "\n", "utf-8")
+    kind = read_json(path, ADVICE)["kind"]
+    manifest = Manifest.read(path.parent, kind)
+    facts = {key: v for key, v in manifest.facts.items() if not key.endswith("_source")}
+    replace(manifest, facts=facts).write(path.parent)
 
 
 def digest(case: ShippedBenchmark) -> str:
     """Hash ground truths and images, to identify what results were judged by."""
-    ids = (case.folder / IDS).read_text("utf-8")
+    ids = json.dumps(read_json(case.folder / IDS, ADVICE), indent=1) + "\n"
     shares = case.share_truth()
     further = [] if shares is None else [shares.digest()]
     return of_json([ids, case.truth().digest(), *further])

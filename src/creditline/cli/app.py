@@ -1,7 +1,7 @@
 """The `creditline` command: finds its subcommands when they are asked for, and ends politely.
 
-Exit codes: 0 done; 1 the doctor found a fault; 2 something the user can mend; 3 a defect; 130
-interrupted.
+Exit codes: 0 done; 1 the doctor found a fault, or `verify` found damage; 2 something the user can
+mend; 3 a defect; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "add": ("creditline.cli.add", "Add images to an index."),
     "remove": ("creditline.cli.remove", "Remove images from an index."),
     "info": ("creditline.cli.info", "Show what an index was made from."),
+    "verify": ("creditline.cli.verify", "Check everything that a folder holds."),
     "methods": ("creditline.cli.methods", "List the attribution methods."),
     "evaluate": ("creditline.cli.evaluate", "Evaluate attributions against retrained models."),
     "benchmark": (

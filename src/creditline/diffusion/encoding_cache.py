@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from creditline.errors import CreditlineError, IndexMismatchError, difference
-from creditline.files import write_file
+from creditline.errors import CreditlineError, DamageError, IndexMismatchError, difference
+from creditline.notice import notice
+from creditline.stored_arrays import read_tensors, write_tensors
+from creditline.stored_json import read_json, write_json
 
 ENCODERS = "encoder.json"
 
@@ -43,13 +43,9 @@ class EncodingCache:
                 raise CreditlineError(
                     f"{folder} holds something other than encoded images. Name another folder."
                 )
-            text = json.dumps(dict(encoders), indent=1)
-            write_file(path, lambda aside: aside.write_text(text, "utf-8"))
+            write_json(path, encoders)
             return
-        try:
-            stored = dict(json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise CreditlineError(f"{path} cannot be read ({error}). Delete {folder}.") from error
+        stored = read_json(path, f"Delete {folder}; it is made again.")
         lines = difference(stored, dict(encoders))
         if lines:
             raise IndexMismatchError(
@@ -73,9 +69,6 @@ class EncodingCache:
             kind: `"latents"` or `"prompts"`.
             key: hexadecimal hash of the image or prompt.
             compute: returns them.
-
-        Raises:
-            CreditlineError: if a file is damaged.
         """
         path = self.folder / kind / key[:2] / f"{key}.safetensors"
         cached = self._memory.get(path)
@@ -90,13 +83,11 @@ class EncodingCache:
     def _read_or_compute(
         self, path: Path, compute: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        if not path.is_file():
-            values = {name: value.contiguous().cpu() for name, value in compute().items()}
-            write_file(path, lambda aside: save_file(values, aside), overwrite=True)
-            return values
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise CreditlineError(
-                f"{path} is damaged ({error}). Delete it; it is computed again."
-            ) from error
+        if path.is_file():
+            try:
+                return read_tensors(path, load_file, "It is computed again.")
+            except DamageError as error:
+                notice(str(error))
+        values = {name: value.contiguous().cpu() for name, value in compute().items()}
+        write_tensors(path, values, save_file, durable=False)
+        return values

@@ -29,6 +29,8 @@ from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
 from creditline.runtime.threads import single_thread
 from creditline.settings import require, to_dict
+from creditline.stored_arrays import read_tensors, write_tensors
+from creditline.stored_json import CHECKSUM, is_intact
 
 KIND: Kind = "images"
 TRAJECTORIES = "trajectories"
@@ -203,13 +205,14 @@ def read_trajectory(folder: str | Path, name: str) -> tuple[np.ndarray, np.ndarr
 
     Raises:
         DataError: if it was not kept.
+        DamageError: if the file is damaged.
     """
     path = Path(folder) / TRAJECTORIES / f"{Path(name).stem}.safetensors"
     if not path.is_file():
         raise DataError(
             f"The sampling trajectory of {name} is missing ({path}). Generate with --trajectory."
         )
-    stored = load_file(path)
+    stored = read_tensors(path, load_file, "Generate the images again with --trajectory.")
     return stored["timesteps"], stored["x0"]
 
 
@@ -219,9 +222,12 @@ def _has_record(folder: Path) -> bool:
         values = json.loads((folder / NAME).read_text("utf-8"))
     except FileNotFoundError:
         return False
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return True
-    return isinstance(values, dict) and "schema" in values and values.get("kind") == KIND
+    if not isinstance(values, dict):
+        return False
+    is_damaged = CHECKSUM in values and not is_intact(values)
+    return is_damaged or ("schema" in values and values.get("kind") == KIND)
 
 
 def _are_written(folder: Path, rows: range) -> bool:
@@ -299,7 +305,7 @@ def _generate_batch(job: GenerationJob, rows: range) -> None:
         if config.trajectory:
             path = folder / TRAJECTORIES / f"{i:05d}.safetensors"
             arrays = {"timesteps": timesteps, "x0": np.ascontiguousarray(estimates)}
-            write_file(path, lambda p, a=arrays: save_file(a, p), overwrite=True)  # type: ignore[misc]
+            write_tensors(path, arrays, save_file)
         # The image last: if it exists, its trajectory exists.
         image = Image.fromarray(pixels)
         write_file(folder / _name(i), lambda p, im=image: im.save(p), overwrite=True)  # type: ignore[misc]

@@ -15,7 +15,7 @@ from creditline.diffusion.encoding_config import EncodingConfig
 from creditline.diffusion.json_file import read_json
 from creditline.diffusion.model_parts import from_folder, from_object
 from creditline.diffusion.model_source import ModelSource, SchedulerSource
-from creditline.diffusion.saving import RECORD
+from creditline.diffusion.saving import check_files, read_record
 from creditline.diffusion.tuning.files import (
     base_source,
     is_adapter,
@@ -90,6 +90,7 @@ def load_model(
     check_adapters(adapters)
     if isinstance(source, (str, Path)):
         folder = _model_folder(Path(source))
+        check_files(folder)
         config = from_dict(EncodingConfig, {**recorded_encoding(folder), **config.changes()})
         if is_adapter(folder):
             values = {"dtype": dtype, "scheduler": scheduler, "variant": variant}
@@ -155,12 +156,11 @@ def learning_rate(source: str | Path | None) -> float | None:
         The rate, or None if none is recorded.
 
     Raises:
-        ModelError: if the record is damaged.
+        DamageError: if the record is damaged.
     """
     if source is None:
         return None
-    path = _model_folder(Path(source)) / RECORD
-    value = read_json(path).get("learning_rate") if path.is_file() else None
+    value = read_record(_model_folder(Path(source))).get("learning_rate")
     return None if value is None else float(value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -10,10 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from creditline.checksum import FileRecord, records_from_json, records_to_json
 from creditline.diffusion.denoiser import Denoiser
+from creditline.files import flush, flush_tree, use_default_mode
 from creditline.owner import aside_prefix
+from creditline.stored_json import read_json, write_json
 
 RECORD = "creditline.json"
+FILES = "files"
+ADVICE = f"Restore the model from a backup or train it again. If you changed it, delete {RECORD}."
 
 
 def save_pixel_pipeline(
@@ -38,12 +42,42 @@ def new_model_folder(folder: Path, record: Mapping[str, Any], aside: Path) -> It
 
     Args:
         folder: where to write; must not exist.
-        record: facts about the model, written to `creditline.json` in it.
+        record: facts about the model, written to `creditline.json` in it with the checksums of
+            all files.
         aside: an existing folder on the same disk, for the draft.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=aside) as temporary:
         draft = Path(temporary) / folder.name
         yield draft
-        (draft / RECORD).write_text(json.dumps(dict(record)) + "\n", "utf-8")
+        files = {p.relative_to(draft).as_posix(): p for p in draft.rglob("*") if p.is_file()}
+        use_default_mode(*files.values())
+        records = {name: FileRecord.of(path) for name, path in files.items()}
+        write_json(draft / RECORD, {**record, FILES: records_to_json(records)})
+        flush_tree(draft)
         os.replace(draft, folder)
+    flush(folder.parent)
+
+
+def has_record(folder: Path) -> bool:
+    """Whether `creditline train` wrote a model folder."""
+    return (folder / RECORD).is_file()
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return facts about a model; empty for models from elsewhere.
+
+    Raises:
+        DamageError: if the record is damaged.
+    """
+    return read_json(folder / RECORD, ADVICE) if has_record(folder) else {}
+
+
+def check_files(folder: Path) -> None:
+    """Check the files of a model that `creditline train` wrote, once in a process.
+
+    Raises:
+        DamageError: naming the file that is damaged.
+    """
+    for name, record in records_from_json(read_record(folder).get(FILES, {})).items():
+        record.check(folder / name, ADVICE)

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from creditline.errors import CreditlineError
-from creditline.files import write_file
+from creditline.checksum import damaged
+from creditline.stored_arrays import check_tensors, read_tensors, write_tensors
 
 NAME = "state.safetensors"
+ADVICE = "Delete it to train from the beginning, or name another --out."
 
 
 class TrainingState:
@@ -98,9 +98,7 @@ class TrainingState:
                     tensors[f"{key}.{name}"] = moments[key]
         contiguous = {key: value.contiguous().cpu() for key, value in tensors.items()}
         metadata = {"step": str(self.step), "scale": str(self.scale)}
-        write_file(
-            folder / NAME, lambda path: save_file(contiguous, path, metadata), overwrite=True
-        )
+        write_tensors(folder / NAME, contiguous, save_file, metadata)
 
     @torch.no_grad()
     def load(self, folder: Path) -> bool:
@@ -110,23 +108,17 @@ class TrainingState:
             Whether there is one.
 
         Raises:
-            CreditlineError: if the file is damaged.
+            DamageError: if the file is damaged.
         """
         path = folder / NAME
         if not path.is_file():
             return False
+        metadata = check_tensors(path, ADVICE)
         try:
-            with safe_open(path, "pt") as file:
-                step = int(file.metadata()["step"])
-                scale = float(file.metadata().get("scale", self.scale))
-                stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            self._restore(stored, step)
-            self.scale = scale
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CreditlineError(
-                f"The training state {path} is damaged ({error}). Delete it to train from the "
-                "beginning, or name another --out."
-            ) from error
+            self._restore(read_tensors(path, load_file, ADVICE), int(metadata["step"]))
+        except (KeyError, RuntimeError) as error:  # the state of another network
+            raise damaged(path, ADVICE, str(error)) from error
+        self.scale = float(metadata["scale"])
         return True
 
     def _restore(self, stored: Mapping[str, torch.Tensor], step: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.features.gradients import GradientExtractor
-from creditline.indexing.store import TABLE, Store
+from creditline.indexing.store import Store
 from creditline.indexing.table_schema import FACTS, TableSchema
 from creditline.indexing.thumbnail import compact
 from creditline.methods.attributor import Attributor
@@ -102,7 +102,7 @@ def _shard(source: GradientExtractor, images: ImageSet, b: int) -> tuple[float, 
         before = time.process_time()
         store.write_shard(1, rows, range(b), features)
         seconds = time.process_time() - before
-        files = list((Path(folder) / TABLE / "data").glob("*.lance"))
+        files = list((store.version.path / "data").glob("*.lance"))
         written = float(np.mean([file.stat().st_size for file in files]))
     return max(0.0, written - bare), seconds / b
 

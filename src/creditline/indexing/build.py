@@ -120,7 +120,7 @@ def build(
         )
         store = Store(folder, schema)
         shards = extract(store, extractor, images, runtime, shard_rows, encoded=encoded)
-        facts = {**facts, **notes, "table_version": store.commit(shards)}
+        facts = {**facts, **notes, **store.commit(shards)}
         replace(manifest, facts=facts, status="complete").write(folder)
         clear(store)
 

@@ -13,7 +13,7 @@ nothing to do but what is left of cleaning up. Only one process at a time change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -35,6 +35,7 @@ from creditline.indexing.fit_folder import FOLDER
 from creditline.indexing.index_state import IndexState
 from creditline.indexing.request import images_request
 from creditline.indexing.store import Store
+from creditline.indexing.table_record import remove_other_records
 from creditline.leftovers import clear_leftovers
 from creditline.leftovers import remove as remove_path
 from creditline.lock import locked
@@ -81,7 +82,8 @@ def add(state: IndexState, extractor: FeatureExtractor, images: ImageSet, runtim
         _drop_additions(current.folder, keep=shards if len(new) else None)
         if not len(new):
             return
-        store = Store(old.folder, old.schema, old.opened_version(), shards)
+        version = old.version
+        store = Store(old.folder, old.schema, version.number, version.checksum, shards)
         rows = current.manifest.request["features"]["shard_rows"]
         count = extract(store, extractor, new, runtime, rows, store.next_key())
 
@@ -90,8 +92,8 @@ def add(state: IndexState, extractor: FeatureExtractor, images: ImageSet, runtim
         ) -> Spectrum | None:
             return add_images(spectrum, after, model, n, center, current.memory)
 
-        version = store.append(count)
-        _change(current, version, update, ("added", new.ids))
+        table = store.append(count)
+        _change(current, table, update, ("added", new.ids))
         clear(store)
 
 
@@ -137,9 +139,9 @@ def remove(state: IndexState, images: Sequence[int | str], purge: bool = False) 
             return remove_images(spectrum, before, model, removals, center, current.memory)
 
         ids, names = ([facts[key][row] for row in removals] for key in ("id", "name"))
-        version = current.store.delete(removals, purge)
+        table = current.store.delete(removals, purge)
         pending = [*ids, *names] if purge else []
-        after = _change(current, version, update, ("removed", ids), pending)
+        after = _change(current, table, update, ("removed", ids), pending)
         purging.finish(after)
 
 
@@ -259,14 +261,22 @@ def _require_same_preparation(manifest: Manifest, images: ImageSet) -> None:
 
 def _change(
     state: IndexState,
-    version: int,
+    table: Mapping[str, Any],
     update: Update,
     what: tuple[str, Sequence[str]],
     purge: Sequence[str] = (),
 ) -> IndexState:
-    """Write results for the new version of the table, then the manifest that names it."""
+    """Write results for the new version of the table, then the manifest that names it.
+
+    Args:
+        state: before the change.
+        table: facts of the new version, as `Store.commit` returns them.
+        update: brings a spectrum up to date.
+        what: `"added"` or `"removed"`, and ids.
+        purge: images whose data is to be deleted afterwards.
+    """
     old, request = state.store, state.manifest.request
-    store = Store(old.folder, old.schema, version)
+    store = Store(old.folder, old.schema, table["table_version"], table["table_checksum"])
     facts = store.facts()
     request = {**request, "images": images_request(facts, request["images"])}
     verb, ids = what
@@ -277,7 +287,7 @@ def _change(
     }
     changed_facts = {
         **state.manifest.facts,
-        "table_version": version,
+        **table,
         "duplicates": [list(group) for group in duplicates(facts["id"])],
         "changes": [*state.manifest.facts.get("changes", []), change],
         **({purging.PENDING: [purging.key(item) for item in purge]} if purge else {}),
@@ -286,6 +296,7 @@ def _change(
     after = IndexState(state.folder, manifest, state.memory, state.runtime)
     _update_spectra(state, after, update)
     manifest.write(state.folder)
+    remove_other_records(state.folder, [old.opened_version(), table["table_version"]])
     _drop_old_results(after)
     return after
 

@@ -6,28 +6,38 @@ reads them at the speed of memory, and pages are released behind it. A score is 
 precision to about 1e-7 of the product of both factors' lengths.
 
 Factors are written beside their final place, chunk by chunk, and an interrupted write continues.
-Two processes that write the same factors at once write the same bytes to the same places.
+Two processes that write the same factors at once write the same bytes to the same places. Damaged
+factors are written again when they are read.
 """
 
 from __future__ import annotations
 
 import mmap
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from creditline.errors import CreditlineError
+from creditline.errors import CreditlineError, DamageError
+from creditline.files import flush, flush_tree
+from creditline.indexing.factor_blocks import (
+    CHECKSUMS,
+    LENGTHS,
+    UNITS,
+    BlockWriter,
+    FactorBlocks,
+    describe,
+)
 from creditline.indexing.ranker import strongest
 from creditline.methods.bilinear import BilinearAttributor
+from creditline.notice import notice
 from creditline.units import size
 
 BLOCK_BYTES = 2**25
 CACHED_BYTES = 2**20
-UNITS, LENGTHS = "units.f32", "lengths.f64"
 PART = ".part"
 MARGIN = 32
 """Candidates beyond the top, since float32 may order near ties otherwise than double."""
@@ -41,20 +51,26 @@ class FactorCache:
         n: number of images.
         models: number of models C.
         dim: numbers of a factor, k.
+        write: writes the folder, if it is damaged.
 
     Raises:
-        CreditlineError: if a file has another size.
+        CreditlineError: if the disk has too little space for what is damaged.
     """
 
-    def __init__(self, folder: Path, n: int, models: int, dim: int) -> None:
+    def __init__(
+        self, folder: Path, n: int, models: int, dim: int, write: Callable[[], None]
+    ) -> None:
         self.folder, self.n, self.models, self.dim = folder, n, models, dim
-        for name, width in ((UNITS, 4 * dim), (LENGTHS, 8)):
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != models * n * width:
-                raise CreditlineError(
-                    f"{path} is damaged. Delete {folder}; it is computed again from the features."
-                )
-        self.lengths = np.fromfile(folder / LENGTHS, np.float64).reshape(models, n)
+        self._write = write
+        try:
+            self._blocks = FactorBlocks(folder, (models, n, dim))
+        except DamageError as error:
+            self._repair(error)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Lengths of the factors, float64 of shape `(C, n)`."""
+        return self._blocks.lengths
 
     def scores(self, factors: np.ndarray) -> np.ndarray:
         """Scores of every image, float64 of shape `(m, n)`.
@@ -103,13 +119,12 @@ class FactorCache:
         top = min(top, *(len(rows) for rows in candidates))
         positions = np.empty((len(factors), top), np.int64)
         scores = np.empty((len(factors), top))
-        with (self.folder / UNITS).open("rb", buffering=0) as file:
-            for i, rows in enumerate(candidates):
-                values = np.zeros(len(rows))
-                for c in range(self.models):
-                    values += (self._read(file, c, rows) @ factors[i, c]) * self.lengths[c, rows]
-                order = strongest(values, top)
-                positions[i], scores[i] = rows[order], values[order]
+        for i, rows in enumerate(candidates):
+            values = np.zeros(len(rows))
+            for c in range(self.models):
+                values += (self._read(c, rows) @ factors[i, c]) * self.lengths[c, rows]
+            order = strongest(values, top)
+            positions[i], scores[i] = rows[order], values[order]
         return positions, scores
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -117,16 +132,45 @@ class FactorCache:
         step = max(1, BLOCK_BYTES // (4 * self.dim * self.models))
         units, pages = self._mapped()
         for start in range(0, self.n, step):
+            try:
+                self._check(units, start, step)
+            except DamageError as error:
+                self._repair(error)
+                units, pages = self._mapped()
+                self._check(units, start, step)
             yield start, units[:, start : start + step]
             for c in range(self.models):
                 _release_pages(pages, units[c, start : start + step])
 
-    def _read(self, file: BinaryIO, model: int, rows: np.ndarray) -> np.ndarray:
+    def _check(self, units: np.ndarray, start: int, step: int) -> None:
+        """Check a block of unit rows of all models."""
+        flat = units.reshape(-1, self.dim)
+        for c in range(self.models):
+            first = c * self.n + start
+            self._blocks.check(flat, first, min(first + step, (c + 1) * self.n))
+
+    def _repair(self, error: DamageError) -> None:
+        """Write the folder again."""
+        notice(str(error))
+        shutil.rmtree(self.folder)
+        self._write()
+        self._blocks = FactorBlocks(self.folder, (self.models, self.n, self.dim))
+
+    def _read(self, model: int, rows: np.ndarray) -> np.ndarray:
         """Some unit rows. A mapped file would read some hundred kilobytes around each."""
-        result = np.empty((len(rows), self.dim), np.float32)
-        for row, into in zip(rows.tolist(), result, strict=True):
-            file.seek((model * self.n + row) * 4 * self.dim)
-            file.readinto(into)  # type: ignore[attr-defined]
+        try:
+            return self._read_checked(model * self.n + rows)
+        except DamageError as error:
+            self._repair(error)
+            return self._read_checked(model * self.n + rows)
+
+    def _read_checked(self, places: np.ndarray) -> np.ndarray:
+        result = np.empty((len(places), self.dim), np.float32)
+        with (self.folder / UNITS).open("rb", buffering=0) as file:
+            self._blocks.check_rows(file, places, self.dim)
+            for place, into in zip(places.tolist(), result, strict=True):
+                file.seek(place * 4 * self.dim)
+                file.readinto(into.data)
         return result
 
     def _mapped(self) -> tuple[np.ndarray, mmap.mmap]:
@@ -167,24 +211,35 @@ def load_or_write(folder: Path, method: BilinearAttributor) -> FactorCache:
     Raises:
         CreditlineError: if the disk has too little space.
     """
-    table = method.features_
+    table, write = method.features_, partial(_write_folder, folder, method)
     if not folder.is_dir():
-        part = folder.with_name(folder.name + PART)
-        part.mkdir(parents=True, exist_ok=True)
-        _write(part, method)
-        try:
-            part.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was as fast
-                raise
-    return FactorCache(folder, table.n, table.models, table.dim)
+        write()
+    return FactorCache(folder, table.n, table.models, table.dim, write)
+
+
+def _write_folder(folder: Path, method: BilinearAttributor) -> None:
+    part = folder.with_name(folder.name + PART)
+    part.mkdir(parents=True, exist_ok=True)
+    _write(part, method)
+    flush_tree(part)
+    try:
+        part.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was as fast
+            raise
+    flush(folder.parent)
 
 
 def _write(part: Path, method: BilinearAttributor) -> None:
     n, models, dim = method.features_.n, method.features_.models, method.features_.dim
     memory = method.context_.memory
-    with _opened(part / UNITS) as units, _opened(part / LENGTHS) as lengths:
-        done = min(_size(units) // (4 * dim), _size(lengths) // 8)
+    with (
+        _opened(part / UNITS) as units,
+        _opened(part / LENGTHS) as lengths,
+        _opened(part / CHECKSUMS) as checksums,
+    ):
+        blocks = BlockWriter(units, lengths, checksums, dim, models * n)
+        done = blocks.done
         needed = (models * n - done) * (4 * dim + 8)
         free = shutil.disk_usage(part).free
         if needed > free:
@@ -199,26 +254,24 @@ def _write(part: Path, method: BilinearAttributor) -> None:
             for c in range(done // n, models):
                 for start, rows in method.train_factors(c, memory, max(0, done - c * n)):
                     at = c * n + start
+                    rows = rows[max(0, blocks.done - at) :]
                     length = np.linalg.norm(rows, axis=1)
-                    unit = rows / np.where(length > 0, length, 1.0)[:, None]
-                    units.seek(4 * dim * at)
-                    units.write(unit.astype(np.float32).data)
-                    lengths.seek(8 * at)
+                    unit = (rows / np.where(length > 0, length, 1.0)[:, None]).astype(np.float32)
+                    units.seek(4 * dim * blocks.done)
+                    units.write(unit.data)
+                    lengths.seek(8 * blocks.done)
                     lengths.write(length.data)
-                    bar.advance(at + len(rows) - max(at, done))
-        for file in (units, lengths):
-            file.flush()
-            os.fsync(file.fileno())
+                    blocks.append(unit, length)
+                    bar.advance(len(rows))
+        for file, width in ((units, 4 * dim), (lengths, 8)):
+            file.truncate(width * models * n)
+    describe(part, (models, n, dim))
 
 
 def _opened(path: Path) -> BinaryIO:
     """Open for writing in place, without truncating."""
     path.touch()
     return path.open("r+b")
-
-
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
 
 
 def _release_pages(pages: mmap.mmap, block: np.ndarray) -> None:

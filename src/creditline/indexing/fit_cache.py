@@ -15,8 +15,8 @@ import numpy as np
 
 from creditline import fingerprint, methods
 from creditline.curvature.spectrum import Spectrum
+from creditline.errors import DamageError
 from creditline.features.table import FeatureTable, take_rows
-from creditline.files import write_file
 from creditline.indexing import factor_cache, nearest, spectra
 from creditline.indexing.factor_cache import FactorCache
 from creditline.indexing.nearest import Nearest
@@ -24,7 +24,9 @@ from creditline.methods.attributor import Attributor
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitCache, FitContext, NoCache
 from creditline.methods.score_noise import HalfNoiseFeatures
+from creditline.notice import notice
 from creditline.settings import affecting
+from creditline.stored_arrays import read_array, write_array
 
 Halves = tuple[HalfNoiseFeatures, HalfNoiseFeatures]
 
@@ -56,10 +58,14 @@ class StoredFitCache(FitCache):
     def array(self, name: str, method: Attributor, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """An array that is computed once for each method and its settings, then read."""
         path = self.folder / f"{name}-{method_key(method)}.npy"
-        if not path.is_file():
-            values = compute()
-            write_file(path, lambda aside: np.save(aside, values), overwrite=True)
-        return np.load(path)
+        if path.is_file():
+            try:
+                return read_array(path, "It is computed again.")
+            except DamageError as error:
+                notice(str(error))
+        values = compute()
+        write_array(path, values)
+        return values
 
     def spectra(self, context: FitContext, center: bool) -> Sequence[Spectrum]:
         """One spectrum for each model of the context's features."""

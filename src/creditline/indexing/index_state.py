@@ -70,7 +70,7 @@ class IndexState:
             "masks" in self.manifest.request["images"],
             features["sets"],
         )
-        return Store(self.folder, schema, facts.get("table_version"))
+        return Store(self.folder, schema, facts["table_version"], facts["table_checksum"])
 
     @cached_property
     def features(self) -> StoredFeatures:

@@ -8,7 +8,6 @@ when the search is built, on training images taken as queries, and kept.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,9 +17,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from creditline.files import write_file
+from creditline.checksum import FileRecord, records_from_json, records_to_json
+from creditline.errors import DamageError
+from creditline.files import flush, flush_tree
 from creditline.indexing.factor_cache import PART, FactorCache
+from creditline.notice import notice
 from creditline.settings import require
+from creditline.stored_json import read_json, write_json
 
 FEWEST = 1024
 """Rows below which codes cannot be learned, and an exact search takes no time."""
@@ -37,6 +40,8 @@ CANDIDATES = 25
 SAMPLE, TOP = 64, 20
 """Training images, and hits of each, on which recall is measured."""
 RECALL = "recall.json"
+"""Recall, and the checksums of the other files."""
+ADVICE = "It is built again from the stored factors."
 VECTOR, ROW = "vector", "row"
 
 
@@ -49,13 +54,19 @@ class Nearest:
 
     Attributes:
         recall: measured share of the exact top 20, for training images as queries.
+
+    Raises:
+        DamageError: if a file is missing or damaged.
     """
 
     def __init__(self, folder: Path, rows: FactorCache) -> None:
         import lance
 
         self.rows = rows
-        self.recall: float = json.loads((folder / RECALL).read_text("utf-8"))["recall"]
+        values = read_json(folder / RECALL, ADVICE)
+        for name, record in records_from_json(values["files"]).items():
+            record.check(folder / name, ADVICE)
+        self.recall: float = values["recall"]
         self._dataset: Any = lance.dataset(str(folder / "rows.lance"))
 
     def top(self, factors: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,18 +91,30 @@ def load_or_build(folder: Path, rows: FactorCache, sample: Callable[[], np.ndarr
         rows.n,
         "Search exactly, which takes no time here.",
     )
-    if not folder.is_dir():
-        part = folder.with_name(folder.name + PART)
-        shutil.rmtree(part, ignore_errors=True)
-        dataset = _build(part / "rows.lance", rows)
-        factors = sample()
-        exact, _ = rows.top(factors, TOP)
-        approximate, _ = rows.rescore(factors, _candidates(dataset, factors, TOP), TOP)
-        hits = [np.isin(a, b).mean() for a, b in zip(exact, approximate, strict=True)]
-        text = json.dumps({"recall": float(np.mean(hits)), "queries": len(factors), "top": TOP})
-        write_file(part / RECALL, lambda path: path.write_text(text, "utf-8"))
-        part.rename(folder)
+    if folder.is_dir():
+        try:
+            return Nearest(folder, rows)
+        except DamageError as error:
+            notice(str(error))
+            shutil.rmtree(folder)
+    part = folder.with_name(folder.name + PART)
+    shutil.rmtree(part, ignore_errors=True)
+    dataset = _build(part / "rows.lance", rows)
+    factors = sample()
+    exact, _ = rows.top(factors, TOP)
+    approximate, _ = rows.rescore(factors, _candidates(dataset, factors, TOP), TOP)
+    hits = [np.isin(a, b).mean() for a, b in zip(exact, approximate, strict=True)]
+    files = {p.relative_to(part).as_posix(): FileRecord.of(p) for p in _files(part)}
+    values = {"recall": float(np.mean(hits)), "queries": len(factors), "top": TOP}
+    write_json(part / RECALL, {**values, "files": records_to_json(files)})
+    flush_tree(part)
+    part.rename(folder)
+    flush(folder.parent)
     return Nearest(folder, rows)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def _build(path: Path, rows: FactorCache) -> Any:

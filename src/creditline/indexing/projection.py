@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from creditline import fingerprint
 from creditline.data.image_set import ImageSet
-from creditline.errors import CreditlineError, IndexMismatchError
+from creditline.errors import DamageError, IndexMismatchError
 from creditline.features.extractor import FeatureExtractor
-from creditline.files import write_file
+from creditline.notice import notice
 from creditline.runtime import Runtime
+from creditline.stored_arrays import check_tensors, read_tensors, write_tensors
 
 NAME = "projection.safetensors"
+ADVICE = "Restore it, or build the index again with --overwrite."
 
 
 def fit_projection(
@@ -32,16 +33,13 @@ def fit_projection(
     Returns:
         Notes for the manifest: the blocks of a feature, and the fingerprint of the state.
 
-    Raises:
-        CreditlineError: if the stored file is damaged.
     """
     digest = None
     if extractor.needs_fit:
         path = folder / NAME
-        if not path.is_file():
+        if not _is_fitted(path):
             extractor.fit(images, runtime)
-            arrays = extractor.state()
-            write_file(path, lambda aside: save_file(arrays, aside), overwrite=True)
+            write_tensors(path, extractor.state(), save_file)
         digest = _load_state(path, extractor)
         extractor.check(images)  # what the fit made
     blocks = [[b.name, b.size, b.start, b.rows] for b in extractor.blocks]
@@ -57,7 +55,7 @@ def load_projection(folder: Path, extractor: FeatureExtractor, expected: str | N
         expected: the fingerprint that `fit_projection` returned.
 
     Raises:
-        CreditlineError: if the stored file is missing or damaged.
+        DamageError: if the stored file is missing or damaged.
         IndexMismatchError: if it is not the index's own.
     """
     if not extractor.needs_fit:
@@ -70,14 +68,19 @@ def load_projection(folder: Path, extractor: FeatureExtractor, expected: str | N
         )
 
 
+def _is_fitted(path: Path) -> bool:
+    """Whether a state is stored; one that is damaged is fitted again, with a warning."""
+    try:
+        check_tensors(path, "It is fitted again.")
+    except DamageError as error:
+        if path.exists():
+            notice(str(error))
+        return False
+    return True
+
+
 def _load_state(path: Path, extractor: FeatureExtractor) -> str:
     """Load the state of an extractor and return its fingerprint."""
-    try:
-        arrays = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CreditlineError(
-            f"{path} is missing or damaged ({error}). Restore it, or build the index again with "
-            "--overwrite."
-        ) from error
+    arrays = read_tensors(path, load_file, ADVICE)
     extractor.load_state(arrays)
     return fingerprint.of_arrays(arrays.items())

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from creditline.curvature.kernel import MEMORY
 from creditline.curvature.spectrum import Spectrum
-from creditline.errors import CreditlineError
+from creditline.errors import DamageError
 from creditline.features.table import FeatureTable
-from creditline.files import write_file
+from creditline.notice import notice
 from creditline.runtime import Runtime
+from creditline.stored_arrays import read_tensors, write_tensors
 
 
 def load_or_fit(
@@ -38,7 +38,6 @@ def load_or_fit(
         runtime: receives progress.
 
     Raises:
-        CreditlineError: if the stored file is damaged.
         SettingsError: if `memory` is too little.
     """
     stored = load(folder, feature_set, center, half)
@@ -54,20 +53,15 @@ def load_or_fit(
 
 
 def load(folder: Path, feature_set: str, center: bool, half: str) -> list[Spectrum] | None:
-    """One spectrum per model, or None where none are stored.
-
-    Raises:
-        CreditlineError: if the stored file is damaged.
-    """
+    """One spectrum per model, or None where none are stored, or what is stored is damaged."""
     path = _path(folder, feature_set, center, half)
     if not path.is_file():
         return None
     try:
-        stored = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CreditlineError(
-            f"{path} is damaged ({error}). Delete it; it is computed again from the features."
-        ) from error
+        stored = read_tensors(path, load_file, "It is computed again from the features.")
+    except DamageError as error:
+        notice(str(error))
+        return None
     models: dict[int, dict[str, np.ndarray]] = {}
     for key, array in stored.items():
         model, name = key.split(".", 1)
@@ -81,8 +75,8 @@ def save(
     """Store one spectrum per model."""
     tensors = {f"{c}.{key}": a for c, s in enumerate(spectra) for key, a in s.arrays().items()}
     path = _path(folder, feature_set, center, half)
-    # Two processes that fit at the same time write the same bytes.
-    write_file(path, lambda aside: save_file(tensors, aside), overwrite=True)
+    # Two processes that fit at the same time write the same numbers.
+    write_tensors(path, tensors, save_file)
 
 
 def _path(folder: Path, feature_set: str, center: bool, half: str) -> Path:

@@ -5,30 +5,32 @@ atomically, then declares them written. A process killed in between leaves a dat
 refers to, and the shard is computed again. When all shards are declared, one commit makes them a
 table, or appends them to it. Rows are in image order whatever order the shards finished in.
 
-Every commit is a version of the table, and a store reads the one that the index's manifest names.
-What was committed and not named yet, by a process that was killed, is undone by the next commit.
+Every commit is a version of the table, and a store reads the one that the index's manifest names,
+even where a newer one is damaged. What was committed and not named yet, by a process that was
+killed, is undone by the next commit. Files reach the disk before what names them: data before a
+shard's declaration, versions before the manifest. All are checked; see `table_record`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from creditline.checksum import FileRecord
 from creditline.data.image_set import ImageSet
-from creditline.errors import CreditlineError
 from creditline.features.table import chunk_rows
-from creditline.files import write_file
+from creditline.indexing.shard_files import ShardFiles
+from creditline.indexing.table_files import DATA, remove_later_versions
+from creditline.indexing.table_record import remove_other_records
 from creditline.indexing.table_schema import KEY, THUMBNAIL, Kind, TableSchema
+from creditline.indexing.table_version import TableVersion, data_files
 from creditline.indexing.thumbnail import as_png
 
-TABLE = "images.lance"
 SHARDS = "shards"
 
 
@@ -39,6 +41,7 @@ class Store:
         folder: the index.
         schema: columns of the table.
         version: of the table; the latest by default.
+        checksum: of the version's record, as the manifest names it; nothing is checked without.
         shards: name of the folder of declarations.
     """
 
@@ -47,25 +50,24 @@ class Store:
         folder: Path,
         schema: TableSchema,
         version: int | None = None,
+        checksum: str | None = None,
         shards: str = SHARDS,
     ) -> None:
         self.folder = folder
         self.schema = schema
         self.models, self.dim, self.halves = schema.models, schema.dim, schema.halves
-        self.version = version
-        self.shards = folder / shards
-        self._uri = str(folder / TABLE)
-        self._dataset: Any = None
+        self.version = TableVersion(folder, version, checksum)
+        self.shards = ShardFiles(folder / shards, self.version.path)
         self._facts: dict[str, list] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_dataset": None, "_facts": None}
+        return {**self.__dict__, "_facts": None}
 
     # Writing
 
     def finished(self) -> set[int]:
-        """Numbers of the shards that are declared written."""
-        return {int(path.stem) for path in self.shards.glob("*.json")}
+        """Numbers of the shards that are declared written; see `ShardFiles.finished`."""
+        return self.shards.finished()
 
     def write_shard(
         self,
@@ -91,125 +93,122 @@ class Store:
         from lance.fragment import write_fragments
 
         table = self.schema.rows(images, indices, features, first)
-        mode = "create" if self.version is None else "append"
-        fragments = write_fragments(table, self._uri, schema=table.schema, mode=mode)
-        declared = json.dumps([fragment.to_json() for fragment in fragments])
-        path = self.shards / f"{number:06d}.json"
-        write_file(path, lambda p: p.write_text(declared), overwrite=True)
+        mode = "create" if self.version.number is None else "append"
+        path = str(self.version.path)
+        fragments = write_fragments(table, path, schema=table.schema, mode=mode)
+        names = data_files(fragments)
+        self.version.flush(names)
+        self.shards.declare(number, fragments, names)
 
-    def commit(self, shards: int) -> int:
-        """Make the declared shards one table, in shard order; its version."""
+    def commit(self, shards: int) -> dict[str, Any]:
+        """Make the declared shards one table, in shard order.
+
+        Returns:
+            Facts for the manifest, which name the version and the record of its files.
+        """
         import lance
 
-        operation = lance.LanceOperation.Overwrite(self.schema.arrow(), self._declared(shards))
-        return self._committed(lance.LanceDataset.commit(self._uri, operation))
+        fragments, files = self.shards.read(shards)
+        operation = lance.LanceOperation.Overwrite(self.schema.arrow(), fragments)
+        dataset = lance.LanceDataset.commit(str(self.version.path), operation)
+        return self._become(dataset.version, files)
 
-    def append(self, shards: int) -> int:
-        """Append the declared shards to the table, in shard order; its new version."""
+    def append(self, shards: int) -> dict[str, Any]:
+        """Append the declared shards to the table, in shard order; returns as `commit`."""
         import lance
 
-        base = self._base()
-        operation = lance.LanceOperation.Append(self._declared(shards))
-        return self._committed(
-            lance.LanceDataset.commit(self._uri, operation, read_version=base.version)
-        )
+        base, known = self._base(), self.version.records()
+        fragments, files = self.shards.read(shards)
+        operation = lance.LanceOperation.Append(fragments)
+        path = str(self.version.path)
+        dataset = lance.LanceDataset.commit(path, operation, read_version=base.version)
+        return self._become(dataset.version, {**known, **files})
 
-    def delete(self, rows: Sequence[int] | np.ndarray, purge: bool = False) -> int:
-        """Take rows out of the table; its new version.
+    def delete(self, rows: Sequence[int] | np.ndarray, purge: bool = False) -> dict[str, Any]:
+        """Take rows out of the table; returns as `commit`, and still reads the former version.
 
         Args:
             rows: positions.
             purge: write what stays anew, so that nothing of these rows is left in any file; former
                 versions of the table are lost with them.
         """
-        base = self._base()
+        self.version.check()  # before they are written anew
+        base, known = self._base(), self.version.records()
         keys = base.to_table(columns=[KEY]).column(KEY).to_numpy()[np.asarray(rows)]
         base.delete(f"{KEY} in ({', '.join(map(str, keys))})")
         if purge:
             base.optimize.compact_files(materialize_deletions_threshold=0.0)
-        return base.latest_version
+        after = Store(self.folder, self.schema, base.latest_version)
+        return after._seal(known)
 
     def clean(self) -> None:
         """Delete all versions of the table but this one."""
-        self._open().cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+        dataset = self.version.open()
+        dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+        remove_other_records(self.folder, [dataset.version])
 
     def opened_version(self) -> int:
         """The version that is read."""
-        return self._open().version
+        return self.version.open().version
 
     def next_key(self) -> int:
         """The first number that no row has had as its key, as far as is known."""
-        return int(self._open().to_table(columns=[KEY]).column(KEY).to_numpy().max()) + 1
+        keys = self.version.check().to_table(columns=[KEY]).column(KEY).to_numpy()
+        return int(keys.max()) + 1
 
     def _base(self) -> Any:
         """The table for writing, at this store's version; later commits are undone."""
-        base = self._open()
-        if base.latest_version != base.version:
-            base.restore()
-        self._dataset, self._facts = None, None
-        return base
+        remove_later_versions(self.version.path, self.opened_version())
+        version = TableVersion(self.folder, self.version.number, self.version.checksum)
+        return version.open()
 
-    def _declared(self, shards: int) -> list[Any]:
-        from lance.fragment import FragmentMetadata
-
-        paths = [self.shards / f"{i:06d}.json" for i in range(shards)]
-        return [
-            FragmentMetadata.from_json(json.dumps(declared))
-            for path in paths
-            for declared in json.loads(path.read_text())
-        ]
-
-    def _committed(self, dataset: Any) -> int:
-        """Version of a table whose commit is done; drop what killed processes left behind."""
-        self._dataset, self._facts, self.version = None, None, dataset.version
+    def _become(self, version: int, known: Mapping[str, FileRecord]) -> dict[str, Any]:
+        """Read a version that was committed; drop what killed processes left behind."""
+        self.version, self._facts = TableVersion(self.folder, version, None), None
         self._remove_orphans()
-        return self.version
+        return self._seal(known)
+
+    def _seal(self, known: Mapping[str, FileRecord]) -> dict[str, Any]:
+        version = self.version
+        version.seal(known, self.schema.facts)
+        return {"table_version": version.number, "table_checksum": version.checksum}
 
     def clear_shards(self) -> None:
         """Remove the declarations once the manifest says the index is complete."""
-        shutil.rmtree(self.shards, ignore_errors=True)
+        self.shards.clear()
 
     def _remove_orphans(self) -> None:
         """Delete data files that killed processes left behind."""
-        used = {f.path for x in self._open().get_fragments() for f in x.metadata.files}
-        for path in (self.folder / TABLE / "data").glob("*.lance"):
-            if path.name not in used:
+        used = set(data_files(self.version.open().get_fragments()))
+        for path in (self.version.path / DATA).glob("*.lance"):
+            if f"{DATA}/{path.name}" not in used:
                 path.unlink()
 
     # Reading
 
-    def _open(self) -> Any:
-        if self._dataset is None:
-            import lance
-
-            try:
-                self._dataset = lance.dataset(self._uri, version=self.version)
-            except (ValueError, OSError) as error:
-                raise CreditlineError(
-                    f"The image table of index {self.folder} cannot be opened ({error}). "
-                    "Restore it from a backup or build the index again."
-                ) from error
-        return self._dataset
-
     def __len__(self) -> int:
-        return self._open().count_rows()
+        return self.version.open().count_rows()
 
     def facts(self) -> dict[str, list]:
-        """Every column but thumbnails and features, in row order; read once."""
+        """Every column but thumbnails and features, in row order; read once.
+
+        Raises:
+            DamageError: if they are not those that were written.
+        """
         if self._facts is None:
-            columns = list(self.schema.facts)
-            self._facts = self._open().to_table(columns=columns).to_pydict()
+            self._facts = self.version.facts(self.schema.facts).to_pydict()
         return self._facts
 
     def facts_of(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list]:
         """Some columns of some rows."""
-        return self._open().take([int(r) for r in rows], columns=list(columns)).to_pydict()
+        dataset = self.version.check(rows)
+        return dataset.take([int(r) for r in rows], columns=list(columns)).to_pydict()
 
     def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
         """PNG bytes of some training images, at most 128 px on a side."""
         if not len(rows):
             return []
-        table = self._open().take(list(rows), columns=[THUMBNAIL])
+        table = self.version.check(rows).take(list(rows), columns=[THUMBNAIL])
         return [as_png(thumbnail) for thumbnail in table.column(THUMBNAIL).to_pylist()]
 
     def digest(self) -> str:
@@ -218,7 +217,7 @@ class Store:
         Not of the key, which only says in which order rows were written.
         """
         digest = hashlib.sha256()
-        for batch in self._open().to_batches(batch_size=1):
+        for batch in self.version.check().to_batches(batch_size=1):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 if name == KEY:
                     continue
@@ -227,11 +226,12 @@ class Store:
 
     def chunks(self, model: int, kind: Kind = "feature") -> Iterator[tuple[int, np.ndarray]]:
         """Features of one model, or their errors: float64, about 1,024 rows at a time, in order."""
+        dataset = self.version.check()
         columns = self.schema.columns(kind, model)
         names = [name for unit, norm, _ in columns for name in (unit, norm)]
         start, held, count = 0, [], 0
         size = chunk_rows(self.dim)
-        for batch in self._open().to_batches(columns=names, batch_size=size):
+        for batch in dataset.to_batches(columns=names, batch_size=size):
             parts = []
             for unit, norm, place in columns:
                 width = place.stop - place.start

@@ -6,7 +6,6 @@ projection is computed from these. They are held in memory: 4 bytes for each ima
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -18,6 +17,7 @@ from scipy.stats import spearmanr
 
 from creditline import methods
 from creditline.benchmarks.build import GENERATED, VALIDATION
+from creditline.benchmarks.results import read_result, write_result
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
@@ -27,7 +27,6 @@ from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.features.gradients import GradientExtractor
-from creditline.files import write_file
 from creditline.fingerprint import of_json
 from creditline.gradients.parameters import select_layers
 from creditline.gradients.projection import Projection
@@ -97,10 +96,8 @@ def compare_projections(
                 if not path.is_file():
                     say(f"{name} at {t} timesteps: {describe(projection)}")
                     row = gradients.through(projection, truth, config)
-                    text = json.dumps(asdict(row), indent=1)
-                    folder.mkdir(parents=True, exist_ok=True)
-                    write_file(path, lambda p, text=text: p.write_text(text, "utf-8"))  # type: ignore[misc]
-        rows += [ProjectionRow(**json.loads(path.read_text("utf-8"))) for path in paths]
+                    write_result(path, asdict(row))
+        rows += [ProjectionRow(**read_result(path)) for path in paths]
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from creditline import methods
 from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.group_index import build_group_index
 from creditline.benchmarks.groups import MethodGroup, judgeable_methods, method_groups
-from creditline.benchmarks.results import result_path, write_result
+from creditline.benchmarks.results import read_result, result_path, write_result
 from creditline.benchmarks.run import contributor_truth
 from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
@@ -87,7 +86,7 @@ def study_benchmark(
                     case, group, train, queries, shares, config, folder, runtime, say
                 )
             write_result(path, {**request, **study})
-        results.append(json.loads(path.read_text("utf-8")))
+        results.append(read_result(path))
     return results
 
 

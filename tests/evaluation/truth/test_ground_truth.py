@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from creditline.data.image_set import ImageSet
-from creditline.errors import CreditlineError, DataError, IndexMismatchError
+from creditline.errors import CreditlineError, DamageError, DataError, IndexMismatchError
+from creditline.evaluation.truth.files import write_record
 from creditline.evaluation.truth.ground_truth import GroundTruth
 
 M, S, N, Q = 10, 2, 6, 4
-FILES = ("masks.npy", "losses.npy", "images.csv", "queries.csv")
+FILES = ("masks.npy", "losses.npy", "images.csv", "queries.csv", "tables.json")
 
 
 @pytest.fixture
@@ -153,15 +154,19 @@ def test_damaged_folders_are_refused(truth, tmp_path):
     with pytest.raises(IndexMismatchError, match="holds a ground truth made from something else"):
         replace(truth, recipe={"other": 1}).write(folder)
     (folder / "losses.npy").write_bytes(b"")
-    with pytest.raises(DataError, match=r"losses\.npy cannot be read as an array"):
+    with pytest.raises(DamageError, match=r"losses\.npy is damaged"):
         GroundTruth.read(folder)
     truth.write(folder)
     (folder / "images.csv").write_text("id,name\n", "utf-8")
+    with pytest.raises(DamageError, match=r"images\.csv is damaged"):
+        GroundTruth.read(folder)
+    write_record(folder)
     with pytest.raises(DataError, match="columns id, name, contributor, label"):
         GroundTruth.read(folder)
     truth.write(folder)
     rows = (folder / "queries.csv").read_text("utf-8").splitlines()
     (folder / "queries.csv").write_text("\n".join(rows[:-1]) + "\n", "utf-8")
+    write_record(folder)
     with pytest.raises(DataError, match="query_ids has 3 entries"):
         GroundTruth.read(folder)
 

@@ -32,7 +32,7 @@ from creditline.evaluation.truth.retraining import RetrainingConfig, retrain
 from creditline.evaluation.truth.subsets import SubsetSpec, draw_masks
 from creditline.runtime import Runtime
 
-FILES = ("masks.npy", "losses.npy", "images.csv", "queries.csv")
+FILES = ("masks.npy", "losses.npy", "images.csv", "queries.csv", "tables.json")
 CONFIG = TrainConfig(
     unet=UNetConfig(resolution=8, channels=(4,), groups=4, head_dim=4),
     steps=2,

@@ -86,7 +86,8 @@ def test_losses_are_those_of_a_single_tuning_and_the_model_can_be_kept(base, tun
         np.testing.assert_array_equal(truth.losses[3, 0], losses)
     assert len(np.unique(truth.losses[:, 0, 0])) == len(np.unique(truth.masks, axis=0)) > 5
     assert {p.name for p in folder.iterdir()} == {
-        *("manifest.json", "masks.npy", "losses.npy", "images.csv", "queries.csv", "models")
+        *("manifest.json", "masks.npy", "losses.npy", "images.csv", "queries.csv", "tables.json"),
+        "models",
     }
 
 

@@ -100,12 +100,12 @@ def _read_truth(folder: str | None, masks: str | None, losses: str | None) -> Gr
             "The ground truth is either --ground-truth DIR, or --masks FILE and --losses FILE; got "
             f"{' and '.join(given_options) or 'neither'}."
         )
-    from creditline.evaluation.truth.files import read_array
+    from creditline.evaluation.truth.files import import_array
     from creditline.evaluation.truth.ground_truth import GroundTruth
 
     if folder is not None:
         return GroundTruth.read(folder)
-    return GroundTruth.from_arrays(read_array(Path(str(masks))), read_array(Path(str(losses))))
+    return GroundTruth.from_arrays(import_array(Path(str(masks))), import_array(Path(str(losses))))
 
 
 def _configure_methods(index: Index, names: tuple[str, ...]) -> list[str | Attributor]:

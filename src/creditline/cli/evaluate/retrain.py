@@ -63,7 +63,7 @@ def command(
     settings = override(RetrainingConfig(), given_settings(RetrainingConfig()))
     if masks is not None:
         _refuse_subset_options()
-    from creditline.evaluation.truth.files import read_array
+    from creditline.evaluation.truth.files import import_array
     from creditline.evaluation.truth.query_sets import name_folders
     from creditline.evaluation.truth.retraining import retrain
 
@@ -74,7 +74,7 @@ def command(
         config=config,
         base=base,
         settings=settings,
-        masks=None if masks is None else read_array(Path(masks)),
+        masks=None if masks is None else import_array(Path(masks)),
         runtime=runtime(),
         encoded=encoded,
         limit_tasks=limit_tasks,

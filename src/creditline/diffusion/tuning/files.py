@@ -20,9 +20,8 @@ from creditline.diffusion.adapter_files import (
 from creditline.diffusion.adapters import load_adapters
 from creditline.diffusion.components import load_network, quiet
 from creditline.diffusion.denoiser import Denoiser
-from creditline.diffusion.json_file import read_json
 from creditline.diffusion.process import scheduler_from
-from creditline.diffusion.saving import RECORD, new_model_folder
+from creditline.diffusion.saving import RECORD, check_files, new_model_folder, read_record
 from creditline.diffusion.tuning.adapter import NAME
 from creditline.diffusion.weight_files import WeightOptions
 from creditline.diffusion.weights import fingerprint_weights
@@ -91,9 +90,7 @@ def describe_base(base: Denoiser) -> dict[str, Any]:
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter that `train` wrote with a record of its base."""
-    if not (folder / PEFT_CONFIG).is_file() or not (folder / RECORD).is_file():
-        return False
-    return "base" in read_json(folder / RECORD)
+    return (folder / PEFT_CONFIG).is_file() and "base" in read_record(folder)
 
 
 def base_source(folder: Path, moved: Any) -> tuple[Any, dict[str, Any]]:
@@ -158,6 +155,7 @@ def load_tuned(folder: Path, base: Any) -> Any:
     Raises:
         ModelError: if the base is a different model.
     """
+    check_files(folder)
     denoiser = copy.deepcopy(base)
     if is_adapter(folder):
         load_tuned_adapter(denoiser, folder, {})
@@ -172,7 +170,7 @@ def load_tuned(folder: Path, base: Any) -> Any:
 def recorded_encoding(folder: Path) -> dict[str, Any]:
     """Return the encoding settings that a model was tuned with, if they are not the defaults."""
     path = folder / RECORD
-    encoding = read_json(path).get("encoding", {}) if path.is_file() else {}
+    encoding = read_record(folder).get("encoding", {})
     if not isinstance(encoding, dict):
         raise ModelError(f"{path} has an encoding {encoding!r}, which is no settings by name.")
     return dict(encoding)
@@ -185,7 +183,7 @@ def _read_base(folder: Path) -> dict[str, Any]:
         ModelError: if it is damaged, or grants something that only the user can allow.
     """
     path = folder / RECORD
-    base = read_json(path).get("base")
+    base = read_record(folder).get("base")
     options = base.get("options") if isinstance(base, dict) else None
     if not isinstance(base, dict) or not isinstance(options, dict):
         raise ModelError(f"{path} does not say what the adapter was trained on. Train it again.")

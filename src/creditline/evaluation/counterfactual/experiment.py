@@ -13,7 +13,6 @@ images from further seeds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from creditline.lock import locked
 from creditline.manifest import Manifest, circumstances
 from creditline.runtime import Runtime
 from creditline.settings import require, setting, to_dict, validate_settings
+from creditline.stored_json import write_json
 
 if TYPE_CHECKING:
     from creditline.data.image_source import ImageSource
@@ -163,8 +163,7 @@ def run_counterfactual(
     with claim(manifest, folder, overwrite), locked(folder):
         retraining.run(removals, runtime)
         result = compare_images(retraining, removals, originals, encoder)
-        text = json.dumps(result.to_json(), indent=2, ensure_ascii=False) + "\n"
-        write_file(folder / RESULT, lambda path: path.write_text(text, "utf-8"), overwrite=True)
+        write_json(folder / RESULT, result.to_json())
         write_file(folder / SHEET, result.sheet().save, overwrite=True)
         replace(manifest, status="complete").write(folder)
     return result

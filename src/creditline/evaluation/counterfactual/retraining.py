@@ -19,12 +19,13 @@ from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.sampling import sample
 from creditline.diffusion.train import ENCODED, load_trained, train
 from creditline.diffusion.tuning.config import TuneConfig
-from creditline.errors import CreditlineError
+from creditline.errors import DamageError
 from creditline.evaluation.counterfactual.removal import RemovalSet
 from creditline.evaluation.counterfactual.sampling_plan import SamplingPlan
-from creditline.files import write_file
+from creditline.notice import notice
 from creditline.runtime import Runtime, SilentSink
 from creditline.runtime.threads import cpu_threads
+from creditline.stored_arrays import check_array, read_array, write_array
 
 BATCH = 64
 
@@ -59,7 +60,7 @@ class CounterfactualRetraining:
     def run(self, removals: Sequence[RemovalSet], runtime: Runtime) -> None:
         """Run the retrainings that have no result yet."""
         jobs = {removal.key: removal for removal in removals}
-        pending = [removal for removal in jobs.values() if not self._result(removal).is_file()]
+        pending = [removal for removal in jobs.values() if not self._is_finished(removal)]
         with runtime.progress(
             "counterfactual", len(jobs), "model", done=len(jobs) - len(pending)
         ) as bar:
@@ -73,15 +74,9 @@ class CounterfactualRetraining:
             uint8 of shape `(b, H, W, 3)`.
 
         Raises:
-            CreditlineError: if the file is damaged or missing.
+            DamageError: if the file is damaged or missing.
         """
-        path = self._result(removal)
-        try:
-            return np.load(path)
-        except (OSError, ValueError, EOFError) as error:
-            raise CreditlineError(
-                f"{path} cannot be read ({error}). Delete it and run the same command again."
-            ) from error
+        return read_array(self._result(removal), "Run the same command again.")
 
     def retrain(self, removal: RemovalSet) -> None:
         """Train without the images of a removal, generate, and store the generated images."""
@@ -99,7 +94,7 @@ class CounterfactualRetraining:
                 encoded=self.folder / ENCODED if isinstance(config, TuneConfig) else None,
             )
             images = self._generate(removal, model)
-        write_file(self._result(removal), lambda path: np.save(path, images), overwrite=True)
+        write_array(self._result(removal), images)
         if not self.keep_models:
             shutil.rmtree(model)
 
@@ -115,6 +110,17 @@ class CounterfactualRetraining:
         ]
         images = [sample(denoiser, batch.seeds, **batch.sample_arguments())[0] for batch in batches]
         return np.concatenate(images)
+
+    def _is_finished(self, removal: RemovalSet) -> bool:
+        """Whether a result is stored; one that is damaged is made again, with a warning."""
+        path = self._result(removal)
+        try:
+            check_array(path, "The model is trained again.")
+        except DamageError as error:
+            if path.exists():
+                notice(str(error))
+            return False
+        return True
 
     def _result(self, removal: RemovalSet) -> Path:
         return self.folder / "tasks" / f"{removal.key}.npy"

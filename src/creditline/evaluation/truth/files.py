@@ -9,16 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from creditline import stored_arrays
+from creditline.checksum import FileRecord, records_from_json, records_to_json
 from creditline.errors import DataError
 from creditline.files import write_file
+from creditline.stored_json import read_json, write_json
 
 IMAGES = ("id", "name", "contributor", "label")
 QUERIES = ("folder", "id", "name")
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Write or replace a `.npy` file atomically."""
-    write_file(path, lambda draft: np.save(draft, array), overwrite=True)
+TABLES = ("images.csv", "queries.csv")
+RECORD = "tables.json"
+"""Checksums of the tables, which have no place for their own."""
+ADVICE = (
+    "Restore it from a backup, or delete the folder and make it again with `creditline evaluate "
+    "retrain`."
+)
 
 
 def write_images(path: Path, columns: Sequence[Sequence[object]], rows: int) -> None:
@@ -37,12 +42,21 @@ def write_queries(path: Path, columns: Sequence[Sequence[object]], rows: int) ->
     _write(path, QUERIES, columns, rows)
 
 
-def read_array(path: Path) -> np.ndarray:
-    """Read a `.npy` file.
+def write_record(folder: Path) -> None:
+    """Record the checksums of the two tables."""
+    records = {name: FileRecord.of(folder / name) for name in TABLES}
+    write_json(folder / RECORD, records_to_json(records))
+
+
+def import_array(path: Path) -> np.ndarray:
+    """Read a `.npy` file from elsewhere; one of ours is checked.
 
     Raises:
-        DataError: if it is missing or damaged.
+        DataError: if it cannot be read.
+        DamageError: if it is of ours and damaged.
     """
+    if stored_arrays.has_checksum(path):
+        stored_arrays.check_array(path, ADVICE)
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -55,8 +69,11 @@ def read_tables(folder: Path) -> dict[str, tuple[Any, ...]]:
     """Read the two tables as the fields of `GroundTruth`.
 
     Raises:
-        DataError: if one is missing or damaged.
+        DamageError: if one is missing or damaged.
+        DataError: if its contents do not fit.
     """
+    for name, record in records_from_json(read_json(folder / RECORD, ADVICE)).items():
+        record.check(folder / name, ADVICE)
     ids, names, contributors, labels = _read(folder / "images.csv", IMAGES)
     folders, query_ids, query_names = _read(folder / "queries.csv", QUERIES)
     try:

@@ -18,15 +18,16 @@ from creditline.claim import claim
 from creditline.errors import DataError
 from creditline.evaluation.truth.check_ids import check_ids
 from creditline.evaluation.truth.files import (
-    read_array,
+    ADVICE,
     read_tables,
-    write_array,
     write_images,
     write_queries,
+    write_record,
 )
 from creditline.lock import locked
 from creditline.manifest import Manifest, circumstances
 from creditline.methods.subset_losses import MIN_SUBSETS, loss_array, subset_losses, trainable_masks
+from creditline.stored_arrays import read_array, write_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -116,11 +117,12 @@ class GroundTruth:
 
         Raises:
             CreditlineError: if the folder contains none.
-            DataError: if its files are damaged or do not fit together.
+            DamageError: if a file is missing or damaged.
+            DataError: if the files do not fit together.
         """
         place = Path(folder)
         manifest = Manifest.read(place, "ground-truth")
-        masks, losses = (read_array(place / f"{name}.npy") for name in ("masks", "losses"))
+        masks, losses = (read_array(place / f"{name}.npy", ADVICE) for name in ("masks", "losses"))
         return cls(masks, losses, **read_tables(place), recipe=manifest.request)
 
     def write(self, folder: str | Path, overwrite: bool = False) -> Path:
@@ -145,6 +147,7 @@ class GroundTruth:
         write_images(folder / "images.csv", images, self.masks.shape[1])
         queries = (self.query_folders, self.query_ids, self.query_names)
         write_queries(folder / "queries.csv", queries, self.losses.shape[2])
+        write_record(folder)
         write_array(folder / "masks.npy", self.masks)
         write_array(folder / "losses.npy", self.losses)
 

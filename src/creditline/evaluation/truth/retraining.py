@@ -22,8 +22,8 @@ from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.encoding_config import require_folder
 from creditline.diffusion.tuning.config import TuneConfig
-from creditline.errors import CreditlineError, DataError, IndexMismatchError
-from creditline.evaluation.truth.files import read_array, write_array
+from creditline.errors import CreditlineError, DamageError, DataError, IndexMismatchError
+from creditline.evaluation.truth.files import ADVICE
 from creditline.evaluation.truth.ground_truth import GroundTruth, describe_images, describe_queries
 from creditline.evaluation.truth.losses import LossPlan
 from creditline.evaluation.truth.query_sets import QuerySets, load_query_sets
@@ -44,9 +44,11 @@ from creditline.explain import explained
 from creditline.lock import locked
 from creditline.manifest import Manifest, circumstances
 from creditline.methods.subset_losses import trainable_masks
+from creditline.notice import notice
 from creditline.remedy import remedy
 from creditline.runtime import DeviceMap, Runtime
 from creditline.settings import require, setting, validate_settings
+from creditline.stored_arrays import read_array, write_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -261,12 +263,12 @@ def _read_losses(folder: Path, shape: tuple[int, int, int]) -> np.ndarray:
     """Read the losses on disk, float64 of shape `(M, S, m)`, with NaN for missing ones.
 
     Raises:
-        DataError: if the array on disk is damaged.
+        DamageError: if the array on disk is damaged. A task's is computed again, with a warning.
         IndexMismatchError: if there are more subsets or seeds on disk.
     """
     losses = np.full(shape, np.nan)
     if (folder / LOSSES).is_file():
-        old = read_array(folder / LOSSES)
+        old = read_array(folder / LOSSES, ADVICE)
         if old.ndim != 3 or old.shape[2] != shape[2] or old.dtype != losses.dtype:
             raise DataError(
                 f"{folder / LOSSES} is not the array that was written there. Restore it from a "
@@ -283,5 +285,8 @@ def _read_losses(folder: Path, shape: tuple[int, int, int]) -> np.ndarray:
     for path in sorted((folder / TASKS).glob("*.npy")):
         task = parse_task_name(path.stem)
         if task[0] < shape[0] and task[1] < shape[1]:
-            losses[task] = read_array(path)
+            try:
+                losses[task] = read_array(path, "The model is trained again.")
+            except DamageError as error:
+                notice(str(error))
     return losses

@@ -12,10 +12,10 @@ import numpy as np
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError
-from creditline.evaluation.truth.files import write_array
 from creditline.evaluation.truth.losses import LossPlan, measure_losses
 from creditline.runtime.devices import place
 from creditline.runtime.threads import single_thread
+from creditline.stored_arrays import write_array
 
 Task = tuple[int, int]
 """Subset and seed."""

@@ -1,0 +1,47 @@
+"""The files of a Lance table, by version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+VERSIONS, DELETIONS, DATA = "_versions", "_deletions", "data"
+HINT = "latest_version_hint.json"
+LAST = 2**64 - 1
+"""Names of version files count down from it, so that the newest comes first in a listing."""
+
+
+def version_file(table: Path, version: int) -> Path:
+    """The file of a version."""
+    for path, number in _version_files(table):
+        if number == version:
+            return path
+    return table / VERSIONS / f"{LAST - version}.manifest"
+
+
+def remove_later_versions(table: Path, version: int) -> None:
+    """Remove versions that were committed after the one that counts, readable or not."""
+    for path, number in list(_version_files(table)):
+        if number > version:
+            path.unlink(missing_ok=True)
+            (table / VERSIONS / HINT).unlink(missing_ok=True)
+
+
+def files_of(dataset: Any, table: Path) -> list[str]:
+    """Paths below the table of all files of an open version, data files first."""
+    fragments = dataset.get_fragments()
+    names = [f"{DATA}/{file.path}" for x in fragments for file in x.metadata.files]
+    for fragment in fragments:
+        deletion = fragment.deletion_file()
+        if deletion is not None:
+            names.append(deletion)
+    path = version_file(table, dataset.version)
+    return [*names, path.relative_to(table).as_posix()]
+
+
+def _version_files(table: Path) -> Iterator[tuple[Path, int]]:
+    for path in (table / VERSIONS).glob("*.manifest"):
+        if path.stem.isdigit():
+            number = int(path.stem)
+            yield path, number if len(path.stem) < 20 else LAST - number
