@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from creditline.cli.console import echo
 from creditline.cli.table import table
 from creditline.units import size
 
@@ -26,11 +27,11 @@ def command(path: str) -> None:
     from creditline.verification import verify
 
     result = verify(path)
-    click.echo(format_states(result.files))
+    echo(format_states(result.files))
     if result.damaged:
-        click.echo()
+        echo()
         for file in result.damaged:
-            click.echo(file.message)
+            echo(file.message)
         raise SystemExit(1)
 
 

@@ -69,7 +69,9 @@ def from_folder(folder: Path, around: Any, options: WeightOptions) -> ModelParts
             ".save_pretrained(FOLDER), or the pipeline of its family."
         )
     if not folder.exists():
-        raise ModelError(f"There is no {folder}. Give a model's folder, or a model object.")
+        raise ModelError(
+            f"There is no {folder.absolute()}. Give a model's folder, or a model object."
+        )
     raise ModelError(
         f"{folder} is not a model: it has neither model_index.json (a pipeline), nor "
         "config.json (a network), nor model/ (a finished run of `creditline train`)."
