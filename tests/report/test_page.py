@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from creditline.errors import DataError, SettingsError
+from creditline.errors import DataError, NumericsError, SettingsError
 from creditline.report import fragment, render, write
 
 VOID = {"meta", "link", "img", "br"}
@@ -163,6 +163,17 @@ def test_what_cannot_be_shown_is_refused_before_a_file_exists(make_trace, tmp_pa
     broken = dataclasses.replace(trace, queries=(dataclasses.replace(trace[0], image=b"GIF89a"),))
     with pytest.raises(DataError, match="PNG"):
         write(broken, tmp_path / "r.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("score", [float("inf"), float("nan")])
+def test_a_score_that_is_not_finite_is_refused_before_a_file_exists(make_trace, tmp_path, score):
+    trace = make_trace()
+    query = trace.queries[0]
+    bad = dataclasses.replace(query.proponents[0], score=score)
+    query = dataclasses.replace(query, proponents=(bad, *query.proponents[1:]))
+    with pytest.raises(NumericsError, match="not finite"):
+        write(dataclasses.replace(trace, queries=(query,)), tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []
 
 

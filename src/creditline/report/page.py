@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from creditline.errors import SettingsError
+from creditline.errors import NumericsError, SettingsError
 from creditline.files import write_file
 from creditline.records import TraceRecord
 from creditline.report import figures, sentences
@@ -72,7 +73,26 @@ def _environment() -> Environment:
     return environment
 
 
+def _require_finite(trace: TraceRecord) -> None:
+    """Refuse a trace with numbers that no axis can show.
+
+    Raises:
+        NumericsError: naming the query image.
+    """
+    for query in trace:
+        hits = (*query.proponents, *query.opponents)
+        totals = [total for column in query.totals.values() for total in column]
+        numbers = [query.mean, query.std, *(hit.score for hit in hits), *(hit.z for hit in hits)]
+        numbers += [x for total in totals for x in (total.score, total.credit, total.share)]
+        if not all(map(math.isfinite, numbers)):
+            raise NumericsError(
+                f"{query.name} has a score or a total that is not finite, so there is no report. "
+                "Trace the image again."
+            )
+
+
 def _context(trace: TraceRecord) -> dict[str, Any]:
+    _require_finite(trace)
     count = len(trace)
     text = text_for(trace.method)
     overall = {column: trace.overall(column) for column in trace.columns}
