@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import invoke
 
 from creditline.methods import classes, gradient_method
 
@@ -64,6 +66,17 @@ def test_info_shows_what_the_index_was_made_from(run, index, model, data):
     assert re.search(r"damping +3\n", text)
     assert "digest" not in text
     assert max(map(len, text.splitlines())) <= 160
+
+
+def test_verify_names_damaged_files_and_exits_with_1(run, index, tmp_path):
+    copy = tmp_path / "index"
+    shutil.copytree(index, copy)
+    assert "intact" in run("verify", copy).stdout
+    (data,) = (copy / "images.lance" / "data").glob("*.lance")
+    data.write_bytes(data.read_bytes()[:-1] + b"x")
+    result = invoke("verify", str(copy))
+    assert result.exit_code == 1
+    assert f"{data} is damaged" in result.stdout
 
 
 def test_info_digest_is_that_of_the_contents(run, index):
