@@ -13,7 +13,7 @@ nothing to do but what is left of cleaning up. Only one process at a time change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,24 +24,23 @@ import numpy as np
 
 from creditline import fingerprint
 from creditline.curvature.spectrum import Spectrum
-from creditline.curvature.update import add_images, remove_images, shift_mean
+from creditline.curvature.update import add_images, remove_images
 from creditline.data.image_set import ImageSet, duplicates
 from creditline.data.names import compose
 from creditline.errors import DataError, IndexMismatchError
 from creditline.features.table import FeatureTable
-from creditline.indexing import purging, spectra
+from creditline.indexing import purging
 from creditline.indexing.build import FeatureExtractor, clear, extract
 from creditline.indexing.fit_folder import FOLDER
 from creditline.indexing.index_state import IndexState
 from creditline.indexing.request import images_request
 from creditline.indexing.store import Store
 from creditline.indexing.table_record import remove_other_records
+from creditline.indexing.updated_spectra import Update, update_spectra
 from creditline.leftovers import clear_leftovers
 from creditline.leftovers import remove as remove_path
 from creditline.lock import locked
 from creditline.manifest import Manifest
-from creditline.methods.fit_context import HALVES, FitContext
-from creditline.methods.score_noise import HalfNoiseFeatures, halves
 from creditline.notice import notice
 from creditline.paths import require_no_way_out
 from creditline.runtime import Runtime
@@ -49,11 +48,6 @@ from creditline.settings import require, to_dict
 
 ADDING = "adding-"
 """How names of folders begin that declare the shards of an addition."""
-Update = Callable[[Spectrum, FeatureTable, FeatureTable, int, bool], Spectrum | None]
-"""From a spectrum, the table before and after, the model and whether the spectrum is centered.
-
-None: the spectrum has to be fitted anew.
-"""
 
 
 def add(state: IndexState, extractor: FeatureExtractor, images: ImageSet, runtime: Runtime) -> None:
@@ -294,56 +288,8 @@ def _change(
     }
     manifest = replace(state.manifest, request=request, facts=changed_facts)
     after = IndexState(state.folder, manifest, state.memory, state.runtime)
-    _update_spectra(state, after, update)
+    update_spectra(state, after, update)
     manifest.write(state.folder)
     remove_other_records(state.folder, [old.opened_version(), table["table_version"]])
     _drop_old_results(after)
     return after
-
-
-def _update_spectra(before: IndexState, after: IndexState, update: Update) -> None:
-    """Update every stored spectrum; the others are fitted when they are needed.
-
-    Spectra of halves that are not centered are among these, since the mean error has moved.
-    """
-    old, new = before.context, after.context
-    pairs = [(old, new)]
-    pairs += [(old.of_set(name), new.of_set(name)) for name in old.feature_sets]
-    for one, other in pairs:
-        _update_set(before.fits.folder, after.fits.folder, one, other, update)
-
-
-def _update_set(
-    source: Path, target: Path, before: FitContext, after: FitContext, update: Update
-) -> None:
-    """Update the spectra of one feature set, or of all features."""
-    name, old, new = before.feature_set, before.table(), after.table()
-    for center in (True, False):
-        stored = spectra.load(source, name, center, "")
-        if stored is not None:
-            _save_updated(target, (name, center, ""), stored, old, new, update)
-    if old.errors is None or new.errors is None:
-        return
-    old_halves, new_halves = halves(old, old.errors), halves(new, new.errors)
-    for half, one, other in zip(HALVES, old_halves, new_halves, strict=True):
-        stored = spectra.load(source, name, True, half)
-        if stored is not None:
-            shift = one.sign * (one.common - other.common)
-            stored = [shift_mean(spectrum, by) for spectrum, by in zip(stored, shift, strict=True)]
-            shifted = HalfNoiseFeatures(old, old.errors, other.common, other.sign)
-            _save_updated(target, (name, True, half), stored, shifted, other, update)
-
-
-def _save_updated(
-    folder: Path,
-    key: tuple[str, bool, str],
-    stored: Sequence[Spectrum],
-    before: FeatureTable,
-    after: FeatureTable,
-    update: Update,
-) -> None:
-    """Update one stored spectrum per model; `key` is its set, whether it is centered, its half."""
-    updated = [update(spectrum, before, after, c, key[1]) for c, spectrum in enumerate(stored)]
-    complete = [spectrum for spectrum in updated if spectrum is not None]
-    if len(complete) == len(updated):
-        spectra.save(folder, *key, complete)
