@@ -28,7 +28,7 @@ PLACES: dict[Any, tuple[str, ...]] = {
     checksum: ("of_file", "of_json"),
     checksum.FileRecord: ("check",),
     files: ("flush",),
-    factor_cache: ("flush", "flush_tree", "describe"),
+    factor_cache: ("describe",),
     table_version: ("flush", "facts_checksum"),
     table_record.TableRecord: ("check", "write"),
     stored_arrays: ("check_tensors", "check_array", "_measure"),

@@ -22,7 +22,6 @@ from typing import BinaryIO
 import numpy as np
 
 from creditline.errors import CreditlineError, DamageError
-from creditline.files import flush, flush_tree
 from creditline.indexing.factor_blocks import (
     CHECKSUMS,
     LENGTHS,
@@ -152,8 +151,14 @@ class FactorCache:
     def _repair(self, error: DamageError) -> None:
         """Write the folder again."""
         notice(str(error))
-        shutil.rmtree(self.folder)
-        self._write()
+        try:
+            shutil.rmtree(self.folder)
+            self._write()
+        except PermissionError as refusal:
+            raise DamageError(
+                f"{error} But {self.folder} may not be written to by you. Ask its owner to trace "
+                "once, or trace without stored factors (keep=False, --no-keep)."
+            ) from refusal
         self._blocks = FactorBlocks(self.folder, (self.models, self.n, self.dim))
 
     def _read(self, model: int, rows: np.ndarray) -> np.ndarray:
@@ -221,13 +226,12 @@ def _write_folder(folder: Path, method: BilinearAttributor) -> None:
     part = folder.with_name(folder.name + PART)
     part.mkdir(parents=True, exist_ok=True)
     _write(part, method)
-    flush_tree(part)
+    # Nothing is flushed: what a power cut damages is found by its checksums and written again.
     try:
         part.rename(folder)
     except OSError:
         if not folder.is_dir():  # else another process was as fast
             raise
-    flush(folder.parent)
 
 
 def _write(part: Path, method: BilinearAttributor) -> None:

@@ -64,7 +64,7 @@ class StoredFitCache(FitCache):
             except DamageError as error:
                 notice(str(error))
         values = compute()
-        write_array(path, values)
+        write_array(path, values, durable=False)
         return values
 
     def spectra(self, context: FitContext, center: bool) -> Sequence[Spectrum]:

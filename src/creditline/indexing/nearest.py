@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from creditline.checksum import FileRecord, records_from_json, records_to_json
 from creditline.errors import DamageError
-from creditline.files import flush, flush_tree
 from creditline.indexing.factor_cache import PART, FactorCache
 from creditline.notice import notice
 from creditline.settings import require
@@ -107,9 +106,7 @@ def load_or_build(folder: Path, rows: FactorCache, sample: Callable[[], np.ndarr
     files = {p.relative_to(part).as_posix(): FileRecord.of(p) for p in _files(part)}
     values = {"recall": float(np.mean(hits)), "queries": len(factors), "top": TOP}
     write_json(part / RECALL, {**values, "files": records_to_json(files)})
-    flush_tree(part)
     part.rename(folder)
-    flush(folder.parent)
     return Nearest(folder, rows)
 
 

@@ -76,7 +76,7 @@ def save(
     tensors = {f"{c}.{key}": a for c, s in enumerate(spectra) for key, a in s.arrays().items()}
     path = _path(folder, feature_set, center, half)
     # Two processes that fit at the same time write the same numbers.
-    write_tensors(path, tensors, save_file)
+    write_tensors(path, tensors, save_file, durable=False)
 
 
 def _path(folder: Path, feature_set: str, center: bool, half: str) -> Path:
