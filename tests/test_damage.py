@@ -193,7 +193,7 @@ def outcomes(folder: Path, answer: Callable[[Path], object], count: int, seed: i
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_refused_or_mended(make, kind):
-    counts = outcomes(*make(kind), count=24, seed=0)
+    counts = outcomes(*make(kind), count=10, seed=0)
     assert counts["refused"] > 0
 
 

@@ -243,13 +243,12 @@ def test_not_an_index_unfinished_damaged(build, tmp_path):
     with pytest.raises(CreditlineError, match="creditline index"):
         cl.open_index(tmp_path)
     index = build()
-    manifest = index.path / "manifest.json"
-    text = manifest.read_text()
-    manifest.write_text(text.replace('"complete"', '"building"'))
+    dataclasses.replace(index.manifest, status="building").write(index.path)
     with pytest.raises(CreditlineError, match="not complete"):
         cl.open_index(index.path)
-    manifest.write_text(text[:50])
-    with pytest.raises(CreditlineError, match="cannot be read"):
+    manifest = index.path / "manifest.json"
+    manifest.write_text(manifest.read_text()[:50])
+    with pytest.raises(CreditlineError, match="is damaged"):
         cl.open_index(index.path)
 
 

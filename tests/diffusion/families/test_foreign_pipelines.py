@@ -14,6 +14,7 @@ from tests.tiny_pipelines import make
 from creditline.diffusion.load import load_model
 from creditline.diffusion.tuning.files import base_source
 from creditline.errors import ModelError
+from creditline.stored_json import write_json
 from creditline.features.encoder import TransformersEncoder
 
 CODE = "open('CODE-RAN', 'w').write('x')\n"
@@ -190,6 +191,6 @@ def test_an_encoder_does_not_bring_its_code(sd, monkeypatch):
     ],
 )
 def test_a_record_grants_nothing(tmp_path, base):
-    (tmp_path / "creditline.json").write_text(json.dumps({"base": base}))
+    write_json(tmp_path / "creditline.json", {"base": base})
     with pytest.raises(ModelError, match=r"creditline\.json"):
         base_source(tmp_path, None)

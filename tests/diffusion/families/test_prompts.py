@@ -103,7 +103,7 @@ def test_images_are_those_of_the_pipeline(load, name):
 
 def test_the_record_says_how_each_image_was_made(generated_images):
     record = read_record(generated_images)
-    assert [record.files[f"0000{i}.png"]["prompt"] for i in range(3)] == [
+    assert [record.details(f"0000{i}.png")["prompt"] for i in range(3)] == [
         "a cat",
         "two boats",
         "a cat",
