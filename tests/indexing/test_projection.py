@@ -82,10 +82,10 @@ def test_a_lost_foreign_or_damaged_file_is_refused(build, tiny_model, tiny_image
     with pytest.raises(IndexMismatchError, match="were projected by"):
         cl.open_index(index.path, model=tiny_model).trace(tiny_images.subset([0]))
     path.write_bytes(b"nothing")
-    with pytest.raises(CreditlineError, match="is damaged|is missing"):
+    with pytest.raises(CreditlineError, match=r"is damaged|is missing"):
         cl.open_index(index.path, model=tiny_model).trace(tiny_images.subset([0]))
     path.unlink()
-    with pytest.raises(CreditlineError, match="is damaged|is missing"):
+    with pytest.raises(CreditlineError, match=r"is damaged|is missing"):
         cl.open_index(index.path, model=tiny_model).trace(tiny_images.subset([0]))
 
 

@@ -14,8 +14,8 @@ from tests.tiny_pipelines import make
 from creditline.diffusion.load import load_model
 from creditline.diffusion.tuning.files import base_source
 from creditline.errors import ModelError
-from creditline.stored_json import write_json
 from creditline.features.encoder import TransformersEncoder
+from creditline.stored_json import write_json
 
 CODE = "open('CODE-RAN', 'w').write('x')\n"
 
