@@ -35,7 +35,7 @@ def count_threads(shared, task):
 def wait_for_others(folder, task):
     """Task 0 ends after all others."""
     (folder / str(task)).touch()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while task == 0 and len(list(folder.iterdir())) < 3 and time.monotonic() < end:
         time.sleep(0.01)
     return task
