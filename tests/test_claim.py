@@ -93,6 +93,7 @@ def test_a_damaged_manifest_does_not_let_anything_be_replaced(tmp_path):
     assert (tmp_path / "work").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_the_second_of_two_is_refused_whatever_it_asks_for(tmp_path):
     out = tmp_path / "out"
     with holder(out) as pid:
@@ -110,6 +111,7 @@ def test_the_second_of_two_is_refused_whatever_it_asks_for(tmp_path):
         assert claimed(output(), out) is True, "what is complete needs no lock"
 
 
+@pytest.mark.slow
 def test_a_claim_holds_the_lock(tmp_path):
     import os
 

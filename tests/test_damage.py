@@ -191,6 +191,7 @@ def outcomes(folder: Path, answer: Callable[[Path], object], count: int, seed: i
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_refused_or_mended(make, kind):
     counts = outcomes(*make(kind), count=10, seed=0)
@@ -205,6 +206,7 @@ def test_much_damage_is_refused_or_mended(make, kind, capsys):
         print(f"\n{kind}: {dict(counts)}")
 
 
+@pytest.mark.slow
 def test_damaged_results_of_fitting_are_computed_again(make):
     folder, answer = make("index")
     expected = answer(folder)
@@ -216,6 +218,7 @@ def test_damaged_results_of_fitting_are_computed_again(make):
         assert not verify(folder).damaged
 
 
+@pytest.mark.slow
 def test_a_damaged_newer_version_of_the_table_is_not_looked_at(make):
     folder, answer = make("index")
     expected = answer(folder)
@@ -227,6 +230,7 @@ def test_a_damaged_newer_version_of_the_table_is_not_looked_at(make):
     assert cl.open_index(folder, model=None).remove([0]).n == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("change", "state")])
 def test_verify_names_what_is_damaged(make, kind):
     folder, _ = make(kind)
@@ -252,6 +256,7 @@ def test_verify_needs_something_of_ours(tmp_path):
         verify(tmp_path)
 
 
+@pytest.mark.slow
 def test_files_have_the_permissions_of_new_files(make):
     folder, _ = make("index")
     (folder / "new").touch()

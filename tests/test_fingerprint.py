@@ -59,6 +59,7 @@ def test_keys_depend_on_every_part_and_keep_them_apart():
     np.random.Philox(key=key64("a", 1))
 
 
+@pytest.mark.slow
 def test_keys_are_the_same_in_every_process():
     code = "from creditline.fingerprint import key64; print(key64('order', 3, 1).tolist())"
     output = {

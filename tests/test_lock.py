@@ -26,6 +26,7 @@ def test_a_lock_leaves_nothing_behind(tmp_path):
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["work"]
 
 
+@pytest.mark.slow
 def test_the_second_is_told_who_holds_it_and_changes_nothing(tmp_path):
     with holder(tmp_path) as pid:
         message = rf"process {pid} on .* since 20\d\d-.*Wait until that has finished"
@@ -46,6 +47,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_thread_may_lock_again_and_another_may_not(tmp_path):
     caught = []
 
@@ -112,6 +114,7 @@ def test_a_file_system_without_locks_has_the_record_of_the_owner(tmp_path, monke
             assert is_locked == is_free
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', '{"pid": 1e400}', "[" * 5000])
 def test_a_damaged_record_hides_only_the_name(tmp_path, content):
     with holder(tmp_path):

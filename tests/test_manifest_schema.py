@@ -51,6 +51,7 @@ def changed(kind: str, path: tuple, value: Any) -> dict[str, Any]:
     return manifest
 
 
+@pytest.mark.slow
 def test_no_mutation_of_a_value_ends_in_another_error(tmp_path):
     refused = read = longest = 0
     for kind, request in REQUESTS.items():

@@ -69,6 +69,7 @@ WRITERS: dict[str, Write] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_folder_that_another_process_writes_to_is_left_alone(
     name, tiny_model, tiny_images, tmp_path
@@ -103,6 +104,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_changes_of_an_index_wait_for_nobody_and_change_nothing(name, tiny_images, tmp_path):
     index = index_of(tiny_images.subset(range(8)), tmp_path / "index")

@@ -57,6 +57,7 @@ def messages() -> list[tuple[str, str]]:
     return listed
 
 
+@pytest.mark.slow
 def test_every_option_that_a_message_names_is_an_option_of_a_command():
     known = {option for _, options in all_options(main, context()) for option in options}
     known |= {"--debug", "--version", "--no-X"}
@@ -69,6 +70,7 @@ def test_every_option_that_a_message_names_is_an_option_of_a_command():
     assert unknown == []
 
 
+@pytest.mark.slow
 def test_every_keyword_that_a_message_advises_is_one():
     known = {f.name for cls in settings_classes() for f in dataclasses.fields(cls)}
     functions = [cl.index, cl.open_index, cl.load_images, cl.load_model, cl.generate, cl.train]

@@ -78,6 +78,7 @@ def test_without_keeping_no_factors_are_written(run, copied, generated):
     np.testing.assert_allclose(a["error"], b["error"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_memory_that_does_not_suffice(refused, copied, generated):
     shutil.rmtree(Path(copied) / "fitted", ignore_errors=True)
     assert "Allow more" in refused("trace", copied, generated, "--memory", "1000")

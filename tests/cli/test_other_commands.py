@@ -108,6 +108,7 @@ def test_methods_json_has_settings(run):
     assert listed["trak"]["paper"] == classes()["trak"].paper
 
 
+@pytest.mark.slow
 def test_evaluate_self_retrieval(run, refused, model, data, tmp_path, monkeypatch):
     monkeypatch.setattr(gradient_method, "QUERY_EVALUATIONS", 80)
     settings = ["--queries", "4", "--duplicates", "2", "--timesteps", "2", "--dim", "64"]

@@ -106,6 +106,7 @@ def test_no_top(refused, index, generated, top):
     assert "top must be at least 1" in refused("trace", index, generated, "--top", top)
 
 
+@pytest.mark.slow
 def test_damping_below_the_safe_range_shows_the_numbers(refused, index, generated):
     message = refused("trace", index, generated, "--damping", "1e-30")
     assert "Smallest safe damping" in message

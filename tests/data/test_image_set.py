@@ -130,6 +130,7 @@ def test_fields_must_fit(noise, fields, message):
         ImageSet.from_images(noise(2, 4, 4, 3), **fields)
 
 
+@pytest.mark.slow
 @given(rows=st.lists(st.integers(-5, 4), min_size=1, max_size=12))
 def test_subset_of_a_subset_is_a_subset(rows):
     raw = np.random.default_rng(1).integers(0, 256, (5, 2, 2, 3), dtype=np.uint8)

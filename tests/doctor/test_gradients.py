@@ -64,6 +64,7 @@ def test_unused_parameters_are_named(make, examine):
     assert examine(model, parameters="*,!spare*")["unused parameters"].status == "ok"
 
 
+@pytest.mark.slow
 def test_dominating_timestep_is_noted_unless_normalized(make, examine):
     class Peaked(nn.Module):
         """Outputs are a thousand times larger at the smallest timesteps."""
@@ -98,6 +99,7 @@ def test_overflow_of_the_objective_fails(make, examine):
     assert diagnosis.cost is None
 
 
+@pytest.mark.slow
 def test_nothing_of_the_model_changes(make, examine):
     model = make(nn.BatchNorm2d(8))
     model.module.train()

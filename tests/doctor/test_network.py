@@ -13,6 +13,7 @@ def test_sound_network_passes(make, examine):
     assert {f.status for f in diagnosis.findings} == {"ok"}
 
 
+@pytest.mark.slow
 def test_dropout_in_training_mode_fails(make, examine):
     model = make(nn.Dropout(0.2))
     assert not examine(model).failed

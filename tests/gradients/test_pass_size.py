@@ -47,6 +47,7 @@ def test_the_peak_stays_within_the_limit_and_fills_it(tiny_model, tiny_images, k
     assert 0.4 * bound < pass_size._peak(engine, one, size, pass_size._backward) <= bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*KINDS, ("count-sketch", "hooks")])
 def test_a_pass_frees_everything_but_its_result(tiny_model, tiny_images, kind):
     (engine,) = source(tiny_model, kind).engines

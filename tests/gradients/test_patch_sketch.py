@@ -52,6 +52,7 @@ def test_columns_of_patches_match_columns_of_the_weight_gradient(name, count, mo
     torch.testing.assert_close(mine, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "most"), [(6, 8), (12, 8), (3, 2)])
 def test_inner_products_are_unbiased(count, most):
     generator = torch.Generator().manual_seed(0)

@@ -64,6 +64,7 @@ def test_an_overflow_is_an_error(tiny_model, tiny_images):
         features(tiny_model, tiny_images, "fp16", objective="square-norm")
 
 
+@pytest.mark.slow
 def test_verification_ignores_rounding(tiny_model, tiny_images):
     spec = FeatureSpec(projection=Projection("two-sided", 128, rank=6), precision="bf16")
     source = GradientExtractor([tiny_model], spec)

@@ -263,6 +263,7 @@ def test_versions_that_no_manifest_named_are_undone(build, tiny_images):
     assert len(Store(index.path, index.store.schema)) == 11
 
 
+@pytest.mark.slow
 def test_adding_again_adds_nothing(build, parts, tiny_images):
     index, fresh = build("part", images=parts[0]), build("whole")
     index = index.add(parts[1])
@@ -275,6 +276,7 @@ def test_adding_again_adds_nothing(build, parts, tiny_images):
     assert len(index.manifest.facts["changes"]) == 1
 
 
+@pytest.mark.slow
 def test_equal_pixels_of_another_name_are_added(build, parts):
     index = build("part", images=parts[0])
     copy = ImageSet.from_images(parts[0].array([0, 1]), names=["copy.png", parts[0].names[1]])
@@ -284,6 +286,7 @@ def test_equal_pixels_of_another_name_are_added(build, parts):
     assert index.manifest.facts["duplicates"] == [[0, 8]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change_it", [lambda i: i.remove([1]), lambda i: i.remove([1], purge=True)]
 )
@@ -299,6 +302,7 @@ def test_a_change_of_what_another_has_changed_is_refused(build, parts, change_it
     assert other.add(parts[1]).n == 11
 
 
+@pytest.mark.slow
 def test_while_one_process_changes_an_index_no_other_does(build, parts, tiny_images):
     index = build("part", images=parts[0])
     scores = index.scores(tiny_images)
@@ -313,6 +317,7 @@ def test_while_one_process_changes_an_index_no_other_does(build, parts, tiny_ima
     assert index.remove([0]).n == 7, "taken over from the process that was killed"
 
 
+@pytest.mark.slow
 def test_an_abandoned_addition_is_not_mixed_with_a_later_one(
     build, parts, tiny_images, monkeypatch
 ):

@@ -117,6 +117,7 @@ def check(act: Callable, base: Path, images: ImageSet, most: int) -> None:
 ACTS = pytest.mark.parametrize("act", [add, remove, purge, overwrite])
 
 
+@pytest.mark.slow
 @ACTS
 def test_some_points(act, base, images):
     check(act, base, images, MOST)

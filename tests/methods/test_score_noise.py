@@ -40,6 +40,7 @@ def test_samples_are_half_the_difference_of_halves(name, k):
     assert (noise.error > noise.train_error).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [20, 300])
 @pytest.mark.parametrize("name", ["gradient-cosine", "trak", "relative-if"])
 def test_the_error_is_as_large_as_the_noise_makes_it(name, dim):

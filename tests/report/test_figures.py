@@ -89,6 +89,7 @@ def test_images_are_png_or_refused(png):
         data_uri(b"\xff\xd8\xff\xe0 not a PNG")
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300), st.integers(5, 80))
 def test_shortened_text_fits_and_has_no_controls(text, limit):
     short = shorten(text, limit)

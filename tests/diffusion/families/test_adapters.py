@@ -32,6 +32,7 @@ def lora_weights(adapter):
     return {key.removeprefix("base_model.model."): value for key, value in weights.items()}
 
 
+@pytest.mark.slow
 def test_an_adapter_acts_and_has_the_gradient(load):
     plain, tuned = load("sd"), load("sd", lora=True)
     assert not torch.allclose(predicted(plain), predicted(tuned))
@@ -97,6 +98,7 @@ def test_several_adapters_add_up(folder, load, tmp_path):
     assert {name.split(".")[-2] for name in names(both.module, "trained")} == {"mine"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sd", "dit"])
 def test_an_adapter_on_an_object(folder, load, name):
     pipeline = make(name)
@@ -122,6 +124,7 @@ def test_merged_adapters_have_no_gradient(load):
         select_layers(module, "trained")
 
 
+@pytest.mark.slow
 def test_adapters_that_do_not_fit_are_refused(folder, tmp_path):
     place, adapter = folder("sd")
     with pytest.raises(ModelError, match=r"does not fit the UNet2DConditionModel: .*size mismatch"):

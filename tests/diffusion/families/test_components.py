@@ -93,6 +93,7 @@ def test_a_pipeline_that_is_not_supported_lists_those_that_are(copy):
         load_model(place)
 
 
+@pytest.mark.slow
 def test_a_pipeline_object_that_is_not_supported_lists_those_that_are(load):
     from diffusers import StableDiffusionInpaintPipeline
 
@@ -193,6 +194,7 @@ def test_a_draw_of_the_autoencoder_depends_on_seed_and_image_alone(load, caption
         load("ldm", vae="sample")
 
 
+@pytest.mark.slow
 def test_latents_go_back_to_images(load, captioned):
     """The scaling is undone before the autoencoder decodes."""
     for name in ("sd", "sd3", "ldm"):
@@ -210,6 +212,7 @@ def test_losses_of_queries_are_measured_on_latents(load, captioned):
     assert np.isfinite(losses).all()
 
 
+@pytest.mark.slow
 def test_classes_and_prompts_that_do_not_fit_are_refused(load, captioned, tmp_path):
     with pytest.raises(ModelError, match="conditional on 3 classes"):
         load("dit").check(captioned_with(captioned, [None]))

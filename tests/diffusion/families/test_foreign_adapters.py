@@ -143,6 +143,7 @@ def test_a_folder_of_several_adapters_is_not_guessed(folder, tmp_path):
         load_model(folder("sd")[0], lora=tmp_path)
 
 
+@pytest.mark.slow
 def test_pickles_and_pipes_are_no_adapters(folder, tmp_path):
     torch.save({"a": torch.ones(1)}, tmp_path / "a.bin")
     with pytest.raises(ModelError, match=r"not safetensors.*--allow-pickle"):

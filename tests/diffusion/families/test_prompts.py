@@ -69,6 +69,7 @@ def test_models_that_cannot_be_guided_say_so(load, tiny_model):
         GuidedDenoiser(load("dit"), [0], 2.0, "blue")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sd-v", "dit", "sd3", "sana"])
 def test_images_are_those_of_the_pipeline(load, name):
     model, seeds = load(name), [3, 4]

@@ -125,6 +125,7 @@ def test_stopped_and_continued(load, captioned, tmp_path, monkeypatch, config, s
     assert not (parts / "state.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_loss_by_hand(load, captioned, tmp_path, monkeypatch):
     """The first step's loss and gradient, from the model and its process alone."""
     base, seen = load("sd3"), {}

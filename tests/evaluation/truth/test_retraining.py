@@ -296,6 +296,7 @@ def test_a_failed_training_says_which(run_retraining):
         run_retraining(config=BiasTrainer(float("nan")))
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(run_retraining, monkeypatch):
     original, writes = module.write_array, []
 

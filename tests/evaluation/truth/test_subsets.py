@@ -54,6 +54,7 @@ def test_strata_keep_their_proportions():
     assert (by_person == masks).all()
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=40),
     st.floats(0.01, 0.99).map(lambda a: round(a, 2)),
@@ -66,6 +67,7 @@ def test_shares_add_up_and_are_never_a_whole_image_off(values, alpha):
         assert abs(size - alpha * members.sum()) < 1 + 1e-9
 
 
+@pytest.mark.slow
 def test_every_way_of_filling_a_subset_is_equally_likely():
     groups = _groups(["a"] * 3 + ["b"] * 2 + ["c"] * 4)
     generator = np.random.default_rng(0)

@@ -35,6 +35,7 @@ def registered(monkeypatch):
     monkeypatch.setitem(PROJECTORS._points, "every-nth", point)
 
 
+@pytest.mark.slow
 def test_a_projection_of_another_package_is_used_by_name(tiny_model, tiny_images, registered):
     def features(projection: Projection) -> np.ndarray:
         spec = FeatureSpec(plan=NoisePlan(timesteps=2), projection=projection)
