@@ -21,7 +21,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: help demo openmoji static check test test-all docs vocabulary bench profile bench-peers models-table bench-scale format clean
+.PHONY: help demo openmoji static types lint check test test-all docs vocabulary bench profile bench-peers models-table bench-scale format clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -56,11 +56,16 @@ openmoji: $(VENV)/.installed  ## emoji, an adapter, its ground truth (less than 
 	$(BIN)/python examples/openmoji/run.py --out runs/openmoji
 
 static: $(VENV)/.dev  ## lint, format, types, the import contract and the vocabulary
+	@$(MAKE) --no-print-directory --jobs 2 types lint
+
+types:
+	$(BIN)/mypy
+
+lint:
 	$(BIN)/ruff check src tests tools examples
 	$(BIN)/ruff format --check src tests tools examples
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.vocabulary
-	$(BIN)/mypy
 
 check: static  ## static checks and the quick tests
 	$(PYTEST) -m 'not slow and not long'

@@ -69,6 +69,7 @@ def test_every_default_lies_in_its_range():
         assert all(value is None or value in _bounds(field) for value in values), field.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", settings_classes(), ids=lambda cls: cls.__name__)
 def test_no_numeric_setting_takes_a_number_outside(cls):
     for owner, field, kind in numeric_settings():

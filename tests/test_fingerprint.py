@@ -14,6 +14,7 @@ from creditline import fingerprint
 from creditline.fingerprint import key64, of_arrays, of_bytes, of_json
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=4), max_size=4), st.lists(st.binary(max_size=4), max_size=4))
 def test_parts_do_not_run_together(a, b):
     assert (of_bytes(*a) == of_bytes(*b)) == (a == b)

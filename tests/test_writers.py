@@ -81,6 +81,7 @@ def test_a_folder_that_another_process_writes_to_is_left_alone(
         assert tree(out) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index", "generate", "ground truth"])
 def test_after_a_killed_process_the_result_is_the_same(name, tiny_model, tiny_images, tmp_path):
     out = tmp_path / "out"

@@ -108,6 +108,7 @@ def test_an_option_of_another_command_is_named_with_it(command, message, note):
     assert complete_advice(message, main, outer) == f"{message} {note}".strip()
 
 
+@pytest.mark.slow
 def test_a_command_that_raises_advice_says_which_command_follows_it(refused, index, generated):
     message = refused("trace", index, generated, "--memory", "1000")
     assert "--memory" in message

@@ -42,6 +42,7 @@ def test_without_images_the_cost_is_estimated_for_a_number(run, model):
     assert "images fit" not in text
 
 
+@pytest.mark.slow
 def test_exit_code_1_when_a_check_fails(damaged):
     runner = CliRunner(env={"CREDITLINE_PROGRESS": "0"})
     result = runner.invoke(main, ["doctor", str(damaged), *SMALL])

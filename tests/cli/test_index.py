@@ -16,6 +16,7 @@ def manifest(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text())
 
 
+@pytest.mark.slow
 def test_says_what_it_made(run, index, model, data, small):
     text = run("index", model, data, "--out", index, "--method", "trak", *small).stdout
     for line in ("images      10", "TRAK", "dimension   64", "disk", "time", "skipped     none"):
@@ -24,6 +25,7 @@ def test_says_what_it_made(run, index, model, data, small):
     assert f"creditline trace {index} IMAGE" in text
 
 
+@pytest.mark.slow
 def test_options_reach_the_method(run, model, data, tmp_path, small):
     changes = ["--objective", "p-norm", "--p", "1", "--no-include-zero", "--damping", "0.5"]
     run("index", model, data, "--out", tmp_path / "i", *small, *changes)
@@ -112,6 +114,7 @@ def test_a_model_too_many(refused, model, data, tmp_path):
     assert "uses no model" in message
 
 
+@pytest.mark.slow
 def test_other_settings_show_both_values(refused, index, model, data):
     same = ["index", model, data, "--out", index, "--method", "trak", "--dim", "64"]
     message = refused(*same, "--timesteps", "3")

@@ -80,6 +80,7 @@ def test_images_do_not_depend_on_the_batch_size(tiny_model, tmp_path):
     assert far(pixels(a), pixels(b)) <= 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_folder_is_continued(tiny_model, tmp_path, monkeypatch):
     reference = generate(tiny_model, 5, tmp_path / "whole", QUICK, batch_size=2)
     original, calls = sample_module.sample, []

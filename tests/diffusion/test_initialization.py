@@ -25,6 +25,7 @@ def base(tiny_images, short, tmp_path):
     return train(tiny_images, tmp_path / "base", short)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_without_learning_the_base_comes_back(base, tiny_images, short, tmp_path, ema, weights):
     still = replace(short, learning_rate=1e-30, ema=ema, seed=8)
@@ -74,6 +75,7 @@ def test_an_interrupted_run_continues_from_its_state_and_not_from_the_base(
     )
 
 
+@pytest.mark.slow
 def test_the_base_belongs_to_the_request_only_if_there_is_one(base, tiny_images, short, tmp_path):
     run = train(tiny_images, tmp_path / "run", short, base=base)
 

@@ -116,6 +116,7 @@ def test_every_setting_takes_effect(tiny_images, plain_config, tmp_path, weights
     assert weights(a / "model") != weights(b / "model")
 
 
+@pytest.mark.slow
 def test_training_leaves_torch_as_it_was(tiny_images, plain_config, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -315,6 +316,7 @@ def test_killed_while_writing_log_checkpoint_and_state(
     assert not list((tmp_path / "parts").glob(".creditline-*"))  # nor is any scrap left
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite(tiny_images, plain_config, tmp_path, monkeypatch):
     broken = replace(plain_config, learning_rate=1e30, warmup=0.0)
     out = tmp_path / "run"

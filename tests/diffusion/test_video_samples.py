@@ -117,6 +117,7 @@ def test_samples_have_the_shape_of_the_model():
     assert len(path.estimates) == 3
 
 
+@pytest.mark.slow
 def test_an_image_of_an_index_finds_itself(video, tiny_images, tmp_path):
     plan = {"timesteps": 2, "draws": 2, "query_draws": 2, "shared_noise": True, "dim": 128}
     index = cl.index(video, tiny_images, method="gradient-cosine", out=tmp_path / "index", **plan)

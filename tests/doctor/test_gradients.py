@@ -33,6 +33,7 @@ def test_coupling_without_batch_statistics_fails(make, examine):
     assert diagnosis["batch composition"].status == "fail"
 
 
+@pytest.mark.slow
 def test_a_wrong_engine_fails(make, examine, monkeypatch):
     original = HookEngine.mean_gradients
 
@@ -45,6 +46,7 @@ def test_a_wrong_engine_fails(make, examine, monkeypatch):
     assert diagnosis["batch composition"].status == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["none", "timestep"])
 @pytest.mark.parametrize("draws", [1, 3])
 def test_reference_follows_the_settings(make, examine, normalize, draws):

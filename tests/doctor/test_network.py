@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 
+@pytest.mark.slow
 def test_sound_network_passes(make, examine):
     diagnosis = examine(make())
     assert not diagnosis.failed
@@ -24,6 +25,7 @@ def test_dropout_in_training_mode_fails(make, examine):
     assert diagnosis["repeatable"].status == "fail"
 
 
+@pytest.mark.slow
 def test_functional_randomness_is_caught_by_repetition(make, examine):
     class Noisy(nn.Module):
         def forward(self, x):
@@ -34,6 +36,7 @@ def test_functional_randomness_is_caught_by_repetition(make, examine):
     assert diagnosis["repeatable"].status == "fail"
 
 
+@pytest.mark.slow
 def test_training_mode_without_effect_is_noted(make, examine):
     model = make()
     model.module.train()
@@ -42,6 +45,7 @@ def test_training_mode_without_effect_is_noted(make, examine):
     assert not diagnosis.failed
 
 
+@pytest.mark.slow
 def test_module_called_twice_is_named_and_fine(make, examine):
     diagnosis = examine(make(nn.Conv2d(8, 8, 1), twice=True))
     assert not diagnosis.failed
@@ -70,6 +74,7 @@ def test_nan_weight_fails_and_is_named(make, examine):
     assert "No cost" in str(diagnosis)
 
 
+@pytest.mark.slow
 def test_half_precision_is_noted_with_a_remedy(make, examine):
     model = make()
     model.module.half()
@@ -92,6 +97,7 @@ def test_half_precision_that_loses_the_gradient_fails(make, examine):
     assert diagnosis["equal to autograd"].status == "fail"
 
 
+@pytest.mark.slow
 def test_parameters_left_out_are_named_with_the_share(make, examine):
     model = make()
     total = sum(p.numel() for p in model.module.parameters())
@@ -102,6 +108,7 @@ def test_parameters_left_out_are_named_with_the_share(make, examine):
     assert "first.weight" in finding.text
 
 
+@pytest.mark.slow
 def test_foreign_attention_is_noted(make, examine):
     middle = nn.GroupNorm(4, 8)
     middle.processor = type("XFormersAttnProcessor", (), {})()

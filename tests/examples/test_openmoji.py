@@ -78,6 +78,7 @@ def test_from_images_to_tables(data):
     assert all(seconds > 0 for seconds in stages.values())
 
 
+@pytest.mark.slow
 def test_images_go_to_the_folder_of_their_contributor(tmp_path, monkeypatch):
     pytest.importorskip("resvg_py")
     monkeypatch.syspath_prepend(str(FOLDER))

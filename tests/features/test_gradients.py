@@ -111,6 +111,7 @@ def test_a_feature_that_is_not_finite_names_image_and_layer(
         mine.extract(tiny_images, range(2))
 
 
+@pytest.mark.slow
 def test_a_projection_that_overflows_is_refused_too(tiny_model, tiny_images, monkeypatch):
     mine, features = source(tiny_model), SketchAccumulator.features
     monkeypatch.setattr(SketchAccumulator, "features", lambda self: features(self) * torch.inf)

@@ -86,6 +86,7 @@ def in_module_order(model, layers):
     return torch.cat([pieces[name].double() for name in named], dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["simple", "square-norm", "elbo", "average"])
 def test_equal_to_plain_autograd(tiny_model, tiny_images, objective, engine):
     for noised in noised_images(tiny_model, tiny_images):
@@ -93,6 +94,7 @@ def test_equal_to_plain_autograd(tiny_model, tiny_images, objective, engine):
         assert_near(mine, by_hand(tiny_model, noised, Objective(objective)))
 
 
+@pytest.mark.slow
 def test_microbatches_do_not_change_the_gradient(tiny_model, tiny_images, engine):
     noised = noised_images(tiny_model, tiny_images)[0]
     full = flat(gradient(engine(tiny_model), noised))

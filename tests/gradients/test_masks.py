@@ -110,6 +110,7 @@ def test_a_mask_along_a_trajectory(tiny_model, tiny_images):
     assert noised.weight.shape == (3, 1, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_mask_is_refused_for_infinite_p(tiny_model, tiny_images):
     spec = FeatureSpec(objective=Objective("p-norm", p=float("inf")), plan=PLAN)
     source = GradientExtractor([tiny_model], spec)

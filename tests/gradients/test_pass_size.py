@@ -37,6 +37,7 @@ def noised(model, images):
     return expand(model, model.encode(images, [0]), NoisePlan(timesteps=1), "train")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bound", [2e6, 8e6])
 def test_the_peak_stays_within_the_limit_and_fills_it(tiny_model, tiny_images, kind, bound):

@@ -57,6 +57,7 @@ def test_small_gradients_do_not_underflow(tiny_model, tiny_images, monkeypatch):
     assert distance(results("fp16"), exact) > 0.2, "without the scale"
 
 
+@pytest.mark.slow
 def test_an_overflow_is_an_error(tiny_model, tiny_images):
     with torch.no_grad():
         tiny_model.module.conv_out.weight.mul_(1e4)

@@ -115,6 +115,7 @@ def test_ground_truth_is_one_or_the_other(refused, lds_command, tmp_path):
     assert "cannot be read" in refused(*start, "--masks", "none.npy", "--losses", "none.npy")
 
 
+@pytest.mark.slow
 def test_refusals(refused, lds_command, folders, arrays, tmp_path):
     stored = tmp_path / "kept.json"
     stored.write_text("mine")

@@ -45,6 +45,7 @@ def test_an_adapter_acts_and_has_the_gradient(load):
         select_layers(plain.module, "adapters")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mark"), [("sd", "attn2"), ("sd3", "attn."), ("flux", "attn.")])
 @pytest.mark.parametrize("lora", [False, True])
 def test_cross_attention_only(load, name, mark, lora):
@@ -139,6 +140,7 @@ def test_adapters_that_do_not_fit_are_refused(folder, tmp_path):
         load_model(folder("dit")[0], lora=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_of_which_only_a_part_fits_is_refused(folder, tmp_path):
     from safetensors.torch import save_file
 

@@ -44,6 +44,7 @@ def test_a_caption_for_those_that_have_none(load, captioned):
     assert torch.equal(result, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "room"), [("sd", 16), ("pixart-alpha", 120), ("flux", 16)])
 def test_long_prompts_are_refused_or_cut(load, captioned, name, room):
     long = "house" * 60
@@ -120,6 +121,7 @@ def test_weights_of_an_autoencoder_are_not_made_up(copy):
         load_model(file.parent.parent)
 
 
+@pytest.mark.slow
 def test_a_bare_network_takes_its_other_parts_from_a_pipeline(folder, load):
     reference, place = load("sd"), folder("sd")[0]
     with pytest.raises(ModelError, match=r"UNet2DConditionModel reads prompts.*--pipeline"):
@@ -165,6 +167,7 @@ def test_parts_that_do_not_fit_each_other_are_refused():
         load_model(refiner)
 
 
+@pytest.mark.slow
 def test_images_of_another_side(load, captioned):
     assert load("sd", side=32).image_shape == (3, 32, 32)
     with pytest.raises(ModelError, match="multiple of 4 pixels; got 18"):

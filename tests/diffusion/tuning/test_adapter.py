@@ -53,6 +53,7 @@ def test_layers_that_are_not_there(load):
         add_adapter(module, AdapterConfig(lora_rank=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "ends"),
     [

@@ -121,6 +121,7 @@ def test_model_and_subset_methods_take_the_path_of_bilinear_ones(small_model, ca
     assert result.dampings is None
 
 
+@pytest.mark.slow
 def test_folders_together_are_all_queries(case):
     index, _, folders, truth = case
     comparison = compare_methods(index, truth, folders, config=QUICK)

@@ -18,6 +18,7 @@ def test_a_linear_world_is_predicted(world):
     assert compute_held_out_lds(get("datamodel"), w.masks, w.losses, resamples=50).mean > 0.95
 
 
+@pytest.mark.slow
 def test_noise_is_not(world):
     """On its own subsets a datamodel is right about anything; elsewhere it is not."""
     w = world(m=60, n=100, M=64)

@@ -79,6 +79,7 @@ def test_the_interval_covers_what_all_subsets_find(world, noise):
     assert np.mean(held) > 0.8
 
 
+@pytest.mark.slow
 def test_chance_is_zero(world):
     w = world(m=200)
     result = compute_lds(np.random.default_rng(9).normal(size=w.effects.shape), w.masks, w.losses)

@@ -51,6 +51,7 @@ def test_of_a_predicted_image_is_its_distance(tiny_model, tiny_images, monkeypat
     np.testing.assert_allclose(losses, squares, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 5, 12, 40])
 def test_batches_change_rounding_only(tiny_model, tiny_images, batch_size):
     few = tiny_images.subset(range(5))

@@ -191,6 +191,7 @@ def test_models_can_be_kept(run_retraining, queries, tmp_path):
     ).all()
 
 
+@pytest.mark.slow
 def test_models_kept_once_survive_growth_without_keeping(run_retraining, tmp_path):
     def writing(images, seed, folder):
         folder.mkdir(parents=True)
@@ -217,6 +218,7 @@ def test_models_kept_by_an_interrupted_call_survive_one_without_keeping(run_retr
     assert stored == [f"{j:05d}-0" for j in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [3, None])
 def test_queries_in_another_order_are_refused(
     run_retraining, tiny_images, queries, tmp_path, limit
@@ -229,6 +231,7 @@ def test_queries_in_another_order_are_refused(
     assert (tmp_path / "truth" / "queries.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_subsets_can_be_given(run_retraining, tmp_path):
     trainer, masks = BiasTrainer(), np.eye(12, dtype=int)[:3]
     truth = run_retraining(config=trainer, masks=masks)
@@ -282,6 +285,7 @@ def test_what_decides_the_numbers_is_in_the_recipe_and_nothing_else(
     assert run_retraining(config=other, overwrite=True, limit_tasks=1).finished.sum() == 1
 
 
+@pytest.mark.slow
 def test_a_trainer_is_known_by_its_source_and_settings(run_retraining):
     recipe = run_retraining(config=BiasTrainer(2.0)).recipe["training"]
     assert recipe["trainer"].endswith("BiasTrainer")

@@ -63,12 +63,14 @@ def test_the_state_is_all_that_it_learned(fit):
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_second_fit_is_the_same(fit):
     first, second = fit().state(), fit().state()
     assert first.keys() == second.keys()
     assert all((first[name] == second[name]).all() for name in first)
 
 
+@pytest.mark.slow
 def test_other_images_make_another_estimate(fit):
     few, many = fit(2).state(), fit(6).state()
     assert any((few[name] != many[name]).any() for name in few)

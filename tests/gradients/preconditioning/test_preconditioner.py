@@ -114,6 +114,7 @@ def test_a_layer_without_gradient_stays_zero(tiny_model, tiny_images):
     assert not features[:, start : start + 3].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["autograd", "hooks"])
 def test_the_engine_asked_for_computes_explicit_gradients(tiny_model, tiny_images, engine):
     own = extractor(tiny_model, Projection(dim=128, rank=6), engine=engine)

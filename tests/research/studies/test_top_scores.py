@@ -57,6 +57,7 @@ def test_where_only_the_largest_matter_the_rest_predicts_nothing():
     assert abs(splits[0.2].rest.mean) < 0.15
 
 
+@pytest.mark.slow
 def test_halves_distinguish_noise_from_signal():
     real, noise = split_scores(SCORES, 0.2)[0], 0.2 * RNG.standard_normal((2, QUERIES, N))
     halves = real + noise
@@ -80,6 +81,7 @@ def test_equal_scores_distinguish_nothing():
     assert all(s.top is None and s.rest is None for s in judged(0 * SCORES, losses_of(SCORES)))
 
 
+@pytest.mark.slow
 def test_the_table():
     losses = losses_of(SCORES)
     with_noise, without = judged(SCORES, losses, (SCORES, SCORES)), judged(SCORES, losses)
