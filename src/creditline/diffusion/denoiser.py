@@ -210,7 +210,7 @@ def find_device(device: torch.device | str) -> torch.device:
     try:
         place = torch.device(device)
         if place.type == "meta":  # computes shapes only
-            raise NotImplementedError("it holds no values")
+            raise RuntimeError("it holds no values")
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].split(". ")[0]
