@@ -53,7 +53,7 @@ def count_refusals(inputs: Iterator[bytes], read: Callable[[bytes], object]) -> 
     refused = 0
     for number, data in enumerate(inputs):
         try:
-            with _time_limit(f"input {number}"):
+            with time_limit(f"input {number}"):
                 read(data)
         except CreditlineError:
             refused += 1
@@ -63,7 +63,7 @@ def count_refusals(inputs: Iterator[bytes], read: Callable[[bytes], object]) -> 
 
 
 @contextmanager
-def _time_limit(name: str) -> Iterator[None]:
+def time_limit(name: str) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise TimeoutError(f"{name} took more than {SECONDS} seconds")
 

@@ -110,7 +110,7 @@ def records_to_json(records: Mapping[str, FileRecord]) -> dict[str, Any]:
 
 
 def records_from_json(values: Mapping[str, Any]) -> dict[str, FileRecord]:
-    """Restore what `records_to_json` returned."""
+    """Restore what `records_to_json` returned, and `creditline.json_schema.FILES` describes."""
     return {name: FileRecord(**record) for name, record in values.items()}
 
 

@@ -24,6 +24,7 @@ from creditline.diffusion.presets import preset
 from creditline.diffusion.train import train
 from creditline.errors import SettingsError
 from creditline.indexing.index import Index
+from creditline.json_schema import JsonSchema, integer, obj
 from creditline.records import QueryTrace
 from creditline.runtime import Runtime
 from creditline.stored_json import read_json, write_json
@@ -38,6 +39,7 @@ TOP = 10
 ICONS_EACH = 100  # of every artist: few enough to train a network on in minutes
 TRAIN_SECONDS = 390.0
 PLAN = "plan.json"
+PLAN_SCHEMA = JsonSchema(obj({"steps": integer(1)}))
 OWN = {PLAN, "run", "generated", "index", "report.html"}
 """Names in a demo's folder, besides traces."""
 
@@ -172,7 +174,7 @@ def _plan(folder: Path, images: ImageSet, runtime: Runtime) -> TrainConfig:
         seconds = _seconds_per_step(config, images, runtime)
         steps = min(config.steps, max(100, int(TRAIN_SECONDS / seconds)))
         write_json(path, {"steps": steps})
-    steps = read_json(path, "Delete it; it is made again.")["steps"]
+    steps = read_json(path, "Delete it; it is made again.", PLAN_SCHEMA)["steps"]
     return replace(config, steps=steps, checkpoint_every=0)
 
 

@@ -34,7 +34,8 @@ def write_file(
             can be computed again.
 
     Raises:
-        SettingsError: if `path` exists and `overwrite` is False, or is a folder.
+        SettingsError: if `path` exists and `overwrite` is False, or is a folder; see also
+            `make_folder`.
     """
     path = Path(path)
     if path.is_dir():
@@ -43,7 +44,7 @@ def write_file(
         raise SettingsError(
             f"{path} exists and was not changed. Choose another name or ask to overwrite it."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=path.parent) as aside:
         draft = Path(aside) / path.name
         write(draft)
@@ -54,6 +55,21 @@ def write_file(
     if durable:
         flush(path.parent)
     return path
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those around it, if they do not exist.
+
+    Raises:
+        SettingsError: if one of them is a file, or a link that leads nowhere.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(
+            f"Nothing can be written in {path}: {error.filename or path} is a file, or a link that "
+            "leads nowhere. Remove it, or name another place."
+        ) from error
 
 
 def flush(path: Path) -> None:

@@ -9,8 +9,11 @@ from typing import Any
 
 from creditline import checksum
 from creditline.files import write_file
+from creditline.json_schema import ANY, JsonSchema
 
 CHECKSUM = "checksum"
+OBJECT = JsonSchema(ANY)
+"""Any object, for readers that compare values and use none."""
 
 
 def write_json(
@@ -50,16 +53,19 @@ def with_checksum(
     return plain, checksum.of_json(plain)
 
 
-def read_json(path: Path, advice: str, expected: str | None = None) -> dict[str, Any]:
+def read_json(
+    path: Path, advice: str, schema: JsonSchema, expected: str | None = None
+) -> dict[str, Any]:
     """Read what `write_json` wrote.
 
     Args:
         path: of the file.
         advice: what to do if it is damaged.
+        schema: of the values; a checksum does not show who wrote them.
         expected: checksum that another file names.
 
     Raises:
-        DamageError: if the file is missing or damaged.
+        DamageError: if the file is missing or damaged, or has a value that it cannot have.
         CreditlineError: if it cannot be read.
     """
     try:
@@ -73,6 +79,9 @@ def read_json(path: Path, advice: str, expected: str | None = None) -> dict[str,
     if not is_intact(values) or (expected is not None and values[CHECKSUM] != expected):
         raise checksum.damaged(path, advice)
     del values[CHECKSUM]
+    fault = schema.fault(values)
+    if fault is not None:
+        raise checksum.damaged(path, advice, fault)
     return values
 
 

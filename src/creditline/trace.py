@@ -22,6 +22,7 @@ from creditline.data.names import normalize_name
 from creditline.errors import DataError
 from creditline.files import write_file
 from creditline.records import Hit, MethodCard, QueryTrace, Region, TraceRecord
+from creditline.records.trace_schema import TRACE
 from creditline.settings import to_dict
 from creditline.stored_json import read_json, write_json
 from creditline.visible import visible
@@ -171,7 +172,7 @@ class Trace(TraceRecord):
             DataError: if the file is no trace.
             DamageError: if it is missing, or its contents are not those that were written.
         """
-        values = read_json(Path(path), "Give a file that to_json() (--json) wrote.")
+        values = read_json(Path(path), "Give a file that to_json() (--json) wrote.", TRACE)
         try:
             if values.pop("format") != FORMAT:
                 raise ValueError("another format")
@@ -213,6 +214,9 @@ def _encode(value: object) -> object:
 
 
 def _query(values: dict[str, Any]) -> QueryTrace:
+    noise = [values.get(name) for name in ("error", "n_above_noise", "reliability")]
+    if None in noise and noise != [None] * 3:
+        raise ValueError("the noise of a query is known in part")
     return QueryTrace(
         **{
             **values,

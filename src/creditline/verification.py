@@ -13,24 +13,36 @@ from PIL import Image
 
 from creditline.checksum import FileRecord, damaged, unreadable
 from creditline.diffusion.saving import RECORD as MODEL
+from creditline.diffusion.saving import RECORD_SCHEMA
 from creditline.errors import CreditlineError
 from creditline.evaluation.counterfactual.experiment import RESULT
 from creditline.evaluation.truth.files import RECORD as TABLES
 from creditline.indexing.factor_blocks import DESCRIPTION, UNITS, FactorBlocks
+from creditline.indexing.factor_blocks import SCHEMA as BLOCKS
 from creditline.indexing.factor_cache import PART
 from creditline.indexing.nearest import RECALL
+from creditline.indexing.nearest import SCHEMA as NEAREST
 from creditline.indexing.projection import NAME as PROJECTION
+from creditline.indexing.table_record import SCHEMA as TABLE_RECORD
 from creditline.indexing.table_version import TABLE
-from creditline.manifest import NAME
+from creditline.json_schema import FILES, JsonSchema, obj
+from creditline.manifest import NAME, NOUNS, Manifest
 from creditline.owner import ASIDE
 from creditline.runtime import Runtime
 from creditline.stored_arrays import check_array, check_tensors
-from creditline.stored_json import read_json
+from creditline.stored_json import OBJECT, read_json
 from creditline.trace import Trace
 
 Check = Callable[[], object]
 State = Literal["intact", "damaged", "unchecked"]
 ADVICE = "Restore it from a backup, or make it again."
+SCHEMAS = {
+    MODEL: RECORD_SCHEMA,
+    TABLES: JsonSchema(FILES),
+    DESCRIPTION: BLOCKS,
+    RECALL: NEAREST,
+}
+ANY_KIND = JsonSchema(obj({"kind": {"enum": list(NOUNS)}}))
 NO_CHECKSUM = ("samples", "before-and-after.png")
 
 
@@ -139,8 +151,10 @@ def _check_by_format(root: Path, path: Path) -> Check | None:
         return None  # files of the version that counts are recorded
     if path.name == UNITS:
         return partial(_check_factors, path.parent)
+    if path.name == NAME:
+        return partial(_manifest, path)
     checks: dict[str, Callable[..., object]] = {
-        ".json": read_json,
+        ".json": partial(read_json, schema=_schema(path)),
         ".safetensors": check_tensors,
         ".npy": check_array,
         ".png": _check_image,
@@ -155,10 +169,10 @@ def _records(root: Path) -> Iterator[tuple[Path, Check | None]]:
         if path.name not in (MODEL, RECALL, TABLES, DESCRIPTION, NAME):
             continue
         try:
-            values = read_json(path, ADVICE)
             if path.name == NAME:
-                yield from _required(path.parent, values)
+                yield from _required(path.parent, _manifest(path))
                 continue
+            values = read_json(path, ADVICE, _schema(path))
         except CreditlineError:
             continue  # its own check says so
         records = values.get("files", values)
@@ -166,14 +180,29 @@ def _records(root: Path) -> Iterator[tuple[Path, Check | None]]:
             yield path.parent / name, partial(_compare, path.parent / name, records[name])
 
 
-def _required(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[Path, Check | None]]:
+def _schema(path: Path) -> JsonSchema:
+    """What a JSON file may hold, by its name."""
+    if path.name.startswith("table-"):
+        return TABLE_RECORD
+    return SCHEMAS.get(path.name, OBJECT)
+
+
+def _manifest(path: Path, _: str = "") -> Manifest:
+    """Read a manifest of any kind."""
+    kind = read_json(path, ADVICE, ANY_KIND)["kind"]
+    return Manifest.read(path.parent, kind, clearing=True)
+
+
+def _required(folder: Path, manifest: Manifest) -> Iterator[tuple[Path, Check | None]]:
     """Files that a manifest needs, directly or by what it names."""
-    kind, facts, request = manifest["kind"], manifest["facts"], manifest["request"]
-    if manifest["status"] != "complete":
+    kind, facts, request = manifest.kind, manifest.facts, manifest.request
+    if manifest.status != "complete":
         return
+    # A manifest may lie about their number, and a hundred that are missing say enough.
+    some = sum(1 for _ in folder.glob("*.png")) + 100
     names = {
         "ground-truth": ["masks.npy", "losses.npy", TABLES],
-        "images": [f"{i:05d}.png" for i in range(request["n"])] if kind == "images" else [],
+        "images": [f"{i:05d}.png" for i in range(min(request.get("n", 0), some))],
         "run": [f"model/{MODEL}"],
         "counterfactual": [RESULT],
         "index": [PROJECTION] if facts.get("projection") is not None else [],
@@ -181,7 +210,7 @@ def _required(folder: Path, manifest: dict[str, Any]) -> Iterator[tuple[Path, Ch
     yield from ((folder / name, None) for name in names)
     if kind == "index":
         path = folder / f"table-{facts['table_version']}.json"
-        check = partial(read_json, path, ADVICE, facts["table_checksum"])
+        check = partial(read_json, path, ADVICE, TABLE_RECORD, facts["table_checksum"])
         yield path, check
         for name, record in check()["files"].items():
             yield folder / TABLE / name, partial(_compare, folder / TABLE / name, record)
@@ -201,7 +230,7 @@ def _refuse_missing(path: Path) -> None:
 
 
 def _check_factors(folder: Path) -> None:
-    models, n, dim = read_json(folder / DESCRIPTION, ADVICE)["shape"]
+    models, n, dim = read_json(folder / DESCRIPTION, ADVICE, BLOCKS)["shape"]
     blocks = FactorBlocks(folder, (models, n, dim))
     units = np.memmap(folder / UNITS, np.float32, "r", shape=(models * n, dim))
     blocks.check(units, 0, len(units))

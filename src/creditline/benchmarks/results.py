@@ -8,7 +8,7 @@ from typing import Any
 
 from creditline.benchmarks.groups import MethodGroup
 from creditline.fingerprint import of_json
-from creditline.stored_json import read_json, write_json
+from creditline.stored_json import OBJECT, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -46,4 +46,6 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises:
         DamageError: if the file is damaged.
     """
-    return read_json(path, "Delete it and run the same command again: it is computed again.")
+    return read_json(
+        path, "Delete it and run the same command again: it is computed again.", OBJECT
+    )

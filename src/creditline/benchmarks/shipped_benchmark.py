@@ -29,12 +29,14 @@ from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.fingerprint import of_json
+from creditline.json_schema import TEXT, JsonSchema, array, obj
 from creditline.manifest import NAME as MANIFEST
 from creditline.manifest import Manifest
 from creditline.owner import aside_prefix
-from creditline.stored_json import read_json, write_json
+from creditline.stored_json import OBJECT, read_json, write_json
 
 IDS = "benchmark.json"
+IDS_SCHEMA = JsonSchema(obj({"train": array(TEXT), VALIDATION: array(TEXT)}))
 ADVICE = "Install Creditline again, or pack the benchmark again (--pack)."
 EXCLUDED = ("trajectories", "tasks", "models")  # sampling runs and unfinished retraining
 
@@ -84,7 +86,7 @@ class ShippedBenchmark:
         Raises:
             DataError: if some are missing.
         """
-        ids = read_json(self.folder / IDS, ADVICE)
+        ids = read_json(self.folder / IDS, ADVICE, IDS_SCHEMA)
         images = source_images(self.benchmark, data)
         return _select(images, ids["train"]), _select(images, ids[VALIDATION])
 
@@ -186,7 +188,7 @@ def _half_way(benchmark: Benchmark) -> str:
 
 def _forget_places(path: Path) -> None:
     """Drop paths of the machine that wrote a manifest."""
-    kind = read_json(path, ADVICE)["kind"]
+    kind = read_json(path, ADVICE, OBJECT)["kind"]
     manifest = Manifest.read(path.parent, kind)
     facts = {key: v for key, v in manifest.facts.items() if not key.endswith("_source")}
     replace(manifest, facts=facts).write(path.parent)
@@ -194,7 +196,7 @@ def _forget_places(path: Path) -> None:
 
 def digest(case: ShippedBenchmark) -> str:
     """Hash ground truths and images, to identify what results were judged by."""
-    ids = json.dumps(read_json(case.folder / IDS, ADVICE), indent=1) + "\n"
+    ids = json.dumps(read_json(case.folder / IDS, ADVICE, IDS_SCHEMA), indent=1) + "\n"
     shares = case.share_truth()
     further = [] if shares is None else [shares.digest()]
     return of_json([ids, case.truth().digest(), *further])

@@ -12,7 +12,7 @@ from torch import Tensor
 from creditline.errors import CreditlineError, DamageError, IndexMismatchError, difference
 from creditline.notice import notice
 from creditline.stored_arrays import read_tensors, write_tensors
-from creditline.stored_json import read_json, write_json
+from creditline.stored_json import OBJECT, read_json, write_json
 
 ENCODERS = "encoder.json"
 
@@ -45,7 +45,7 @@ class EncodingCache:
                 )
             write_json(path, encoders)
             return
-        stored = read_json(path, f"Delete {folder}; it is made again.")
+        stored = read_json(path, f"Delete {folder}; it is made again.", OBJECT)
         lines = difference(stored, dict(encoders))
         if lines:
             raise IndexMismatchError(

@@ -9,14 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from creditline import json_schema
 from creditline.checksum import FileRecord, records_from_json, records_to_json
 from creditline.diffusion.denoiser import Denoiser
-from creditline.files import flush, flush_tree, use_default_mode
+from creditline.files import flush, flush_tree, make_folder, use_default_mode
+from creditline.json_schema import JsonSchema, obj, or_null
 from creditline.owner import aside_prefix
 from creditline.stored_json import read_json, write_json
 
 RECORD = "creditline.json"
 FILES = "files"
+RATE = {"type": "number", "minimum": 0, "maximum": 1e300}
+RECORD_SCHEMA = JsonSchema(obj({}, files=json_schema.FILES, learning_rate=or_null(RATE)))
 ADVICE = f"Restore the model from a backup or train it again. If you changed it, delete {RECORD}."
 
 
@@ -46,7 +50,7 @@ def new_model_folder(folder: Path, record: Mapping[str, Any], aside: Path) -> It
             all files.
         aside: an existing folder on the same disk, for the draft.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=aside) as temporary:
         draft = Path(temporary) / folder.name
         yield draft
@@ -70,7 +74,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     Raises:
         DamageError: if the record is damaged.
     """
-    return read_json(folder / RECORD, ADVICE) if has_record(folder) else {}
+    return read_json(folder / RECORD, ADVICE, RECORD_SCHEMA) if has_record(folder) else {}
 
 
 def check_files(folder: Path) -> None:

@@ -14,11 +14,22 @@ import numpy as np
 import xxhash
 
 from creditline.checksum import FileRecord, damaged
+from creditline.json_schema import DIM, FILE, JsonSchema, array, integer, obj
 from creditline.stored_json import read_json, write_json
 
 BLOCK_BYTES = 2**16
 UNITS, LENGTHS, CHECKSUMS, DESCRIPTION = "units.f32", "lengths.f64", "blocks.u64", "factors.json"
 ADVICE = "It is computed again from the features."
+SCHEMA = JsonSchema(
+    obj(
+        {
+            "shape": {**array(integer(1), 3), "minItems": 3},
+            "rows": integer(1, DIM),
+            LENGTHS: FILE,
+            CHECKSUMS: FILE,
+        }
+    )
+)
 
 
 def block_rows(dim: int) -> int:
@@ -90,13 +101,18 @@ class FactorBlocks:
 
     def __init__(self, folder: Path, shape: tuple[int, int, int]) -> None:
         self.folder, (models, n, dim) = folder, shape
-        values = read_json(folder / DESCRIPTION, ADVICE)
+        values = read_json(folder / DESCRIPTION, ADVICE, SCHEMA)
         for name in (LENGTHS, CHECKSUMS):
             FileRecord(**values[name]).check(folder / name, ADVICE)
         size = (folder / UNITS).stat().st_size if (folder / UNITS).is_file() else 0
-        if values["shape"] != list(shape) or size != 4 * models * n * dim:
+        self.rows = block_rows(dim)
+        sizes = [8 * models * n, 16 * -(-models * n // self.rows)]
+        if (
+            [*values["shape"], values["rows"]] != [*shape, self.rows]
+            or size != 4 * models * n * dim
+            or [values[name]["bytes"] for name in (LENGTHS, CHECKSUMS)] != sizes
+        ):
             raise damaged(folder / UNITS, ADVICE)
-        self.rows: int = values["rows"]
         self._sums = np.fromfile(folder / CHECKSUMS, np.uint64).reshape(-1, 2)[:, 0]
         self._checked = np.zeros(len(self._sums), bool)
         self.lengths = np.fromfile(folder / LENGTHS, np.float64).reshape(models, n)

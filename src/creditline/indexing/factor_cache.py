@@ -22,6 +22,7 @@ from typing import BinaryIO
 import numpy as np
 
 from creditline.errors import CreditlineError, DamageError
+from creditline.files import make_folder
 from creditline.indexing.factor_blocks import (
     CHECKSUMS,
     LENGTHS,
@@ -224,7 +225,7 @@ def load_or_write(folder: Path, method: BilinearAttributor) -> FactorCache:
 
 def _write_folder(folder: Path, method: BilinearAttributor) -> None:
     part = folder.with_name(folder.name + PART)
-    part.mkdir(parents=True, exist_ok=True)
+    make_folder(part)
     _write(part, method)
     # Nothing is flushed: what a power cut damages is found by its checksums and written again.
     try:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from creditline.checksum import FileRecord, records_from_json, records_to_json
 from creditline.errors import DamageError
 from creditline.indexing.factor_cache import PART, FactorCache
+from creditline.json_schema import FILES, JsonSchema, obj
 from creditline.notice import notice
 from creditline.settings import require
 from creditline.stored_json import read_json, write_json
@@ -41,6 +42,7 @@ SAMPLE, TOP = 64, 20
 RECALL = "recall.json"
 """Recall, and the checksums of the other files."""
 ADVICE = "It is built again from the stored factors."
+SCHEMA = JsonSchema(obj({"files": FILES, "recall": {"type": "number", "minimum": 0, "maximum": 1}}))
 VECTOR, ROW = "vector", "row"
 
 
@@ -62,7 +64,7 @@ class Nearest:
         import lance
 
         self.rows = rows
-        values = read_json(folder / RECALL, ADVICE)
+        values = read_json(folder / RECALL, ADVICE, SCHEMA)
         for name, record in records_from_json(values["files"]).items():
             record.check(folder / name, ADVICE)
         self.recall: float = values["recall"]

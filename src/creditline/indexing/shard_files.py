@@ -10,10 +10,12 @@ from typing import Any
 
 from creditline.checksum import FileRecord, records_from_json, records_to_json
 from creditline.errors import DamageError
+from creditline.json_schema import ANY, FILES, JsonSchema, array, obj
 from creditline.notice import notice
 from creditline.stored_json import read_json, write_json
 
 ADVICE = "The shard is computed again."
+SCHEMA = JsonSchema(obj({"fragments": array(ANY), "files": FILES}))
 
 
 class ShardFiles:
@@ -44,7 +46,8 @@ class ShardFiles:
         numbers = set()
         for path in self.folder.glob("*.json"):
             try:
-                for name, record in records_from_json(read_json(path, ADVICE)["files"]).items():
+                files = read_json(path, ADVICE, SCHEMA)["files"]
+                for name, record in records_from_json(files).items():
                     record.check(self.table / name, ADVICE)
             except DamageError as error:
                 notice(str(error))
@@ -64,7 +67,7 @@ class ShardFiles:
         fragments: list[Any] = []
         files: dict[str, FileRecord] = {}
         for number in range(shards):
-            values = read_json(self._path(number), "Run the same command again.")
+            values = read_json(self._path(number), "Run the same command again.", SCHEMA)
             fragments += [FragmentMetadata.from_json(json.dumps(x)) for x in values["fragments"]]
             files |= records_from_json(values["files"])
         return fragments, files

@@ -19,11 +19,15 @@ import pyarrow.compute as pc
 
 from creditline.checksum import FileRecord, of_bytes, records_from_json, records_to_json
 from creditline.indexing.table_files import DATA
+from creditline.json_schema import FILES, FINGERPRINT, JsonSchema, integer, obj
 from creditline.stored_json import read_json, write_json
 
 ADVICE = (
     "Restore the index from a backup, or build it again with `creditline index` and --overwrite."
 )
+
+
+SCHEMA = JsonSchema(obj({"version": integer(1), "files": FILES, "facts": FINGERPRINT}))
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class TableRecord:
         Raises:
             DamageError: if it is missing or damaged.
         """
-        values = read_json(_path(folder, version), ADVICE, checksum)
+        values = read_json(_path(folder, version), ADVICE, SCHEMA, checksum)
         return cls(values["version"], records_from_json(values["files"]), values["facts"])
 
     def write(self, folder: Path) -> str:

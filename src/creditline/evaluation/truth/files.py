@@ -13,6 +13,7 @@ from creditline import stored_arrays
 from creditline.checksum import FileRecord, records_from_json, records_to_json
 from creditline.errors import DataError
 from creditline.files import write_file
+from creditline.json_schema import FILES, JsonSchema
 from creditline.stored_json import read_json, write_json
 
 IMAGES = ("id", "name", "contributor", "label")
@@ -72,7 +73,8 @@ def read_tables(folder: Path) -> dict[str, tuple[Any, ...]]:
         DamageError: if one is missing or damaged.
         DataError: if its contents do not fit.
     """
-    for name, record in records_from_json(read_json(folder / RECORD, ADVICE)).items():
+    records = read_json(folder / RECORD, ADVICE, JsonSchema(FILES))
+    for name, record in records_from_json(records).items():
         record.check(folder / name, ADVICE)
     ids, names, contributors, labels = _read(folder / "images.csv", IMAGES)
     folders, query_ids, query_names = _read(folder / "queries.csv", QUERIES)
