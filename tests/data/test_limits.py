@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import resource
 import struct
+import sys
 import tracemalloc
 import zipfile
 import zlib
@@ -11,7 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from creditline.data import formats, load_images
 from creditline.data.decode import decode
@@ -76,15 +79,27 @@ def test_a_plug_in_of_pillow_adds_its_endings(write, noise, monkeypatch):
         load_images(source)
 
 
-def test_heic_is_read_where_its_plug_in_is_installed(write, noise):
-    pillow_heif = pytest.importorskip("pillow_heif")
+@pytest.mark.parametrize(
+    ("module", "ending"), [("pillow_heif", ".heic"), ("pillow_jxl", ".jxl"), ("PIL", ".avif")]
+)
+def test_formats_of_plug_ins_are_read_where_they_are_installed(write, module, ending):
+    pytest.importorskip(module)
     formats.readable_formats.cache_clear()
     formats.image_endings.cache_clear()
-    pixels = Image.fromarray(noise(32, 32, 3))
-    root = write({"a.png": noise(32, 32, 3)})
-    pillow_heif.from_pillow(pixels).save(root / "b.heic")
     formats.readable_formats()
-    assert load_images(root).names == ("a.png", "b.heic")
+    if ending == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    # Smooth colors, of which compression changes little; three sides show that nothing is turned.
+    ramp = np.linspace(0, 255, 64)
+    pixels = np.stack([*np.meshgrid(ramp, ramp[::-1]), np.full((64, 64), 90.0)], -1).astype("uint8")
+    root = write({"a.png": pixels})
+    Image.fromarray(pixels).save(root / f"b{ending}", quality=95)
+    images = load_images(root)
+    assert images.names == ("a.png", f"b{ending}")
+    assert np.abs(images.array([1])[0].astype(int) - pixels).max() < 20
+    (root / f"b{ending}").write_bytes((root / f"b{ending}").read_bytes()[:-100])
+    with pytest.raises(DataError, match=rf"b\{ending}: corrupt|b\{ending}: not an image"):
+        load_images(root)
 
 
 @pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (1, 89_000_000), (89_000_000, 1)])
@@ -120,6 +135,21 @@ def test_transparency_and_16_bits_take_bounded_memory():
     with at_most(3000 * 1000 * 24):
         flat = flatten(image, "white")
     assert flat.getpixel((2999, 999)) == flat.getpixel((0, 0)) == (132, 137, 142)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted otherwise")
+@pytest.mark.parametrize(("mode", "bound"), [("RGB", 6), ("RGBA", 10)])
+def test_an_image_takes_no_more_than_two_copies_of_its_pixels(mode, bound):
+    side, stream = 4000, io.BytesIO()
+    Image.new(mode, (side, side), 10).save(stream, "PNG")
+    pid = os.fork()
+    if pid == 0:  # a child, since the largest memory of a process never falls
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        prepare(decode(stream.getvalue(), "a.png"), ImageSpec(size=8))
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        os._exit(grown * 1024 > bound * side**2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")

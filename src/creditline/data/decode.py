@@ -51,7 +51,7 @@ def decode(data: bytes, name: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
             with Image.open(io.BytesIO(data), formats=formats) as image:
-                return to_upright(image, name)
+                return to_upright(image, name, share=True)
     except UnidentifiedImageError as error:
         known = ", ".join(formats)
         raise DataError(f"{name}: not an image in a format that is read: {known}.") from error
@@ -91,11 +91,16 @@ def load_pixels(image: Image.Image, name: str) -> None:
         raise _unreadable(name, error) from error
 
 
-def to_upright(image: Image.Image, name: str = "image") -> Image.Image:
+def to_upright(image: Image.Image, name: str = "image", share: bool = False) -> Image.Image:
     """The first frame of an image, turned as its EXIF tag says, in 8-bit RGB or RGBA.
 
     16-bit gray is scaled to 8 bits; palette, gray, CMYK, YCbCr, HSV and LAB are converted (color
     profiles are not applied); every kind of transparency becomes an alpha channel.
+
+    Args:
+        image: any image that Pillow can hold.
+        name: of the image, for errors.
+        share: the result may share pixels with the image, which nothing changes later.
 
     Raises:
         DataError: for floating point and 32-bit integer images, whose range is not defined; and as
@@ -119,7 +124,9 @@ def to_upright(image: Image.Image, name: str = "image") -> Image.Image:
         return image  # upright already: a copy would only take memory
     if image.mode == "La":
         image = image.convert("LA")
-    plain = image.convert(mode)
+    # Sharing leaves the reader and its buffers behind, and copies no pixels.
+    is_shared = share and image.mode == mode
+    plain = image._new(image.im) if is_shared else image.convert(mode)
     plain.info.clear()  # the tags no longer apply
     return plain
 
@@ -137,7 +144,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     for rows in strips(image):
         gray[rows] = (values[rows].astype(np.int64) + 128) // 257
     if isinstance(opaque, int):  # one 16-bit gray value stands for transparent
-        alpha = Image.fromarray(np.where(values == opaque, 0, 255).astype(np.uint8))
+        alpha = Image.fromarray((values != opaque) * np.uint8(255))
         return Image.merge("LA", (Image.fromarray(gray), alpha))
     return Image.fromarray(gray)
 

@@ -55,20 +55,20 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
     """Composite an RGB or RGBA image over a color: rgb a + color (1 - a), rounded to nearest."""
     if image.mode == "RGB":
         return image
-    values = np.asarray(image)
-    result = np.empty((*values.shape[:2], 3), np.uint8)
+    color = (BACKGROUNDS[background],) * 3
+    result = Image.new("RGB", image.size, color)
     for rows in strips(image):
-        if (values[rows, :, 3] == 255).all():  # opaque, as most of a large image is
-            result[rows] = values[rows, :, :3]
-            continue
-        if not values[rows, :, 3].any():
-            result[rows] = BACKGROUNDS[background]
-            continue
-        part = values[rows].astype(np.uint32)
-        rgb, alpha = part[..., :3], part[..., 3:]
-        over = rgb * alpha + BACKGROUNDS[background] * (255 - alpha)
-        result[rows] = (over + 127) // 255
-    return Image.fromarray(result)
+        strip = image.crop((0, rows.start, image.width, min(rows.stop, image.height)))
+        values = np.asarray(strip)
+        if (values[..., 3] == 255).all():  # opaque, as most of a large image is
+            result.paste(strip.convert("RGB"), (0, rows.start))
+        elif values[..., 3].any():
+            part = values.astype(np.uint32)
+            rgb, alpha = part[..., :3], part[..., 3:]
+            over = rgb * alpha + BACKGROUNDS[background] * (255 - alpha)
+            blend = ((over + 127) // 255).astype(np.uint8)
+            result.paste(Image.fromarray(blend), (0, rows.start))
+    return result
 
 
 def center_square(image: Image.Image, side: int) -> Image.Image:
