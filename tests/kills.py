@@ -22,7 +22,7 @@ class Death:
     """
 
     CHANGES = ("replace", "rename", "unlink", "remove", "rmdir", "mkdir")
-    COMMITS = ("commit", "delete", "restore", "cleanup_old_versions")
+    COMMITS = ("commit", "delete", "restore")
 
     def __init__(self, patch: pytest.MonkeyPatch, point: int | None = None) -> None:
         import lance

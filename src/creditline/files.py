@@ -13,8 +13,8 @@ from pathlib import Path
 from creditline.errors import SettingsError
 from creditline.owner import aside_prefix
 
-CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP)
-"""Errors of file systems that do not flush folders, such as some of networks."""
+CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+"""Errors where folders are not flushed: some networks, Windows, folders that others list."""
 
 
 def write_file(
@@ -44,7 +44,7 @@ def write_file(
         raise SettingsError(
             f"{path} exists and was not changed. Choose another name or ask to overwrite it."
         )
-    make_folder(path.parent)
+    make_folder(path.parent, durable=durable)
     with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=path.parent) as aside:
         draft = Path(aside) / path.name
         write(draft)
@@ -57,31 +57,44 @@ def write_file(
     return path
 
 
-def make_folder(path: Path) -> None:
+def make_folder(folder: Path, *, durable: bool = True) -> list[Path]:
     """Make a folder and those around it, if they do not exist.
+
+    Args:
+        folder: to make.
+        durable: see `write_file`.
+
+    Returns:
+        Those that were made, innermost first.
 
     Raises:
         SettingsError: if one of them is a file, or a link that leads nowhere.
     """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise SettingsError(
-            f"Nothing can be written in {path}: {error.filename or path} is a file, or a link that "
-            "leads nowhere. Remove it, or name another place."
+            f"Nothing can be written in {folder}: {error.filename or folder} is a file, or a link "
+            "that leads nowhere. Remove it, or name another place."
         ) from error
+    if durable:
+        for path in missing:
+            flush(path.parent)
+    return missing
 
 
 def flush(path: Path) -> None:
     """Write a file, or the list of a folder's files, from memory to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if error.errno not in CANNOT_FLUSH:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def flush_tree(folder: Path) -> None:
@@ -89,6 +102,12 @@ def flush_tree(folder: Path) -> None:
     for place, _, names in os.walk(folder):
         for name in names:
             flush(Path(place) / name)
+        flush(Path(place))
+
+
+def flush_names(folder: Path) -> None:
+    """Flush the lists of files of a folder and of all folders below it: what is gone, stays so."""
+    for place, *_ in os.walk(folder):
         flush(Path(place))
 
 

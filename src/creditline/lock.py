@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from creditline.errors import AccessError, CreditlineError, LockedError
+from creditline.files import make_folder
 from creditline.leftovers import HOLDER, LOCK
 from creditline.owner import Owner, aside_prefix
 from creditline.remedy import DENIED
@@ -76,12 +77,10 @@ def locked_if_free(folder: Path) -> Iterator[bool]:
 
 def _make(folder: Path) -> list[Path]:
     """Make a folder; those that were made, innermost first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        return make_folder(folder)
     except OSError as error:
         raise _denied(folder, error) from error
-    return missing
 
 
 def _acquire(folder: Path) -> Callable[[], None]:

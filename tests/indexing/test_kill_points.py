@@ -159,3 +159,22 @@ def test_the_next_change_finishes_a_purge(base, images):
         add(base, images)
     assert cl.open_index(base).n == 10
     assert b"name-of-02" not in b"".join(p.read_bytes() for p in base.rglob("*") if p.is_file())
+
+
+def test_a_purge_deletes_what_cannot_be_read(base, images):
+    """A power cut leaves versions that no manifest named, and files that Lance had begun."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "creditline.indexing.store.Store.clean", lambda self: (_ for _ in ()).throw(Killed())
+        )
+        with pytest.raises(Killed):
+            purge(base, images)
+    table = base / "images.lance"
+    for path in sorted((table / "_versions").glob("*.manifest"))[1:]:
+        path.write_bytes(b"")
+    (table / "data" / ".tmpabcdef").write_bytes(b"name-of-02")
+    with pytest.warns(Notice, match="finished now"):
+        add(base, images)
+    assert cl.open_index(base).n == 10
+    assert b"name-of-02" not in b"".join(p.read_bytes() for p in base.rglob("*") if p.is_file())
+    assert not list(table.rglob(".tmp*"))

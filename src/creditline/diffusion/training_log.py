@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from creditline.files import write_file
+from creditline.files import flush, write_file
 
 NAME = "log.jsonl"
 
@@ -39,3 +39,7 @@ class TrainingLog:
         """Log a step, before its update, so that every saved step has a line."""
         with open(self.path, "a", encoding="utf-8") as log:
             log.write(json.dumps({"step": step, "loss": loss, "rate": rate}) + "\n")
+
+    def flush(self) -> None:
+        """Write the log to the disk, before what is stored of its steps."""
+        flush(self.path)

@@ -72,13 +72,19 @@ class TrainingRun:
                     self._write_due()
                     if time.monotonic() - saved_at > max(SAVE_SECONDS, SAVE_SHARE * cost):
                         started = time.monotonic()
-                        state.save(self.folder)
+                        self._save()
                         saved_at, cost = time.monotonic(), time.monotonic() - started
         except (KeyboardInterrupt, CreditlineError):
             if state.is_consistent and state.is_finite():
-                state.save(self.folder)
+                self._save()
             raise
+        self.log.flush()
         self._write_model(self.folder / "model")
+
+    def _save(self) -> None:
+        """Save the state, and before it the log of its steps."""
+        self.log.flush()
+        self.state.save(self.folder)
 
     def _step(self) -> float:
         """Take one optimizer step and return the loss before it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from creditline import fingerprint
+from creditline.files import flush_names
 from creditline.indexing.build import ENCODED
 from creditline.indexing.index_state import IndexState
 from creditline.leftovers import remove
@@ -32,6 +33,7 @@ def finish(state: IndexState) -> IndexState:
         return state
     state.store.clean()
     remove(state.folder / ENCODED)
+    flush_names(state.folder)  # before the manifest says that nothing is left
     facts = {name: value for name, value in state.manifest.facts.items() if name != PENDING}
     manifest = replace(state.manifest, facts=facts)
     manifest.write(state.folder)

@@ -70,13 +70,19 @@ def load(folder: Path, feature_set: str, center: bool, half: str) -> list[Spectr
 
 
 def save(
-    folder: Path, feature_set: str, center: bool, half: str, spectra: Sequence[Spectrum]
+    folder: Path,
+    feature_set: str,
+    center: bool,
+    half: str,
+    spectra: Sequence[Spectrum],
+    *,
+    durable: bool = False,
 ) -> None:
-    """Store one spectrum per model."""
+    """Store one spectrum per model; `durable` as of `write_file`."""
     tensors = {f"{c}.{key}": a for c, s in enumerate(spectra) for key, a in s.arrays().items()}
     path = _path(folder, feature_set, center, half)
     # Two processes that fit at the same time write the same numbers.
-    write_tensors(path, tensors, save_file, durable=False)
+    write_tensors(path, tensors, save_file, durable=durable)
 
 
 def _path(folder: Path, feature_set: str, center: bool, half: str) -> Path:

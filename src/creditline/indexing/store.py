@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,13 @@ from creditline.checksum import FileRecord
 from creditline.data.image_set import ImageSet
 from creditline.features.table import chunk_rows
 from creditline.indexing.shard_files import ShardFiles
-from creditline.indexing.table_files import DATA, remove_later_versions
+from creditline.indexing.table_files import (
+    DATA,
+    files_of,
+    remove_drafts,
+    remove_later_versions,
+    remove_other_files,
+)
 from creditline.indexing.table_record import remove_other_records
 from creditline.indexing.table_schema import KEY, THUMBNAIL, Kind, TableSchema
 from creditline.indexing.table_version import TableVersion, data_files
@@ -143,8 +148,8 @@ class Store:
 
     def clean(self) -> None:
         """Delete all versions of the table but this one."""
-        dataset = self.version.open()
-        dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+        dataset, table = self.version.open(), self.version.path
+        remove_other_files(table, dataset.version, files_of(dataset, table))
         remove_other_records(self.folder, [dataset.version])
 
     def opened_version(self) -> int:
@@ -170,6 +175,7 @@ class Store:
 
     def _seal(self, known: Mapping[str, FileRecord]) -> dict[str, Any]:
         version = self.version
+        remove_drafts(version.path)
         version.seal(known, self.schema.facts)
         return {"table_version": version.number, "table_checksum": version.checksum}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-VERSIONS, DELETIONS, DATA = "_versions", "_deletions", "data"
+VERSIONS, TRANSACTIONS, DATA = "_versions", "_transactions", "data"
 HINT = "latest_version_hint.json"
 LAST = 2**64 - 1
 """Names of version files count down from it, so that the newest comes first in a listing."""
@@ -26,6 +26,28 @@ def remove_later_versions(table: Path, version: int) -> None:
         if number > version:
             path.unlink(missing_ok=True)
             (table / VERSIONS / HINT).unlink(missing_ok=True)
+
+
+def remove_other_files(table: Path, version: int, names: Iterable[str]) -> None:
+    """Remove every file that a version does not need, whether or not Lance can still read it.
+
+    Args:
+        table: its folder.
+        version: that stays.
+        names: its files, as `files_of` returns them.
+    """
+    used = {*names, f"{VERSIONS}/{HINT}"}
+    for path in list(table.rglob("*")):
+        is_own = path.parent.name == TRANSACTIONS and path.name.startswith(f"{version - 1}-")
+        if path.is_file() and not is_own and path.relative_to(table).as_posix() not in used:
+            path.unlink(missing_ok=True)
+
+
+def remove_drafts(table: Path) -> None:
+    """Remove files that a killed process had begun to write."""
+    for folder in (DATA, VERSIONS, TRANSACTIONS):
+        for path in [*(table / folder).glob(".tmp*"), *(table / folder).glob("*#*")]:
+            path.unlink(missing_ok=True)
 
 
 def files_of(dataset: Any, table: Path) -> list[str]:

@@ -65,4 +65,5 @@ def _save_updated(
     updated = [update(spectrum, before, after, c, key[1]) for c, spectrum in enumerate(stored)]
     complete = [spectrum for spectrum in updated if spectrum is not None]
     if len(complete) == len(updated):
-        spectra.save(folder, *key, complete)
+        # Fitted anew, they would be equal to rounding only, and what was before is deleted.
+        spectra.save(folder, *key, complete, durable=True)
