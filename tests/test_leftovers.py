@@ -10,7 +10,7 @@ import pytest
 
 from creditline.errors import CreditlineError
 from creditline.files import write_file
-from creditline.leftovers import HOLDER, LOCK, OLD, clear_leftovers, remove
+from creditline.leftovers import HOLDER, LOCK, OLD, clear_leftovers, remove, scratch_folder
 from creditline.owner import aside_prefix, is_abandoned
 from creditline.paths import inside, require_no_way_out
 
@@ -46,6 +46,19 @@ def test_leftovers_are_cleared_at_every_depth(tmp_path):
     clear_leftovers(tmp_path)
     assert len([name for name in names(tmp_path) if "unknown" in name]) == 2
     assert (tmp_path / LOCK).exists()
+
+
+def test_jobs_of_killed_processes_are_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    job = tmp_path / f"{prefix_of_an_ended_process()}abc"
+    job.mkdir()
+    (job / "job.pkl").write_bytes(b"a model and images")
+    (tmp_path / "of-another-program").mkdir()
+    with scratch_folder() as one, scratch_folder() as two:
+        assert {*names(tmp_path)} == {os.path.basename(x) for x in (one, two)} | {
+            "of-another-program"
+        }
+    assert names(tmp_path) == ["of-another-program"]
 
 
 def test_a_file_that_is_written_names_its_process(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from creditline.owner import ASIDE, is_abandoned
+from creditline.owner import ASIDE, aside_prefix, is_abandoned
 from creditline.paths import entries
 
 LOCK, HOLDER = f"{ASIDE}lock", f"{ASIDE}holder"
@@ -27,6 +29,20 @@ def clear_leftovers(folder: Path) -> None:
                 gone = time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD
             if gone:
                 remove(Path(entry.path))
+
+
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder of this process in the system's temporary folder.
+
+    Those that killed processes of this user left there, with models and images in them, are
+    removed first.
+    """
+    with os.scandir(tempfile.gettempdir()) as listed:
+        for entry in listed:
+            if entry.name.startswith(ASIDE) and is_abandoned(entry.name):
+                with suppress(OSError):  # another user's
+                    remove(Path(entry.path))
+    return tempfile.TemporaryDirectory(prefix=aside_prefix())
 
 
 def remove(path: Path) -> None:

@@ -99,15 +99,27 @@ class Rehearsal:
                     where = str(event).replace(str(self.place), "") if problems else ""
                     yield Attempt(self.name, at, [*problems, where] if problems else [])
 
-    def kill(self, rng: random.Random, number: int) -> Attempt | None:
-        """Kill the command at a random time; None if it was faster."""
-        delay = rng.uniform(0.02, self.seconds * 1.05)
+    def kill(self, rng: random.Random) -> list[Attempt]:
+        """Kill the command up to three times at random times, then run it to its end.
+
+        Returns:
+            The kills that came before the command had finished; the last one has the problems.
+        """
         fresh(self.place, self.base)
-        values = self.server.call("run", self.name, self.place, kill=delay)
-        if values["end"] == "done":
-            return None
-        problems = self._check() if values["end"] == "killed" else [str(values)]
-        return Attempt(self.name, f"kill {number} after {delay:.3f} s", problems)
+        ends: list[str] = []
+        problems: list[str] = []
+        for _ in range(rng.randint(1, 3)):
+            delay = rng.uniform(0.02, self.seconds)
+            values = self.server.call("run", self.name, self.place, kill=delay)
+            problems += [str(values)] if values["end"] == "failed" else []
+            if values["end"] != "killed":
+                break
+            ends.append(f"killed after {delay:.3f} s")
+        if not ends and not problems:
+            return []
+        problems += self._check()
+        attempts = [Attempt(self.name, end) for end in ends[:-1]]
+        return [*attempts, Attempt(self.name, ends[-1] if ends else "resumed", problems)]
 
     def _check(self, is_over: bool = False) -> list[str]:
         """Read what is left, run the command again, and compare with an uninterrupted run."""
@@ -177,17 +189,17 @@ def cut_power(names: Sequence[str], points: int, losses: Sequence[Loss], out: Pa
 def kill(names: Sequence[str], count: int, seed: int, out: Path) -> None:
     """Kill commands at random times, in turn, until there are `count` kills in the record."""
     number = len(_attempts(out))
-    rng = random.Random(f"{seed}-{number}")
+    rng, turn = random.Random(f"{seed}-{number}"), number
     with workplace() as folder, Server() as server:
         rehearsals = []
         for name in names:
             (folder / name).mkdir()
             rehearsals.append(Rehearsal(server, name, folder / name))
         while number < count:
-            attempt = rehearsals[number % len(rehearsals)].kill(rng, number)
-            if attempt is not None:
+            for attempt in rehearsals[turn % len(rehearsals)].kill(rng):
                 _record(out, attempt)
                 number += 1
+            turn += 1
 
 
 def main() -> None:
@@ -199,6 +211,7 @@ def main() -> None:
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--losses", nargs="+", choices=LOSSES[:-1], default=LOSSES[:-1])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -206,7 +219,7 @@ def main() -> None:
     if options.kind == "kills":
         kill(options.commands, options.count, options.seed, options.out)
     else:
-        losses = LOSSES[:-1] if options.kind == "power" else LOSSES[-1:]
+        losses = options.losses if options.kind == "power" else LOSSES[-1:]
         cut_power(options.commands, options.points, losses, options.out)
     attempts = _attempts(options.out)
     print(f"{len(attempts)} attempts, {sum(bool(a.problems) for a in attempts)} with problems")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.durability.campaign import Rehearsal, workplace
+from tests.durability.campaign import Attempt, Rehearsal, workplace
 from tests.durability.disk import LOSSES, Disk
 from tests.durability.recording import hindrance
 from tests.durability.server import Server, fresh
@@ -78,8 +78,8 @@ def test_a_kill_before_and_after_every_change(server, folder, name):
 @pytest.mark.long
 @pytest.mark.parametrize("name", COMMANDS)
 def test_kills_at_random_times(server, folder, name):
-    rehearsal, rng, attempts = Rehearsal(server, name, folder), random.Random(name), []
+    rehearsal, rng = Rehearsal(server, name, folder), random.Random(name)
+    attempts: list[Attempt] = []
     while len(attempts) < KILLS:
-        attempt = rehearsal.kill(rng, len(attempts))
-        attempts += [] if attempt is None else [attempt]
+        attempts += rehearsal.kill(rng)
     assert [attempt for attempt in attempts if attempt.problems] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from creditline.features.gradients import GradientExtractor
 from creditline.indexing.store import Store
 from creditline.indexing.table_schema import FACTS, TableSchema
 from creditline.indexing.thumbnail import compact
+from creditline.leftovers import scratch_folder
 from creditline.methods.attributor import Attributor
 
 MEASURED_IMAGES = 256
@@ -96,7 +96,7 @@ def _shard(source: GradientExtractor, images: ImageSet, b: int) -> tuple[float, 
     features = np.random.default_rng(0).standard_normal(shape, np.float32)
     bare = sum(_row_bytes(rows, i) for i in range(b))
     bare += b * source.models * (1 + source.has_halves) * (2 * source.dim + NORM_BYTES)
-    with tempfile.TemporaryDirectory(prefix="creditline-") as folder:
+    with scratch_folder() as folder:
         store = Store(Path(folder), TableSchema(source.models, source.dim, source.has_halves))
         store.write_shard(0, rows, range(b), features)  # the first one imports a library
         before = time.process_time()

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from creditline.indexing.factor_cache import PART
-from creditline.leftovers import clear_leftovers
+from creditline.leftovers import clear_leftovers, scratch_folder
 from creditline.notice import notice
 from creditline.paths import is_inside
 
@@ -33,7 +33,7 @@ def fit_folder(index: Path, name: str) -> Path:
         return folder
     notice(f"{reason}. What is computed here is not kept: the next command computes it again.")
     if folder not in _scratch:
-        _scratch[folder] = tempfile.TemporaryDirectory(prefix="creditline-")
+        _scratch[folder] = scratch_folder()
         if is_inside(index, folder) and os.access(folder, os.R_OK | os.X_OK):
             for path in folder.iterdir():
                 if path.suffix != PART and _is_readable(path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from creditline.errors import CreditlineError
+from creditline.leftovers import scratch_folder
 from creditline.runtime.devices import DeviceMap
 from creditline.runtime.executor import Result, Task
 from creditline.runtime.worker import load_job, pack_job
 
 WATCH_SECONDS = 0.5
 JOB = "job.pkl"
+_folders: set[str] = set()
+"""Folders of the jobs that this worker has had."""
 
 
 class ProcessExecutor:
@@ -51,7 +54,7 @@ class ProcessExecutor:
             return
         from joblib import Parallel, delayed, parallel_config
 
-        with tempfile.TemporaryDirectory(prefix="creditline-") as folder:
+        with scratch_folder() as folder:
             (Path(folder) / JOB).write_bytes(pack_job(function, shared))
             with parallel_config(backend="loky", inner_max_num_threads=1):
                 pool = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
@@ -71,6 +74,7 @@ class ProcessExecutor:
 
 def _run_task(folder: str, devices: DeviceMap, i: int, task: Any) -> tuple[int, Any]:
     _end_with(os.getppid())
+    _folders.add(folder)
     function, shared = _load_job(folder, devices)
     return i, function(shared, task)
 
@@ -97,12 +101,15 @@ def _claim_number(folder: Path) -> int:
 def _end_with(parent: int) -> None:
     """End this worker, a child of `parent`, soon after that was killed.
 
-    Otherwise it would go on writing to a folder that the continued command writes to as well.
+    Otherwise it would go on writing to a folder that the continued command writes to as well. The
+    job, a model and images, is removed with it.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(WATCH_SECONDS)
+        for folder in _folders:
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
