@@ -98,6 +98,7 @@ def index(
     listed = _as_list(model)
     takes_models = has.models != "none"
     models = [load_model(m, device=device) for m in listed if m is not None and takes_models]
+    require_folder(encoded, models)
     extractor = make_extractor(attributor, models, training_images.shape, encoder, device)
     rows = default_shard_rows(models) if shard_rows is None else shard_rows
     request = index_request(attributor, extractor, models, training_images, rows, subsets)

@@ -55,7 +55,12 @@ OTHERS = [
     (INDEX, "--parameters ,", "parameters"),
     (INDEX, "--projection none --dim 10", "dim"),
     (INDEX, "--halves --timesteps 1 --draws 1", "halves"),
+    (INDEX, "--projection none --dim 4096", "dim"),
     (INDEX, "--encoded FILE", "--encoded"),
+    (INDEX, "--encoded NEW", "nothing to keep"),
+    (TRAIN, "--encoded NEW", "nothing to keep"),
+    (("index", "MODEL", "BROKEN", *SMALL, "--out", "OUT"), "--size 32", "the model takes"),
+    (("train", "BROKEN", "--preset", "icons-16", "--out", "OUT"), "--size 32", "16x16 pixels"),
     (INDEX, "--device meta", "meta"),
     (INDEX, "--device potato", "potato"),
     (TRACE, "--prompt x", "--prompt"),
@@ -79,9 +84,12 @@ def places(model, data, index, generated, tmp_path) -> dict[str, str]:
     (tmp_path / "busy").mkdir()
     (tmp_path / "busy/mine").write_text("mine")
     (tmp_path / "file.txt").write_text("x")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/a.png").write_text("no image: it is not looked at")
     names = {"MODEL": model, "DATA": data, "INDEX": index, "IMAGES": generated}
     names |= {"OUT": str(tmp_path / "out"), "NEW": str(tmp_path / "new.html")}
     names |= {"FILE": str(tmp_path / "file.txt"), "BUSY": str(tmp_path / "busy")}
+    names |= {"BROKEN": str(tmp_path / "broken")}
     return names | {"NOWHERE": str(tmp_path / "NOWHERE"), "IMAGE": f"{generated}/00000.png"}
 
 

@@ -49,19 +49,28 @@ def image_options(command: F) -> F:
     return settings_options(ImageSpec(), section=SECTION)(origin_options(command))
 
 
-def load(source: str, spec: ImageSpec | None = None) -> ImageSet:
+def load(
+    source: str,
+    spec: ImageSpec | None = None,
+    check_shape: Callable[[tuple[int, int, int]], object] | None = None,
+) -> ImageSet:
     """Load the images of `source` as the options of the current command say.
 
     Args:
         source: where they are.
         spec: their preparation, if no option says so.
+        check_shape: refuses a shape that the model does not take. It is asked about a size that was
+            given before any image is prepared.
     """
     from creditline.data.image_listing import abbreviate
     from creditline.data.load import load_images
 
+    spec = _from_options(ImageSpec()) if spec is None else spec
+    if check_shape is not None and spec.size is not None:
+        check_shape((3, spec.size, spec.size))
     images = load_images(
         source,
-        _from_options(ImageSpec()) if spec is None else spec,
+        spec,
         metadata=_from_options(MetadataSpec()),
         selection=_from_options(SelectionSpec()),
         masks=click.get_current_context().params.get("image_masks"),

@@ -74,7 +74,7 @@ def command(
     from creditline import api
 
     denoisers = [models.load(path) for path in paths]
-    training_images = images.load(data)
+    training_images = images.load(data, check_shape=denoisers[0].check_shape if denoisers else None)
     before = time.monotonic()
     index = api.index(
         denoisers or None,

@@ -14,7 +14,7 @@ from creditline.cli.console import echo
 from creditline.cli.options import NumberType
 from creditline.cli.runtime import runtime
 from creditline.cli.sections import SectionedCommand
-from creditline.cli.training import read_training, training_options
+from creditline.cli.training import read_training, shape_check, training_options
 
 
 @click.command(name="train", cls=SectionedCommand)
@@ -47,7 +47,7 @@ def command(
     from creditline.diffusion.train import train
 
     run = train(
-        images.load(data),
+        images.load(data, check_shape=shape_check(config, base)),
         Path(out),
         config,
         base=base,

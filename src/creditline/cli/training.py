@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -52,6 +53,18 @@ def training_options(leave_out: Iterable[str] = ()) -> Callable[[F], F]:
         )(command)
 
     return decorate
+
+
+def shape_check(
+    config: TrainConfig | TuneConfig, base: Denoiser | None
+) -> Callable[[tuple[int, int, int]], None]:
+    """Return what refuses shapes of images that a training does not take."""
+    from creditline.diffusion.train import check_shape
+
+    if isinstance(config, TrainConfig):
+        return partial(check_shape, config=config)
+    tuned: Any = base  # without one, there are no settings of a tuning
+    return tuned.check_shape
 
 
 def read_training() -> tuple[TrainConfig | TuneConfig, Denoiser | None]:

@@ -123,15 +123,26 @@ class Denoiser(ABC):
             ModelError: if they have another shape, or a class label is missing or unknown.
             DataError: if a prompt is missing or too long.
         """
-        if images.shape != self.image_shape:
-            (c, h, w), channels = self.image_shape, images.shape[0]
+        self.check_shape(images.shape)
+
+    def check_shape(self, shape: Sequence[int]) -> None:
+        """Refuse images of a shape that the network does not take.
+
+        Args:
+            shape: channels, height and width.
+
+        Raises:
+            ModelError: saying what to do.
+        """
+        if tuple(shape) != self.image_shape:
+            (c, h, w), channels = self.image_shape, shape[0]
             advice = f"Load them with size={h} (--size {h})."
             if channels != c:
                 advice = f"Images are loaded with {channels} channels, whatever the model takes."
             elif h != w:
                 advice = f"Bring them to {w}x{h} pixels first."
             raise ModelError(
-                f"The model takes {c} channels of {h}x{w}; the images have shape {images.shape}. "
+                f"The model takes {c} channels of {h}x{w}; the images have shape {tuple(shape)}. "
                 f"{advice}"
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -49,11 +50,22 @@ class EncodingConfig:
         return {name: value for name, value in to_dict(self).items() if value != defaults[name]}
 
 
-def require_folder(folder: str | Path | None) -> None:
-    """Refuse a file as the folder of encodings, also where a model needs none.
+def require_folder(folder: str | Path | None, models: Iterable[Any] | None = None) -> None:
+    """Refuse a folder of encodings that is a file, or that no model would use.
+
+    Args:
+        folder: of latents and text embeddings; None: none was given.
+        models: denoisers; None: they are not known yet.
 
     Raises:
-        SettingsError: naming the file.
+        SettingsError: naming the folder.
     """
-    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+    if folder is None:
+        return
+    if Path(folder).exists() and not Path(folder).is_dir():
         raise SettingsError(f"encoded= (--encoded) is a folder; got the file {folder}. Name one.")
+    if models is not None and not any(model.encoders() for model in models):
+        raise SettingsError(
+            f"encoded= (--encoded) names {folder}, and there is nothing to keep in it: no model "
+            "here has an autoencoder or text encoder. Leave it out."
+        )

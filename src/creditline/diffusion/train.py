@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,12 @@ def train(
     """
     config, runtime, folder = config or TrainConfig(), runtime or Runtime(), Path(out)
     require_gradients()
-    require_folder(encoded)
+    require_folder(encoded, [] if isinstance(config, TrainConfig) else None)
     training_images = load_images(images, runtime=runtime)
     place = find_device(runtime.main_device)
     start = check_training(training_images, config, base, place)
+    if isinstance(config, TuneConfig):
+        require_folder(encoded, [start])
     request = {
         "config": to_dict(config),
         "images": {"fingerprint": training_images.fingerprint, "n": len(training_images)},
@@ -183,12 +186,21 @@ def check_images(images: ImageSet, config: TrainConfig) -> None:
     Raises:
         ModelError: if their size differs, or a class label is missing or unknown.
     """
-    size, (height, width) = config.unet.resolution, images.shape[1:]
+    check_shape(images.shape, config)
+    if config.unet.classes:
+        check_labels(images.labels, config.unet.classes)
+
+
+def check_shape(shape: Sequence[int], config: TrainConfig) -> None:
+    """Refuse images of a shape `(C, H, W)` that the network of the settings does not take.
+
+    Raises:
+        ModelError: if their size differs.
+    """
+    size, (height, width) = config.unet.resolution, shape[1:]
     if (height, width) != (size, size):
         raise ModelError(
             f"The settings train a network for images of {size}x{size} pixels; the images have "
             f"{width}x{height}. Load them with size={size} (--size {size}), or choose settings "
             "with the images' resolution."
         )
-    if config.unet.classes:
-        check_labels(images.labels, config.unet.classes)

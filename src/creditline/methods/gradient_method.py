@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 from creditline.bounds import DRAWS
@@ -55,6 +55,9 @@ class GradientMethod(BilinearAttributor):
                 f"x draws); got {plan.timesteps} x {plan.draws}. Leave halves=True (--halves) out, "
                 "or use more."
             )
+        projection = self.features.projection
+        for name in [f.name for f in fields(projection)[1:] if f.name in settings]:
+            projection.require_use(name)  # also where it is the default
 
     @property
     def query_plan(self) -> NoisePlan:

@@ -25,6 +25,8 @@ from creditline.settings import override
 def command(model: str, data: str, **_: Any) -> None:
     """How close do projected scores come to exact ones?"""
     settings = override(AgreementConfig(), given_settings(AgreementConfig()))
-    rows = check_agreement(models.load(model), images.load(data), settings, runtime())
+    denoiser = models.load(model)
+    training_images = images.load(data, check_shape=denoiser.check_shape)
+    rows = check_agreement(denoiser, training_images, settings, runtime())
     cells = [[row.method, row.comparison, f"{row.value:.4g}"] for row in rows]
     echo(table(["method", "comparison", "value"], cells, right=[2]))

@@ -14,7 +14,7 @@ from creditline.cli.console import echo
 from creditline.cli.options import NumberType, flag, given_settings, settings_options
 from creditline.cli.runtime import executor_options, runtime
 from creditline.cli.sections import SectionedCommand
-from creditline.cli.training import read_training, training_options
+from creditline.cli.training import read_training, shape_check, training_options
 from creditline.errors import SettingsError
 from creditline.evaluation.truth.retraining import RetrainingConfig
 from creditline.evaluation.truth.subsets import SubsetSpec
@@ -68,7 +68,7 @@ def command(
     from creditline.evaluation.truth.retraining import retrain
 
     truth = retrain(
-        images.load(data),
+        images.load(data, check_shape=shape_check(config, base)),
         name_folders(queries),
         Path(out),
         config=config,

@@ -32,9 +32,9 @@ from creditline.settings import override
 def command(model: str, data: str, out: str, **_: Any) -> None:
     """Are training images of DATA, used as queries, their own top proponents?"""
     settings = override(SelfRetrievalConfig(), given_settings(SelfRetrievalConfig()))
-    results = check_self_retrieval(
-        models.load(model), images.load(data), out, settings, runtime=runtime()
-    )
+    denoiser = models.load(model)
+    training_images = images.load(data, check_shape=denoiser.check_shape)
+    results = check_self_retrieval(denoiser, training_images, out, settings, runtime=runtime())
     header = ["method", "own top proponent", "95 % interval", "duplicates in top 3", "median rank"]
     echo(table(header, map(_row, results), right=range(1, 5)))
 

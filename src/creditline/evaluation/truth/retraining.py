@@ -139,11 +139,13 @@ def retrain(
         limit_tasks,
         "Leave it out to train all.",
     )
-    require_folder(encoded)
+    require_folder(encoded, None if isinstance(config, TuneConfig) else [])
     runtime = runtime or Runtime()
     image_set, folder = load_images(images, runtime=runtime), Path(out)
     query_sets = load_query_sets(queries, image_set)
     trainer = _make_trainer(config, base, runtime.devices, image_set, query_sets)
+    if isinstance(config, TuneConfig) and isinstance(trainer, SubsetTrainer):
+        require_folder(encoded, [trainer.base])
     n, spec = len(image_set), settings.subsets if masks is None else None
     members = draw_masks(settings.subsets, image_set) if spec else trainable_masks(masks, n)
     recipe = make_recipe(image_set, query_sets, trainer, spec, members, settings.losses)

@@ -52,14 +52,22 @@ class Projection:
         validate_settings(self)
         for field in dataclasses.fields(self)[1:]:
             value = getattr(self, field.name)
-            if value != field.default and field.name not in self.projector.settings:
-                others = [
-                    x for x in PROJECTORS.names() if field.name in PROJECTORS.load(x).settings
-                ]
-                raise SettingsError(
-                    f"Projection {self.projection!r} has no setting {field.name!r}; got {value!r}. "
-                    f"Leave it out, or choose a projection that has it: {', '.join(others)}."
-                )
+            if value != field.default:
+                self.require_use(field.name)
+
+    def require_use(self, name: str) -> None:
+        """Refuse a setting that the projection does not use.
+
+        Raises:
+            SettingsError: naming projections that use it.
+        """
+        if name in self.projector.settings:
+            return
+        others = [x for x in PROJECTORS.names() if name in PROJECTORS.load(x).settings]
+        raise SettingsError(
+            f"Projection {self.projection!r} has no setting {name!r}; got {getattr(self, name)!r}. "
+            f"Leave it out, or choose a projection that has it: {', '.join(others)}."
+        )
 
     @property
     def projector(self) -> Any:
