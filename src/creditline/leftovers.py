@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -43,6 +44,20 @@ def scratch_folder() -> tempfile.TemporaryDirectory[str]:
                 with suppress(OSError):  # another user's
                     remove(Path(entry.path))
     return tempfile.TemporaryDirectory(prefix=aside_prefix())
+
+
+def discard(path: Path) -> None:
+    """Remove something that others may be reading, so that none of them sees a part of it.
+
+    Raises:
+        OSError: if it cannot be moved aside.
+    """
+    aside = path.with_name(f"{aside_prefix()}{secrets.token_hex(4)}")
+    try:
+        os.replace(path, aside)
+    except FileNotFoundError:  # another process was as fast
+        return
+    remove(aside)
 
 
 def remove(path: Path) -> None:

@@ -65,6 +65,22 @@ def test_what_the_owner_stored_is_used(index, tiny_images, deny, monkeypatch):
         cl.open_index(index.path).trace(tiny_images, top=3)
 
 
+@pytest.mark.slow
+def test_damaged_results_are_computed_again_elsewhere(index, tiny_images, deny):
+    expected = [(hit.name, hit.score) for hit in index.trace(tiny_images, top=3)[0].proponents]
+    files = [path for path in index.path.glob("fitted/*/**/*") if path.is_file()]
+    for path in files:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        before = tree(index.path)
+        fit_folder._scratch.clear()
+        with pytest.warns(Notice, match="computed again"):
+            result = cl.open_index(index.path).trace(tiny_images, top=3)
+        assert [(hit.name, hit.score) for hit in result[0].proponents] == expected
+        assert tree(index.path) == before
+        path.write_bytes(content)
+
+
 def test_files_of_another_user_are_computed_again(index, tiny_images, monkeypatch):
     """Files that only their owner may read, in a folder that everybody may write to."""
     hidden = {path for path in index.path.rglob("fitted/*/self-influence-*") if path.is_file()}

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from creditline.data.formats import readable_formats
 from creditline.data.limits import MAX_SIDE, PIXELS
+from creditline.data.png import damaged_chunk
 from creditline.errors import DataError
 
 STRIP = 1 << 18
@@ -44,6 +45,9 @@ def decode(data: bytes, name: str) -> Image.Image:
     """
     if not data:
         raise DataError(f"{name}: the file is empty. Remove it or put the image back.")
+    damage = damaged_chunk(data)
+    if damage is not None:
+        raise DataError(f"{name}: corrupt or cut short ({damage}).")
     formats = readable_formats()
     _lift_pillows_limit()
     try:

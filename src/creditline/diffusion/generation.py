@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from creditline.claim import claim
+from creditline.data.png import is_intact_png
 from creditline.diffusion.config import GenerateConfig
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.guidance import GuidedDenoiser
@@ -24,6 +25,7 @@ from creditline.errors import CreditlineError, DataError
 from creditline.explain import explained
 from creditline.files import write_file
 from creditline.manifest import NAME, Kind, Manifest, circumstances
+from creditline.notice import notice
 from creditline.remedy import remedy
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
@@ -149,9 +151,7 @@ def generate(
         # A partial batch is repeated: float rounding makes images depend on their batch.
         batches = [range(i, min(i + batch_size, n)) for i in range(0, n, batch_size)]
         try:
-            todo = [
-                rows for rows in batches if not all((folder / _name(i)).is_file() for i in rows)
-            ]
+            todo = [rows for rows in batches if not _are_written(folder, rows)]
             done = n - sum(map(len, todo))
             with runtime.progress("generate", n, "image", done=done) as bar:
                 for rows, _ in runtime.map(_generate_batch, job, todo):
@@ -231,7 +231,12 @@ def _has_record(folder: Path) -> bool:
 
 
 def _are_written(folder: Path, rows: range) -> bool:
-    return all((folder / _name(i)).is_file() for i in rows)
+    """Whether images are on disk; damaged ones are generated again, with a notice."""
+    paths = [folder / _name(i) for i in rows]
+    for path in paths:
+        if path.is_file() and not is_intact_png(path):
+            notice(f"{path} is damaged. It is generated again.")
+    return all(is_intact_png(path) for path in paths)
 
 
 def _name(i: int) -> str:

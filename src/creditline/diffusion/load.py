@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from creditline.checksum import damaged
 from creditline.diffusion.adapter_files import PEFT_CONFIG
 from creditline.diffusion.adapters import check_adapters, load_adapters
 from creditline.diffusion.denoiser import Denoiser
@@ -132,15 +133,20 @@ def checkpoints(run: str | Path) -> list[Path]:
 
     Raises:
         ModelError: if there are none.
+        DamageError: if one has lost the file that says what it holds.
     """
-    folders = [
-        folder
-        for folder in (Path(run) / "checkpoints").glob("step-*")
-        if any((folder / name).is_file() for name in MARKERS)
-    ]
+    listed = (Path(run) / "checkpoints").glob("step-*")
+    folders = {int(x.name[5:]): x for x in listed if x.name[5:].isdecimal() and x.is_dir()}
     if not folders:
         raise ModelError(f"{run} has no checkpoints. Train with --checkpoint-every.")
-    return sorted(folders, key=lambda folder: int(folder.name.removeprefix("step-")))
+    for folder in folders.values():
+        if not any((folder / name).is_file() for name in MARKERS):
+            raise damaged(
+                folder,
+                "Restore it from a backup, or remove the folder if its checkpoint is not needed.",
+                f"none of {', '.join(MARKERS)} is there",
+            )
+    return [folders[step] for step in sorted(folders)]
 
 
 def learning_rate(source: str | Path | None) -> float | None:

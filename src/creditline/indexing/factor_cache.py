@@ -15,15 +15,18 @@ from __future__ import annotations
 import mmap
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from creditline.checksum import damaged
 from creditline.errors import CreditlineError, DamageError
 from creditline.files import make_folder
 from creditline.indexing.factor_blocks import (
+    ADVICE,
     CHECKSUMS,
     LENGTHS,
     UNITS,
@@ -32,6 +35,7 @@ from creditline.indexing.factor_blocks import (
     describe,
 )
 from creditline.indexing.ranker import strongest
+from creditline.leftovers import discard, remove
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.notice import notice
 from creditline.units import size
@@ -39,6 +43,8 @@ from creditline.units import size
 BLOCK_BYTES = 2**25
 CACHED_BYTES = 2**20
 PART = ".part"
+ATTEMPTS = 3
+"""Times that damaged factors are written again."""
 MARGIN = 32
 """Candidates beyond the top, since float32 may order near ties otherwise than double."""
 
@@ -149,24 +155,30 @@ class FactorCache:
             first = c * self.n + start
             self._blocks.check(flat, first, min(first + step, (c + 1) * self.n))
 
-    def _repair(self, error: DamageError) -> None:
-        """Write the folder again."""
+    def _repair(self, error: Exception) -> None:
+        """Write the folder again; another process may be doing the same."""
         notice(str(error))
-        try:
-            shutil.rmtree(self.folder)
-            self._write()
-        except PermissionError as refusal:
-            raise DamageError(
-                f"{error} But {self.folder} may not be written to by you. Ask its owner to trace "
-                "once, or trace without stored factors (keep=False, --no-keep)."
-            ) from refusal
-        self._blocks = FactorBlocks(self.folder, (self.models, self.n, self.dim))
+        shape = self.models, self.n, self.dim
+        for attempt in range(ATTEMPTS):
+            try:
+                discard(self.folder)
+                self._write()
+                self._blocks = FactorBlocks(self.folder, shape)
+                return
+            except PermissionError as refusal:
+                raise DamageError(
+                    f"{error} But {self.folder} may not be written to by you. Ask its owner to "
+                    "trace once, or trace without stored factors (keep=False, --no-keep)."
+                ) from refusal
+            except DamageError:
+                if attempt == ATTEMPTS - 1:
+                    raise
 
     def _read(self, model: int, rows: np.ndarray) -> np.ndarray:
         """Some unit rows. A mapped file would read some hundred kilobytes around each."""
         try:
             return self._read_checked(model * self.n + rows)
-        except DamageError as error:
+        except (DamageError, FileNotFoundError) as error:
             self._repair(error)
             return self._read_checked(model * self.n + rows)
 
@@ -181,9 +193,16 @@ class FactorCache:
 
     def _mapped(self) -> tuple[np.ndarray, mmap.mmap]:
         """Unit rows of shape `(C, n, k)`, read when they are touched, and their pages."""
-        with (self.folder / UNITS).open("rb") as file:
-            pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            pages = self._map()
+        except (OSError, ValueError) as error:  # not there any more, or empty
+            self._repair(damaged(self.folder / UNITS, ADVICE, str(error)))
+            pages = self._map()
         return np.frombuffer(pages, np.float32).reshape(self.models, self.n, self.dim), pages
+
+    def _map(self) -> mmap.mmap:
+        with (self.folder / UNITS).open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _products(self, factors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Scores block by block: `(start, scores)`, float64 of shape `(m, b)`."""
@@ -225,14 +244,16 @@ def load_or_write(folder: Path, method: BilinearAttributor) -> FactorCache:
 
 def _write_folder(folder: Path, method: BilinearAttributor) -> None:
     part = folder.with_name(folder.name + PART)
-    make_folder(part)
-    _write(part, method)
     # Nothing is flushed: what a power cut damages is found by its checksums and written again.
     try:
+        make_folder(part)
+        _write(part, method)
         part.rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process was as fast
+        if not folder.is_dir():
             raise
+        with suppress(OSError):  # another process was as fast
+            remove(part)
 
 
 def _write(part: Path, method: BilinearAttributor) -> None:

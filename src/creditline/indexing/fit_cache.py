@@ -8,6 +8,7 @@ computed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +20,9 @@ from creditline.errors import DamageError
 from creditline.features.table import FeatureTable, take_rows
 from creditline.indexing import factor_cache, nearest, spectra
 from creditline.indexing.factor_cache import FactorCache
+from creditline.indexing.fit_folder import stand_in
 from creditline.indexing.nearest import Nearest
+from creditline.leftovers import remove
 from creditline.methods.attributor import Attributor
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitCache, FitContext, NoCache
@@ -43,10 +46,21 @@ class StoredFitCache(FitCache):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._has_left = False
         self._fits: dict[tuple[str, bool], Attributor] = {}
         self._spectra: dict[tuple[str, bool, str], Sequence[Spectrum]] = {}
         self._halves: tuple[FeatureTable, Halves] | None = None
         self._factors: dict[str, FactorCache] = {}
+
+    def leave(self) -> None:
+        """Keep further results for this process alone, once the index is of other images."""
+        if not self._has_left:
+            self._has_left, old = True, self.folder
+            self.folder = stand_in(old)
+            self._factors.clear()
+            self._fits.clear()
+            with suppress(OSError):
+                remove(old)
 
     def fit(self, method: Attributor, context: FitContext) -> Attributor:
         """A copy of a method that is fitted to a context of this index."""

@@ -33,11 +33,18 @@ def fit_folder(index: Path, name: str) -> Path:
         return folder
     notice(f"{reason}. What is computed here is not kept: the next command computes it again.")
     if folder not in _scratch:
-        _scratch[folder] = scratch_folder()
+        stand_in(folder)
         if is_inside(index, folder) and os.access(folder, os.R_OK | os.X_OK):
             for path in folder.iterdir():
                 if path.suffix != PART and _is_readable(path):
                     (Path(_scratch[folder].name) / path.name).symlink_to(path.resolve())
+    return stand_in(folder)
+
+
+def stand_in(folder: Path) -> Path:
+    """Return the folder that stands for another one as long as this process runs."""
+    if folder not in _scratch:
+        _scratch[folder] = scratch_folder()
     return Path(_scratch[folder].name)
 
 

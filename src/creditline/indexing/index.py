@@ -26,6 +26,7 @@ from creditline.indexing.method_checks import (
 )
 from creditline.indexing.queries import QueryFeatures, QuerySource
 from creditline.indexing.query_engine import QueryEngine
+from creditline.indexing.reading import consistent
 from creditline.indexing.regions import RegionSource
 from creditline.indexing.request import method_of
 from creditline.indexing.resources import Resources
@@ -106,6 +107,7 @@ class Index:
         """Stored features of one model, float64, chunk by chunk (see `FeatureTable`)."""
         return self.table.chunks(model)
 
+    @consistent
     def features(self, model: int = 0) -> np.ndarray:
         """All stored features of one model, float64 of shape `(n, k)`."""
         return np.concatenate([rows for _, rows in self.chunks(model)])
@@ -126,7 +128,7 @@ class Index:
         require_shared_index(scorer, self.method)
         return self._with(replace(self._engine, method=scorer))
 
-    @explained
+    @consistent
     def trace(
         self,
         queries: QuerySource | QueryFeatures,
@@ -156,7 +158,7 @@ class Index:
         engine = self._engine if method is None else self.using(method)._engine
         return engine.trace(queries, top=top, prompts=prompts, region=region)
 
-    @explained
+    @consistent
     def search(
         self,
         queries: QuerySource | QueryFeatures,
@@ -253,7 +255,7 @@ class Index:
         other._use(engine)
         return other
 
-    @explained
+    @consistent
     def scores(
         self, queries: QuerySource | QueryFeatures, *, out: str | Path | None = None
     ) -> np.ndarray:
@@ -268,7 +270,7 @@ class Index:
         """
         return self._engine.scores(queries, out=out)
 
-    @explained
+    @consistent
     def extract(
         self,
         queries: QuerySource | QueryFeatures,
@@ -289,7 +291,7 @@ class Index:
         """
         return self._engine.extract(queries, prompts, region)
 
-    @explained
+    @consistent
     def noise(self, features: QueryFeatures) -> ScoreNoise:
         """The split-half noise estimate of the scores of queries.
 
@@ -309,7 +311,7 @@ class Index:
         """
         self._engine.require_errors()
 
-    @explained
+    @consistent
     def self_influence(self) -> np.ndarray | None:
         """Score of every training image for itself, float64 of shape `(n,)`, where known.
 
@@ -321,6 +323,7 @@ class Index:
         """What a reader must know about the method."""
         return self._engine.card()
 
+    @consistent
     def digest(self) -> str:
         """Hash of all stored facts, thumbnails, features and norms, in row order."""
         return self.store.digest()

@@ -57,6 +57,7 @@ class IndexState:
                 f"{folder} was made by an earlier version of Creditline. Build it again with "
                 "--overwrite."
             )
+        _require_one_shape(manifest, folder)
         return cls(folder, manifest, memory, runtime)
 
     @cached_property
@@ -70,7 +71,8 @@ class IndexState:
             "masks" in self.manifest.request["images"],
             features["sets"],
         )
-        return Store(self.folder, schema, facts["table_version"], facts["table_checksum"])
+        version = facts["table_version"], facts["table_checksum"]
+        return Store(self.folder, schema, *version, rows=self.manifest.request["images"]["n"])
 
     @cached_property
     def features(self) -> StoredFeatures:
@@ -88,7 +90,8 @@ class IndexState:
     @property
     def contents(self) -> tuple[Any, ...]:
         """What changes with every change of the index."""
-        return self.manifest.request, self.manifest.facts.get("table_version")
+        facts = self.manifest.facts
+        return self.manifest.request, facts.get("table_version"), facts.get("table_checksum")
 
     @property
     def fit_name(self) -> str:
@@ -137,3 +140,27 @@ class IndexState:
         if facts:
             sections["curvature"] = facts
         return sections
+
+
+def _require_one_shape(manifest: Manifest, folder: Path) -> None:
+    """Refuse a manifest whose numbers contradict each other.
+
+    Raises:
+        CreditlineError: naming both.
+    """
+    features, models = manifest.request["features"], manifest.request["models"]
+    sets = features["sets"]
+    contradictions = {
+        f"{features['models']} models have features, and {len(models)} are named": (
+            features["models"] and models and features["models"] != len(models)
+        ),
+        f"features have {features['dim']} dimensions, and their sets {sum(sets.values())}": (
+            len(sets) > 1 and sum(sets.values()) != features["dim"]
+        ),
+    }
+    for text, is_wrong in contradictions.items():
+        if is_wrong:
+            raise CreditlineError(
+                f"{folder} has a manifest that contradicts itself: {text}. Restore it from a "
+                "backup, or build the index again with --overwrite."
+            )

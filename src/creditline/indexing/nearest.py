@@ -9,8 +9,9 @@ when the search is built, on training images taken as queries, and kept.
 from __future__ import annotations
 
 import math
-import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ import pyarrow as pa
 
 from creditline.checksum import FileRecord, records_from_json, records_to_json
 from creditline.errors import DamageError
-from creditline.indexing.factor_cache import PART, FactorCache
+from creditline.files import make_folder
+from creditline.indexing.factor_cache import FactorCache
 from creditline.json_schema import FILES, JsonSchema, obj
+from creditline.leftovers import discard
 from creditline.notice import notice
+from creditline.owner import aside_prefix
 from creditline.settings import require
 from creditline.stored_json import read_json, write_json
 
@@ -97,19 +101,26 @@ def load_or_build(folder: Path, rows: FactorCache, sample: Callable[[], np.ndarr
             return Nearest(folder, rows)
         except DamageError as error:
             notice(str(error))
-            shutil.rmtree(folder)
-    part = folder.with_name(folder.name + PART)
-    shutil.rmtree(part, ignore_errors=True)
+            discard(folder)
+    make_folder(folder.parent)
+    # Of this process alone: others may build it at the same time.
+    with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=folder.parent) as aside:
+        part = Path(aside) / folder.name
+        _write(part, rows, sample())
+        with suppress(OSError):  # another process was as fast
+            part.rename(folder)
+    return Nearest(folder, rows)
+
+
+def _write(part: Path, rows: FactorCache, factors: np.ndarray) -> None:
+    """Build the search, and measure its recall with some factors as queries."""
     dataset = _build(part / "rows.lance", rows)
-    factors = sample()
     exact, _ = rows.top(factors, TOP)
     approximate, _ = rows.rescore(factors, _candidates(dataset, factors, TOP), TOP)
     hits = [np.isin(a, b).mean() for a, b in zip(exact, approximate, strict=True)]
     files = {p.relative_to(part).as_posix(): FileRecord.of(p) for p in _files(part)}
     values = {"recall": float(np.mean(hits)), "queries": len(factors), "top": TOP}
     write_json(part / RECALL, {**values, "files": records_to_json(files)})
-    part.rename(folder)
-    return Nearest(folder, rows)
 
 
 def _files(folder: Path) -> Iterator[Path]:

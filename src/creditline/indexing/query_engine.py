@@ -216,7 +216,8 @@ class QueryEngine:
             models, images = self.resources.models(), self.resources.images()
             return replace(context, models=models, images=images)
         if kind == "subset":
-            return replace(context, subsets=read_subsets(self.state.folder))
+            expected = self.state.manifest.request.get("subsets")
+            return replace(context, subsets=read_subsets(self.state.folder, expected))
         return replace(context, stored_factors=stored_factors)
 
     def _checked_blocks(

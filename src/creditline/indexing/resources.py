@@ -108,10 +108,18 @@ class Resources:
             shape = tuple(manifest.request["images"]["shape"])
             dim = manifest.request["features"]["dim"] or None
             self._require_local_encoder(method)
+            store = self.state.store
+            store.version.open()  # has the dimension that the manifest says
             extractor = make_extractor(
                 method, self.models(), shape, self.encoder, self.state.runtime.main_device, dim
             )
             load_projection(self.state.folder, extractor, manifest.facts.get("projection"))
+            shape, held = (extractor.models, extractor.dim), (store.models, store.dim)
+            if shape != held:
+                raise IndexMismatchError(
+                    f"Features of {method.title} have {shape} models and dimensions, and those of "
+                    f"{self.state.folder} have {held}. Build the index again with --overwrite."
+                )
             self._extractor = method.query_plan, extractor
         return self._extractor[1]
 

@@ -48,6 +48,7 @@ class Store:
         version: of the table; the latest by default.
         checksum: of the version's record, as the manifest names it; nothing is checked without.
         shards: name of the folder of declarations.
+        rows: of the table, as the manifest says; not checked by default.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Store:
         version: int | None = None,
         checksum: str | None = None,
         shards: str = SHARDS,
+        rows: int | None = None,
     ) -> None:
         self.folder = folder
         self.schema = schema
         self.models, self.dim, self.halves = schema.models, schema.dim, schema.halves
-        self.version = TableVersion(folder, version, checksum)
+        shape = None if rows is None else (schema.arrow(), rows)
+        self.version = TableVersion(folder, version, checksum, shape)
         self.shards = ShardFiles(folder / shards, self.version.path)
         self._facts: dict[str, list] | None = None
 
@@ -208,13 +211,16 @@ class Store:
     def facts_of(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> dict[str, list]:
         """Some columns of some rows."""
         dataset = self.version.check(rows)
-        return dataset.take([int(r) for r in rows], columns=list(columns)).to_pydict()
+        with self.version.reading():
+            return dataset.take([int(r) for r in rows], columns=list(columns)).to_pydict()
 
     def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
         """PNG bytes of some training images, at most 128 px on a side."""
         if not len(rows):
             return []
-        table = self.version.check(rows).take(list(rows), columns=[THUMBNAIL])
+        dataset = self.version.check(rows)
+        with self.version.reading():
+            table = dataset.take(list(rows), columns=[THUMBNAIL])
         return [as_png(thumbnail) for thumbnail in table.column(THUMBNAIL).to_pylist()]
 
     def digest(self) -> str:
@@ -223,7 +229,7 @@ class Store:
         Not of the key, which only says in which order rows were written.
         """
         digest = hashlib.sha256()
-        for batch in self.version.check().to_batches(batch_size=1):
+        for batch in self._batches(batch_size=1):
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 if name == KEY:
                     continue
@@ -232,12 +238,11 @@ class Store:
 
     def chunks(self, model: int, kind: Kind = "feature") -> Iterator[tuple[int, np.ndarray]]:
         """Features of one model, or their errors: float64, about 1,024 rows at a time, in order."""
-        dataset = self.version.check()
         columns = self.schema.columns(kind, model)
         names = [name for unit, norm, _ in columns for name in (unit, norm)]
         start, held, count = 0, [], 0
         size = chunk_rows(self.dim)
-        for batch in dataset.to_batches(columns=names, batch_size=size):
+        for batch in self._batches(columns=names, batch_size=size):
             parts = []
             for unit, norm, place in columns:
                 width = place.stop - place.start
@@ -251,3 +256,13 @@ class Store:
                 start, held, count = start + count, [], 0
         if held:
             yield start, np.concatenate(held)
+
+    def _batches(self, **settings: Any) -> Iterator[Any]:
+        """Batches of rows, in order, after a check of all files."""
+        batches = iter(self.version.check().to_batches(**settings))
+        while True:
+            with self.version.reading():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
 
+from creditline.errors import IndexMismatchError
 from creditline.methods.subset_losses import SubsetLosses
 from creditline.stored_arrays import check_tensors, read_tensors, write_tensors
 
@@ -21,13 +22,24 @@ def write_subsets(folder: Path, subsets: SubsetLosses) -> None:
     write_tensors(folder / NAME, tensors, save_file, {"query_ids": ids})
 
 
-def read_subsets(folder: Path) -> SubsetLosses:
+def read_subsets(folder: Path, expected: str | None) -> SubsetLosses:
     """What `write_subsets` wrote.
+
+    Args:
+        folder: the index.
+        expected: fingerprint of the subsets, as the index's request names it.
 
     Raises:
         DamageError: if the file is missing or damaged.
+        IndexMismatchError: if it is of another index.
     """
     path = folder / NAME
     ids = tuple(json.loads(check_tensors(path, ADVICE)["query_ids"]))
     arrays = read_tensors(path, load_file, ADVICE)
-    return SubsetLosses(arrays["masks"], arrays["losses"], ids)
+    subsets = SubsetLosses(arrays["masks"], arrays["losses"], ids)
+    if expected is not None and subsets.fingerprint() != expected:
+        raise IndexMismatchError(
+            f"{path} has the fingerprint {subsets.fingerprint()}, and the index was built with "
+            f"{expected}. {ADVICE}"
+        )
+    return subsets

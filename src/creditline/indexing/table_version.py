@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from creditline.checksum import FileRecord, damaged
 from creditline.errors import CreditlineError
 from creditline.files import flush, use_default_mode
+from creditline.indexing.reading import unchanged
 from creditline.indexing.table_files import DATA, files_of
 from creditline.indexing.table_record import ADVICE, TableRecord, facts_checksum
 
@@ -27,11 +28,18 @@ class TableVersion:
         folder: the index.
         number: of the version; the latest by default.
         checksum: of the version's record; None while it has none, and nothing is checked.
+        shape: columns and rows that the manifest promises; None where they are not known yet.
     """
 
-    def __init__(self, folder: Path, number: int | None, checksum: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        number: int | None,
+        checksum: str | None,
+        shape: tuple[pa.Schema, int] | None = None,
+    ) -> None:
         self.folder, self.path = folder, folder / TABLE
-        self.number, self.checksum = number, checksum
+        self.number, self.checksum, self.shape = number, checksum, shape
         self._dataset: Any = None
         self._record: TableRecord | None = None
         self._ends: np.ndarray | None = None
@@ -43,17 +51,41 @@ class TableVersion:
         """The Lance dataset.
 
         Raises:
-            DamageError: if what describes the version is damaged.
+            DamageError: if what describes the version is damaged, or the table is not the one that
+                the manifest describes.
         """
         if self._dataset is None:
             import lance
 
-            if self.checksum is not None and self.number is not None:
-                self._record = TableRecord.read(self.folder, self.number, self.checksum)
-                self._record.check(self.path)
             with self.reading():
-                self._dataset = lance.dataset(str(self.path), version=self.number)
+                if self.checksum is not None and self.number is not None:
+                    self._record = TableRecord.read(self.folder, self.number, self.checksum)
+                    self._record.check(self.path)
+                dataset = lance.dataset(str(self.path), version=self.number)
+            self._require_shape(dataset)
+            self._dataset = dataset
         return self._dataset
+
+    def _require_shape(self, dataset: Any) -> None:
+        if self.shape is None:
+            return
+        expected, rows = self.shape
+        missing = [f for f in expected if f.name not in dataset.schema.names]
+        wrong = [
+            f for f in expected if f not in missing and dataset.schema.field(f.name).type != f.type
+        ]
+        held = dataset.count_rows()
+        if held == rows and not missing and not wrong and len(dataset.schema) == len(expected):
+            return
+        if held != rows:
+            what = f"{rows:,} images, and the table holds {held:,}"
+        elif missing or wrong:
+            field = (missing or wrong)[0]
+            other = "none" if missing else str(dataset.schema.field(field.name).type)
+            what = f"a column {field.name} of {field.type}, and the table has {other}"
+        else:
+            what = f"{len(expected)} columns, and the table has {len(dataset.schema)}"
+        raise damaged(self.path, ADVICE, f"the manifest describes {what}")
 
     def check(self, rows: Sequence[int] | np.ndarray | None = None) -> Any:
         """The Lance dataset, after a check of the data files that hold some rows, all by default.
@@ -64,13 +96,14 @@ class TableVersion:
         dataset = self.open()
         if self._record is None:
             return dataset
-        fragments = dataset.get_fragments()
-        if rows is not None:
-            if self._ends is None:
-                self._ends = np.cumsum([fragment.count_rows() for fragment in fragments])
-            used = np.unique(np.searchsorted(self._ends, np.asarray(rows), side="right"))
-            fragments = [fragments[i] for i in used if i < len(fragments)]
-        self._record.check(self.path, data_files(fragments))
+        with self.reading():
+            fragments = dataset.get_fragments()
+            if rows is not None:
+                if self._ends is None:
+                    self._ends = np.cumsum([fragment.count_rows() for fragment in fragments])
+                used = np.unique(np.searchsorted(self._ends, np.asarray(rows), side="right"))
+                fragments = [fragments[i] for i in used if i < len(fragments)]
+            self._record.check(self.path, data_files(fragments))
         return dataset
 
     def facts(self, columns: Sequence[str]) -> pa.Table:
@@ -88,15 +121,22 @@ class TableVersion:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Name the file that is damaged where Lance cannot read, whatever it raises."""
-        try:
-            yield
-        except NOT_DAMAGE:
-            raise
-        except BaseException as error:  # its panics are not of `Exception`
-            if self._record is not None:
-                self._record.check(self.path, self._record.files)
-            raise damaged(self.path, ADVICE, str(error)[:300]) from error
+        """Name the file that is damaged where Lance cannot read, whatever it raises.
+
+        Raises:
+            IndexMismatchError: if the index was changed meanwhile; see `unchanged`.
+        """
+        with ExitStack() as stack:
+            if self.checksum is not None:
+                stack.enter_context(unchanged(self.folder, self.number, self.checksum))
+            try:
+                yield
+            except NOT_DAMAGE:
+                raise
+            except BaseException as error:  # its panics are not of `Exception`
+                if self._record is not None:
+                    self._record.check(self.path, self._record.files)
+                raise damaged(self.path, ADVICE, str(error)[:300]) from error
 
     def records(self) -> Mapping[str, FileRecord]:
         """Checksums of the version's files, as far as they are recorded."""
