@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -15,6 +16,9 @@ from creditline.paths import entries
 
 LOCK, HOLDER = f"{ASIDE}lock", f"{ASIDE}holder"
 """Files of a folder's lock; see `creditline.lock`."""
+ATTEMPTS = 20
+MEANWHILE = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)
+"""Errors of removing a folder that another process removes or writes to."""
 OLD = 86_400.0
 """Seconds after which what cannot be assigned to a process, or is of another machine, is left."""
 
@@ -63,10 +67,19 @@ def discard(path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder with its contents, if it is there.
 
+    Another process may remove it too, or still write to it.
+
     Raises:
         OSError: if it cannot be removed.
     """
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    for attempt in range(ATTEMPTS):
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno not in MEANWHILE or attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return

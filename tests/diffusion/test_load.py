@@ -19,7 +19,7 @@ from diffusers import (
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.saving import RECORD
-from creditline.errors import ModelError
+from creditline.errors import DamageError, ModelError
 from creditline.stored_json import write_json
 
 
@@ -103,6 +103,15 @@ def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
     for name in names:
         (tmp_path / "checkpoints" / name / "model_index.json").write_text("{}")
     assert [c.name for c in checkpoints(tmp_path)] == [names[0], names[2], names[1]]
+
+
+def test_a_checkpoint_that_lost_its_config_is_refused(tiny_folder, tmp_path):
+    """Otherwise an index of several checkpoints would be one of fewer, without a word."""
+    for step in (1, 2):
+        shutil.copytree(tiny_folder, tmp_path / "checkpoints" / f"step-{step:06d}")
+    (tmp_path / "checkpoints" / "step-000001" / "model_index.json").unlink()
+    with pytest.raises(DamageError, match=r"step-000001 is damaged.*model_index\.json"):
+        checkpoints(tmp_path)
 
 
 def test_a_bare_folder_needs_a_scheduler(bare):

@@ -135,8 +135,8 @@ def checkpoints(run: str | Path) -> list[Path]:
         ModelError: if there are none.
         DamageError: if one has lost the file that says what it holds.
     """
-    listed = (Path(run) / "checkpoints").glob("step-*")
-    folders = {int(x.name[5:]): x for x in listed if x.name[5:].isdecimal() and x.is_dir()}
+    listed = (Path(run) / "checkpoints").glob("step-*/")
+    folders = {int(x.name[5:]): x for x in listed if x.name[5:].isdecimal() and any(x.iterdir())}
     if not folders:
         raise ModelError(f"{run} has no checkpoints. Train with --checkpoint-every.")
     for folder in folders.values():

@@ -37,7 +37,7 @@ from creditline.indexing.request import images_request
 from creditline.indexing.store import Store
 from creditline.indexing.table_record import remove_other_records
 from creditline.indexing.updated_spectra import Update, update_spectra
-from creditline.leftovers import clear_leftovers
+from creditline.leftovers import clear_leftovers, discard
 from creditline.leftovers import remove as remove_path
 from creditline.lock import locked
 from creditline.manifest import Manifest
@@ -191,7 +191,7 @@ def _drop_old_results(state: IndexState) -> None:
     """Delete results of fitting to other contents than those of now."""
     for path in (state.folder / FOLDER).glob("*"):
         if path.name != state.fit_name:
-            remove_path(path)
+            discard(path)  # readers of the former images may be writing there
 
 
 def find_rows(facts: dict[str, list], images: Sequence[int | str]) -> np.ndarray:

@@ -22,7 +22,7 @@ from creditline.indexing import factor_cache, nearest, spectra
 from creditline.indexing.factor_cache import FactorCache
 from creditline.indexing.fit_folder import stand_in
 from creditline.indexing.nearest import Nearest
-from creditline.leftovers import remove
+from creditline.leftovers import discard
 from creditline.methods.attributor import Attributor
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitCache, FitContext, NoCache
@@ -60,7 +60,7 @@ class StoredFitCache(FitCache):
             self._factors.clear()
             self._fits.clear()
             with suppress(OSError):
-                remove(old)
+                discard(old)
 
     def fit(self, method: Attributor, context: FitContext) -> Attributor:
         """A copy of a method that is fitted to a context of this index."""
