@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from creditline.checksum import FileRecord, damaged, unreadable
-from creditline.data.png import damaged_chunk
+from creditline.data.png import is_intact_png
 from creditline.diffusion.saving import RECORD as MODEL
 from creditline.diffusion.saving import RECORD_SCHEMA
 from creditline.errors import CreditlineError
@@ -241,8 +241,7 @@ def _check_image(path: Path, advice: str) -> None:
     try:
         with Image.open(path, formats=["PNG"]) as image:
             image.load()
-        damage = damaged_chunk(path.read_bytes())
-        if damage is not None:
-            raise ValueError(damage)
+        if not is_intact_png(path):
+            raise ValueError("it is not complete, or its pixels do not have their checksum")
     except (OSError, ValueError, SyntaxError) as error:
         raise damaged(path, advice, str(error)) from error

@@ -7,6 +7,8 @@ from pathlib import Path
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS, END = b"IDAT", b"IEND"
+LAST = b"\0\0\0\0IEND\xaeB`\x82"
+"""The last chunk of every file."""
 
 
 def damaged_chunk(data: bytes) -> str | None:
@@ -38,4 +40,5 @@ def is_intact_png(path: Path) -> bool:
         data = path.read_bytes()
     except OSError:
         return False
-    return data.startswith(SIGNATURE) and END in data[-12:] and damaged_chunk(data) is None
+    is_complete = data.startswith(SIGNATURE) and data.endswith(LAST)
+    return is_complete and damaged_chunk(data) is None
