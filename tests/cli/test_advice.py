@@ -13,7 +13,7 @@ import pytest
 from tests.test_bounds import settings_classes
 
 import creditline as cl
-from creditline import doctor, evaluation
+from creditline import doctor, evaluation, methods
 from creditline.cli import main
 from creditline.cli.advice import OPTION, all_options, complete_advice
 from creditline.cli.lazy import PATH
@@ -21,6 +21,8 @@ from creditline.cli.lazy import PATH
 ROOT = Path(cl.__file__).parent.parent
 FOREIGN = re.compile(r"(pip|ray|git|conda) [a-z]+[^`]*")
 """Commands of other programs, with their options."""
+COMMAND = re.compile(r"creditline ([a-z][a-z-]*(?: [a-z][a-z-]*)?)`")
+CALL = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\.\w+)*)\(")
 KEYWORD = re.compile(r"(?<![\w.(])([a-z][a-z_]+)=(?=[ ,.)]|$)")
 
 
@@ -87,6 +89,42 @@ def test_every_keyword_that_a_message_advises_is_one():
         for name in KEYWORD.findall(text)
         if "--" in text and name not in known
     ]
+    assert unknown == []
+
+
+def commands(group: click.Group) -> set[str]:
+    """Paths of all commands and groups, such as `evaluate lds`."""
+    paths = {path for path, _ in all_options(group, context())}
+    return paths | {path.split()[0] for path in paths}
+
+
+@pytest.mark.slow
+def test_every_command_that_a_message_names_is_one():
+    known = commands(main)
+    unknown = [
+        f"{place} creditline {name}"
+        for place, text in messages()
+        for name in COMMAND.findall(text)
+        if name not in known and name.split()[0] not in known - {"evaluate"}
+    ]
+    assert unknown == []
+
+
+@pytest.mark.slow
+def test_every_call_that_a_message_advises_can_be_made():
+    roots = {"creditline": cl, "ImageSet": cl.ImageSet, "Trace": cl.Trace, "Index": cl.Index}
+    roots |= {name: getattr(evaluation, name) for name in evaluation.__all__}
+    roots |= {name: getattr(methods, name) for name in methods.__all__}
+    roots |= {name: getattr(cl, name) for name in cl.__all__}
+    unknown = []
+    for place, text in messages():
+        for name in CALL.findall(text) if " " in text else ():
+            root, *parts = name.split(".")
+            value = roots.get(root)
+            for part in parts:
+                value = getattr(value, part, None)
+            if root in roots and value is None:
+                unknown.append(f"{place} {name}()")
     assert unknown == []
 
 

@@ -107,3 +107,13 @@ def test_masks_are_read_from_the_data_set_alone(write, noise, tmp_path):
         (root / "metadata.csv").write_text(f"file_name,mask\na.png,{outside}\nm/a.png,\n")
         with pytest.raises(DataError, match=r"is no file in"):
             load_images(root, masks="column")
+
+
+def test_texts_that_no_file_could_hold_are_refused(noise, tmp_path):
+    pixels, bad = [noise(4, 4, 3)], "b\ud800"
+    for further in ({"names": [bad]}, {"texts": [bad]}, {"contributors": [bad]}):
+        with pytest.raises(DataError, match=r"'b\\ud800' in \w+ is not valid Unicode"):
+            ImageSet.from_images(pixels, **further)
+    for columns in ({"a": [bad]}, {bad: ["a"]}):
+        with pytest.raises(DataError, match=r"is not valid Unicode. Rename it"):
+            ImageSet.from_images(pixels, columns=columns)

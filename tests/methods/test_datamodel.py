@@ -81,3 +81,13 @@ def test_bad_settings():
         LassoDatamodel(ratios=())
     with pytest.raises(SettingsError, match="cv_folds"):
         LassoDatamodel(cv_folds=1)
+
+
+@pytest.mark.parametrize("cls", [RidgeDatamodel, LassoDatamodel])
+def test_losses_that_differ_by_rounding_alone_are_refused(cls):
+    rng = np.random.default_rng(0)
+    masks = rng.random((30, 6)) < 0.5
+    losses = 0.7 + rng.integers(-2, 3, (30, 1, 1)) * 2.0**-53
+    assert np.ptp(losses) > 0
+    with pytest.raises(DataError, match="the same under all 30 subsets, up to rounding"):
+        cls().fit(FitContext(subsets=SubsetLosses(masks, losses)))

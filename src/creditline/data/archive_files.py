@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 import zlib
@@ -111,8 +112,8 @@ def _list_entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.Zip
 
 def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """Unpack an entry in chunks, so that one which lies about its size takes no more memory."""
-    chunks = []
+    contents = io.BytesIO()  # which returns its bytes without another copy
     with archive.open(info) as stream:
         while chunk := stream.read(CHUNK):
-            chunks.append(chunk)
-    return b"".join(chunks)
+            contents.write(chunk)
+    return contents.getvalue()

@@ -54,7 +54,9 @@ def open_source(path: str | os.PathLike[str]) -> FolderFiles | ArchiveFiles | Im
     try:
         return _open_source(Path(path).expanduser())
     except RuntimeError as error:  # the home of a user who does not exist
-        raise DataError(f"{path} cannot be names: {error}.") from error
+        raise DataError(
+            f"{path} cannot be found: {error}. Write the folder out, without ~."
+        ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     except ValueError as error:  # a null character

@@ -14,7 +14,7 @@ from PIL import Image
 from creditline.data.image_spec import ImageSpec
 from creditline.data.in_memory import InMemoryImage, TensorLike, to_pillow
 from creditline.data.mask import Mask
-from creditline.data.names import compose, normalize_names
+from creditline.data.names import compose, normalize_names, require_unicode
 from creditline.data.pixel_array import PixelArray
 from creditline.data.save import write_folder
 from creditline.errors import DataError
@@ -85,6 +85,10 @@ class ImageSet:
         for name, values in {**fields, "labels": self.labels, **self._columns}.items():
             if len(values) != n:
                 raise DataError(f"{n} images need {n} {name}; got {len(values)}.")
+        for name, texts in {**fields, **self._columns}.items():
+            require_unicode(name, texts)
+        require_unicode("names of columns", self._columns)
+        require_unicode("names of classes", self.label_names or ())
         self._take(masks)
 
     @property

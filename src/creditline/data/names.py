@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from creditline.errors import DataError
 
@@ -26,6 +26,25 @@ def normalize_names(names: Sequence[str | None]) -> tuple[str | None, ...]:
 def compose(text: str) -> str:
     """Return a text with composed accents (NFC)."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def require_unicode(kind: str, texts: Iterable[str | None]) -> None:
+    """Refuse texts that no file could hold, such as names of files in another encoding.
+
+    Args:
+        kind: what the texts are, for the message.
+        texts: None where there is none.
+
+    Raises:
+        DataError: naming the first.
+    """
+    for text in texts:
+        if text is None or text.isascii():
+            continue
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{text!r} in {kind} is not valid Unicode. Rename it.") from error
 
 
 def candidate_paths(folder: str, path: str) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def from_folder(folder: Path, around: Any, options: WeightOptions) -> ModelParts
         )
     if not folder.exists():
         raise ModelError(
-            f"There is no {folder.absolute()}. Give a model's folder, or a model object."
+            f"{folder.absolute()} does not exist. Give a model's folder, or a model object."
         )
     raise ModelError(
         f"{folder} is not a model: it has neither model_index.json (a pipeline), nor "

@@ -15,6 +15,8 @@ import numpy as np
 from creditline import fingerprint
 from creditline.errors import DataError
 
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""Share of a loss by which means of equal numbers may differ."""
 MIN_SUBSETS = 8
 """Fewest subsets whose ranks are evidence: seven in the right order happen by chance."""
 
@@ -206,13 +208,14 @@ def subset_losses(
             f"missing, first subset {subset}, seed {seed}, {_name(query, query_names)}. "
             "Finish the retraining, or keep the complete subsets only."
         )
-    constant = np.ptp(array.mean(1), axis=0) == 0
+    mean = array.mean(1)
+    constant = np.ptp(mean, axis=0) <= ROUNDING * np.abs(mean).max(axis=0)
     if constant.any():
         query = int(np.argmax(constant))
         raise DataError(
-            f"The loss of {_name(query, query_names)} is the same under all {len(array)} subsets "
-            f"({int(constant.sum())} such queries), so there is nothing to predict. Check that "
-            "each subset's own model was measured."
+            f"The loss of {_name(query, query_names)} is the same under all {len(array)} subsets, "
+            f"up to rounding ({int(constant.sum())} such queries), so there is nothing to "
+            "predict. Check that each subset's own model was measured."
         )
     return array
 
