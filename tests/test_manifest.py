@@ -10,7 +10,7 @@ from tests.manifests import KIND_FACTS, REQUESTS
 from creditline import manifest as module
 from creditline.errors import CreditlineError, DamageError
 from creditline.manifest import COMMANDS, NAME, Manifest, circumstances
-from creditline.stored_json import read_json, write_json
+from creditline.stored_json import OBJECT, read_json, write_json
 
 
 def output(status="building", kind="run"):
@@ -20,7 +20,7 @@ def output(status="building", kind="run"):
 def write(folder, **changes):
     """A manifest file with some entries changed, or left out where None; its checksum is right."""
     output().write(folder)
-    values = {**read_json(folder / NAME, ""), **changes}
+    values = {**read_json(folder / NAME, "", OBJECT), **changes}
     write_json(folder / NAME, {k: v for k, v in values.items() if v is not None})
 
 
