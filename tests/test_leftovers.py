@@ -61,6 +61,14 @@ def test_jobs_of_killed_processes_are_removed_by_the_next(tmp_path, monkeypatch)
     assert names(tmp_path) == ["of-another-program"]
 
 
+def test_an_export_clears_what_a_killed_one_left_beside_it(tmp_path):
+    (tmp_path / f"{prefix_of_an_ended_process()}abc").mkdir()
+    (tmp_path / "inner" / f"{prefix_of_an_ended_process()}abc").mkdir(parents=True)
+    write_file(tmp_path / "a", lambda draft: draft.write_text("x"))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a", "inner"]
+    assert len(list((tmp_path / "inner").iterdir())) == 1, "the folder is the user's own"
+
+
 def test_a_file_that_is_written_names_its_process(tmp_path):
     seen = []
     write_file(tmp_path / "a", lambda draft: (seen.append(draft), draft.write_text("x")))

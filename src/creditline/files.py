@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from creditline.errors import SettingsError
+from creditline.leftovers import clear_first
 from creditline.owner import aside_prefix
 
 CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
@@ -45,6 +46,7 @@ def write_file(
             f"{path} exists and was not changed. Choose another name or ask to overwrite it."
         )
     make_folder(path.parent, durable=durable)
+    clear_first(path.parent)
     with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=path.parent) as aside:
         draft = Path(aside) / path.name
         write(draft)

@@ -19,6 +19,8 @@ LOCK, HOLDER = f"{ASIDE}lock", f"{ASIDE}holder"
 ATTEMPTS = 20
 MEANWHILE = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)
 """Errors of removing a folder that another process removes or writes to."""
+_clear_folders: set[Path] = set()
+"""Folders that `clear_first` has cleared."""
 OLD = 86_400.0
 """Seconds after which what cannot be assigned to a process, or is of another machine, is left."""
 
@@ -26,14 +28,31 @@ OLD = 86_400.0
 def clear_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a folder, never anything of a running one."""
     for entry in list(entries(folder)):
-        if not entry.name.startswith(ASIDE) or entry.name in (LOCK, HOLDER):
-            continue
-        gone = is_abandoned(entry.name)
-        with suppress(OSError):  # another process clears as well
-            if gone is None:
-                gone = time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD
-            if gone:
-                remove(Path(entry.path))
+        _remove_if_left(entry)
+
+
+def clear_first(folder: Path) -> None:
+    """Do so the first time that this process asks, and not in the folders below.
+
+    For folders of the user's own, where no command clears.
+    """
+    if folder in _clear_folders:
+        return
+    _clear_folders.add(folder)
+    with suppress(OSError), os.scandir(folder) as listed:  # it need not be readable
+        for entry in listed:
+            _remove_if_left(entry)
+
+
+def _remove_if_left(entry: os.DirEntry[str]) -> None:
+    if not entry.name.startswith(ASIDE) or entry.name in (LOCK, HOLDER):
+        return
+    gone = is_abandoned(entry.name)
+    with suppress(OSError):  # another process clears as well
+        if gone is None:
+            gone = time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD
+        if gone:
+            remove(Path(entry.path))
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
