@@ -7,7 +7,7 @@ import csv
 import pandas as pd
 import pytest
 
-from creditline.csv_table import csv_cell, write_csv
+from creditline.csv_table import csv_cell, original_text, write_csv
 
 FORMULAS = ["=cmd|'/c calc'!A0", "+1+1", "-2+3", "@SUM(1,1)", "\t=1", "\r=1", " =1", "'=1", "＝1"]
 
@@ -15,12 +15,13 @@ FORMULAS = ["=cmd|'/c calc'!A0", "+1+1", "-2+3", "@SUM(1,1)", "\t=1", "\r=1", " 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_text_that_begins_as_a_formula_gets_an_apostrophe(text):
     assert csv_cell(text) == f"'{text}"
-    assert csv_cell(text)[1:] == text
+    assert csv_cell(text)[1:] == original_text(csv_cell(text)) == text
 
 
 @pytest.mark.parametrize("value", ["Anna", "a=b", "'quoted'", "", None, -1.5, 3, True])
 def test_other_cells_stay(value):
     assert csv_cell(value) == value
+    assert not isinstance(value, str) or original_text(value) == value
 
 
 def test_numbers_stay_numbers_and_no_cell_or_column_begins_a_formula(tmp_path):

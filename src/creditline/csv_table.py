@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,12 @@ def csv_cell(value: Any) -> Any:
     return value
 
 
+def original_text(cell: str) -> str:
+    """Return the text of which `csv_cell` made a cell."""
+    text = cell.removeprefix("'")
+    return text if csv_cell(text) == cell else cell
+
+
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a frame as UTF-8 CSV without its index, every cell as `csv_cell` returns it."""
     text = frame.select_dtypes(exclude="number").columns
@@ -32,6 +39,11 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
         safe[name] = safe[name].map(csv_cell)
     cells = [*safe.columns, *(value for name in text for value in safe[name])]
     safe.columns = [csv_cell(name) for name in safe.columns]
+    safe.to_csv(path, index=False, quoting=quoting(cells))
+
+
+def quoting(cells: Iterable[Any]) -> Any:
+    """Return how the `csv` module has to quote a table of some cells."""
     # A bare carriage return ends a row for many readers, and Python quotes it since 3.13 only.
     returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)
-    safe.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
+    return csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL

@@ -63,6 +63,18 @@ def test_there_and_back(truth, tmp_path):
     assert again.digest() == result.digest()
 
 
+def test_names_that_are_formulas_or_hold_line_ends_come_back(masks, losses, queries, tmp_path):
+    people = ["=1+1", "'=1", "a\rb", "-2\n", "'quoted'", None]
+    images = random_images(N, contributors=people, names=[f"@{i}\r.png" for i in range(N)])
+    truth = GroundTruth.from_arrays(masks, losses, images, queries)
+    folder = truth.write(tmp_path / "truth")
+    result = GroundTruth.read(folder)
+    assert result.contributors == truth.contributors
+    assert result.image_names == truth.image_names
+    assert not any(line.startswith(("=", '"=')) for line in (folder / "images.csv").open("r"))
+    assert "'=1+1" in (folder / "images.csv").read_text("utf-8")
+
+
 def test_arrays_alone_are_enough(masks, losses, tmp_path):
     truth = GroundTruth.from_arrays(masks.astype(int), losses[:, 0])
     assert truth.masks.dtype == bool

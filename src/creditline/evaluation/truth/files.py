@@ -11,6 +11,7 @@ import numpy as np
 
 from creditline import stored_arrays
 from creditline.checksum import FileRecord, records_from_json, records_to_json
+from creditline.csv_table import csv_cell, original_text, quoting
 from creditline.errors import DataError
 from creditline.files import write_file
 from creditline.json_schema import FILES, JsonSchema
@@ -100,14 +101,18 @@ def _nonempty(cells: Sequence[str]) -> tuple[str, ...]:
 def _write(
     path: Path, header: Sequence[str], columns: Iterable[Sequence[object]], rows: int
 ) -> None:
-    padded = [column or [""] * rows for column in columns]
+    padded = [
+        [csv_cell("" if cell is None else cell) for cell in column or [""] * rows]
+        for column in columns
+    ]
+    style = quoting(cell for column in padded for cell in column)
 
     def save(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
+            writer = csv.writer(stream, lineterminator="\n", quoting=style)
             writer.writerow(header)
             for row in zip(*padded, strict=True):
-                writer.writerow(["" if cell is None else cell for cell in row])
+                writer.writerow(row)
 
     write_file(path, save, overwrite=True)
 
@@ -120,4 +125,5 @@ def _read(path: Path, header: Sequence[str]) -> list[tuple[str, ...]]:
         raise DataError(f"{path} cannot be read ({error}). Restore it from a backup.") from error
     if not rows or rows[0] != list(header) or any(len(row) != len(header) for row in rows):
         raise DataError(f"{path} does not have the columns {', '.join(header)} in every row.")
-    return [tuple(column) for column in zip(*rows[1:], strict=True)] or [()] * len(header)
+    columns = zip(*rows[1:], strict=True)
+    return [tuple(map(original_text, column)) for column in columns] or [()] * len(header)
