@@ -36,11 +36,16 @@ def remove_other_files(table: Path, version: int, names: Iterable[str]) -> None:
         version: that stays.
         names: its files, as `files_of` returns them.
     """
-    used = {*names, f"{VERSIONS}/{HINT}"}
+    used = {*names, *transactions_of(table, version), f"{VERSIONS}/{HINT}"}
     for path in list(table.rglob("*")):
-        is_own = path.parent.name == TRANSACTIONS and path.name.startswith(f"{version - 1}-")
-        if path.is_file() and not is_own and path.relative_to(table).as_posix() not in used:
+        if path.is_file() and path.relative_to(table).as_posix() not in used:
             path.unlink(missing_ok=True)
+
+
+def transactions_of(table: Path, version: int) -> list[str]:
+    """Paths below the table of what Lance recorded of the commit of a version."""
+    paths = (table / TRANSACTIONS).glob(f"{version - 1}-*.txn")
+    return [path.relative_to(table).as_posix() for path in paths]
 
 
 def remove_drafts(table: Path) -> None:

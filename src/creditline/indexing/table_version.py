@@ -14,7 +14,7 @@ from creditline.checksum import FileRecord, damaged
 from creditline.errors import CreditlineError
 from creditline.files import flush, use_default_mode
 from creditline.indexing.reading import unchanged
-from creditline.indexing.table_files import DATA, files_of
+from creditline.indexing.table_files import DATA, files_of, transactions_of
 from creditline.indexing.table_record import ADVICE, TableRecord, facts_checksum
 
 TABLE = "images.lance"
@@ -152,7 +152,8 @@ class TableVersion:
         """
         dataset = self.open()
         names = files_of(dataset, self.path)
-        self.flush([name for name in names if name not in known])
+        commit = transactions_of(self.path, dataset.version)
+        self.flush([name for name in (*names, *commit) if name not in known])
         files = {name: known.get(name) or FileRecord.of(self.path / name) for name in names}
         facts = facts_checksum(dataset.to_table(columns=list(columns)))
         self._record = TableRecord(dataset.version, files, facts)
