@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,21 @@ def test_a_purge_deletes_what_cannot_be_read(base, images):
     assert cl.open_index(base).n == 10
     assert b"name-of-02" not in b"".join(p.read_bytes() for p in base.rglob("*") if p.is_file())
     assert not list(table.rglob(".tmp*"))
+
+
+def test_a_first_version_that_cannot_be_read_is_committed_again(images, tmp_path):
+    """A power cut leaves a version that the manifest did not name yet."""
+    build = partial(cl.index, None, images, method="pixel-centered", out=tmp_path / "i")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "creditline.indexing.store.Store._seal", lambda *_: (_ for _ in ()).throw(Killed())
+        )
+        with pytest.raises(Killed):
+            build()
+    (version,) = (tmp_path / "i" / "images.lance" / "_versions").glob("*.manifest")
+    for damage in (b"", version.read_bytes()[:-20], bytes(400)):
+        folder = shutil.copytree(tmp_path / "i", tmp_path / f"damaged-{len(damage)}")
+        next(folder.rglob("*.manifest")).write_bytes(damage)
+        index = build(out=folder)
+        assert index.n == 12
+        assert len(list((folder / "images.lance" / "_transactions").iterdir())) == 1

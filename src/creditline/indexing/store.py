@@ -117,6 +117,7 @@ class Store:
         import lance
 
         fragments, files = self.shards.read(shards)
+        remove_later_versions(self.version.path, 0)
         operation = lance.LanceOperation.Overwrite(self.schema.arrow(), fragments)
         dataset = lance.LanceDataset.commit(str(self.version.path), operation)
         return self._become(dataset.version, files)

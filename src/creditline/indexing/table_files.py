@@ -21,11 +21,19 @@ def version_file(table: Path, version: int) -> Path:
 
 
 def remove_later_versions(table: Path, version: int) -> None:
-    """Remove versions that were committed after the one that counts, readable or not."""
+    """Remove versions that were committed after the one that counts, readable or not.
+
+    Args:
+        table: its folder.
+        version: that counts; 0 if none does.
+    """
     for path, number in list(_version_files(table)):
         if number > version:
             path.unlink(missing_ok=True)
             (table / VERSIONS / HINT).unlink(missing_ok=True)
+    for path in (table / TRANSACTIONS).glob("*-*.txn"):
+        if path.name.partition("-")[0].isdecimal() and int(path.name.partition("-")[0]) >= version:
+            path.unlink(missing_ok=True)
 
 
 def remove_other_files(table: Path, version: int, names: Iterable[str]) -> None:
