@@ -47,3 +47,11 @@ def test_a_failure_keeps_the_old_file(tmp_path, error):
 def test_a_folder_is_not_a_file(tmp_path):
     with pytest.raises(SettingsError, match="it is a folder"):
         write_file(tmp_path, lambda draft: draft.write_text("new"), overwrite=True)
+
+
+@pytest.mark.parametrize("target", ["nowhere", "file"])
+def test_a_folder_that_is_a_file_or_a_link_to_nothing_is_named(tmp_path, target):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(target)
+    with pytest.raises(SettingsError, match=r"Nothing can be written in .*link.*leads nowhere"):
+        write_file(tmp_path / "link" / "inner" / "a.txt", lambda path: path.write_text("x"))
