@@ -42,3 +42,16 @@ def test_many_changes_at_once(tmp_path: Path, capsys):
 @pytest.mark.slow
 def test_processes_that_fit_the_same_at_once_agree(tmp_path: Path):
     play("one_index", tmp_path / "index", "fit", 1, 0)
+
+
+@pytest.mark.slow
+def test_a_folder_is_written_once_by_the_same_commands_at_once(tmp_path: Path):
+    seen = Counter(json.loads(play("one_folder", tmp_path, "train", 1, 0)))
+    assert seen["done"] >= 2
+
+
+@pytest.mark.long
+def test_a_folder_is_written_once_many_times(tmp_path: Path, capsys):
+    seen = play("one_folder", tmp_path, "train, generate, retrain", 20, 100)
+    with capsys.disabled():
+        print(f"\n{seen}")
