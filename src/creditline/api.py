@@ -59,7 +59,8 @@ def index(
         ground_truth: losses of retrained models, for subset methods: a `GroundTruth`, or
             `SubsetLosses`.
         runtime: where and how the work runs; models given as paths are loaded on its first device.
-        shard_rows: images per shard, the unit of resuming; by default 32, and 128 on a GPU.
+        shard_rows: images per shard, the unit of resuming; by default 32, 128 on a GPU,
+            and 512 without a model.
         overwrite: replace an index made from something else.
         encoded: folder of latents and text embeddings that several indexes share; by default
             each has its own, until it is complete.

@@ -37,7 +37,9 @@ FIXED = [leaf.name for leaf in leaves(*EVERY).values() if leaf.affects == "featu
 @click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
 @executor_options
 @click.option(
-    "--shard-rows", type=NumberType(COUNT), help="images per task  [default: 32; on a GPU 128]"
+    "--shard-rows",
+    type=NumberType(COUNT),
+    help="images per task  [default: 32; on a GPU 128; without a model 512]",
 )
 @click.option(
     "--encoded",

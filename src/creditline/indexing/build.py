@@ -27,8 +27,9 @@ from creditline.runtime.devices import place
 from creditline.settings import require
 
 ENCODED = "encoded"
-ROWS_ON_CPU, ROWS_ELSEWHERE = 32, 128
-"""Images per shard: at most these are extracted again after an interruption."""
+ROWS_ON_CPU, ROWS_ELSEWHERE, ROWS_WITHOUT_MODEL = 32, 128, 512
+"""Images per shard: at most these are extracted again after an interruption. Without a model that
+takes little time, and flushing many small shards to the disk does."""
 MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # thumbnail and facts, about
 
@@ -65,6 +66,8 @@ class ShardJob:
 
 def default_shard_rows(models: Sequence[Denoiser]) -> int:
     """Images per shard by default; passes on a GPU need more of them."""
+    if not models:
+        return ROWS_WITHOUT_MODEL
     on_cpu = all(model.device.type == "cpu" for model in models)
     return ROWS_ON_CPU if on_cpu else ROWS_ELSEWHERE
 
