@@ -59,13 +59,14 @@ class FeatureExtractor(ABC):
         return ()
 
     def fit(  # noqa: B027 (most extractors have nothing to fit)
-        self, images: ImageSet, runtime: Runtime | None = None
+        self, images: ImageSet, runtime: Runtime | None = None, folder: Path | None = None
     ) -> None:
         """Learn from the training images what `extract` depends on.
 
         Args:
             images: all training images.
-            runtime: shows progress.
+            runtime: where work runs, and what shows progress.
+            folder: holds results of long fits, from which an interrupted one continues.
         """
 
     def state(self) -> dict[str, np.ndarray]:

@@ -68,10 +68,12 @@ class FeatureSetExtractor(FeatureExtractor):
         other.extractors = {name: place(part, device) for name, part in self.extractors.items()}
         return other
 
-    def fit(self, images: ImageSet, runtime: Runtime | None = None) -> None:
+    def fit(
+        self, images: ImageSet, runtime: Runtime | None = None, folder: Path | None = None
+    ) -> None:
         for part in self.extractors.values():
             if part.needs_fit:
-                part.fit(images, runtime)
+                part.fit(images, runtime, folder)
 
     def state(self) -> dict[str, np.ndarray]:
         return {

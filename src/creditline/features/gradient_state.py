@@ -35,19 +35,17 @@ class GradientState:
         cls,
         spec: FeatureSpec,
         engine: Engine,
+        preconditioner: Preconditioner | None,
         noised_images: Callable[[int], Iterator[NoisedBatch]],
     ) -> GradientState:
-        """Fit the preconditioner, then the projection to preconditioned gradients.
+        """Fit the projection to preconditioned gradients.
 
         Args:
             spec: what is fitted.
             engine: computes explicit gradients.
+            preconditioner: fitted.
             noised_images: yields a number of training images with their noise.
         """
-        preconditioner = _make_preconditioner(spec, engine.layers)
-        if preconditioner is not None:
-            count = spec.preconditioning.preconditioner_images
-            preconditioner.fit(engine, noised_images(count))
         if not spec.projection.needs_fit:
             return cls(preconditioner)
 
@@ -74,7 +72,7 @@ class GradientState:
         cls, arrays: Mapping[str, np.ndarray], spec: FeatureSpec, layers: Sequence[Layer]
     ) -> GradientState:
         """Restore what `arrays` returned."""
-        preconditioner = _make_preconditioner(spec, layers)
+        preconditioner = make_preconditioner(spec, layers)
         if preconditioner is not None:
             preconditioner.load_state(select_prefix(arrays, PRECONDITIONER))
         if not spec.projection.needs_fit:
@@ -103,7 +101,8 @@ def select_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np
     return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
 
 
-def _make_preconditioner(spec: FeatureSpec, layers: Sequence[Layer]) -> Preconditioner | None:
+def make_preconditioner(spec: FeatureSpec, layers: Sequence[Layer]) -> Preconditioner | None:
+    """Return the preconditioner of a feature, not fitted; None: it has none."""
     settings = spec.preconditioning
     if not settings.is_active:
         return None

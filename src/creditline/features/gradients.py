@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import numpy as np
@@ -18,15 +20,23 @@ from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.inference_mode import require_gradients
 from creditline.errors import ModelError
 from creditline.features.extractor import FeatureExtractor
-from creditline.features.gradient_state import GradientState, select_prefix, share_layout
+from creditline.features.gradient_state import (
+    GradientState,
+    make_preconditioner,
+    select_prefix,
+    share_layout,
+)
 from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.engine import Engine
 from creditline.gradients.engine_choice import choose_engine, is_streamed, make_engine
 from creditline.gradients.hook_engine import HookEngine
 from creditline.gradients.noise_plan import NoisePlan, Reduction, Role
 from creditline.gradients.noised_batch import NoisedBatch, Trajectory, expand
+from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import select_layers
 from creditline.gradients.pass_size import largest_pass
+from creditline.gradients.preconditioning.fit import fit_preconditioner
+from creditline.gradients.preconditioning.preconditioner import Preconditioner
 from creditline.gradients.preconditioning.transform import GradientTransform
 from creditline.gradients.projection import Block
 from creditline.gradients.projection.layout import feature_dim
@@ -128,32 +138,55 @@ class GradientExtractor(FeatureExtractor):
                 if isinstance(engine, HookEngine):
                     engine.verify(batch)
 
-    def fit(self, images: ImageSet, runtime: Runtime | None = None) -> None:
-        """Fit preconditioner and projection to some training images, if they depend on them.
+    def fit(
+        self, images: ImageSet, runtime: Runtime | None = None, folder: Path | None = None
+    ) -> None:
+        """Fit preconditioner and projection to the training images, if they depend on them.
 
-        The images are spread evenly over the set; each has its noise of the index.
+        The curvature of a preconditioner is estimated from evaluations of its own. A projection is
+        fitted to some images, spread evenly over the set, with their noise of the index.
         """
         if not self.needs_fit:
             return
+        runtime = runtime or Runtime()
+        preconditioners = self._fit_preconditioners(images, runtime, folder)
         states = []
-        total = self.models * sum(len(rows_to_fit(len(images), n)) for n in self.fit_counts)
-        bar = (runtime or Runtime()).progress("fit", total, "gradient")
+        bar = runtime.progress("fit", self.models * self.images_to_fit(len(images)), "gradient")
         with single_thread(), self._exact_kernels(), bar:
-            for denoiser in self.denoisers:
+            for denoiser, preconditioner in zip(self.denoisers, preconditioners, strict=True):
                 engine = make_engine(AutogradEngine, self.spec, denoiser, self.layers, None)
                 noised = partial(self._noised_training_images, engine, images, bar)
-                states.append(GradientState.fit(self.spec, engine, noised))
+                states.append(GradientState.fit(self.spec, engine, preconditioner, noised))
         self._use(states)
 
-    @property
-    def fit_counts(self) -> tuple[int, ...]:
-        """Number of training images that each part of `fit` looks at."""
-        spec, counts = self.spec, []
-        if spec.preconditioning.is_active:
-            counts.append(spec.preconditioning.preconditioner_images)
-        if spec.projection.needs_fit:
-            counts.append(spec.projection.learn_from)
-        return tuple(counts)
+    def _fit_preconditioners(
+        self, images: ImageSet, runtime: Runtime, folder: Path | None
+    ) -> list[Preconditioner | None]:
+        """Fit one preconditioner per model, where features have any."""
+        preconditioners = [make_preconditioner(self.spec, self.layers) for _ in self.denoisers]
+        with ExitStack() as stack:
+            if folder is None:
+                folder = Path(stack.enter_context(TemporaryDirectory()))
+            for denoiser, preconditioner in zip(self.denoisers, preconditioners, strict=True):
+                if preconditioner is not None:
+                    engine = self._curvature_engine(denoiser, images)
+                    fit_preconditioner(preconditioner, engine, images, folder, runtime)
+        return preconditioners
+
+    def _curvature_engine(self, denoiser: Denoiser, images: ImageSet) -> HookEngine:
+        """Make an engine of explicit gradients of the training loss, with verified hooks."""
+        spec = replace(self.spec, objective=Objective(), normalize="none")
+        engine = make_engine(HookEngine, spec, denoiser, self.layers, None)
+        with single_thread(), self._exact_kernels():
+            batch = denoiser.encode(images, [0])
+            self.size_passes(engine, expand(denoiser, batch, ONE_EVALUATION, "train")[0])
+            engine.verify(batch)
+        return engine
+
+    def images_to_fit(self, n: int) -> int:
+        """Count the training images that a projection is fitted to."""
+        projection = self.spec.projection
+        return len(rows_to_fit(n, projection.learn_from)) if projection.needs_fit else 0
 
     def state(self) -> dict[str, np.ndarray]:
         arrays: dict[str, np.ndarray] = {}

@@ -98,13 +98,18 @@ class Engine(ABC):
         return self.two_sided.project_parameter(name, flat)
 
     def values(self, evaluations: NoisedBatch) -> Tensor:
-        """Compute the objective of each evaluation, shape `(u,)`, differentiable."""
+        """Compute the objective of each evaluation, shape `(u,)`, differentiable.
+
+        With an output gradient, it is the output's inner product with that.
+        """
         evaluations = evaluations.to(self.denoiser.device, self.denoiser.dtype)
         x0, noise, t = evaluations.x0, evaluations.noise, evaluations.t
         process = self.denoiser.process
         x_t = process.add_noise(x0, noise, t)
         with autocast(self.precision, x0.device):
             output = self.denoiser.predict(x_t, t, evaluations.condition)
+        if evaluations.output_gradient is not None:
+            return (output.float() * evaluations.output_gradient.float()).flatten(1).sum(1)
         return self.objective(process, output, x0, noise, t, evaluations.weight)
 
     def batch(self, evaluations: int) -> int:

@@ -18,7 +18,7 @@ from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.engine import Engine, EvaluationGroup
 from creditline.gradients.layer_gradients import LayerGradient, SavedTensors, find_layer_gradient
 from creditline.gradients.noise_plan import NoisePlan
-from creditline.gradients.noised_batch import expand, join
+from creditline.gradients.noised_batch import NoisedBatch, expand, join
 from creditline.gradients.parameter_tables import ParameterTable, expand_tables, is_table
 from creditline.gradients.parameters import Layer, enable_gradients
 from creditline.gradients.projection.accumulator import GradientSink
@@ -30,6 +30,9 @@ TOLERANCE = 1e-3
 
 Pass = list[tuple[int, Tensor]]
 """Positions in the work, and the evaluations of each that one pass computes."""
+
+Observer = Callable[[LayerGradient, SavedTensors, Tensor], None]
+"""Receives a layer, what its forward pass saved, and the gradient of its output."""
 
 
 class HookEngine(Engine):
@@ -92,6 +95,19 @@ class HookEngine(Engine):
             for one in self._passes(work):
                 self._run_pass(work, one, sink, rest)
 
+    def observe(self, work: Sequence[EvaluationGroup], observer: Observer) -> None:
+        """Show the inputs and output gradients of all hooked layers to an observer, pass by pass.
+
+        Parameters that are left to autograd are not seen. The objective is multiplied by `scale`.
+        """
+        with enable_gradients(self.denoiser.module, ()):
+            for one in self._passes(work):
+                evaluations, segments = _join_pass(work, one)
+                with torch.enable_grad(), self._hooked(segments, observer, lambda *_: None) as ends:
+                    value = self.values(evaluations).sum() * self.scale
+                    if value.requires_grad:
+                        torch.autograd.grad(value, ends, allow_unused=True)
+
     def _passes(self, work: Sequence[EvaluationGroup]) -> Iterator[Pass]:
         """Split the work into passes; a gradient of too many evaluations takes several."""
         current: Pass = []
@@ -113,14 +129,17 @@ class HookEngine(Engine):
         rest: list[Tensor],
     ) -> None:
         """Add the gradients of one pass, summed over evaluations."""
-        evaluations = join([work[i][0][part] for i, part in one])
-        segments = EvaluationSegments(tuple(len(part) for _, part in one))
+        evaluations, segments = _join_pass(work, one)
         first = one[0][0]  # gradients of a pass are consecutive, each once
 
         def add(name: str, segment: int, values: Tensor) -> None:
             sink.add(name, first + segment, values)
 
-        with torch.enable_grad(), self._hooked(segments, add) as leaves:
+        def contract(layer: LayerGradient, saved: SavedTensors, g: Tensor) -> None:
+            for gradient in layer.contract(saved, g, segments):
+                add(*gradient)
+
+        with torch.enable_grad(), self._hooked(segments, contract, add) as leaves:
             value = self.values(evaluations).sum() * self.scale
             if not value.requires_grad:  # the output depends on no selected parameter
                 return
@@ -132,11 +151,19 @@ class HookEngine(Engine):
 
     @contextmanager
     def _hooked(
-        self, segments: EvaluationSegments, add: Callable[[str, int, Tensor], None]
+        self,
+        segments: EvaluationSegments,
+        observer: Observer,
+        add: Callable[[str, int, Tensor], None],
     ) -> Iterator[list[Tensor]]:
         """Install hooks meanwhile; yields the tensors whose gradients the backward pass needs.
 
         An output that does not require a gradient becomes a leaf, where the backward pass ends.
+
+        Args:
+            segments: of the pass.
+            observer: receives what layers see, without gradients.
+            add: receives the gradients of tables.
         """
         leaves: list[Tensor] = []
         n = sum(segments.lengths)
@@ -164,8 +191,7 @@ class HookEngine(Engine):
 
         def backward(layer: LayerGradient, saved: SavedTensors, g: Tensor) -> None:
             with torch.no_grad():
-                for gradient in layer.contract(saved, g, segments):
-                    add(*gradient)
+                observer(layer, saved, g)
 
         def table(table: ParameterTable, leaf: Tensor) -> None:
             leaves.append(leaf)
@@ -184,6 +210,14 @@ class HookEngine(Engine):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _join_pass(
+    work: Sequence[EvaluationGroup], one: Pass
+) -> tuple[NoisedBatch, EvaluationSegments]:
+    """Return the evaluations of a pass, and which gradient each belongs to."""
+    evaluations = join([work[i][0][part] for i, part in one])
+    return evaluations, EvaluationSegments(tuple(len(part) for _, part in one))
 
 
 def _assign_parameters(

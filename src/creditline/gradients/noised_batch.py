@@ -42,6 +42,8 @@ class NoisedBatch:
         draws: evaluations per timestep, r.
         weight: of the objective's elements, float32 of shape `(u, 1, ..., h, w)` with mean 1 over
             positions; None: all elements count equally.
+        output_gradient: gradient of the value that is differentiated with respect to the network's
+            output, shape of `x0`; it replaces the objective. None: the objective's.
     """
 
     image_id: str
@@ -51,6 +53,7 @@ class NoisedBatch:
     condition: dict[str, Tensor]
     draws: int
     weight: Tensor | None = None
+    output_gradient: Tensor | None = None
 
     def __getitem__(self, part: Tensor | slice) -> NoisedBatch:
         """Select some evaluations of the image."""
@@ -62,6 +65,7 @@ class NoisedBatch:
             {name: value[part] for name, value in self.condition.items()},
             self.draws,
             None if self.weight is None else self.weight[part],
+            None if self.output_gradient is None else self.output_gradient[part],
         )
 
     def to(self, device: torch.device, dtype: torch.dtype) -> NoisedBatch:
@@ -74,6 +78,7 @@ class NoisedBatch:
             {name: value.to(device) for name, value in self.condition.items()},
             self.draws,
             None if self.weight is None else self.weight.to(device),
+            None if self.output_gradient is None else self.output_gradient.to(device, dtype),
         )
 
     def halves(self) -> tuple[Tensor, Tensor]:
@@ -98,8 +103,9 @@ class NoisedBatch:
 
 
 def join(noised_images: Sequence[NoisedBatch]) -> NoisedBatch:
-    """Concatenate the evaluations of several images."""
+    """Concatenate the evaluations of several images; all have output gradients, or none."""
     names = noised_images[0].condition
+    output_gradients = [x.output_gradient for x in noised_images if x.output_gradient is not None]
     return NoisedBatch(
         ", ".join(noised.image_id for noised in noised_images),
         torch.cat([noised.x0 for noised in noised_images]),
@@ -108,6 +114,7 @@ def join(noised_images: Sequence[NoisedBatch]) -> NoisedBatch:
         {name: torch.cat([noised.condition[name] for noised in noised_images]) for name in names},
         noised_images[0].draws,
         _joined_weights(noised_images),
+        torch.cat(output_gradients) if output_gradients else None,
     )
 
 

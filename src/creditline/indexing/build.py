@@ -14,7 +14,7 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.errors import CreditlineError
 from creditline.features.extractor import FeatureExtractor
-from creditline.indexing.projection import fit_projection
+from creditline.indexing.projection import CURVATURE, fit_projection
 from creditline.indexing.store import SHARDS, Store
 from creditline.indexing.subset_file import write_subsets
 from creditline.indexing.table_schema import TableSchema
@@ -108,7 +108,7 @@ def build(
     with _caching(extractor, encoded):
         extractor.check(images)
     manifest = Manifest("index", request, facts)
-    with claim(manifest, folder, overwrite, temporary=[SHARDS, ENCODED]) as is_complete:
+    with claim(manifest, folder, overwrite, temporary=[SHARDS, ENCODED, CURVATURE]) as is_complete:
         if is_complete:
             return
         notes = fit_projection(folder, extractor, images, runtime)
@@ -131,7 +131,8 @@ def build(
 def clear(store: Store) -> None:
     """Remove files that only building needs, once the manifest says the index is complete."""
     store.clear_shards()
-    shutil.rmtree(store.folder / ENCODED, ignore_errors=True)
+    for name in (ENCODED, CURVATURE):
+        shutil.rmtree(store.folder / name, ignore_errors=True)
 
 
 def extract(

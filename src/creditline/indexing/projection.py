@@ -16,6 +16,7 @@ from creditline.runtime import Runtime
 from creditline.stored_arrays import check_tensors, read_tensors, write_tensors
 
 NAME = "projection.safetensors"
+CURVATURE = "curvature"
 ADVICE = "Restore it, or build the index again with --overwrite."
 
 
@@ -38,7 +39,7 @@ def fit_projection(
     if extractor.needs_fit:
         path = folder / NAME
         if not _is_fitted(path):
-            extractor.fit(images, runtime)
+            extractor.fit(images, runtime, folder / CURVATURE)
             write_tensors(path, extractor.state(), save_file)
         digest = _load_state(path, extractor)
         extractor.check(images)  # what the fit made

@@ -1,54 +1,125 @@
-"""Diagonal Fisher preconditioning: each parameter divided by its root mean squared gradient."""
+"""Diagonal curvature: each parameter's mean squared gradient (as in elastic weight consolidation,
+Kirkpatrick et al., 2017)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from creditline.gradients.engine import Engine
+from creditline.errors import IndexMismatchError
+from creditline.gradients.hook_engine import HookEngine
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.preconditioning.preconditioner import Preconditioner
 
+HELD = 1 << 28
+"""Most bytes of explicit gradients of single evaluations at once; one always fits."""
+EIGENVALUES = "eigenvalues"
+
 
 class DiagonalFisher(Preconditioner):
-    """`g / sqrt(F + rho mean_layer(F))` with `F = E[g^2]` over training images.
+    """`g / sqrt(F + rho mean(F))` with `F = E[g^2]` over evaluations of training images.
 
-    `F` is the diagonal of the empirical Fisher matrix of per-image gradients. Applied to query and
-    training image alike, their inner product is `g_q^T (F + damping)^-1 g_i`. Layers whose gradient
-    is zero on all fitted images are left out: their scale is zero.
+    Applied to query and training image alike, their inner product is `g_q^T (F + damping)^-1 g_i`.
+    Layers whose gradient is zero in all evaluations are left out: their scale is zero.
+
+    Attributes:
+        eigenvalues_: of the curvature, float32 of shape `(d_l,)` per layer, in the basis of
+            `rotate`.
+        scales_: inverse square roots of damped eigenvalues.
     """
 
-    def fit(self, engine: Engine, noised_images: Iterable[NoisedBatch]) -> None:
-        sums = [torch.zeros(layer.size, dtype=torch.float64) for layer in self.layers]
-        count = 0
-        for noised in noised_images:
-            count += 1
-            for total, gradient in zip(sums, engine.gradients([noised]), strict=True):
-                total += gradient[0, 0].double().square().cpu()
-        self._set([total / count for total in sums])
+    eigenvalues_: list[Tensor]
+    scales_: list[Tensor]
+
+    def add_up(
+        self, number: int, engine: HookEngine, noised_images: Sequence[NoisedBatch]
+    ) -> dict[str, Tensor]:
+        sums: dict[str, Tensor] = {}
+        for gradients in self._single_gradients(engine, noised_images):
+            for i, (layer, gradient) in enumerate(zip(self.layers, gradients, strict=True)):
+                squares = self.rotate(i, gradient).square().sum(0)
+                key = f"{layer.name}/{EIGENVALUES}"
+                sums[key] = squares if key not in sums else sums[key].add_(squares)
+        return sums
+
+    def learn(self, number: int, sums: Mapping[str, Tensor], evaluations: int) -> None:
+        self._use([sums[f"{layer.name}/{EIGENVALUES}"] / evaluations for layer in self.layers])
+
+    def rotate(self, layer: int, gradients: Tensor) -> Tensor:
+        """Return gradients of one layer, shape `(b, d_l)`, in the eigenbasis of the curvature."""
+        return gradients
 
     def state(self) -> dict[str, np.ndarray]:
         return {
-            layer.name or "*": fisher.numpy()
-            for layer, fisher in zip(self.layers, self.fisher_, strict=True)
+            f"{layer.name}/{EIGENVALUES}": values.numpy()
+            for layer, values in zip(self.layers, self.eigenvalues_, strict=True)
         }
 
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._set([torch.from_numpy(arrays[layer.name or "*"]) for layer in self.layers])
+        self._use(
+            [
+                read_array(arrays, f"{layer.name}/{EIGENVALUES}", (layer.size,))
+                for layer in self.layers
+            ]
+        )
 
     def apply(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         return [
-            gradient * scale.to(gradient.device)
-            for gradient, scale in zip(gradients, self.scales_, strict=True)
+            self.rotate(i, gradient) * scale.to(gradient.device)
+            for i, (gradient, scale) in enumerate(zip(gradients, self.scales_, strict=True))
         ]
 
-    def _set(self, fisher: list[Tensor]) -> None:
-        self.fisher_ = fisher
-        damping = self.settings.preconditioner_damping
+    def _single_gradients(
+        self, engine: HookEngine, noised_images: Sequence[NoisedBatch]
+    ) -> Iterator[list[Tensor]]:
+        """Yield the gradients of single evaluations, some at a time, `(b, d_l)` per layer."""
+        size = max(1, HELD // (4 * sum(layer.size for layer in self.layers)))
+        for noised in noised_images:
+            for start in range(0, len(noised.t), size):
+                part = noised[slice(start, start + size)]
+                yield [layer[0] for layer in engine.gradients([part], "timesteps")]
+
+    def _use(self, eigenvalues: list[Tensor]) -> None:
+        self.eigenvalues_ = [values.float() for values in eigenvalues]
+        rho, is_global = self.settings.preconditioner_damping, self._is_global
+        sizes = [values.numel() for values in eigenvalues]
+        total = sum(float(values.double().sum()) for values in eigenvalues)
         self.scales_ = []
-        for values in fisher:
-            damped = values + damping * values.mean()
-            self.scales_.append(torch.where(damped > 0, damped.rsqrt(), 0.0).float())
+        for values in self.eigenvalues_:
+            mean = total / sum(sizes) if is_global else float(values.double().mean())
+            damped = values + rho * mean
+            has_gradient = bool((values > 0).any())
+            self.scales_.append(damped.rsqrt() if has_gradient else torch.zeros_like(values))
+
+    @property
+    def _is_global(self) -> bool:
+        return self.settings.preconditioner_damping_unit == "model"
+
+
+def read_array(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return a stored array.
+
+    Args:
+        arrays: by name.
+        name: of the array.
+        shape: that it must have.
+
+    Raises:
+        IndexMismatchError: if it is missing, or not finite float32 of that shape.
+    """
+    array = arrays.get(name)
+    if (
+        array is None
+        or array.shape != shape
+        or array.dtype != np.float32
+        or not np.isfinite(array).all()
+    ):
+        got = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
+        raise IndexMismatchError(
+            f"The curvature holds {got} as {name!r}; finite float32 of shape {shape} is needed. It "
+            "belongs to another model or was changed: build the index again with --overwrite."
+        )
+    return torch.from_numpy(array)

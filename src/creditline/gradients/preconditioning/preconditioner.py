@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
-from creditline.gradients.engine import Engine
+from creditline.gradients.hook_engine import HookEngine
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.parameters import Layer
 from creditline.gradients.preconditioning.settings import Preconditioning
@@ -17,28 +18,51 @@ from creditline.gradients.preconditioning.settings import Preconditioning
 class Preconditioner(ABC):
     """A linear map of explicit gradients, fitted to training images under one model.
 
-    To add one, subclass it and register the class under `creditline.preconditioners`.
+    It is fitted in passes. A pass adds up statistics over evaluations of training images, in parts
+    that may run in any process, and then learns from the sums. To add one, subclass it and
+    register the class under `creditline.preconditioners`.
+
+    Class attributes:
+        passes: number of passes; each has evaluations of its own.
 
     Args:
-        settings: damping and number of images.
+        settings: of the curvature.
         layers: of the gradient.
     """
+
+    passes: ClassVar[int] = 1
 
     def __init__(self, settings: Preconditioning, layers: Sequence[Layer]) -> None:
         self.settings, self.layers = settings, tuple(layers)
 
     @abstractmethod
-    def fit(self, engine: Engine, noised_images: Iterable[NoisedBatch]) -> None:
-        """Estimate what `apply` needs.
+    def add_up(
+        self, number: int, engine: HookEngine, noised_images: Sequence[NoisedBatch]
+    ) -> dict[str, Tensor]:
+        """Compute the statistics of one pass for some evaluations.
 
         Args:
+            number: of the pass, from 0.
             engine: computes explicit gradients, and holds the network (`engine.denoiser`).
-            noised_images: the evaluations of one training image after another.
+            noised_images: evaluations of one training image each.
+
+        Returns:
+            Sums over evaluations by name, float32 or float64.
+        """
+
+    @abstractmethod
+    def learn(self, number: int, sums: Mapping[str, Tensor], evaluations: int) -> None:
+        """Learn from the sums of a pass.
+
+        Args:
+            number: of the pass.
+            sums: what `add_up` returned, added over all evaluations; on the CPU.
+            evaluations: their number.
         """
 
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """Return everything that `fit` estimated, by name."""
+        """Return everything that was learned, by name."""
 
     @abstractmethod
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -52,5 +76,6 @@ class Preconditioner(ABC):
             gradients: explicit, one float32 tensor of shape `(b, d_l)` per layer.
 
         Returns:
-            Tensors of the same shapes.
+            Tensors of the same shapes. Their inner products count; the basis is the
+            preconditioner's own.
         """

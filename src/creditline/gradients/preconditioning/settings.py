@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from creditline.bounds import COUNT, POSITIVE
+from creditline.bounds import COUNT, POSITIVE, SEED
+from creditline.errors import SettingsError
 from creditline.registry import EntryPointRegistry
 from creditline.settings import setting, validate_settings
 
@@ -13,7 +14,11 @@ NONE = "none"
 PRECONDITIONERS = EntryPointRegistry(
     "preconditioner",
     "creditline.preconditioners",
-    {"diagonal-fisher": "creditline.gradients.preconditioning.diagonal_fisher:DiagonalFisher"},
+    {
+        "ekfac": "creditline.gradients.preconditioning.ekfac:EKFAC",
+        "kfac": "creditline.gradients.preconditioning.kfac:KFAC",
+        "diagonal-fisher": "creditline.gradients.preconditioning.diagonal_fisher:DiagonalFisher",
+    },
 )
 
 
@@ -26,26 +31,57 @@ def preconditioner_names() -> tuple[str, ...]:
 class Preconditioning:
     """How the gradient is preconditioned before it is projected.
 
-    A preconditioner multiplies the gradient by a matrix that is fitted to training images, such as
-    the inverse square root of an estimate of the model's curvature. It needs explicit gradients, so
-    a two-sided projection no longer spares their computation.
+    A preconditioner multiplies the gradient by the inverse square root of an estimate of the
+    curvature of the training loss. The estimate is an average over evaluations of training images
+    at random timesteps. It needs explicit gradients, so a two-sided projection no longer spares
+    their computation.
+
+    With targets of the model the curvature is the Gauss-Newton matrix of the network: outputs are
+    sampled around the network's own, so it does not depend on noise targets. With targets of the
+    data it is the empirical Fisher matrix of the training loss.
 
     Raises:
-        SettingsError: on an unknown name, a damping that is not positive, or no images.
+        SettingsError: on an unknown name, a number out of range, or another setting without a
+            preconditioner.
     """
 
     preconditioner: str = setting(
-        NONE, "preconditioner of gradients before the projection", choices=preconditioner_names
+        NONE,
+        "preconditioner of gradients before the projection: the curvature's estimate",
+        choices=preconditioner_names,
     )
     preconditioner_damping: float = setting(
-        0.1, "damping of the preconditioner, in units of its mean in each layer", bounds=POSITIVE
+        0.01, "damping of the curvature, in units of its mean eigenvalue", bounds=POSITIVE
     )
-    preconditioner_images: int = setting(
-        64, "training images that the preconditioner is fitted to", bounds=COUNT
+    preconditioner_damping_unit: Literal["layer", "model"] = setting(
+        "layer", "mean eigenvalue that damping is relative to: of each layer, or of all layers"
     )
+    preconditioner_draws: int = setting(
+        4000, "evaluations of training images in each pass of the curvature's fit", bounds=COUNT
+    )
+    preconditioner_targets: Literal["model", "data"] = setting(
+        "model", "model: the Gauss-Newton matrix; data: the empirical Fisher matrix"
+    )
+    preconditioner_noise: Literal["independent", "stratified"] = setting(
+        "independent",
+        "independent timesteps and noise, or timesteps spread evenly and noise in opposite pairs",
+    )
+    preconditioner_sharing: Literal["expand", "reduce"] = setting(
+        "expand", "what a weight sees at several positions: separate inputs, or their mean"
+    )
+    preconditioner_seed: int = setting(0, "seed of the curvature's evaluations", bounds=SEED)
 
     def __post_init__(self) -> None:
         validate_settings(self)
+        if self.is_active:
+            return
+        for name, value in vars(self).items():
+            default = getattr(type(self), name)
+            if value != default:
+                raise SettingsError(
+                    f"Without a preconditioner {name} has no effect; got {value!r}. Leave it out, "
+                    f"or choose a preconditioner: {', '.join(PRECONDITIONERS.names())}."
+                )
 
     @property
     def is_active(self) -> bool:

@@ -1,0 +1,106 @@
+"""The evaluations that curvature is estimated from: images, timesteps, noise and outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
+from creditline.fingerprint import key64
+from creditline.gradients.noised_batch import NoisedBatch
+from creditline.gradients.preconditioning.settings import Preconditioning
+
+
+@dataclass(frozen=True)
+class CurvatureDraws:
+    """Random evaluations of training images.
+
+    Every random number is a function of the seed, the pass and the image alone, so estimates do not
+    depend on batches, order or process.
+
+    Attributes:
+        settings: number of evaluations, targets, noise and seed.
+        images: number of training images n.
+    """
+
+    settings: Preconditioning
+    images: int
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Positions of the training images that are evaluated, spread evenly over the set."""
+        count = min(self.images, self.settings.preconditioner_draws)
+        return np.arange(count) * self.images // count
+
+    @property
+    def each(self) -> int:
+        """Number of evaluations of each of these images."""
+        return -(-self.settings.preconditioner_draws // len(self.rows))
+
+    @property
+    def evaluations(self) -> int:
+        """Number of all evaluations of a pass; at least as many as the settings ask for."""
+        return self.each * len(self.rows)
+
+    def noised_images(
+        self, denoiser: Denoiser, images: ImageSet, rows: Sequence[int], number: int
+    ) -> list[NoisedBatch]:
+        """Evaluate some training images.
+
+        Args:
+            denoiser: gives the process.
+            images: the training images.
+            rows: positions of the images.
+            number: of the pass.
+
+        Returns:
+            One noised batch per image, with one evaluation at each timestep.
+        """
+        return [self._one(denoiser, images, int(row), number) for row in rows]
+
+    def _one(self, denoiser: Denoiser, images: ImageSet, row: int, number: int) -> NoisedBatch:
+        batch = denoiser.encode(images, [row])
+        (image_id,), count, shape = batch.ids, self.each, batch.x0.shape[1:]
+        key = key64("curvature", self.settings.preconditioner_seed, number, image_id)
+        generator = np.random.Generator(np.random.Philox(key=key))
+        t = self._timesteps(generator, denoiser.process.n_timesteps)
+        noise = self._noise(generator, shape)
+        mask = None if images.masks is None else images.masks[row]
+        weight = None
+        if mask is not None:
+            on_sample = torch.from_numpy(mask.on((shape[-2], shape[-1])))
+            weight = on_sample.expand(count, *[1] * (len(shape) - 2), -1, -1)
+        direction = None
+        if self.settings.preconditioner_targets == "model":
+            drawn = generator.standard_normal((count, *shape), dtype=np.float32)
+            direction = torch.from_numpy(drawn) * math.sqrt(2 / math.prod(shape))
+            direction = direction if weight is None else direction * weight.sqrt()
+        return NoisedBatch(
+            image_id=image_id,
+            x0=batch.x0.expand(count, *shape),
+            t=torch.from_numpy(t),
+            noise=torch.from_numpy(noise),
+            condition={k: v.expand(count, *v.shape[1:]) for k, v in batch.condition.items()},
+            draws=1,
+            weight=weight,
+            output_gradient=direction,
+        )
+
+    def _timesteps(self, generator: np.random.Generator, n_timesteps: int) -> np.ndarray:
+        """Draw timesteps: independent, or one from each of as many intervals as there are."""
+        if self.settings.preconditioner_noise == "independent":
+            return generator.integers(0, n_timesteps, self.each)
+        within = (np.arange(self.each) + generator.random(self.each)) / self.each
+        return np.minimum((within * n_timesteps).astype(np.int64), n_timesteps - 1)
+
+    def _noise(self, generator: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
+        """Draw noise: independent, or every second draw the opposite of the one before."""
+        noise = generator.standard_normal((self.each, *shape), dtype=np.float32)
+        if self.settings.preconditioner_noise == "stratified":
+            noise[1::2] = -noise[0::2][: len(noise[1::2])]
+        return noise
