@@ -13,7 +13,7 @@ from creditline.runtime import Runtime
 
 PRINCIPAL = {"projection": "principal", "rank": 6}
 BY_VARIANCE = {"projection": "count-sketch", "layout": "layers", "budget": "variance"}
-FISHER = {"preconditioner": "diagonal-fisher", "preconditioner_images": 4}
+FISHER = {"preconditioner": "diagonal-fisher", "preconditioner_draws": 4}
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from tests.methods.wide import context, widen
 
 from creditline.errors import SettingsError
 from creditline.features.table import ArrayFeatures
@@ -29,13 +30,13 @@ def data(n=12, k=8, m=3, noise=0.3, seed=0):
 @pytest.mark.parametrize("name", GRADIENT)
 def test_samples_are_half_the_difference_of_halves(name, k):
     phi, f, q, e = data(k=k)
-    method = get(name)(features=EVEN).fit(FitContext(features=ArrayFeatures(phi, (0.1,), errors=f)))
+    method = get(name)(features=EVEN)
+    method.fit(context(method, phi, (0.1,), f))
+    q, e = widen(method, q), widen(method, e)
     noise = method.noise(q, e)
     apart = method.attribute(q + e) - method.attribute(q - e)
     assert_allclose(noise.from_query, apart / 2, rtol=1e-9, atol=1e-12)
-    one, other = (
-        get(name)(features=EVEN).fit(FitContext(features=phi + sign * f)) for sign in (1, -1)
-    )
+    one, other = (get(name)(features=EVEN).fit(context(method, phi + sign * f)) for sign in (1, -1))
     assert_allclose(noise.from_train, (one.attribute(q) - other.attribute(q)) / 2, atol=1e-10)
     assert (noise.error > noise.train_error).all()
 

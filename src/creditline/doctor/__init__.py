@@ -11,7 +11,7 @@ from creditline import methods
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
-from creditline.doctor.cost import check_disk, check_workers, measure
+from creditline.doctor.cost import check_disk, check_workers, measure, with_few_draws
 from creditline.doctor.data import check_images
 from creditline.doctor.findings import Cost, Diagnosis, Finding
 from creditline.doctor.gradients import check_gradients
@@ -20,6 +20,7 @@ from creditline.doctor.subject import DiagnosisSubject, preserve_state, random_i
 from creditline.errors import SettingsError
 from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
+from creditline.gradients.spec import FeatureSpec
 from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
@@ -75,7 +76,8 @@ def diagnose(
         )
     recipe = override(recipe, settings)
     denoiser = load_model(model, device=runtime.main_device)
-    source = GradientExtractor([denoiser], recipe.features, recipe.query_plan)  # type: ignore[attr-defined]
+    spec: FeatureSpec = recipe.features  # type: ignore[attr-defined]
+    source = GradientExtractor([denoiser], with_few_draws(spec), recipe.query_plan)
     findings: list[Finding] = []
     loaded = None
     if images is not None:
@@ -96,7 +98,8 @@ def diagnose(
             count = n or (len(loaded) if loaded else DEFAULT_IMAGES)
             stock = loaded if fits else None
             cost = measure(
-                recipe, source, examined, count, runtime.devices.workers, Path(out), stock
+                *(recipe, source, examined, count, runtime.devices.workers, Path(out), stock),
+                draws=spec.preconditioning.preconditioner_draws,
             )
             findings += [*check_workers(cost), check_disk(cost)]
     return Diagnosis(tuple(findings), cost)

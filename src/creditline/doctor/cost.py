@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from creditline.doctor.findings import Cost, Finding
 from creditline.errors import ModelError
 from creditline.features.gradients import GradientExtractor
 from creditline.features.table import CHUNK_ROWS
-from creditline.gradients.projection.state import rows_to_fit
+from creditline.gradients.preconditioning import Preconditioning
+from creditline.gradients.projection import Projection
+from creditline.gradients.spec import FeatureSpec
 from creditline.indexing.build import default_shard_rows
 from creditline.methods.attributor import Attributor
 from creditline.runtime.allocator import keep_freed_memory
@@ -28,6 +31,8 @@ from creditline.units import size
 PROBE = 768
 REPEATS, ENOUGH = (2, 8), 4.0
 """Least and most repetitions of a measurement, and seconds after which no more follow."""
+FEW_DRAWS = 16
+"""Evaluations that a fit of curvature is measured on."""
 PASSES = 3
 """Passes over the features, for a mean, a kernel and train-side factors."""
 
@@ -43,6 +48,7 @@ def measure(
     workers: int,
     disk: Path,
     stock: ImageSet | None = None,
+    draws: int = 0,
 ) -> Cost:
     """Extract the features of `images` and extrapolate.
 
@@ -54,10 +60,11 @@ def measure(
         workers: number of processes.
         disk: a folder on the disk of the index.
         stock: all images, where they are known, for the sizes of their thumbnails.
+        draws: evaluations in each pass of a preconditioner's fit, which `source` has few of.
     """
     rows = default_shard_rows(source.denoisers)
     disk_estimate = estimate_disk(method, source, images if stock is None else stock, n, rows)
-    start = _start_seconds(source, images, n)
+    start = _start_seconds(source, images, n, draws)
     (cpu, wall), warm = _image_seconds(source, images, min(rows, n))
     cpu, wall, start = (
         cpu + disk_estimate.write_seconds,
@@ -139,23 +146,54 @@ def _mean(works: Sequence[Callable[[], object]]) -> Seconds:
     return float(cpu), float(wall)
 
 
-def _start_seconds(source: GradientExtractor, images: ImageSet, n: int) -> float:
-    """Measure the start: weights hashed, a projection fitted, engines checked."""
-    fresh = GradientExtractor(source.denoisers, source.spec, source.query_plan)
-    learning = 0.0
-    if source.needs_fit:
-        of_index, here = (
-            sum(len(rows_to_fit(x, k)) for k in source.fit_counts) for x in (n, len(images))
-        )
-        share = of_index / here
-        learning = share * _timed(partial(fresh.fit, images))[0]
+def _start_seconds(source: GradientExtractor, images: ImageSet, n: int, draws: int) -> float:
+    """Measure the start: weights hashed, curvature and projection fitted, engines checked."""
+    settings = source.denoisers, source.spec, source.query_plan
     hashing = _timed(lambda: [denoiser.fingerprint for denoiser in source.denoisers])[0]
+    fresh = GradientExtractor(*settings)
+    fitting = _curvature_seconds(source, images, draws) + _projection_seconds(source, images, n)
+    if source.needs_fit:
+        fresh.load_state(source.state())
 
     def check() -> None:
         with suppress(ModelError):  # a finding of its own
             fresh.check(images)
 
-    return learning + hashing + _timed(check)[0]
+    return fitting + hashing + _timed(check)[0]
+
+
+def with_few_draws(spec: FeatureSpec) -> FeatureSpec:
+    """Let a preconditioner be fitted to few evaluations, which is enough to examine a model."""
+    if not spec.preconditioning.is_active:
+        return spec
+    few = min(FEW_DRAWS, spec.preconditioning.preconditioner_draws)
+    return replace(spec, preconditioning=replace(spec.preconditioning, preconditioner_draws=few))
+
+
+def _curvature_seconds(source: GradientExtractor, images: ImageSet, draws: int) -> float:
+    """Measure the fit of a preconditioner on few evaluations, and extrapolate to all."""
+    preconditioning = source.spec.preconditioning
+    if not preconditioning.is_active:
+        return 0.0
+
+    def fit(draws: int) -> float:
+        few = replace(preconditioning, preconditioner_draws=draws)
+        spec = replace(source.spec, preconditioning=few, projection=Projection("none"), bits=16)
+        return _timed(partial(GradientExtractor(source.denoisers, spec).fit, images))[0]
+
+    few = FEW_DRAWS
+    first, second = fit(few), fit(2 * few)
+    return source.models * max(first, first + (second - first) * (draws / few - 1))
+
+
+def _projection_seconds(source: GradientExtractor, images: ImageSet, n: int) -> float:
+    """Measure the fit of a projection to explicit gradients, and extrapolate to an index."""
+    if not source.spec.projection.needs_fit:
+        return 0.0
+    spec = replace(source.spec, preconditioning=Preconditioning())
+    fresh = GradientExtractor(source.denoisers, spec)
+    share = fresh.images_to_fit(n) / fresh.images_to_fit(len(images))
+    return share * _timed(partial(fresh.fit, images))[0]
 
 
 def _image_seconds(source: GradientExtractor, images: ImageSet, rows: int) -> tuple[Seconds, float]:

@@ -19,7 +19,7 @@ from creditline.methods.attributor import Attributor
 
 MEASURED_IMAGES = 256
 """Images whose thumbnail is measured; their sizes differ a lot."""
-NORM_BYTES = KEY_BYTES = 8
+KEY_BYTES = 8
 MANIFEST_BYTES = 5000
 """Approximate size of the manifests of index and table, and of their entry for each shard."""
 DECLARED_BYTES = 400
@@ -60,7 +60,7 @@ def estimate_disk(
         np.linspace(0, len(images) - 1, min(MEASURED_IMAGES, len(images))).astype(np.int64)
     )
     facts = float(np.mean([_row_bytes(images, int(i)) for i in rows]))
-    features = source.models * (1 + source.has_halves) * (2 * source.dim + NORM_BYTES)
+    features = table_schema(source).feature_bytes
     shards = -(-n // shard_rows)
     file_bytes, seconds = _shard(source, images, min(shard_rows, n))
     table = n * (features + facts) + shards * (file_bytes + DECLARED_BYTES)
@@ -73,6 +73,11 @@ def estimate_disk(
     )
 
 
+def table_schema(source: GradientExtractor) -> TableSchema:
+    """The table of an index of these features."""
+    return TableSchema(source.models, source.dim, source.has_halves, bits=source.bits)
+
+
 def count_fits(source: GradientExtractor) -> int:
     """Count the fits of a method under each model: to the features, and to either half."""
     return 1 + 2 * source.has_halves
@@ -81,7 +86,8 @@ def count_fits(source: GradientExtractor) -> int:
 def _trace_bytes(method: Attributor, source: GradientExtractor, n: int) -> float:
     """What is kept in `fitted/`: see `indexing.fitted`."""
     each = source.models * count_fits(source)
-    rows = each * n * (4 * source.dim + 8)
+    # Codes of few bits are multiplied as they are.
+    rows = each * n * (4 * source.dim + 8) if source.bits == (16,) else 0
     numbers = (1 + source.has_halves) * (HEADER_BYTES + 8 * n)  # self-influence, scale of errors
     if not method.capabilities.damped:
         return rows + numbers
@@ -94,10 +100,10 @@ def _shard(source: GradientExtractor, images: ImageSet, b: int) -> tuple[float, 
     rows = images.subset([i % len(images) for i in range(b)])
     shape = (b, 1 + source.has_halves, source.models, source.dim)
     features = np.random.default_rng(0).standard_normal(shape, np.float32)
-    bare = sum(_row_bytes(rows, i) for i in range(b))
-    bare += b * source.models * (1 + source.has_halves) * (2 * source.dim + NORM_BYTES)
+    bare = b * table_schema(source).feature_bytes
+    bare += sum(_row_bytes(rows, i) for i in range(b))
     with scratch_folder() as folder:
-        store = Store(Path(folder), TableSchema(source.models, source.dim, source.has_halves))
+        store = Store(Path(folder), table_schema(source))
         store.write_shard(0, rows, range(b), features)  # the first one imports a library
         before = time.process_time()
         store.write_shard(1, rows, range(b), features)

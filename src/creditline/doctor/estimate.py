@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from creditline import methods
+from creditline.doctor.disk import table_schema
 from creditline.doctor.findings import lines
 from creditline.doctor.meta_model import MetaModel, build_meta_model
 from creditline.doctor.rate import MachineRate, measure_rate
@@ -29,7 +30,6 @@ from creditline.units import bytes_of, duration, size
 
 aten = torch.ops.aten
 CONVOLUTIONS = (aten.convolution, aten._convolution, aten.convolution_backward)
-NORM_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def estimate(
         pass_bytes=pass_bytes,
         evaluations=spec.plan.evaluations,
         dim=source.dim,
-        image_bytes=(1 + source.has_halves) * (2.0 * source.dim + NORM_BYTES),
+        image_bytes=table_schema(source).feature_bytes,
         rate=rate,
         measured=flops_per_second is None,
     )

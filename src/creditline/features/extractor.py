@@ -32,6 +32,7 @@ class FeatureExtractor(ABC):
         dim: feature dimension k.
         models: number of models C.
         has_halves: whether features come with a split-half estimate of their noise.
+        bits: of each stored number, for each feature set; 16 are half precision.
         needs_fit: whether `fit` or `load_state` must come before `extract`.
         parameters: number of model parameters that the features are computed from.
     """
@@ -40,6 +41,7 @@ class FeatureExtractor(ABC):
     dim: int
     models: int = 1
     has_halves: bool = False
+    bits: tuple[int, ...] = (16,)
     needs_fit: bool = False
     parameters: int = 0
 

@@ -41,6 +41,7 @@ from creditline.gradients.preconditioning.transform import GradientTransform
 from creditline.gradients.projection import Block
 from creditline.gradients.projection.layout import feature_dim
 from creditline.gradients.projection.projector import Projector
+from creditline.gradients.projection.rotation import RandomRotation
 from creditline.gradients.projection.state import rows_to_fit
 from creditline.gradients.projection.two_sided import kept_sizes
 from creditline.gradients.spec import FeatureSpec
@@ -99,12 +100,24 @@ class GradientExtractor(FeatureExtractor):
         self.dim = feature_dim(spec.projection, self.layers)
         self.models = len(self.denoisers)
         self.has_halves = spec.has_halves
+        self.bits = (spec.bits,)
+        self._rotation = None if spec.bits == 16 else self._make_rotation()
         self.needs_fit = spec.needs_fit
         self.states: tuple[GradientState, ...] = ()
         self.engines: tuple[Engine, ...] = ()
         self._sized: list[Engine] = []
         if not self.needs_fit:
             self._use([GradientState()] * self.models)
+
+    def _make_rotation(self) -> RandomRotation:
+        per_byte, settings = 8 // self.spec.bits, self.spec.projection
+        require(
+            self.dim % per_byte == 0,
+            f"With {self.spec.bits} bits a dimension is a multiple of {per_byte}",
+            self.dim,
+            "Choose another dim, best a power of two (--dim 65536), or bits=16 (--bits 16).",
+        )
+        return RandomRotation(self.dim, settings.projection_seed)
 
     def to_device(self, device: str) -> GradientExtractor:
         """Move the models to a device."""
@@ -317,7 +330,10 @@ class GradientExtractor(FeatureExtractor):
         size = self.batch(len(noised[0].t))
         for start in range(0, len(noised), size):
             group = noised[start : start + size]
-            features.append(engine.features(group, reduction, self.projector, transform).cpu())
+            projected = engine.features(group, reduction, self.projector, transform)
+            if self._rotation is not None:
+                projected = self._rotation(projected.flatten(0, 1)).view(projected.shape)
+            features.append(projected.cpu())
         array = torch.cat(features).numpy()
         if reduction != "halves":
             return array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +35,17 @@ class FeatureTable(Protocol):
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield pairs `(start, rows)` in order, rows float64 of shape `(b, k)`."""
+
+
+@runtime_checkable
+class CodedTable(FeatureTable, Protocol):
+    """A table of few-bit codes, whose inner products need no decoded rows."""
+
+    def products(self, model: int, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield pairs `(start, products)` in order, products float64 of shape `(m, b)`."""
+
+    def norms(self, model: int) -> np.ndarray:
+        """Norms of the features before they were coded, float64 of shape `(n,)`."""
 
 
 class ArrayFeatures:
@@ -102,6 +113,11 @@ def inner_products(
         float64 of shape `(m, n)`.
     """
     result = np.empty((len(weights), features.n))
+    if isinstance(features, CodedTable):  # codes are coarser than what the subtraction loses
+        offset = 0.0 if mean is None else (weights @ mean)[:, None]
+        for start, part in features.products(model, weights):
+            result[:, start : start + part.shape[1]] = part - offset
+        return result
     for start, rows in centered_chunks(features, model, mean):
         np.matmul(weights, rows.T, out=result[:, start : start + len(rows)])
     return result
@@ -117,6 +133,8 @@ def centered_chunks(
 
 def feature_norms(features: FeatureTable, model: int, mean: np.ndarray | None = None) -> np.ndarray:
     """Compute Euclidean norms of one model's features minus `mean`, float64 of shape `(n,)`."""
+    if mean is None and isinstance(features, CodedTable):
+        return features.norms(model)
     return np.concatenate(
         [np.linalg.norm(x, axis=1) for _, x in centered_chunks(features, model, mean)]
     )

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from creditline.bounds import COUNT
+from creditline.bounds import COUNT, Bounds
 from creditline.diffusion.precision import Precision
 from creditline.errors import SettingsError
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.objective import Objective
 from creditline.gradients.preconditioning import Preconditioning
 from creditline.gradients.projection import Projection
-from creditline.settings import setting, validate_settings
+from creditline.settings import require, setting, validate_settings
 from creditline.units import bytes_of
+
+BITS = (16, 8, 4, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class FeatureSpec:
         bounds=COUNT,
     )
     pass_memory: str = setting("4GB", "memory limit of a pass, without the weights")
+    bits: int = setting(
+        16,
+        "bits of each stored number: 16, or 8, 4, 2 or 1, with which more numbers fit",
+        bounds=Bounds(1, 16),
+    )
     halves: bool = setting(
         True, "store a split-half noise estimate, from which scores get their errors"
     )
@@ -61,6 +68,7 @@ class FeatureSpec:
         if not self.parameters.strip(" ,"):
             raise SettingsError("parameters names no parameter. Leave it out for all that train.")
         bytes_of(self.pass_memory)
+        require(self.bits in BITS, "bits are one of 16, 8, 4, 2, 1", self.bits, "Try 1 or 16.")
 
     @property
     def needs_fit(self) -> bool:

@@ -120,6 +120,7 @@ def build(
             extractor.has_halves,
             images.masks is not None,
             extractor.feature_sets,
+            extractor.bits,
         )
         store = Store(folder, schema)
         shards = extract(store, extractor, images, runtime, shard_rows, encoded=encoded)

@@ -14,7 +14,7 @@ from creditline.errors import CreditlineError
 from creditline.indexing.fit_cache import StoredFitCache
 from creditline.indexing.fit_folder import fit_folder
 from creditline.indexing.store import Store
-from creditline.indexing.stored_features import StoredFeatures
+from creditline.indexing.stored_features import StoredFeatures, open_features
 from creditline.indexing.table_schema import TableSchema
 from creditline.manifest import Manifest
 from creditline.methods.attributor import Attributor
@@ -52,7 +52,7 @@ class IndexState:
                 f"{folder} is not complete. Run the `creditline index` command that started it "
                 "again; it continues where it stopped."
             )
-        if "sets" not in manifest.request["features"]:
+        if "bits" not in manifest.request["features"]:
             raise CreditlineError(
                 f"{folder} was made by an earlier version of Creditline. Build it again with "
                 "--overwrite."
@@ -70,6 +70,7 @@ class IndexState:
             features["halves"],
             "masks" in self.manifest.request["images"],
             features["sets"],
+            tuple(features["bits"]),
         )
         version = facts["table_version"], facts["table_checksum"]
         return Store(self.folder, schema, *version, rows=self.manifest.request["images"]["n"])
@@ -80,7 +81,7 @@ class IndexState:
         request = self.manifest.request
         rates = tuple(model.get("learning_rate") for model in request["models"])
         rates = rates or (None,) * self.store.models
-        return StoredFeatures(self.store, request["images"]["n"], rates)
+        return open_features(self.store, request["images"]["n"], rates)
 
     @cached_property
     def fits(self) -> StoredFitCache:

@@ -22,7 +22,7 @@ from creditline.indexing.queries import (
 )
 from creditline.indexing.query_extractor import QUERY_BATCH, QueryExtractor
 from creditline.indexing.query_scoring import QueryScoring, require_finite
-from creditline.indexing.ranker import Ranker
+from creditline.indexing.ranker import Ranker, strongest_of_each
 from creditline.indexing.regions import RegionSource
 from creditline.indexing.resources import Resources
 from creditline.indexing.search_result import SearchResult
@@ -111,10 +111,20 @@ class QueryEngine:
             queries = self.extract(queries, region=region)
         prepared, blocks = self._checked_blocks(queries)
         fit = self.fit()
+        require(
+            not (approximate and self._has_codes()),
+            "Approximate search needs stored factors, and features of few bits have none",
+            "approximate=True",
+            "Search exactly, which reads few bytes (without --approximate).",
+        )
         nearest = self.state.fits.nearest(fit) if approximate else None
-        searcher = nearest or self.state.fits.factors(fit)
         scoring, sign = QueryScoring(fit), -1.0 if opponents else 1.0
-        results = [searcher.top(sign * scoring.factors(block), top) for block in blocks]
+        if self._has_codes():
+            each = (sign * scoring.plain(block)[:, 0] for block in blocks)
+            results = [strongest_of_each(scores, top) for scores in each]
+        else:
+            searcher = nearest or self.state.fits.factors(fit)
+            results = [searcher.top(sign * scoring.factors(block), top) for block in blocks]
         return SearchResult(
             np.concatenate([rows for rows, _ in results]),
             require_finite(sign * np.concatenate([scores for _, scores in results])),
@@ -209,6 +219,10 @@ class QueryEngine:
         if not self.keep or not self.method.capabilities.searchable:
             return False
         return self.state.keeps_results or self.state.fits.has_factors(self.method)
+
+    def _has_codes(self) -> bool:
+        """Whether features are codes of few bits, which are multiplied as they are."""
+        return any(bits < 16 for bits in self.state.store.schema.bits)
 
     def _context(self, stored_factors: bool) -> FitContext:
         context, kind = self.state.context, self.method.capabilities.kind

@@ -147,3 +147,9 @@ def strongest(scores: np.ndarray, top: int) -> np.ndarray:
     else:
         candidates = np.arange(len(scores))
     return candidates[np.lexsort((candidates, -scores[candidates]))][:top]
+
+
+def strongest_of_each(scores: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and values of the `top` largest scores of each row, shape `(m, top)` both."""
+    rows = np.stack([strongest(row, top) for row in scores])
+    return rows, np.take_along_axis(scores, rows, axis=1)

@@ -59,6 +59,7 @@ def index_request(
             "dim": extractor.dim,
             "halves": extractor.has_halves,
             "sets": dict(extractor.feature_sets),
+            "bits": list(extractor.bits),
             "shard_rows": shard_rows,
         },
         **({} if subsets is None else {"subsets": subsets.fingerprint()}),

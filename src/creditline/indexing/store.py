@@ -23,6 +23,7 @@ import numpy as np
 from creditline.checksum import FileRecord
 from creditline.data.image_set import ImageSet
 from creditline.features.table import chunk_rows
+from creditline.indexing.feature_columns import FeatureColumns
 from creditline.indexing.shard_files import ShardFiles
 from creditline.indexing.table_files import (
     DATA,
@@ -32,7 +33,7 @@ from creditline.indexing.table_files import (
     remove_other_files,
 )
 from creditline.indexing.table_record import remove_other_records
-from creditline.indexing.table_schema import KEY, THUMBNAIL, Kind, TableSchema
+from creditline.indexing.table_schema import KEY, THUMBNAIL, TableSchema
 from creditline.indexing.table_version import TableVersion, data_files
 from creditline.indexing.thumbnail import as_png
 
@@ -237,19 +238,12 @@ class Store:
                 digest.update(f"{name}={column.to_pylist()!r};".encode())
         return digest.hexdigest()
 
-    def chunks(self, model: int, kind: Kind = "feature") -> Iterator[tuple[int, np.ndarray]]:
-        """Features of one model, or their errors: float64, about 1,024 rows at a time, in order."""
-        columns = self.schema.columns(kind, model)
-        names = [name for unit, norm, _ in columns for name in (unit, norm)]
+    def chunks(self, columns: Sequence[FeatureColumns]) -> Iterator[tuple[int, np.ndarray]]:
+        """Features of some columns side by side: float64, about 1,024 rows at a time, in order."""
         start, held, count = 0, [], 0
-        size = chunk_rows(self.dim)
-        for batch in self._batches(columns=names, batch_size=size):
-            parts = []
-            for unit, norm, place in columns:
-                width = place.stop - place.start
-                rows = batch.column(unit).values.to_numpy().reshape(-1, width)
-                norms = batch.column(norm).to_numpy()
-                parts.append(rows.astype(np.float64) * norms[:, None])
+        size = chunk_rows(sum(own.size for own in columns))
+        for batch in self.batches(columns, size):
+            parts = [own.decode(batch) for own in columns]
             held.append(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
             count += len(held[-1])
             if count >= size:
@@ -267,3 +261,8 @@ class Store:
             if batch is None:
                 return
             yield batch
+
+    def batches(self, columns: Sequence[FeatureColumns], size: int) -> Iterator[Any]:
+        """Record batches of some columns, of at most `size` rows each, in order."""
+        names = [name for own in columns for name in own.names]
+        return self._batches(columns=names, batch_size=size)

@@ -1,4 +1,4 @@
-"""The features of an index as a feature table."""
+"""The features of an index as feature tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from creditline.features.table import FeatureTable
+from creditline.features.table import FeatureTable, chunk_rows
+from creditline.indexing.feature_columns import FeatureColumns
 from creditline.indexing.store import Store
 from creditline.indexing.table_schema import Kind
 
@@ -18,7 +19,8 @@ class StoredFeatures:
         store: the index's table.
         n: its rows.
         learning_rates: of each model's checkpoint, or None.
-        kind: which of the two.
+        kind: features, or their errors.
+        feature_set: name of one of several feature sets; empty for all side by side.
     """
 
     def __init__(
@@ -27,13 +29,64 @@ class StoredFeatures:
         n: int,
         learning_rates: tuple[float | None, ...],
         kind: Kind = "feature",
+        feature_set: str = "",
     ) -> None:
-        self.store, self.n, self.kind = store, n, kind
-        self.models, self.dim, self.learning_rates = store.models, store.dim, learning_rates
+        self.store, self.n, self.kind, self.feature_set = store, n, kind, feature_set
+        self.models, self.learning_rates = store.models, learning_rates
+        self.dim = sum(own.size for own in self.columns(0)) if store.models else store.dim
         self.errors: FeatureTable | None = None
         if store.halves and kind == "feature":
-            self.errors = StoredFeatures(store, n, learning_rates, "error")
+            self.errors = open_features(store, n, learning_rates, "error", feature_set)
+
+    def of_set(self, name: str) -> FeatureTable:
+        """The features of one of several feature sets."""
+        return open_features(self.store, self.n, self.learning_rates, self.kind, name)
+
+    def columns(self, model: int) -> list[FeatureColumns]:
+        """The columns of one model's features."""
+        return select_columns(self.store, self.kind, model, self.feature_set)
 
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """Rows of one model, float64, chunk by chunk."""
-        return self.store.chunks(model, self.kind)
+        return self.store.chunks(self.columns(model))
+
+
+class CodedFeatures(StoredFeatures):
+    """Features of few bits: inner products need no decoded rows (see `CodedTable`)."""
+
+    def products(self, model: int, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Inner products with queries, chunk by chunk, float64 of shape `(m, b)`."""
+        (columns,), start = self.columns(model), 0
+        length = np.linalg.norm(queries, axis=1, keepdims=True)
+        unit = (queries / np.where(length > 0, length, 1.0)).astype(np.float32)
+        for batch in self.store.batches([columns], chunk_rows(self.dim // 8)):
+            yield start, columns.products(batch, unit) * length
+            start += batch.num_rows
+
+    def norms(self, model: int) -> np.ndarray:
+        """Norms of the features before they were coded, float64 of shape `(n,)`."""
+        (columns,) = self.columns(model)
+        batches = self.store.batches([columns], chunk_rows(self.dim // 8))
+        return np.concatenate([columns.read_norm(batch) for batch in batches])
+
+
+def open_features(
+    store: Store,
+    n: int,
+    learning_rates: tuple[float | None, ...],
+    kind: Kind = "feature",
+    feature_set: str = "",
+) -> StoredFeatures:
+    """The features of a store, coded ones as such; arguments as of `StoredFeatures`."""
+    columns = select_columns(store, kind, 0, feature_set) if store.models else []
+    is_coded = len(columns) == 1 and columns[0].code is not None
+    cls = CodedFeatures if is_coded else StoredFeatures
+    return cls(store, n, learning_rates, kind, feature_set)
+
+
+def select_columns(store: Store, kind: Kind, model: int, feature_set: str) -> list[FeatureColumns]:
+    """The columns of all feature sets, or of one."""
+    columns = store.schema.columns(kind, model)
+    if not feature_set:
+        return columns
+    return [columns[list(store.schema.feature_sets).index(feature_set)]]

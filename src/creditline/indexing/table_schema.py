@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from creditline.data.image_set import ImageSet
 from creditline.errors import NumericsError
+from creditline.indexing.feature_columns import FeatureColumns
 from creditline.indexing.thumbnail import compact
 
 KEY = "row"
@@ -27,8 +28,9 @@ class TableSchema:
     """Columns: key, facts, thumbnail, and per model and feature set a unit feature and its norm.
 
     With halves there are the same columns for a sample of the feature's error. Features are stored
-    in half precision after division by their norm, so that neither overflow nor underflow depends
-    on the objective's scale. Several feature sets have a norm each for the same reason.
+    in half precision, or in codes of few bits, after division by their norm, so that neither
+    overflow nor underflow depends on the objective's scale. Several feature sets have a norm each
+    for the same reason. Codes have the factor of their levels in a third column.
 
     Attributes:
         models: number of models C; 0 where the index holds no features.
@@ -36,6 +38,7 @@ class TableSchema:
         halves: whether errors are stored beside the features.
         masked: whether images have masks, whose hashes are stored.
         feature_sets: size of each feature set, in order, where there are several.
+        bits: of each stored number, for each feature set.
     """
 
     models: int
@@ -43,22 +46,34 @@ class TableSchema:
     halves: bool
     masked: bool = False
     feature_sets: Mapping[str, int] = field(default_factory=dict)
+    bits: tuple[int, ...] = (16,)
 
     @property
     def facts(self) -> tuple[str, ...]:
         """Columns of facts."""
         return (*FACTS, *((MASK,) if self.masked else ()))
 
-    def columns(self, kind: Kind, model: int) -> list[tuple[str, str, slice]]:
-        """Names of the columns of each set's unit feature and norm, and its place in a feature."""
+    def columns(self, kind: Kind, model: int) -> list[FeatureColumns]:
+        """The columns of each feature set."""
         if len(self.feature_sets) < 2:
-            return [(f"{kind}_{model}", f"{kind}_norm_{model}", slice(0, self.dim))]
+            return [FeatureColumns(kind, f"{model}", slice(0, self.dim), self.bits[0])]
         columns, start = [], 0
-        for name, size in self.feature_sets.items():
+        for (name, size), bits in zip(self.feature_sets.items(), self.bits, strict=True):
             place = slice(start, start + size)
-            columns.append((f"{kind}_{name}_{model}", f"{kind}_{name}_norm_{model}", place))
+            columns.append(FeatureColumns(f"{kind}_{name}", f"{model}", place, bits))
             start += size
         return columns
+
+    @property
+    def feature_bytes(self) -> float:
+        """Bytes of the features of one row."""
+        kinds = KINDS[: 1 + self.halves]
+        return sum(
+            own.row_bytes
+            for c in range(self.models)
+            for kind in kinds
+            for own in self.columns(kind, c)
+        )
 
     def arrow(self) -> pa.Schema:
         """The schema of the table."""
@@ -76,9 +91,8 @@ class TableSchema:
             fields.append(pa.field(MASK, pa.string()))
         for c in range(self.models):
             for kind in KINDS[: 1 + self.halves]:
-                for unit, norm, place in self.columns(kind, c):
-                    fields.append(pa.field(unit, pa.list_(pa.float16(), place.stop - place.start)))
-                    fields.append(pa.field(norm, pa.float64()))
+                for columns in self.columns(kind, c):
+                    fields += columns.fields()
         return pa.schema(fields)
 
     def rows(
@@ -115,16 +129,13 @@ class TableSchema:
         names = [images.names[i] for i in indices]
         for c in range(self.models):
             for unit, kind in enumerate(KINDS[: 1 + self.halves]):
-                for column, norm_column, place in self.columns(kind, c):
-                    rows, norm = normalize(features[:, unit, c, place], names)
-                    flat, size = pa.array(rows.reshape(-1)), rows.shape[1]
-                    columns[column] = pa.FixedSizeListArray.from_arrays(flat, size)
-                    columns[norm_column] = norm
+                for own in self.columns(kind, c):
+                    columns |= own.encode(*normalize(features[:, unit, c, own.place], names))
         return pa.table(columns, schema=self.arrow())
 
 
 def normalize(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows in half precision and their norms in double; zero rows stay zero.
+    """Unit rows in float32 and their norms in double; zero rows stay zero.
 
     Raises:
         NumericsError: naming the image whose feature is not finite.
@@ -137,4 +148,4 @@ def normalize(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, n
         )
     norm = np.linalg.norm(features.astype(np.float64), axis=1)
     unit = features / np.where(norm > 0, norm, 1.0)[:, None]
-    return unit.astype(np.float16), norm
+    return unit, norm

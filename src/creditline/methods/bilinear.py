@@ -14,7 +14,7 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY
 from creditline.errors import SettingsError
-from creditline.features.table import FeatureTable, per_model, take_rows
+from creditline.features.table import CodedTable, FeatureTable, per_model, take_rows
 from creditline.methods.attributor import Attributor
 from creditline.methods.fit_context import FitContext
 from creditline.methods.score_noise import ScoreNoise, relative_variance
@@ -132,7 +132,7 @@ class BilinearAttributor(Attributor):
         """
         query, weights = self._checked(query), self.model_weights()
         context = self._require_fitted()
-        if stored and context.stored_factors:
+        if stored and context.stored_factors and not isinstance(self.features_, CodedTable):
             factors = context.cache.factors(self)
             if factors is not None:
                 return factors.scores(self.weighted_query_factors(query))

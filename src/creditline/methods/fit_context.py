@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from creditline.diffusion.denoiser import Denoiser
 
 HALVES = ("first-half", "second-half")
+
+
+@runtime_checkable
+class FeatureSets(FeatureTable, Protocol):
+    """A table that stores each of several feature sets by itself."""
+
+    def of_set(self, name: str) -> FeatureTable:
+        """The features of one set."""
 
 
 class TrainFactors(Protocol):
@@ -136,7 +144,17 @@ class FitContext:
         sizes = list(self.feature_sets.values())
         start = sum(sizes[: list(self.feature_sets).index(name)])
         columns = slice(start, start + self.feature_sets[name])
-        table = FeatureColumns(self.table(), columns)
+
+        def select(whole: FeatureTable) -> FeatureTable:
+            if isinstance(whole, FeatureSets):
+                return whole.of_set(name)
+            return FeatureSlice(whole, columns)
+
+        whole = self.table()
+        if isinstance(whole, HalfNoiseFeatures):
+            table: FeatureTable = whole.of_columns(select, columns)
+        else:
+            table = select(whole)
         return replace(self, features=table, feature_sets={}, feature_set=name)
 
     def of_halves(self) -> tuple[FitContext, FitContext]:
@@ -152,7 +170,7 @@ class FitContext:
         )
 
 
-class FeatureColumns:
+class FeatureSlice:
     """Some columns of a feature table, as a table.
 
     Args:
@@ -165,9 +183,7 @@ class FeatureColumns:
         self.dim = columns.stop - columns.start
         self.learning_rates = table.learning_rates
         errors = table.errors
-        self.errors: FeatureTable | None = (
-            None if errors is None else FeatureColumns(errors, columns)
-        )
+        self.errors: FeatureTable | None = None if errors is None else FeatureSlice(errors, columns)
         self._table, self._columns = table, columns
 
     def chunks(self, model: int) -> Any:

@@ -88,4 +88,11 @@ class GradientMethod(BilinearAttributor):
                 + f"\nBuild an index with --method {cls.name}, or pass an instance with the "
                 "settings you mean."
             )
+        held, own = (x.features.preconditioning.preconditioner for x in (method, cls()))
+        if held != own:
+            raise IndexMismatchError(
+                f"{cls.title} needs features with the preconditioner {own!r}, and this index holds "
+                f"them with {held!r}. Build an index with --method {cls.name}, or pass an instance "
+                "with the settings you mean."
+            )
         return method

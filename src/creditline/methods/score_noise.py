@@ -19,12 +19,12 @@ factor of the image is measured in the same way, with a few dozen training image
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from creditline.features.table import FeatureTable, mean_feature
+from creditline.features.table import CodedTable, FeatureTable, mean_feature
 
 FLAT = 1e-12
 """Spread of values, relative to their size, below which they are equal in float64."""
@@ -53,11 +53,51 @@ class HalfNoiseFeatures:
         self.sign = sign
         self._features, self._errors = features, errors
 
+    def of_columns(
+        self, select: Callable[[FeatureTable], FeatureTable], columns: slice
+    ) -> HalfNoiseFeatures:
+        """The same half of some columns.
+
+        Args:
+            select: returns these columns of a table.
+            columns: their places.
+        """
+        features, errors = select(self._features), select(self._errors)
+        return make_half(features, errors, self.common[:, columns], self.sign)
+
     def chunks(self, model: int) -> Iterator[tuple[int, np.ndarray]]:
         """The half's features, chunk by chunk."""
         pairs = zip(self._features.chunks(model), self._errors.chunks(model), strict=True)
         for (start, rows), (_, errors) in pairs:
             yield start, rows + self.sign * (errors - self.common[model])
+
+
+class CodedHalfNoiseFeatures(HalfNoiseFeatures):
+    """The same of few-bit codes: inner products need no decoded rows (see `CodedTable`)."""
+
+    def __init__(
+        self, features: CodedTable, errors: CodedTable, common: np.ndarray, sign: int
+    ) -> None:
+        super().__init__(features, errors, common, sign)
+        self._coded = features, errors
+
+    def products(self, model: int, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Inner products with queries, chunk by chunk."""
+        shift = (queries @ self.common[model])[:, None]
+        tables = (table.products(model, queries) for table in self._coded)
+        for (start, products), (_, errors) in zip(*tables, strict=True):
+            yield start, products + self.sign * (errors - shift)
+
+    def norms(self, model: int) -> np.ndarray:
+        """Norms of features with errors, without the noise of their codes."""
+        features, errors = (table.norms(model) for table in self._coded)
+        common, mixed = self.common[model], []
+        chunks = (table.chunks(model) for table in self._coded)
+        for (_, rows), (_, noise) in zip(*chunks, strict=True):
+            both = np.einsum("nk,nk->n", rows, noise)
+            mixed.append(self.sign * (both - rows @ common) - noise @ common)
+        squares = features**2 + errors**2 + common @ common + 2 * np.concatenate(mixed)
+        return np.sqrt(np.maximum(squares, 0.0))
 
 
 def halves(
@@ -70,8 +110,17 @@ def halves(
         errors: a sample of the error of each.
     """
     common = np.stack([mean_feature(errors, c) for c in range(errors.models)])
-    first, second = (HalfNoiseFeatures(features, errors, common, sign) for sign in (1, -1))
+    first, second = (make_half(features, errors, common, sign) for sign in (1, -1))
     return first, second
+
+
+def make_half(
+    features: FeatureTable, errors: FeatureTable, common: np.ndarray, sign: int
+) -> HalfNoiseFeatures:
+    """Make the table of one half; arguments as of `HalfNoiseFeatures`."""
+    if isinstance(features, CodedTable) and isinstance(errors, CodedTable):
+        return CodedHalfNoiseFeatures(features, errors, common, sign)
+    return HalfNoiseFeatures(features, errors, common, sign)
 
 
 @dataclass(frozen=True)

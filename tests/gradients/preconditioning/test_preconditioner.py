@@ -11,13 +11,14 @@ from creditline.features.gradients import GradientExtractor
 from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.hook_engine import HookEngine
 from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.objective import Objective
 from creditline.gradients.preconditioning import Preconditioning
+from creditline.gradients.preconditioning.draws import CurvatureDraws
 from creditline.gradients.projection import Projection
-from creditline.gradients.projection.state import rows_to_fit
 from creditline.gradients.spec import FeatureSpec
 
 PLAN = NoisePlan(timesteps=2, draws=2)
-FISHER = Preconditioning("diagonal-fisher", preconditioner_damping=0.3, preconditioner_images=5)
+FISHER = Preconditioning("diagonal-fisher", preconditioner_damping=0.3, preconditioner_draws=24)
 
 
 def extractor(model, projection=None, preconditioning=FISHER, **more) -> GradientExtractor:
@@ -31,9 +32,15 @@ def manual(model, images, engine: str = "autograd") -> tuple[list[torch.Tensor],
     explicit = extractor(model, preconditioning=Preconditioning(), engine=engine)
     gradients = explicit.extract(images, range(len(images)))[:, 0, 0]
     layers = torch.from_numpy(gradients).split([layer.size for layer in explicit.layers], dim=1)
-    rows, preconditioned = rows_to_fit(len(images), 5), []
-    for layer in layers:
-        fisher = layer[rows].double().square().mean(0)
+    draws = CurvatureDraws(FISHER, len(images))
+    exact = AutogradEngine(model, explicit.layers, Objective(), microbatch=1)
+    squares = [torch.zeros(layer.size, dtype=torch.float64) for layer in explicit.layers]
+    for noised in draws.noised_images(model, images, draws.rows, 0):
+        for total, one in zip(squares, exact.gradients([noised], "timesteps"), strict=True):
+            total += one[0].double().square().sum(0).cpu()
+    preconditioned = []
+    for layer, total in zip(layers, squares, strict=True):
+        fisher = total / draws.evaluations
         preconditioned.append(layer / (fisher + 0.3 * fisher.mean()).sqrt().float())
     return preconditioned, explicit
 
@@ -127,7 +134,8 @@ def test_the_engine_asked_for_computes_explicit_gradients(tiny_model, tiny_image
     [
         ({"preconditioner": "diagonal-fischer"}, "Did you mean 'diagonal-fisher'"),
         ({"preconditioner_damping": 0.0}, "preconditioner_damping must be positive; got 0.0"),
-        ({"preconditioner_images": 0}, "preconditioner_images must be at least 1; got 0"),
+        ({"preconditioner_draws": 0}, "preconditioner_draws must be at least 1; got 0"),
+        ({"preconditioner_seed": 3}, "Without a preconditioner preconditioner_seed has no effect"),
     ],
 )
 def test_bad_settings(settings, word):

@@ -1,0 +1,59 @@
+"""Sums of bilinear methods whose scores have no common scale: each in units of its own spread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from creditline.methods.bilinear import BilinearAttributor
+from creditline.methods.method_sum import MethodSum
+
+
+class SpreadSum(MethodSum):
+    """Base of sums in which each method's scores are divided by their spread.
+
+    The spread is the standard deviation of a query's scores over all training images, under each
+    model. A method whose scores are all equal adds nothing.
+    """
+
+    def attribute(self, query: np.ndarray, stored: bool = True) -> np.ndarray:
+        query = self._checked(query)
+        if self.features_.models > 1 or not stored:
+            return super().attribute(query, stored=False)
+        # Under one model each term can use its own stored factors.
+        total = np.zeros((len(query), self.features_.n))
+        for weight, term, own in self._term_queries(query):
+            scores = term.attribute(own)
+            total += weight * scores / spread(scores)
+        return total
+
+    def model_scores(self, model: int, query: np.ndarray) -> np.ndarray:
+        total = np.zeros((len(query), self.features_.n))
+        for weight, term, own in self._term_queries(query):
+            scores = term.model_scores(model, own)
+            total += weight * scores / spread(scores)
+        return total
+
+    def query_factors(self, model: int, query: np.ndarray) -> np.ndarray:
+        factors = [
+            weight * term.query_factors(model, own) / spread(term.model_scores(model, own))
+            for weight, term, own in self._term_queries(query)
+        ]
+        return np.concatenate(factors, axis=1)
+
+    def _term_queries(
+        self, query: np.ndarray
+    ) -> Iterator[tuple[float, BilinearAttributor, np.ndarray]]:
+        """Yield weight and method of each term, and its own query features."""
+        start = 0
+        for weight, term in zip(self.weights_, self.terms_, strict=True):
+            stop = start + term.features_.dim
+            yield weight, term, query[..., start:stop]
+            start = stop
+
+
+def spread(scores: np.ndarray) -> np.ndarray:
+    """Standard deviation of each row, shape `(m, 1)`; infinite where it is zero."""
+    size = scores.std(axis=1, keepdims=True)
+    return np.where(size > 0, size, np.inf)

@@ -1,0 +1,27 @@
+"""Features for methods that are fitted on several feature sets: the same numbers in each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from creditline.features.table import ArrayFeatures
+from creditline.methods import FitContext, get
+
+
+def widen(method: Any, features: np.ndarray) -> np.ndarray:
+    """Repeat features once for each feature set of a method, given by name or as an instance."""
+    method = get(method)() if isinstance(method, str) else method
+    return np.concatenate([features] * len(method.feature_terms()), axis=-1)
+
+
+def context(
+    method: Any, features: np.ndarray, rates: tuple | None = None, errors: np.ndarray | None = None
+) -> FitContext:
+    """A context of a method's own feature sets."""
+    names, size = method.feature_terms(), features.shape[-1]
+    sets = dict.fromkeys(names, size) if len(names) > 1 else {}
+    wide = None if errors is None else widen(method, errors)
+    table = ArrayFeatures(widen(method, features), rates, errors=wide)
+    return FitContext(features=table, feature_sets=sets)
