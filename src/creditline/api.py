@@ -43,6 +43,7 @@ def index(
     shard_rows: int | None = None,
     overwrite: bool = False,
     encoded: str | Path | None = None,
+    curvature: str | Path | None = None,
     **settings: Any,
 ) -> Index:
     """Index every training image of a model, so that query images can be attributed to them.
@@ -64,6 +65,8 @@ def index(
         overwrite: replace an index made from something else.
         encoded: folder of latents and text embeddings that several indexes share; by default
             each has its own, until it is complete.
+        curvature: folder of fitted curvature that several indexes share; by default each fits its
+            own. What was fitted to another model or other images is not used.
         settings: any setting of the method by name, such as `timesteps=100, dim=8192`.
 
     Returns:
@@ -84,6 +87,7 @@ def index(
         "Try 32.",
     )
     require_folder(encoded)
+    require_folder(curvature)
     if encoder is not None:
         if attributor.capabilities.features != "encoder":
             raise SettingsError(
@@ -104,9 +108,12 @@ def index(
     rows = default_shard_rows(models) if shard_rows is None else shard_rows
     request = index_request(attributor, extractor, models, training_images, rows, subsets)
     facts = index_facts(extractor, models, training_images)
-    folder, cache = Path(out), None if encoded is None else Path(encoded)
+    folder = Path(out)
     build(
-        folder, extractor, training_images, request, facts, runtime, rows, overwrite, cache, subsets
+        *(folder, extractor, training_images, request, facts, runtime, rows, overwrite),
+        encoded=None if encoded is None else Path(encoded),
+        subsets=subsets,
+        curvature=None if curvature is None else Path(curvature),
     )
     encoder = encoder or getattr(extractor, "encoder", None)  # by what name the caller gave it
     return Index(

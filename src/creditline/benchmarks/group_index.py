@@ -15,7 +15,7 @@ from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
 from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index import Index
-from creditline.methods.attributor import Attributor
+from creditline.indexing.projection import load_projection
 from creditline.runtime import Runtime
 
 TIMED_IMAGES = 8
@@ -52,10 +52,11 @@ def build_group_index(
         images,
         method=method,
         out=folder / f"index-{group.key}",
+        curvature=folder / "curvature",
         runtime=runtime,
     )
     has_gradients = method.capabilities.features == "gradients"
-    return index, _image_seconds(models, method, images) if has_gradients else None
+    return index, _image_seconds(index, models, images) if has_gradients else None
 
 
 def _models(
@@ -87,9 +88,10 @@ def _models(
     return paths
 
 
-def _image_seconds(models: Sequence[Denoiser], method: Attributor, images: ImageSet) -> float:
+def _image_seconds(index: Index, models: Sequence[Denoiser], images: ImageSet) -> float:
     """Measure CPU seconds of one image's feature, without the halves of its noise."""
-    source = make_extractor(method, models, images.shape)
+    source = make_extractor(index.method, models, images.shape)
+    load_projection(index.path, source, index.manifest.facts["projection"])
     source.extract(images, range(1))  # the first image pays for caches that later ones share
     before = time.process_time()
     source.extract(images, range(TIMED_IMAGES))

@@ -46,6 +46,10 @@ FIXED = [leaf.name for leaf in leaves(*EVERY).values() if leaf.affects == "featu
     help="folder of latents and text embeddings to share  [default: in the index until complete]",
 )
 @click.option(
+    "--curvature",
+    help="folder of fitted curvature to share  [default: in the index until complete]",
+)
+@click.option(
     "--ground-truth",
     metavar="DIR",
     help="what `creditline evaluate retrain` wrote, for methods that learn from retrained models",
@@ -61,6 +65,7 @@ def command(
     method: str,
     shard_rows: int | None,
     encoded: str | None,
+    curvature: str | None,
     ground_truth: str | None,
     overwrite: bool,
     **_: Any,
@@ -88,6 +93,7 @@ def command(
         shard_rows=shard_rows,
         overwrite=overwrite,
         encoded=encoded,
+        curvature=curvature,
     )
     echo(summary(index, time.monotonic() - before))
     echo(f"Next:\n  creditline trace {quote(out)} IMAGE --html report.html")

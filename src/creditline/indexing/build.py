@@ -83,6 +83,7 @@ def build(
     overwrite: bool = False,
     encoded: Path | None = None,
     subsets: SubsetLosses | None = None,
+    curvature: Path | None = None,
 ) -> None:
     """Extract the features of every image into `folder`; continue where a former call stopped.
 
@@ -98,6 +99,8 @@ def build(
         encoded: where latents and text embeddings are kept; by default in `folder`, and only until
             the index is complete.
         subsets: losses of retrained models, for subset methods.
+        curvature: where the curvature of preconditioners is kept; by default in `folder`, and only
+            until the index is complete.
 
     Raises:
         IndexMismatchError: if `folder` holds an index of another request, or `encoded` what
@@ -111,7 +114,7 @@ def build(
     with claim(manifest, folder, overwrite, temporary=[SHARDS, ENCODED, CURVATURE]) as is_complete:
         if is_complete:
             return
-        notes = fit_projection(folder, extractor, images, runtime)
+        notes = fit_projection(folder, extractor, images, runtime, curvature or folder / CURVATURE)
         if subsets is not None:
             write_subsets(folder, subsets)
         schema = TableSchema(

@@ -21,7 +21,11 @@ ADVICE = "Restore it, or build the index again with --overwrite."
 
 
 def fit_projection(
-    folder: Path, extractor: FeatureExtractor, images: ImageSet, runtime: Runtime | None = None
+    folder: Path,
+    extractor: FeatureExtractor,
+    images: ImageSet,
+    runtime: Runtime | None = None,
+    curvature: Path | None = None,
 ) -> dict[str, Any]:
     """Fit an extractor to the training images, or load its state if `folder` has it.
 
@@ -29,7 +33,8 @@ def fit_projection(
         folder: the index.
         extractor: of the index's features.
         images: the training images.
-        runtime: shows progress.
+        runtime: where work runs, and what shows progress.
+        curvature: folder of curvature that is fitted, or found there.
 
     Returns:
         Notes for the manifest: the blocks of a feature, and the fingerprint of the state.
@@ -39,7 +44,7 @@ def fit_projection(
     if extractor.needs_fit:
         path = folder / NAME
         if not _is_fitted(path):
-            extractor.fit(images, runtime, folder / CURVATURE)
+            extractor.fit(images, runtime, curvature)
             write_tensors(path, extractor.state(), save_file)
         digest = _load_state(path, extractor)
         extractor.check(images)  # what the fit made
