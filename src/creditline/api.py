@@ -11,12 +11,13 @@ from creditline import methods
 from creditline.curvature.kernel import MEMORY
 from creditline.data.image_source import ImageSource
 from creditline.data.load import load_images
-from creditline.diffusion.encoding_config import require_folder
+from creditline.diffusion.encoding_config import refuse_file, require_folder
 from creditline.diffusion.load import load_model
 from creditline.diffusion.model_source import ModelSource
 from creditline.errors import SettingsError
 from creditline.explain import explained
 from creditline.features.encoder import Encoder
+from creditline.features.extractor import FeatureExtractor
 from creditline.indexing.build import build, default_shard_rows
 from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index import Index
@@ -87,7 +88,6 @@ def index(
         "Try 32.",
     )
     require_folder(encoded)
-    require_folder(curvature)
     if encoder is not None:
         if attributor.capabilities.features != "encoder":
             raise SettingsError(
@@ -105,6 +105,7 @@ def index(
     models = [load_model(m, device=device) for m in listed if m is not None and takes_models]
     require_folder(encoded, models)
     extractor = make_extractor(attributor, models, training_images.shape, encoder, device)
+    _require_curvature(curvature, extractor)
     rows = default_shard_rows(models) if shard_rows is None else shard_rows
     request = index_request(attributor, extractor, models, training_images, rows, subsets)
     facts = index_facts(extractor, models, training_images)
@@ -191,3 +192,15 @@ def _subsets(
 def _as_list(model: ModelSource | Sequence[ModelSource] | None) -> list[ModelSource | None]:
     """Return several models as they are, and one (or None) as a list."""
     return list(model) if isinstance(model, (list, tuple)) else [model]  # type: ignore[list-item]
+
+
+def _require_curvature(folder: str | Path | None, extractor: FeatureExtractor) -> None:
+    """Refuse a folder of curvature that is a file, or that no feature would use."""
+    if folder is None:
+        return
+    refuse_file("curvature", folder)
+    if not extractor.has_curvature:
+        raise SettingsError(
+            f"curvature= (--curvature) names {folder}, and these features have no preconditioner. "
+            "Leave it out, or choose a method that has one, such as ekfac (--method ekfac)."
+        )

@@ -84,7 +84,7 @@ INDEX_REQUEST = obj(
                 "propertyNames": NAME,
                 "additionalProperties": integer(1, DIM),
             },
-            bits=_list({"enum": [16, 8, 4, 2, 1]}),
+            bits=array({"enum": [16, 8, 4, 2, 1]}),
         ),
     },
     subsets=FINGERPRINT,

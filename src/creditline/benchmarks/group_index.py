@@ -11,8 +11,8 @@ from creditline.benchmarks.build import full_model
 from creditline.benchmarks.groups import MethodGroup
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
+from creditline.features.extractor import FeatureExtractor
 from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index import Index
 from creditline.indexing.projection import load_projection
@@ -47,16 +47,17 @@ def build_group_index(
     paths = _models(case, group, images, folder, runtime, say)
     models = [load_model(str(path), device=runtime.main_device) for path in paths]
     method = group.index_method
+    extractor = make_extractor(method, models, images.shape)
     index = build_index(
         models or None,
         images,
         method=method,
         out=folder / f"index-{group.key}",
-        curvature=folder / "curvature",
+        curvature=folder / "curvature" if extractor.has_curvature else None,
         runtime=runtime,
     )
     has_gradients = method.capabilities.features == "gradients"
-    return index, _image_seconds(index, models, images) if has_gradients else None
+    return index, _image_seconds(index, extractor, images) if has_gradients else None
 
 
 def _models(
@@ -88,9 +89,8 @@ def _models(
     return paths
 
 
-def _image_seconds(index: Index, models: Sequence[Denoiser], images: ImageSet) -> float:
+def _image_seconds(index: Index, source: FeatureExtractor, images: ImageSet) -> float:
     """Measure CPU seconds of one image's feature, without the halves of its noise."""
-    source = make_extractor(index.method, models, images.shape)
     load_projection(index.path, source, index.manifest.facts["projection"])
     source.extract(images, range(1))  # the first image pays for caches that later ones share
     before = time.process_time()

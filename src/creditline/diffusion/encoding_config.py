@@ -62,10 +62,21 @@ def require_folder(folder: str | Path | None, models: Iterable[Any] | None = Non
     """
     if folder is None:
         return
-    if Path(folder).exists() and not Path(folder).is_dir():
-        raise SettingsError(f"encoded= (--encoded) is a folder; got the file {folder}. Name one.")
+    refuse_file("encoded", folder)
     if models is not None and not any(model.encoders() for model in models):
         raise SettingsError(
             f"encoded= (--encoded) names {folder}, and there is nothing to keep in it: no model "
             "here has an autoencoder or text encoder. Leave it out."
+        )
+
+
+def refuse_file(setting: str, folder: str | Path) -> None:
+    """Refuse a file where a folder is meant.
+
+    Raises:
+        SettingsError: naming the setting and the file.
+    """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise SettingsError(
+            f"{setting}= (--{setting}) is a folder; got the file {folder}. Name one."
         )

@@ -33,6 +33,7 @@ class FeatureExtractor(ABC):
         models: number of models C.
         has_halves: whether features come with a split-half estimate of their noise.
         bits: of each stored number, for each feature set; 16 are half precision.
+        has_curvature: whether the curvature of a preconditioner is part of the fit.
         needs_fit: whether `fit` or `load_state` must come before `extract`.
         parameters: number of model parameters that the features are computed from.
     """
@@ -42,6 +43,7 @@ class FeatureExtractor(ABC):
     models: int = 1
     has_halves: bool = False
     bits: tuple[int, ...] = (16,)
+    has_curvature: bool = False
     needs_fit: bool = False
     parameters: int = 0
 

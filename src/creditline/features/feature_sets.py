@@ -45,6 +45,7 @@ class FeatureSetExtractor(FeatureExtractor):
         self.dim = sum(part.dim for part in parts)
         self.has_halves = all(part.has_halves for part in parts)
         self.bits = tuple(bits for part in parts for bits in part.bits)
+        self.has_curvature = any(part.has_curvature for part in parts)
         self.needs_fit = any(part.needs_fit for part in parts)
         self.parameters = max(part.parameters for part in parts)
 

@@ -102,6 +102,7 @@ class GradientExtractor(FeatureExtractor):
         self.has_halves = spec.has_halves
         self.bits = (spec.bits,)
         self._rotation = None if spec.bits == 16 else self._make_rotation()
+        self.has_curvature = spec.preconditioning.is_active
         self.needs_fit = spec.needs_fit
         self.states: tuple[GradientState, ...] = ()
         self.engines: tuple[Engine, ...] = ()
