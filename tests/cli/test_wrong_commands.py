@@ -23,7 +23,7 @@ NUMBERS = {
         *("--objective p-norm --p 0", "--p nan", "--size 0", "--size -3", "--size 1000000"),
         *("--center-crop 0", "--limit 0", "--sample 0", "--sample 3 --sample-seed -1"),
         *("--side 0", "--vae-seed -1", "--exponent 0", "--exponent inf", "--threshold -1"),
-        *("--threshold nan", "--preconditioner-damping 0", "--preconditioner-images 0"),
+        *("--threshold nan", "--preconditioner-damping 0", "--preconditioner-draws 0"),
         *("--embedded-guidance -1", "--embedded-guidance inf", "--prompt-tokens 0"),
     ],
     TRACE: [

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from tests.methods.wide import context, widen
 
 from creditline.errors import CreditlineError
 from creditline.features.table import ArrayFeatures
@@ -43,11 +44,9 @@ def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
 @pytest.mark.parametrize("name", SEARCHABLE)
 @pytest.mark.parametrize("scale", [1.0, 1e-25])
 def test_scores_are_those_of_the_method(name, scale, train, query, tmp_path):
-    method = get(name)().fit(FitContext(features=train * scale))
-    rows = load_or_write(tmp_path / "rows", method)
-    assert_close(
-        rows.scores(method.weighted_query_factors(query * scale)), method.attribute(query * scale)
-    )
+    method, query = get(name)(), widen(name, query * scale)
+    rows = load_or_write(tmp_path / "rows", method.fit(context(method, train * scale)))
+    assert_close(rows.scores(method.weighted_query_factors(query)), method.attribute(query))
 
 
 def test_the_top_is_that_of_all_scores_ties_included(train, query, tmp_path):
