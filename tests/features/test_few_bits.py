@@ -54,8 +54,8 @@ def test_products_do_not_depend_on_how_rows_are_split(code):
     codes, factor = code.encode(draw(9))
     queries = draw(2)
     parts = [code.products(codes[i : i + 4], factor[i : i + 4], queries) for i in (0, 4, 8)]
-    whole = code.products(codes, factor, queries)
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-5, atol=1e-3)
+    complete = code.products(codes, factor, queries)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), complete, rtol=1e-5, atol=1e-3)
 
 
 def test_a_row_of_zeros_stays_zero(code):

@@ -60,8 +60,8 @@ def test_search_returns_the_top_of_all_scores(tiny_model, tiny_images, tmp_path)
     index = build(tiny_model, tiny_images, tmp_path / "index", bits=2)
     queries = tiny_images.subset([1, 7])
     scores = index.scores(queries)
-    found = index.search(queries, top=4)
-    assert np.array_equal(found.rows, np.argsort(-scores, axis=1)[:, :4])
+    result = index.search(queries, top=4)
+    assert np.array_equal(result.rows, np.argsort(-scores, axis=1)[:, :4])
     worst = index.search(queries, top=2, opponents=True)
     assert np.array_equal(worst.rows, np.argsort(scores, axis=1)[:, :2])
     with pytest.raises(SettingsError, match="Search exactly"):
@@ -70,13 +70,13 @@ def test_search_returns_the_top_of_all_scores(tiny_model, tiny_images, tmp_path)
 
 @pytest.mark.slow
 def test_images_are_added_and_removed(tiny_model, tiny_images, tmp_path):
-    whole = build(tiny_model, tiny_images, tmp_path / "whole", bits=1)
+    complete = build(tiny_model, tiny_images, tmp_path / "complete", bits=1)
     part = build(tiny_model, tiny_images.subset(range(9)), tmp_path / "part", bits=1)
     grown = part.add(tiny_images.subset([9, 10, 11]))
-    assert_allclose(grown.scores(tiny_images), whole.scores(tiny_images), rtol=1e-5)
+    assert_allclose(grown.scores(tiny_images), complete.scores(tiny_images), rtol=1e-5)
     shrunk = grown.remove([0, 4])
     rest = [i for i in range(12) if i not in (0, 4)]
-    assert_allclose(shrunk.scores(tiny_images), whole.scores(tiny_images)[:, rest], rtol=1e-5)
+    assert_allclose(shrunk.scores(tiny_images), complete.scores(tiny_images)[:, rest], rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_an_interrupted_build_ends_in_the_same_index(
     tiny_model, tiny_images, tmp_path, monkeypatch
 ):
     settings = {"method": "ekfac", "preconditioner_draws": 24, "bits": 1}
-    whole = build(tiny_model, tiny_images, tmp_path / "whole", **settings)
+    complete = build(tiny_model, tiny_images, tmp_path / "complete", **settings)
     calls = iter(range(100))
 
     def stop(store, *args):
@@ -106,7 +106,7 @@ def test_an_interrupted_build_ends_in_the_same_index(
         with pytest.raises(KeyboardInterrupt):
             build(tiny_model, tiny_images, tmp_path / "part", **settings)
     again = build(tiny_model, tiny_images, tmp_path / "part", **settings)
-    assert again.digest() == whole.digest()
+    assert again.digest() == complete.digest()
     assert not (tmp_path / "part" / "curvature").exists()
 
 

@@ -145,17 +145,17 @@ class FitContext:
         start = sum(sizes[: list(self.feature_sets).index(name)])
         columns = slice(start, start + self.feature_sets[name])
 
-        def select(whole: FeatureTable) -> FeatureTable:
-            if isinstance(whole, FeatureSets):
-                return whole.of_set(name)
-            return FeatureSlice(whole, columns)
+        def select(table: FeatureTable) -> FeatureTable:
+            if isinstance(table, FeatureSets):
+                return table.of_set(name)
+            return FeatureSlice(table, columns)
 
-        whole = self.table()
-        if isinstance(whole, HalfNoiseFeatures):
-            table: FeatureTable = whole.of_columns(select, columns)
+        table = self.table()
+        if isinstance(table, HalfNoiseFeatures):
+            part: FeatureTable = table.of_columns(select, columns)
         else:
-            table = select(whole)
-        return replace(self, features=table, feature_sets={}, feature_set=name)
+            part = select(table)
+        return replace(self, features=part, feature_sets={}, feature_set=name)
 
     def of_halves(self) -> tuple[FitContext, FitContext]:
         """The context of each half of the noise.

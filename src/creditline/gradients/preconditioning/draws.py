@@ -77,8 +77,8 @@ class CurvatureDraws:
             weight = on_sample.expand(count, *[1] * (len(shape) - 2), -1, -1)
         direction = None
         if self.settings.preconditioner_targets == "model":
-            drawn = generator.standard_normal((count, *shape), dtype=np.float32)
-            direction = torch.from_numpy(drawn) * math.sqrt(2 / math.prod(shape))
+            sample = generator.standard_normal((count, *shape), dtype=np.float32)
+            direction = torch.from_numpy(sample) * math.sqrt(2 / math.prod(shape))
             direction = direction if weight is None else direction * weight.sqrt()
         return NoisedBatch(
             image_id=image_id,

@@ -6,8 +6,8 @@
       pass-1-07.safetensors    sums of one part
       curvature.safetensors    the result
 
-Parts are added in order, whatever order they finish in. So an interrupted fit ends in the same
-bits.
+Parts are added in order, whatever order they finish in. So an interrupted fit is bitwise
+equal to an uninterrupted one.
 """
 
 from __future__ import annotations
