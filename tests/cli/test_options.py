@@ -125,7 +125,7 @@ def other(name: str, value: Any) -> Any:
         "head_dim": 16,
         "resolution": 32,
         "query_draws": 3,
-        "transform": "rectified",
+        "transform": "power",
         "threshold_unit": "error",
     }
     if name in names:
