@@ -105,7 +105,7 @@ def other(name: str, value: Any) -> Any:
         "layout": "layers",
         "budget": "variance",
         "precision": "bf16",
-        "preconditioner": "diagonal-fisher",
+        "preconditioner": "kfac" if value == "ekfac" else "ekfac",
         "preconditioner_damping_unit": "model",
         "preconditioner_targets": "data",
         "preconditioner_noise": "stratified",
