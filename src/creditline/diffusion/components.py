@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from creditline.diffusion.adapter_files import PEFT_CONFIG
+from creditline.diffusion.json_file import read_json
 from creditline.diffusion.pipeline_index import read_pipeline_index
 from creditline.diffusion.reason import shorten_reason
+from creditline.diffusion.scheduler_steps import require_steps
 from creditline.diffusion.weight_files import WeightOptions, choose_variant
 from creditline.errors import ModelError
 
@@ -155,7 +157,14 @@ def _is_a(kind: Any, base: type) -> bool:
 
 
 def _load_settings(folder: Path, kind: Any, **options: Any) -> Any:
-    """Load a component without weights."""
+    """Load a component without weights.
+
+    Raises:
+        ModelError: if it cannot be loaded, or is a scheduler of more steps than fit into memory.
+    """
+    settings = folder / "scheduler_config.json"
+    if settings.is_file():
+        require_steps(read_json(settings), settings)
     try:
         with quiet():
             return kind.from_pretrained(folder, local_files_only=True, **options)

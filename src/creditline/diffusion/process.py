@@ -11,6 +11,7 @@ from torch import Tensor
 
 from creditline import fingerprint
 from creditline.diffusion.config import BetaSchedule, DiscretePrediction
+from creditline.diffusion.scheduler_steps import require_steps
 from creditline.errors import ModelError, NumericsError
 
 Prediction = DiscretePrediction | Literal["flow"]
@@ -239,6 +240,7 @@ def scheduler_from(config: Mapping[str, Any]) -> Any:
     """Create the scheduler of a config; without a class name, it is DDPM's."""
     import diffusers
 
+    require_steps(config, "The scheduler's config")
     name = str(config.get("_class_name", "DDPMScheduler"))
     kind = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
     if kind is None:

@@ -161,6 +161,22 @@ def test_a_tokenizer_does_not_bring_its_code(sd):
         load_model(sd)
 
 
+@pytest.mark.parametrize("length", [float("nan"), "many"])
+def test_a_tokenizer_says_how_many_tokens_it_takes(sd, length):
+    edit(sd / "tokenizer" / "tokenizer_config.json", model_max_length=length)
+    with pytest.raises(ModelError, match=r"model_max_length .*tokenizer_config\.json"):
+        load_model(sd).check_prompts(["a cat"])
+
+
+@pytest.mark.parametrize("steps", [10**9, 10**30, 1e18, float("nan")])
+def test_noise_levels_that_take_all_memory_are_refused(sd, steps):
+    edit(sd / "scheduler" / "scheduler_config.json", num_train_timesteps=steps)
+    with pytest.raises(ModelError, match=r"scheduler_config\.json has num_train_timesteps"):
+        load_model(sd)
+    with pytest.raises(ModelError, match=r"num_train_timesteps"):
+        load_model(sd / "unet", pipeline=sd)
+
+
 def test_a_text_encoder_does_not_bring_an_adapter(sd):
     (sd / "text_encoder" / "adapter_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"holds an adapter \(adapter_config\.json\)"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -144,5 +145,16 @@ class TextDenoiser(LatentDenoiser):
         ]
 
     def _max_tokens(self, suffix: str) -> int:
-        """Return the number of tokens that an encoder takes."""
-        return int(getattr(self.pipeline, f"tokenizer{suffix}").model_max_length)
+        """Return the number of tokens that an encoder takes.
+
+        Raises:
+            ModelError: if the tokenizer's settings say something else.
+        """
+        length = getattr(self.pipeline, f"tokenizer{suffix}").model_max_length
+        is_number = isinstance(length, (int, float)) and not isinstance(length, bool)
+        if not is_number or not 1 <= length < math.inf:
+            raise ModelError(
+                f"The tokenizer{suffix} of the pipeline has the model_max_length {length!r}, which "
+                "is no number of tokens. Correct its tokenizer_config.json."
+            )
+        return int(length)
