@@ -15,12 +15,22 @@ from creditline.benchmarks.run import run
 from creditline.benchmarks.shipped_benchmark import pack
 from creditline.errors import SettingsError
 from creditline.evaluation.lds.config import LDSConfig
+from creditline.methods import ekfac
 from creditline.runtime import Runtime
 from creditline.stored_arrays import write_array
 
 pytestmark = pytest.mark.slow
 
 TOYS = "tests.benchmarks.toys"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_whitened_features():
+    """The network has fewer parameters than the default has dimensions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ekfac, "DIM", 512)
+        patch.setattr(ekfac, "DRAWS", 16)
+        yield
 
 
 @pytest.fixture(scope="module")

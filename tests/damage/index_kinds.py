@@ -24,7 +24,7 @@ def index(world: World) -> Answer:
 
 def preconditioned_index(world: World) -> Answer:
     """An index with a fitted preconditioner."""
-    world.index(world.folder, preconditioner="diagonal-fisher", preconditioner_images=4)
+    world.index(world.folder, preconditioner="diagonal-fisher", preconditioner_draws=4)
     return world.trace
 
 

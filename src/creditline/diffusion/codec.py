@@ -75,8 +75,17 @@ class Codec(ABC):
 
         Returns:
             Latents, float32 of shape `(C, H / factor, W / factor)`, on the CPU.
+
+        Raises:
+            ModelError: if the autoencoder's configuration does not fit its layers.
         """
-        z = self._encode(self.vae.to(device), pixels[None].float().to(device), key)
+        try:
+            z = self._encode(self.vae.to(device), pixels[None].float().to(device), key)
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"The autoencoder ({type(self.vae).__name__}) cannot encode an image: {error}. "
+                "Check its config.json, or load the model from where it came from."
+            ) from error
         return (z - self.shift) * self.scale
 
     @torch.no_grad()

@@ -38,6 +38,7 @@ from creditline.indexing.ranker import strongest
 from creditline.leftovers import discard, remove
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.notice import notice
+from creditline.owner import aside_prefix
 from creditline.units import size
 
 BLOCK_BYTES = 2**25
@@ -254,6 +255,8 @@ def _write_folder(folder: Path, method: BilinearAttributor) -> None:
             raise
         with suppress(OSError):  # another process was as fast
             remove(part)
+        for draft in folder.glob(f"{aside_prefix()}*"):  # moved away with the folder
+            remove(draft)
 
 
 def _write(part: Path, method: BilinearAttributor) -> None:

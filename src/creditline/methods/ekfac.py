@@ -22,12 +22,15 @@ from creditline.settings import group
 DIM, BITS = 65536, 1
 """Many dimensions of one bit keep more of a score than few of 16 bits with as many bytes."""
 
+DRAWS = 4000
+"""Evaluations in each pass of the curvature's fit."""
+
 
 def whitened_features(preconditioner: str) -> FeatureSpec:
     """Features of one curvature's estimate."""
     return FeatureSpec(
         projection=Projection("count-sketch", DIM),
-        preconditioning=Preconditioning(preconditioner),
+        preconditioning=Preconditioning(preconditioner, preconditioner_draws=DRAWS),
         bits=BITS,
     )
 

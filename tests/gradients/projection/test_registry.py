@@ -13,7 +13,7 @@ from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.projection import Block, Projection
 from creditline.gradients.projection.projector import Projector
-from creditline.gradients.projection.registry import PROJECTORS
+from creditline.gradients.projection.registry import OWN_SETTINGS, PROJECTORS, settings_of
 from creditline.gradients.spec import FeatureSpec
 
 
@@ -67,3 +67,8 @@ def test_an_unknown_projection_is_answered_with_the_nearest(registered):
 def test_a_setting_that_a_projection_does_not_use_is_refused(name, setting):
     with pytest.raises(SettingsError, match=f"has no setting '{next(iter(setting))}'"):
         Projection(name, **setting)
+
+
+@pytest.mark.parametrize("name", OWN_SETTINGS)
+def test_the_settings_of_a_class_are_known_without_it(name):
+    assert settings_of(name) == PROJECTORS.load(name).settings

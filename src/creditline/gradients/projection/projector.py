@@ -17,6 +17,7 @@ from torch import Tensor
 
 from creditline.gradients.projection.accumulator import FeatureSink, ProjectedAccumulator
 from creditline.gradients.projection.layout import Block, lay_out
+from creditline.gradients.projection.registry import SKETCH
 from creditline.settings import require
 
 if TYPE_CHECKING:
@@ -50,9 +51,7 @@ class Projector(ABC):
         dim: feature dimension k.
     """
 
-    settings: ClassVar[tuple[str, ...]] = (
-        *("dim", "projection_seed", "layout", "budget", "learn_from"),
-    )
+    settings: ClassVar[tuple[str, ...]] = SKETCH
     is_fitted: ClassVar[bool] = False
     is_exact: ClassVar[bool] = False
     streams: ClassVar[bool] = False

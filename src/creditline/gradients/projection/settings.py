@@ -10,7 +10,7 @@ from typing import Any, Literal
 from creditline.bounds import COUNT, SEED, Bounds
 from creditline.errors import SettingsError
 from creditline.gradients.parameters import Layer
-from creditline.gradients.projection.registry import PROJECTORS
+from creditline.gradients.projection.registry import PROJECTORS, settings_of
 from creditline.settings import setting, validate_settings
 
 Budget = Literal["sqrt", "size", "variance"]
@@ -61,9 +61,9 @@ class Projection:
         Raises:
             SettingsError: naming projections that use it.
         """
-        if name in self.projector.settings:
+        if name in settings_of(self.projection):
             return
-        others = [x for x in PROJECTORS.names() if name in PROJECTORS.load(x).settings]
+        others = [x for x in PROJECTORS.names() if name in settings_of(x)]
         raise SettingsError(
             f"Projection {self.projection!r} has no setting {name!r}; got {getattr(self, name)!r}. "
             f"Leave it out, or choose a projection that has it: {', '.join(others)}."

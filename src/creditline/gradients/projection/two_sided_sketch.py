@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from creditline.gradients.projection.count_sketch import CountSketch
+from creditline.gradients.projection.registry import RANKED
 from creditline.gradients.projection.two_sided import TwoSidedProjection, kept_sizes
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class TwoSidedSketch(CountSketch):
     """A two-sided projection in the engine, which spares weight gradients, then a sketch."""
 
-    settings = (*CountSketch.settings, "rank")
+    settings = RANKED
     kind: ClassVar[type[TwoSidedProjection]] = TwoSidedProjection
 
     @classmethod
