@@ -11,7 +11,13 @@ from tests.tiny_pipelines import make as make_pipeline
 
 import creditline as cl
 from creditline.data.image_set import ImageSet
+from creditline.doctor import diagnose
 from creditline.doctor.cost import check_disk, existing
+from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.preconditioning import Preconditioning
+from creditline.gradients.projection import Projection
+from creditline.gradients.spec import FeatureSpec
+from creditline.methods import get
 from creditline.runtime import Runtime
 
 
@@ -129,3 +135,26 @@ def test_full_disk_fails(tiny_model, examine, monkeypatch):
 
 def test_folder_that_does_not_exist_yet(tmp_path):
     assert existing(tmp_path / "a" / "b") == tmp_path
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_sum_is_that_of_its_terms(tiny_model):
+    features = FeatureSpec(
+        plan=NoisePlan(timesteps=2),
+        projection=Projection("count-sketch", 512),
+        preconditioning=Preconditioning("ekfac", preconditioner_draws=64),
+        bits=1,
+    )
+    method = get("combined")(features=features, square_norm_dim=64, square_norm_rank=4)
+    ekfac, d_trak = (
+        diagnose(tiny_model, method=term, samples=3).cost
+        for term in method.feature_terms().values()
+    )
+    cost = diagnose(tiny_model, method=method, samples=3).cost
+    assert cost.dim == 512 + 64
+    assert cost.trace_bytes == pytest.approx(ekfac.trace_bytes + d_trak.trace_bytes)
+    # The facts of an image are stored once, and its features with the errors of either set.
+    assert cost.image_bytes - ekfac.image_bytes == 2 * (2 * 64 + 8)
+    fewer = 2 * (2 * 64 + 8) - 2 * (512 / 8 + 16)
+    assert d_trak.image_bytes - ekfac.image_bytes == pytest.approx(fewer, abs=30)
+    assert cost.cpu_seconds > max(ekfac.cpu_seconds, d_trak.cpu_seconds)

@@ -10,9 +10,11 @@ import numpy as np
 from creditline import methods
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
 from creditline.doctor.cost import check_disk, check_workers, measure, with_few_draws
 from creditline.doctor.data import check_images
+from creditline.doctor.disk import table_schema
 from creditline.doctor.findings import Cost, Diagnosis, Finding
 from creditline.doctor.gradients import check_gradients
 from creditline.doctor.network import check_calls, check_network
@@ -20,7 +22,6 @@ from creditline.doctor.subject import DiagnosisSubject, preserve_state, random_i
 from creditline.errors import SettingsError
 from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.spec import FeatureSpec
 from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
@@ -76,8 +77,8 @@ def diagnose(
         )
     recipe = override(recipe, settings)
     denoiser = load_model(model, device=runtime.main_device)
-    spec: FeatureSpec = recipe.features  # type: ignore[attr-defined]
-    source = GradientExtractor([denoiser], with_few_draws(spec), recipe.query_plan)
+    first, *rest = recipe.feature_terms().values()  # type: ignore[attr-defined]
+    source = _make_source(first, denoiser)
     findings: list[Finding] = []
     loaded = None
     if images is not None:
@@ -97,12 +98,21 @@ def diagnose(
         if not any(f.check == "finite gradients" and f.status == "fail" for f in findings):
             count = n or (len(loaded) if loaded else DEFAULT_IMAGES)
             stock = loaded if fits else None
-            cost = measure(
-                *(recipe, source, examined, count, runtime.devices.workers, Path(out), stock),
-                draws=spec.preconditioning.preconditioner_draws,
-            )
+            about = examined, count, runtime.devices.workers, Path(out), stock
+            cost = measure(first, source, *about)
+            for term in rest:
+                further = _make_source(term, denoiser)
+                further.fit(examined, runtime)
+                cost = cost.plus(
+                    measure(term, further, *about), table_schema(further).feature_bytes
+                )
             findings += [*check_workers(cost), check_disk(cost)]
     return Diagnosis(tuple(findings), cost)
+
+
+def _make_source(term: Any, denoiser: Denoiser) -> GradientExtractor:
+    """Make the extractor of one feature set; its curvature is fitted to few evaluations."""
+    return GradientExtractor([denoiser], with_few_draws(term.features), term.query_plan)
 
 
 def _spread(images: ImageSet, samples: int) -> ImageSet:

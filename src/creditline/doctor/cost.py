@@ -48,7 +48,6 @@ def measure(
     workers: int,
     disk: Path,
     stock: ImageSet | None = None,
-    draws: int = 0,
 ) -> Cost:
     """Extract the features of `images` and extrapolate.
 
@@ -60,11 +59,10 @@ def measure(
         workers: number of processes.
         disk: a folder on the disk of the index.
         stock: all images, where they are known, for the sizes of their thumbnails.
-        draws: evaluations in each pass of a preconditioner's fit, which `source` has few of.
     """
     rows = default_shard_rows(source.denoisers)
     disk_estimate = estimate_disk(method, source, images if stock is None else stock, n, rows)
-    start = _start_seconds(source, images, n, draws)
+    start = _start_seconds(method, source, images, n)
     (cpu, wall), warm = _image_seconds(source, images, min(rows, n))
     cpu, wall, start = (
         cpu + disk_estimate.write_seconds,
@@ -146,11 +144,15 @@ def _mean(works: Sequence[Callable[[], object]]) -> Seconds:
     return float(cpu), float(wall)
 
 
-def _start_seconds(source: GradientExtractor, images: ImageSet, n: int, draws: int) -> float:
+def _start_seconds(
+    method: Attributor, source: GradientExtractor, images: ImageSet, n: int
+) -> float:
     """Measure the start: weights hashed, curvature and projection fitted, engines checked."""
     settings = source.denoisers, source.spec, source.query_plan
     hashing = _timed(lambda: [denoiser.fingerprint for denoiser in source.denoisers])[0]
     fresh = GradientExtractor(*settings)
+    preconditioning = method.features.preconditioning  # type: ignore[attr-defined]
+    draws = preconditioning.preconditioner_draws  # of which `source` has few
     fitting = _curvature_seconds(source, images, draws) + _projection_seconds(source, images, n)
     if source.needs_fit:
         fresh.load_state(source.state())

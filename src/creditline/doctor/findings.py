@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from creditline.units import duration, size
@@ -80,6 +80,21 @@ class Cost:
     def total_bytes(self) -> float:
         """Bytes on disk after the first trace."""
         return self.build_bytes + self.trace_bytes
+
+    def plus(self, other: Cost, feature_bytes: float) -> Cost:
+        """The cost of an index that holds another feature set as well.
+
+        Args:
+            other: cost of an index of that set alone.
+            feature_bytes: its part of a row.
+        """
+        sums = ("dim", "cpu_seconds", "wall_seconds", "start_seconds", "hours", "query_seconds")
+        added = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in (*sums, "trace_seconds", "trace_bytes")
+        }
+        more = {"image_bytes": feature_bytes, "build_bytes": self.n * feature_bytes}
+        return replace(self, **added, **{k: getattr(self, k) + v for k, v in more.items()})
 
     def __str__(self) -> str:
         rows = [
