@@ -52,7 +52,7 @@ class IndexState:
                 f"{folder} is not complete. Run the `creditline index` command that started it "
                 "again; it continues where it stopped."
             )
-        if "bits" not in manifest.request["features"]:
+        if not {"sets", "bits"} <= manifest.request["features"].keys():
             raise CreditlineError(
                 f"{folder} was made by an earlier version of Creditline. Build it again with "
                 "--overwrite."

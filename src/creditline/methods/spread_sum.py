@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from creditline.curvature.kernel import MEMORY
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.method_sum import MethodSum
 
@@ -37,10 +38,30 @@ class SpreadSum(MethodSum):
 
     def query_factors(self, model: int, query: np.ndarray) -> np.ndarray:
         factors = [
-            weight * term.query_factors(model, own) / spread(term.model_scores(model, own))
-            for weight, term, own in self._term_queries(query)
+            weight * term.query_factors(model, own) / spread(term.model_scores(model, own)) * size
+            for (weight, term, own), size in zip(
+                self._term_queries(query), self._factor_sizes(model), strict=True
+            )
         ]
         return np.concatenate(factors, axis=1)
+
+    def train_factors(
+        self, model: int, memory: int = MEMORY, first: int = 0
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        sizes = [
+            np.full(term.features_.dim, size)
+            for term, size in zip(self.terms_, self._factor_sizes(model), strict=True)
+        ]
+        for start, rows in super().train_factors(model, memory, first):
+            yield start, rows / np.concatenate(sizes)
+
+    def _factor_sizes(self, model: int) -> list[float]:
+        """Size of each term's train-side factors, by which they are divided.
+
+        Side by side in one vector of single precision, small ones would be lost beside large ones.
+        """
+        rows = (next(term.train_factors(model))[1] for term in self.terms_)
+        return [float(np.sqrt((some**2).mean())) or 1.0 for some in rows]
 
     def _term_queries(
         self, query: np.ndarray
