@@ -103,7 +103,8 @@ def run(
     folders = RecipeFolders.of(out)
     train_images = _store_images(images.train, folders.images)
     validation = _store_images(images.validation, folders.validation)
-    encoded = folders.encoded
+    # Only tunings of models that encode something have anything to keep there.
+    encoded = folders.encoded if start is not None and start.encoders() else None
     train(
         train_images,
         folders.model,
@@ -141,7 +142,7 @@ def run(
         runtime=runtime,
         encoded=encoded,
     )
-    shutil.rmtree(encoded, ignore_errors=True)
+    shutil.rmtree(folders.encoded, ignore_errors=True)
     return truth
 
 
