@@ -24,7 +24,7 @@ class ImageFiles:
         self.texts = self.labels = [None] * (stop - start)
         self.columns: dict[str, Any] = {}
         self.label_names, self.shape, self.spec = None, (3, 4, 4), ImageSpec()
-        self.masks = self.mask_ids = self.prompt_template = None
+        self.masks = self.mask_ids = self.captions = self.prompt_template = None
         self.fingerprint = fingerprint(self.ids, self.labels, self.texts, to_dict(self.spec))
         self.start = start
 

@@ -63,6 +63,7 @@ INDEX_REQUEST = obj(
             },
             described=FINGERPRINT,
             masks=FINGERPRINT,
+            captions=FINGERPRINT,
         ),
         "models": array(
             obj(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from creditline.data.captions import Captions
 from creditline.data.image_listing import ImageListing, Value
 from creditline.data.labels import Labels, class_indices, first_folder, parent_folder
 from creditline.data.metadata_spec import MetadataSpec
@@ -23,6 +24,7 @@ class ImageMetadata:
 
     Attributes:
         contributors, texts: one value per image, or None.
+        captions: all captions of images that have several, if they were asked for.
         labels: class index of each image, or None.
         label_names: name of each class, where classes have names.
         columns: all other metadata columns.
@@ -30,6 +32,7 @@ class ImageMetadata:
 
     contributors: Sequence[Value]
     texts: Sequence[Value]
+    captions: Sequence[Captions | None] | None
     labels: Sequence[int | None]
     label_names: tuple[str, ...] | None
     columns: Mapping[str, Sequence[Value]]
@@ -43,6 +46,7 @@ class ImageMetadata:
         return {
             "contributors": pick(self.contributors),
             "texts": pick(self.texts),
+            "captions": None if self.captions is None else pick(self.captions),
             "labels": pick(self.labels),
             "label_names": self.label_names,
             "columns": {name: pick(values) for name, values in self.columns.items()},
@@ -58,9 +62,9 @@ def read_metadata(listing: ImageListing, spec: MetadataSpec) -> ImageMetadata:
     """
     contributors = _contributors(listing, spec)
     column = spec.text_column
-    texts: Sequence[Value] = choose_captions(
-        _column(listing, column, required=column != "text"), spec.captions, column, listing.names
-    )
+    values = _column(listing, column, required=column != "text")
+    texts: Sequence[Value]
+    texts, captions = choose_captions(values, spec.captions, column, listing.names)
     labels, label_names = _labels(listing, spec)
     further = {
         name: [None if value is None else compose(value) for value in values]
@@ -75,7 +79,7 @@ def read_metadata(listing: ImageListing, spec: MetadataSpec) -> ImageMetadata:
     if spec.labels in ("auto", "column"):
         used.add(spec.label_column)
     columns = {name: values for name, values in further.items() if name not in used}
-    return ImageMetadata(contributors, texts, labels, label_names, columns)
+    return ImageMetadata(contributors, texts, captions, labels, label_names, columns)
 
 
 def _column(listing: ImageListing, name: str, required: bool) -> Sequence[Value]:

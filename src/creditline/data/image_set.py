@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from creditline.data.captions import Captions, check_captions, write_captions
 from creditline.data.image_spec import ImageSpec
 from creditline.data.in_memory import InMemoryImage, TensorLike, to_pillow
 from creditline.data.mask import Mask
@@ -34,7 +35,8 @@ class ImageSet:
         ids: content hash of each image's prepared pixels; equal images have equal ids.
         names: path of each image relative to the source, such as `"train/horse/0001.jpg"`.
         contributors: who made each image, or None.
-        texts: caption of each image, or None.
+        texts: caption of each image, the first where it has several, or None.
+        captions: all captions of each image that has several, None for any other; None: see texts.
         labels: class index of each image, or None.
         label_names: name of each class, when classes have names.
         columns: every further metadata column; values are strings or None, n per column.
@@ -44,7 +46,7 @@ class ImageSet:
         shape: (C, H, W) of every image, C = 3.
         skipped: (name, reason) of what was left out because `skip_bad` was asked for.
         prompt_template: that captions were made by, or None; queries are captioned alike.
-        fingerprint: hash over ids, labels, texts, spec and masks, in order.
+        fingerprint: hash over ids, labels, texts, captions, spec and masks, in order.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class ImageSet:
         label_names: Sequence[str] | None = None,
         columns: Mapping[str, Sequence[str | None]] | None = None,
         masks: Sequence[Mask | None] | None = None,
+        captions: Sequence[Sequence[str] | None] | None = None,
         source: str = "memory",
         skipped: Iterable[tuple[str, str]] = (),
         prompt_template: str | None = None,
@@ -89,7 +92,7 @@ class ImageSet:
             require_unicode(name, texts)
         require_unicode("names of columns", self._columns)
         require_unicode("names of classes", self.label_names or ())
-        self._take(masks)
+        self._take(masks, captions)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -152,13 +155,14 @@ class ImageSet:
             label_names=self.label_names,
             columns={key: pick(values) for key, values in self._columns.items()},
             masks=None if self.masks is None else pick(self.masks),
+            captions=None if self.captions is None else pick(self.captions),
             source=self.source,
             skipped=self.skipped,
             prompt_template=self.prompt_template,
         )
 
     def captioned(self, texts: Sequence[str | None], prompt_template: str | None) -> ImageSet:
-        """The same images with other captions, and the template that made them, if one did."""
+        """The same images with one other caption each, and the template that made it, if any."""
         return ImageSet(
             self._pixels,
             names=self.names,
@@ -184,6 +188,7 @@ class ImageSet:
             label_names=label_names,
             columns=self._columns,
             masks=self.masks,
+            captions=self.captions,
             source=self.source,
             skipped=self.skipped,
             prompt_template=self.prompt_template,
@@ -199,7 +204,20 @@ class ImageSet:
             DataError: if there are not as many, or one is of another shape than the images.
         """
         other = copy.copy(self)
-        other._take(masks)
+        other._take(masks, self.captions)
+        return other
+
+    def with_captions(self, captions: Sequence[Sequence[str] | None] | None) -> ImageSet:
+        """The same images with all captions of those that have several.
+
+        Args:
+            captions: texts for each image, its own first; None where it has one. None: one each.
+
+        Raises:
+            DataError: if there are not as many, or they do not begin with the image's text.
+        """
+        other = copy.copy(self)
+        other._take(self.masks, captions)
         return other
 
     def require_no_masks(self, what: str) -> None:
@@ -225,7 +243,8 @@ class ImageSet:
         """Write the prepared images as PNG files with a `metadata.csv`, for `load_images`.
 
         Classes that have names are written by name. Reading numbers the names in sorted order, so
-        class indices survive if `label_names` is sorted and every class is present.
+        class indices survive if `label_names` is sorted and every class is present. The captions of
+        an image that has several are written as a list, which `MetadataSpec(captions="all")` reads.
 
         Returns:
             The folder.
@@ -234,10 +253,13 @@ class ImageSet:
             DataError: if `folder` exists and is not empty, or the set has masks.
         """
         self.require_no_masks("A saved folder")
-        names = self.label_names
+        names, nothing = self.label_names, (None,) * len(self)
         fields: dict[str, Sequence[Any]] = {
             "contributor": self.contributors,
-            "text": self.texts,
+            "text": [
+                text if several is None else write_captions(several)
+                for text, several in zip(self.texts, self.captions or nothing, strict=True)
+            ],
             "label": [x if x is None or names is None else names[x] for x in self.labels],
         }
         # Without any value a column would come back as one of empty strings.
@@ -301,7 +323,14 @@ class ImageSet:
             source=source,
         )
 
-    def _take(self, masks: Sequence[Mask | None] | None) -> None:
+    def _take(
+        self,
+        masks: Sequence[Mask | None] | None,
+        captions: Sequence[Sequence[str] | None] | None,
+    ) -> None:
+        self.captions: tuple[Captions | None, ...] | None = None
+        if captions is not None:
+            self.captions = check_captions(captions, self.texts, self.names)
         self.masks = None if masks is None else tuple(masks)
         if self.masks is not None and len(self.masks) != len(self):
             raise DataError(f"{len(self)} images need {len(self)} masks; got {len(self.masks)}.")
@@ -312,7 +341,9 @@ class ImageSet:
                     f"{self.shape[1:]}. Make it with the image's."
                 )
         spec = to_dict(self.spec)
-        self.fingerprint = fingerprint(self.ids, self.labels, self.texts, spec, self.mask_ids)
+        self.fingerprint = fingerprint(
+            self.ids, self.labels, self.texts, spec, self.mask_ids, self.captions
+        )
 
     @property
     def mask_ids(self) -> tuple[str | None, ...] | None:
@@ -343,10 +374,12 @@ def fingerprint(
     texts: Sequence[str | None],
     spec: Mapping[str, Any],
     masks: Sequence[str | None] | None = None,
+    captions: Sequence[Captions | None] | None = None,
 ) -> str:
     """Of an image set, by what it consists of; see `ImageSet.fingerprint`."""
     parts: dict[str, Any] = {"ids": ids, "labels": labels, "texts": texts, "spec": spec}
-    return of_json(parts if masks is None else {**parts, "masks": masks})
+    optional = {"masks": masks, "captions": captions}
+    return of_json(parts | {name: part for name, part in optional.items() if part is not None})
 
 
 def duplicates(ids: Sequence[str]) -> tuple[tuple[int, ...], ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from creditline.data.plain_values import CaptionChoice
-from creditline.settings import setting, validate_settings
+from creditline.settings import require, setting, validate_settings
 
 MetadataOrigin = Literal["auto", "column", "folder", "none"]
 
@@ -19,6 +19,10 @@ class MetadataSpec:
     `"auto"` for the column if there is one. The folder of a class is the one an image lies in. The
     folder of a contributor is the *first* below the source, so that `artist/series/1.png` is by
     `artist`.
+
+    With `captions="all"` the objective of an image is its mean over all captions of the image:
+    its evaluations take the captions in turn, with the same timesteps and noise as otherwise. Each
+    step of a training draws one of them.
     """
 
     labels: MetadataOrigin = setting(
@@ -33,7 +37,9 @@ class MetadataSpec:
     contributor_column: str = setting("contributor", "name of the column of contributors")
     text_column: str = setting("text", "name of the column of captions")
     captions: CaptionChoice = setting(
-        "one", "of an image with several: one: refuse it; first; random: drawn by the image's name"
+        "one",
+        "of an image with several: one: refuse it; first; random: drawn by the image's name; all: "
+        "attribution averages over them, training draws one at each step",
     )
     label_column: str = setting("label", "name of the column of classes")
     prompt_template: str | None = setting(
@@ -46,6 +52,12 @@ class MetadataSpec:
         """Check the origins.
 
         Raises:
-            SettingsError: on an unknown origin.
+            SettingsError: on an unknown origin, or for all captions beside a template.
         """
         validate_settings(self)
+        require(
+            self.prompt_template is None or self.captions != "all",
+            "A prompt template makes one caption of an image, and captions='all' keeps several",
+            self.prompt_template,
+            "Leave one of them out (prompt_template, --prompt-template; captions, --captions).",
+        )

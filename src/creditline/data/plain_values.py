@@ -10,11 +10,12 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from creditline.data.captions import Captions
 from creditline.data.image_listing import Value
 from creditline.errors import DataError
 from creditline.fingerprint import key64
 
-CaptionChoice = Literal["one", "first", "random"]
+CaptionChoice = Literal["one", "first", "random", "all"]
 
 MISSING = frozenset({"NaN", "nan", "<NA>"})
 """How pandas writes a missing value as text."""
@@ -22,8 +23,8 @@ MISSING = frozenset({"NaN", "nan", "<NA>"})
 
 def choose_captions(
     values: Sequence[Value], choice: CaptionChoice, column: str, names: Sequence[str]
-) -> list[Value]:
-    """Choose one caption of images that have several.
+) -> tuple[list[Value], list[Captions | None] | None]:
+    """Choose one caption of images that have several, or all.
 
     Args:
         values: a text, a list of texts written as JSON or Python, or None, for each image.
@@ -31,19 +32,27 @@ def choose_captions(
         column: name of the column, for messages.
         names: of the images; a random choice depends on the name alone.
 
+    Returns:
+        One caption of each image; and if all are asked for, all captions of images that have
+        several, None for any other image.
+
     Raises:
         DataError: if an image has several captions and `choice` is `"one"`, or a caption is no
             text.
     """
-    captions: list[Value] = []
+    texts: list[Value] = []
+    captions: list[Captions | None] = []
     for value, name in zip(values, names, strict=True):
         parsed = _parse(value)
         if isinstance(parsed, list) and all(isinstance(text, str) for text in parsed):
-            captions.append(_choose(parsed, choice, column, name))
+            several = tuple(text for text in parsed if text)
+            texts.append(_choose(several, choice, column, name))
+            captions.append(several if len(several) > 1 else None)
             continue
         _require_plain(value, parsed, column, name)
-        captions.append(value)
-    return captions
+        texts.append(value)
+        captions.append(None)
+    return texts, captions if choice == "all" else None
 
 
 def require_plain_values(values: Sequence[Value], column: str, names: Sequence[str]) -> None:
@@ -56,13 +65,13 @@ def require_plain_values(values: Sequence[Value], column: str, names: Sequence[s
         _require_plain(value, _parse(value), column, name)
 
 
-def _choose(texts: list[str], choice: CaptionChoice, column: str, name: str) -> Value:
-    texts = [text for text in texts if text]
+def _choose(texts: Captions, choice: CaptionChoice, column: str, name: str) -> Value:
     if len(texts) > 1 and choice == "one":
         raise DataError(
             f"{name} has {len(texts)} captions in column {column!r}, and a model reads one. Take "
             "the first (captions='first', --captions first), draw one by the image's name "
-            "(captions='random', --captions random), or keep one in the metadata."
+            "(captions='random', --captions random), average over all of them (captions='all', "
+            "--captions all), or keep one in the metadata."
         )
     if not texts:
         return None

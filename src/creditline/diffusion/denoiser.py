@@ -159,6 +159,11 @@ class Denoiser(ABC):
         """Return the class label or prompt of image `i`; None for an unconditional network."""
         return None
 
+    def condition_inputs(self, images: ImageSet, i: int) -> Sequence[Any]:
+        """Return the inputs that attribution averages over: all captions, or the only input."""
+        several = images.captions[i] if self.takes_prompts and images.captions else None
+        return (self.condition_input(images, i),) if several is None else several
+
     def encode_conditions(
         self, inputs: Sequence[Any], guidance: float | None = None
     ) -> dict[str, Tensor]:

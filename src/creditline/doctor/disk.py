@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from creditline.data.captions import write_captions
 from creditline.data.image_set import ImageSet
 from creditline.features.gradients import GradientExtractor
 from creditline.indexing.store import Store
@@ -117,5 +118,6 @@ def _row_bytes(images: ImageSet, i: int) -> int:
     """Measure thumbnail and facts of one row of the store."""
     facts = [getattr(images, f"{name}s")[i] for name in FACTS if name != "columns"]
     columns = json.dumps({key: values[i] for key, values in images.columns.items()})
+    facts += [] if images.captions is None else [write_captions(images.captions[i])]
     text = sum(len(str(fact).encode()) for fact in facts if fact is not None)
     return KEY_BYTES + len(compact(images.image(i))) + text + len(columns.encode())

@@ -161,14 +161,18 @@ def add_near_duplicates(
     originals = images.array(np.asarray(rows, dtype=np.int64))
     shifted = originals.astype(np.int16) + rng.integers(-noise, noise + 1, originals.shape)
     copies = np.clip(shifted, 0, 255).astype(np.uint8)
-    return ImageSet.from_images(
+    both = [*range(len(images)), *map(int, rows)]
+    indexed = ImageSet.from_images(
         np.concatenate([images.array(), copies]),
         names=[*images.names, *(f"planted/{images.names[int(r)]}" for r in rows)],
-        contributors=[*images.contributors, *(images.contributors[int(r)] for r in rows)],
-        labels=[*images.labels, *(images.labels[int(r)] for r in rows)],
+        contributors=[images.contributors[i] for i in both],
+        texts=[images.texts[i] for i in both],
+        labels=[images.labels[i] for i in both],
         spec=replace(images.spec, center_crop=None),  # the images are cropped already
         source=f"{images.source} with {len(rows)} planted near-duplicates",
     )
+    captions = images.captions
+    return indexed.with_captions(None if captions is None else [captions[i] for i in both])
 
 
 def _rank(

@@ -27,6 +27,7 @@ from creditline.features.gradient_state import (
     share_layout,
 )
 from creditline.gradients.autograd_engine import AutogradEngine
+from creditline.gradients.caption_turns import expand_images, require_complete_turns
 from creditline.gradients.engine import Engine
 from creditline.gradients.engine_choice import choose_engine, is_streamed, make_engine
 from creditline.gradients.hook_engine import HookEngine
@@ -144,6 +145,7 @@ class GradientExtractor(FeatureExtractor):
         for denoiser in self.denoisers:
             denoiser.check(images)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
+            require_complete_turns(denoiser, images, self.spec.plan)
         with single_thread(), self._exact_kernels():
             for engine in self.engines:
                 batch = engine.denoiser.encode(images, [0])
@@ -255,7 +257,7 @@ class GradientExtractor(FeatureExtractor):
         per_model = []
         with single_thread(), self._exact_kernels(), keep_freed_memory():
             for engine, transform in zip(self.engines, self._transforms, strict=True):
-                noised = _expand(engine.denoiser, images, indices, plan, role, trajectories)
+                noised = expand_images(engine.denoiser, images, indices, plan, role, trajectories)
                 self.size_passes(engine, noised[0])
                 per_model.append(self._project(engine, transform, noised, reduction))
         return np.stack(per_model, axis=2)
@@ -314,7 +316,7 @@ class GradientExtractor(FeatureExtractor):
     ) -> Iterator[NoisedBatch]:
         """Yield training images from all over the set, one after another."""
         for i in rows_to_fit(len(images), count):
-            (noised,) = _expand(engine.denoiser, images, [int(i)], self.spec.plan, "train")
+            (noised,) = expand_images(engine.denoiser, images, [int(i)], self.spec.plan, "train")
             self.size_passes(engine, noised)
             yield noised
             bar.advance()
@@ -339,17 +341,3 @@ class GradientExtractor(FeatureExtractor):
         if reduction != "halves":
             return array
         return mean_and_error(array, half_sizes(noised, self.spec.normalize))
-
-
-def _expand(
-    denoiser: Denoiser,
-    images: ImageSet,
-    indices: Sequence[int],
-    plan: NoisePlan,
-    role: Role,
-    trajectories: Sequence[Trajectory | None] | None = None,
-) -> list[NoisedBatch]:
-    """Expand some images of a set, with their masks, over a noise plan."""
-    batch = denoiser.encode(images, indices)
-    masks = None if images.masks is None else [images.masks[i] for i in indices]
-    return expand(denoiser, batch, plan, role, trajectories, masks)

@@ -124,6 +124,7 @@ def build(
             images.masks is not None,
             extractor.feature_sets,
             extractor.bits,
+            images.captions is not None,
         )
         store = Store(folder, schema)
         shards = extract(store, extractor, images, runtime, shard_rows, encoded=encoded)

@@ -245,6 +245,13 @@ def _require_same_preparation(manifest: Manifest, images: ImageSet) -> None:
             f"The index's images have {present}masks, and these come {offered} them. Load "
             "both the same way (masks=, --masks)."
         )
+    if ("captions" in held) != (images.captions is not None):
+        all_of, one_of = "all captions of each image", "one caption of each"
+        stored, offered = (all_of, one_of) if "captions" in held else (one_of, all_of)
+        raise DataError(
+            f"The index was built from {stored}, and these images come with {offered}. Load both "
+            "the same way (captions=, --captions)."
+        )
     theirs = images.label_names
     if theirs is not None and list(theirs) != names:
         raise DataError(

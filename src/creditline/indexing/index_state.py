@@ -71,6 +71,7 @@ class IndexState:
             "masks" in self.manifest.request["images"],
             features["sets"],
             tuple(features["bits"]),
+            "captions" in self.manifest.request["images"],
         )
         version = facts["table_version"], facts["table_checksum"]
         return Store(self.folder, schema, *version, rows=self.manifest.request["images"]["n"])

@@ -13,6 +13,8 @@ from creditline.data.image_set import ImageSet
 from creditline.data.image_spec import ImageSpec
 from creditline.data.in_memory import InMemoryImage
 from creditline.data.load import load_images
+from creditline.data.metadata_spec import MetadataSpec
+from creditline.data.plain_values import CaptionChoice
 from creditline.data.template import caption_queries
 from creditline.diffusion.generation import GenerationRecord, read_record, read_trajectory
 from creditline.errors import DataError, SettingsError
@@ -103,6 +105,7 @@ def gather(
     prompts: str | Sequence[str] | None = None,
     region: RegionSource | None = None,
     template: str | None = None,
+    captions: CaptionChoice = "one",
 ) -> Queries:
     """Prepare queries.
 
@@ -118,6 +121,7 @@ def gather(
         region: the part of them that is traced; see `creditline.indexing.regions`.
         template: that made the training images' captions; it makes those of image files as well,
             where they have the columns that it names; see `caption_queries`.
+        captions: what is taken of several captions of an image file; see `MetadataSpec`.
 
     Raises:
         DataError: if there is no image, an image has another shape than `shape` or a class that
@@ -129,7 +133,8 @@ def gather(
         images, origins = source, [None] * len(source)
     elif isinstance(source, (str, Path)) or _all_paths(source):
         paths = [Path(p) for p in ([source] if isinstance(source, (str, Path)) else source)]
-        images, origins = _prepare(lambda s: _from_paths(paths, s), spec, shape)
+        metadata = MetadataSpec(captions=captions)
+        images, origins = _prepare(lambda s: _from_paths(paths, s, metadata), spec, shape)
         images = caption_queries(images, template)
     else:
         items = _as_list(source)
@@ -196,14 +201,16 @@ def _as_list(source: Any) -> Any:
     return [source]
 
 
-def _from_paths(paths: Sequence[Path], spec: ImageSpec) -> tuple[ImageSet, list[Path | None]]:
+def _from_paths(
+    paths: Sequence[Path], spec: ImageSpec, metadata: MetadataSpec
+) -> tuple[ImageSet, list[Path | None]]:
     """Load files and folders, in the order given; also returns the file of each image."""
     if len(paths) == 1 and paths[0].is_dir():
-        images = load_images(paths[0], spec)
+        images = load_images(paths[0], spec, metadata=metadata)
         return images, [paths[0] / key for key in images.keys]
     files: list[Path] = []
     for path in paths:
-        inside = load_images(path, spec).keys if path.is_dir() else None
+        inside = load_images(path, spec, metadata=metadata).keys if path.is_dir() else None
         files += [path] if inside is None else [path / key for key in inside]
     return load_images(files, spec), list(files)
 
@@ -252,6 +259,7 @@ def _with_prompts(images: ImageSet, prompts: str | Sequence[str]) -> ImageSet:
         raise DataError(
             f"{len(images)} query images need one prompt, or {len(images)}; got {len(texts)}."
         )
+    images = images.with_captions(None)
     return _relabel(images, images.labels, images.label_names, texts)
 
 
@@ -264,7 +272,7 @@ def _relabel(
     texts = images.texts if texts is None else texts
     if list(images.labels) == list(labels) and list(images.texts) == list(texts):
         return images
-    return ImageSet.from_images(
+    relabeled = ImageSet.from_images(
         images.array(),
         names=images.names,
         contributors=images.contributors,
@@ -274,7 +282,8 @@ def _relabel(
         # The images are prepared already and must not be cropped again.
         spec=replace(images.spec, center_crop=None),
         source=images.source,
-    ).with_masks(images.masks)
+    )
+    return relabeled.with_masks(images.masks).with_captions(images.captions)
 
 
 def without_halves(which: str) -> SettingsError:

@@ -69,6 +69,7 @@ class QueryExtractor:
             prompts=prompts,
             region=region,
             template=self.manifest.facts.get("prompt_template"),
+            captions="all" if "captions" in images else "one",
         )
         lengths = {len(run.timesteps) for run in prepared.trajectories if run is not None}
         if method.keeps_timesteps and len(lengths) > 1:

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from creditline import methods
+from creditline.data.captions import read_captions
 from creditline.data.image_set import ImageSet, fingerprint
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import learning_rate
@@ -39,7 +40,7 @@ def index_request(
         shard_rows: images per shard.
         subsets: losses of retrained models, for subset methods.
     """
-    masks = {} if images.mask_ids is None else {"masks": of_json(images.mask_ids)}
+    optional = {"masks": images.mask_ids, "captions": images.captions}
     return {
         "method": {"name": methods.reference(method), "settings": describe(method)},
         "images": {
@@ -48,7 +49,7 @@ def index_request(
             "shape": list(images.shape),
             "spec": to_dict(images.spec),
             "described": _description(images.names, images.contributors, images.columns),
-            **masks,
+            **{name: of_json(part) for name, part in optional.items() if part is not None},
         },
         "models": [
             {"fingerprint": m.fingerprint, "learning_rate": learning_rate(m.source)} for m in models
@@ -76,10 +77,12 @@ def images_request(facts: Mapping[str, list], before: Mapping[str, Any]) -> dict
     each = [json.loads(columns) for columns in facts["columns"]]
     columns = {name: [row.get(name) for row in each] for name in dict.fromkeys(chain(*each))}
     ids, labels, texts, masks = facts["id"], facts["label"], facts["text"], facts.get("mask")
+    captions = None if "captions" not in facts else read_captions(facts["captions"])
+    optional = {"masks": masks, "captions": captions}
     return {
         **before,
-        **({} if masks is None else {"masks": of_json(masks)}),
-        "fingerprint": fingerprint(ids, labels, texts, before["spec"], masks),
+        **{name: of_json(part) for name, part in optional.items() if part is not None},
+        "fingerprint": fingerprint(ids, labels, texts, before["spec"], masks, captions),
         "n": len(ids),
         "described": _description(facts["name"], facts["contributor"], columns),
     }

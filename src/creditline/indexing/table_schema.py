@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from creditline.data.captions import write_captions
 from creditline.data.image_set import ImageSet
 from creditline.errors import NumericsError
 from creditline.indexing.feature_columns import FeatureColumns
@@ -17,6 +18,7 @@ from creditline.indexing.thumbnail import compact
 
 KEY = "row"
 MASK = "mask"
+CAPTIONS = "captions"
 THUMBNAIL = "thumbnail"
 Kind = Literal["feature", "error"]
 KINDS: tuple[Kind, ...] = ("feature", "error")
@@ -39,6 +41,7 @@ class TableSchema:
         masked: whether images have masks, whose hashes are stored.
         feature_sets: size of each feature set, in order, where there are several.
         bits: of each stored number, for each feature set.
+        captioned: whether all captions of images with several are stored.
     """
 
     models: int
@@ -47,11 +50,16 @@ class TableSchema:
     masked: bool = False
     feature_sets: Mapping[str, int] = field(default_factory=dict)
     bits: tuple[int, ...] = (16,)
+    captioned: bool = False
 
     @property
     def facts(self) -> tuple[str, ...]:
         """Columns of facts."""
-        return (*FACTS, *((MASK,) if self.masked else ()))
+        return (*FACTS, *self._optional())
+
+    def _optional(self) -> list[str]:
+        """Columns of facts that only some tables have."""
+        return [MASK] * self.masked + [CAPTIONS] * self.captioned
 
     def columns(self, kind: Kind, model: int) -> list[FeatureColumns]:
         """The columns of each feature set."""
@@ -87,8 +95,7 @@ class TableSchema:
             pa.field("columns", pa.string()),
             pa.field(THUMBNAIL, pa.binary()),
         ]
-        if self.masked:
-            fields.append(pa.field(MASK, pa.string()))
+        fields += [pa.field(name, pa.string()) for name in self._optional()]
         for c in range(self.models):
             for kind in KINDS[: 1 + self.halves]:
                 for columns in self.columns(kind, c):
@@ -126,6 +133,9 @@ class TableSchema:
         if self.masked:
             keys = images.mask_ids or (None,) * len(images)
             columns[MASK] = [keys[i] for i in indices]
+        if self.captioned:
+            each = images.captions or (None,) * len(images)
+            columns[CAPTIONS] = [write_captions(each[i]) for i in indices]
         names = [images.names[i] for i in indices]
         for c in range(self.models):
             for unit, kind in enumerate(KINDS[: 1 + self.halves]):

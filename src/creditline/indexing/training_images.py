@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from creditline.data.captions import read_captions
 from creditline.data.image_set import ImageSet
 from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
@@ -50,6 +51,8 @@ def load_training_images(
         )
     images = loaded.subset([rows[key] for key in facts["id"]])
     images = images.captioned(facts["text"], manifest.facts.get("prompt_template"))
+    if "captions" in facts:
+        images = images.with_captions(read_captions(facts["captions"]))
     images = images.labeled(facts["label"], manifest.facts.get("label_names"))
     if images.fingerprint != request["fingerprint"]:
         raise IndexMismatchError(

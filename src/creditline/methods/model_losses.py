@@ -7,8 +7,8 @@ from torch import Tensor
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
+from creditline.gradients.caption_turns import expand_images
 from creditline.gradients.noise_plan import NoisePlan, Role
-from creditline.gradients.noised_batch import expand
 from creditline.gradients.objective import Objective
 
 
@@ -32,10 +32,13 @@ def image_losses(
 
     Returns:
         Shape `(b,)`, on the model's device.
+
+    Raises:
+        SettingsError: if an image has more captions than evaluations.
     """
     objective = objective or Objective()
     losses = []
-    for noised in expand(model, model.encode(images, range(len(images))), plan, role):
+    for noised in expand_images(model, images, range(len(images)), plan, role):
         x = noised.to(model.device, model.dtype)
         output = model.predict(model.process.add_noise(x.x0, x.noise, x.t), x.t, x.condition)
         losses.append(objective(model.process, output, x.x0, x.noise, x.t).mean())

@@ -19,6 +19,7 @@ from creditline.diffusion.generation import generate
 from creditline.diffusion.load import checkpoints, learning_rate, load_model
 from creditline.diffusion.train import train
 from creditline.diffusion.tuning.config import AdapterConfig, TuneConfig
+from creditline.diffusion.tuning.task import TuningTask
 from creditline.errors import (
     DataError,
     IndexMismatchError,
@@ -338,3 +339,35 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(load, captioned
     with pytest.raises(ModelError, match="multiple of 2 pixels; got 15"):
         load("sd", side=15)
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_each_step_draws_a_caption(load, captioned, tmp_path):
+    several = captioned.with_captions([(text, "two ships") for text in captioned.texts])
+    sets = {"one": captioned, "none": captioned.with_captions([None] * 6), "two": several}
+    runs = {
+        name: train(x, tmp_path / name, SHORT, base=load("sd")) / "model"
+        for name, x in {**sets, "again": several}.items()
+    }
+    assert same(runs["one"], runs["none"])
+    assert same(runs["two"], runs["again"])
+    assert not same(runs["one"], runs["two"])
+
+
+@pytest.mark.slow
+def test_captions_of_a_batch_are_drawn_uniformly(load, captioned):
+    texts = (captioned.texts[0], "two ships", "a street")
+    task = TuningTask(
+        load("sd"),
+        captioned.with_captions([texts, *[None] * 5]),
+        SHORT,
+        torch.device("cpu"),
+    )
+    generator = torch.Generator().manual_seed(0)
+    _, condition = task.batch(np.array([0, 1] * 60), generator)
+    rows = condition["encoder_hidden_states"]
+    each = task.denoiser.encode_conditions([*texts, captioned.texts[1]])["encoder_hidden_states"]
+    counts = [sum(torch.equal(row, text) for row in rows) for text in each]
+    assert sum(counts[:3]) == 60
+    assert min(counts[:3]) > 10
+    assert counts[3] == 60

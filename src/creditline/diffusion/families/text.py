@@ -70,15 +70,15 @@ class TextDenoiser(LatentDenoiser):
 
     def check(self, images: ImageSet) -> None:
         super().check(images)
-        prompts = [self.condition_input(images, i) for i in range(len(images))]
-        names = [name for name, text in zip(images.names, prompts, strict=True) if text is None]
+        prompts = [self.condition_inputs(images, i) for i in range(len(images))]
+        names = [name for name, texts in zip(images.names, prompts, strict=True) if None in texts]
         if names:
             raise DataError(
                 f"The model reads prompts, and {len(names)} of {len(images)} images have none, "
                 f"such as {names[0]}. Give them in the column 'text' of metadata.csv, or one for "
                 "all that have none (caption=, --caption)."
             )
-        self.check_prompts([str(prompt) for prompt in prompts])
+        self.check_prompts([str(text) for texts in prompts for text in texts])
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         if self.encoding.long_prompts == "cut":

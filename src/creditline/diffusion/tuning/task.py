@@ -55,6 +55,7 @@ class TuningTask:
         self.dropouts = attention_dropouts(module) if config.attention_dropout else []
         for layer in self.dropouts:
             layer.p = config.attention_dropout
+        self.has_captions = any(images.captions or ())
         self.null = encode_null_condition(self.denoiser) if config.caption_dropout else {}
 
     def encode(self, folder: Path, runtime: Runtime) -> None:
@@ -86,6 +87,8 @@ class TuningTask:
             if mirrored.any():
                 flipped = _flip_images(self.images, rows[mirrored.numpy()])
                 x0[mirrored] = self.denoiser.encode(flipped, range(len(flipped))).x0
+        if self.has_captions:  # no other training draws, so its random numbers stay the same
+            condition = self._draw_captions(rows, generator)
         if self.null:
             dropped = torch.rand(len(rows), generator=generator) < self.config.caption_dropout
             condition = {
@@ -93,6 +96,14 @@ class TuningTask:
                 for name, value in condition.items()
             }
         return x0, condition
+
+    def _draw_captions(self, rows: np.ndarray, generator: torch.Generator) -> dict[str, Tensor]:
+        """Encode one of the captions of each image, drawn uniformly."""
+        inputs = [self.denoiser.condition_inputs(self.images, int(i)) for i in rows]
+        shares = torch.rand(len(rows), generator=generator).tolist()
+        return self.denoiser.encode_conditions(
+            [each[int(share * len(each))] for each, share in zip(inputs, shares, strict=True)]
+        )
 
     def sample_conditions(self, n: int) -> dict[str, Any]:
         classes = self.denoiser.n_classes
@@ -142,6 +153,8 @@ def encode_all(
         for images in groups:
             for i in range(len(images)):
                 denoiser.encode(images, [i])
+                if images.captions is not None:
+                    denoiser.encode_conditions(denoiser.condition_inputs(images, i))
                 if config.flip:
                     denoiser.encode(_flip_images(images, np.array([i])), [0])
                 bar.advance(1)

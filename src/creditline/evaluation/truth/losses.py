@@ -67,7 +67,7 @@ def measure_losses(
         batch_size: number of evaluations per forward pass; it changes only rounding.
 
     Returns:
-        Mean over elements, timesteps and draws, float64 of shape `(m,)`.
+        Mean over elements, timesteps, draws and captions, float64 of shape `(m,)`.
 
     Raises:
         ModelError: if the queries do not fit the model.
@@ -102,13 +102,15 @@ def _errors(
     """Compute the error of every evaluation of some queries, float64, query-major."""
     import torch
 
+    from creditline.gradients.caption_turns import with_captions
     from creditline.gradients.noised_batch import expand, join
 
     images.require_no_masks("The loss under a retrained model")
     batch = denoiser.encode(images, rows)
     # With their plain ids the queries would get the noise of attribution methods with this seed.
     batch = replace(batch, ids=tuple(f"loss of {key}" for key in batch.ids))
-    probes = expand(denoiser, batch, plan, "query")
+    expanded = zip(expand(denoiser, batch, plan, "query"), rows, strict=True)
+    probes = [with_captions(noised, denoiser, images, i) for noised, i in expanded]
     evaluations, process, errors = join(probes), denoiser.process, []
     for positions in torch.arange(len(evaluations.t)).split(batch_size):
         part = evaluations[positions].to(denoiser.device, denoiser.dtype)

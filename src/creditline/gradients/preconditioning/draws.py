@@ -12,6 +12,7 @@ import torch
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.fingerprint import key64
+from creditline.gradients.caption_turns import with_captions
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.preconditioning.settings import Preconditioning
 
@@ -59,7 +60,8 @@ class CurvatureDraws:
             number: of the pass.
 
         Returns:
-            One noised batch per image, with one evaluation at each timestep.
+            One noised batch per image, with one evaluation at each timestep. The captions of an
+            image with several take turns, from one that is drawn.
         """
         return [self._one(denoiser, images, int(row), number) for row in rows]
 
@@ -80,7 +82,7 @@ class CurvatureDraws:
             sample = generator.standard_normal((count, *shape), dtype=np.float32)
             direction = torch.from_numpy(sample) * math.sqrt(2 / math.prod(shape))
             direction = direction if weight is None else direction * weight.sqrt()
-        return NoisedBatch(
+        noised = NoisedBatch(
             image_id=image_id,
             x0=batch.x0.expand(count, *shape),
             t=torch.from_numpy(t),
@@ -90,6 +92,9 @@ class CurvatureDraws:
             weight=weight,
             output_gradient=direction,
         )
+        # An image may have fewer evaluations than captions, so the first is drawn as well.
+        first = key64("caption", self.settings.preconditioner_seed, number, image_id)[0]
+        return with_captions(noised, denoiser, images, row, int(first))
 
     def _timesteps(self, generator: np.random.Generator, n_timesteps: int) -> np.ndarray:
         """Draw timesteps: independent, or one from each of as many intervals as there are."""
