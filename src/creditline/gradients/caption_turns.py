@@ -111,6 +111,6 @@ def _require_complete_turn(captions: int, evaluations: int, name: str) -> None:
         captions <= evaluations,
         f"{name} has {captions} captions, which need as many evaluations (timesteps x draws)",
         evaluations,
-        "Ask for more timesteps or draws (--timesteps, --draws), or load one caption of each image "
+        "Ask for more timesteps or draws, or load one caption of each image "
         "(captions='first' or 'random', --captions).",
     )

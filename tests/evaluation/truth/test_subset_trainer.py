@@ -112,16 +112,37 @@ def test_interruptions_and_workers_change_no_loss(base, tuned, tmp_path):
 
 def test_what_does_not_fit_is_refused_first(base, tmp_path):
     bare = ImageSet.from_images(QUERIES.array())
+    several = QUERIES.with_captions([("a cat", "cat", "one cat"), None])
     out = tmp_path / "truth"
     targets = TuneConfig(AdapterConfig(2, lora_targets=("to_z",)))
     for error, match, queries, config, start in [
         (DataError, "2 of 2 images have none", bare, LORA, base),
         (ModelError, "called 'to_z'", IMAGES, targets, base),
         (SettingsError, "needs a base model", IMAGES, LORA, None),
+        (SettingsError, "has 3 captions", several, LORA, base),
     ]:
         with pytest.raises(error, match=match):
             retrain(IMAGES, {"q": queries}, out, config=config, base=start, settings=SETTINGS)
     assert not out.exists()
+
+
+def test_retrained_models_draw_captions_and_losses_average_over_them(base, tuned, tmp_path):
+    several = IMAGES.with_captions([(text, "cat") for text in IMAGES.texts])
+    queries = {"q": QUERIES.with_captions([(text, "cat") for text in QUERIES.texts])}
+    settings = {"config": LORA, "base": base, "settings": SETTINGS, "limit_tasks": 1}
+    losses = retrain(several, queries, tmp_path / "truth", **settings).losses
+    is_finished = np.isfinite(losses)
+    assert is_finished.sum() == 2
+    assert not np.isclose(losses, tuned[1].losses, rtol=1e-6)[is_finished].any()
+
+
+def test_queries_have_all_captions_if_the_training_images_have(tmp_path):
+    several = captioned_images(2, 0).with_captions([("a cat", "cat"), None])
+    folder = several.save(tmp_path / "queries")
+    (_, images), *_ = load_query_sets({"q": folder}, several)
+    assert images.captions == several.captions
+    with pytest.raises(DataError, match="2 captions in column 'text'"):
+        load_query_sets({"q": folder}, several.with_captions(None))
 
 
 def test_queries_are_captioned_by_the_template_of_the_images(base, tmp_path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from creditline.data.image_set import ImageSet
 from creditline.data.image_spec import ImageSpec
 from creditline.data.load import load_images
+from creditline.data.metadata_spec import MetadataSpec
 from creditline.data.template import caption_queries
 from creditline.indexing.queries import gather
 from creditline.settings import from_dict
@@ -53,8 +54,9 @@ def _load(index: Index, source: Any) -> tuple[Any, ImageSet]:
     """Return the source for `Index.extract` and the prepared images."""
     request, facts = index.manifest.request["images"], index.manifest.facts
     spec, template = from_dict(ImageSpec, request["spec"]), facts.get("prompt_template")
+    metadata = MetadataSpec(captions="all" if "captions" in request else "one")
     if isinstance(source, (str, Path)) and not Path(source).is_dir():  # such as part of a zip file
-        source = caption_queries(load_images(source, spec), template)
+        source = caption_queries(load_images(source, spec, metadata=metadata), template)
     prepared = gather(
         source,
         spec,
@@ -62,5 +64,6 @@ def _load(index: Index, source: Any) -> tuple[Any, ImageSet]:
         runs=False,
         classes=facts.get("label_names"),
         template=template,
+        captions=metadata.captions,
     )
     return source, prepared.images

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from creditline.data.dataset import is_dataset
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.data.metadata_spec import MetadataSpec
 from creditline.data.template import caption_queries
 from creditline.errors import DataError
 
@@ -29,7 +30,8 @@ def load_query_sets(queries: NamedQueries, images: ImageSet) -> QuerySets:
         queries: sources by name, or pairs of name and source. A source is what `load_images`
             takes, or images in memory. Classes and prompts of generated images are read from the
             record beside them. Images in files are captioned by the prompt template of the
-            training images, where they have the columns that it names.
+            training images, where they have the columns that it names. They have several captions
+            if the training images have.
         images: training images, whose preparation and size the queries get.
 
     Raises:
@@ -60,15 +62,22 @@ def name_folders(folders: Iterable[str]) -> list[tuple[str, str]]:
 
 def _load(source: Any, images: ImageSet) -> ImageSet:
     template = images.prompt_template
+    metadata = MetadataSpec(captions="one" if images.captions is None else "all")
     no_folder = isinstance(source, (str, Path)) and not Path(source).is_dir()
     if no_folder or is_dataset(source):  # a zip file, a folder in one, one image, the icons
-        loaded = caption_queries(load_images(source, images.spec), template)
+        loaded = caption_queries(load_images(source, images.spec, metadata=metadata), template)
     else:
         from creditline.indexing.queries import gather
 
         classes = images.label_names
         loaded = gather(
-            source, images.spec, images.shape, runs=False, classes=classes, template=template
+            source,
+            images.spec,
+            images.shape,
+            runs=False,
+            classes=classes,
+            template=template,
+            captions=metadata.captions,
         ).images
     if loaded.shape != images.shape:
         raise DataError(

@@ -129,8 +129,8 @@ def retrain(
         IndexMismatchError: if `out` contains a ground truth with another recipe, with the queries
             in another order, or a larger one.
         CreditlineError: if `out` contains other files, the disk is full, or training fails.
-        SettingsError: if settings contradict each other, or there are more loss timesteps than
-            the process has.
+        SettingsError: if settings contradict each other, there are more loss timesteps than the
+            process has, or fewer evaluations than a query has captions.
     """
     settings = settings or RetrainingConfig()
     require(
@@ -150,7 +150,12 @@ def retrain(
     members = draw_masks(settings.subsets, image_set) if spec else trainable_masks(masks, n)
     recipe = make_recipe(image_set, query_sets, trainer, spec, members, settings.losses)
     if isinstance(trainer, SubsetTrainer):  # a user's trainer has a process that is not known yet
-        settings.losses.noise().grid(trainer.n_timesteps, "query", "")
+        from creditline.gradients.caption_turns import require_complete_turns
+
+        plan = settings.losses.noise()
+        plan.grid(trainer.n_timesteps, "query", "")
+        for _, group in query_sets if trainer.base is not None else ():
+            require_complete_turns(trainer.base, group, plan)
 
     shape = (len(members), settings.seeds, sum(len(group) for _, group in query_sets))
     facts = {"data_source": image_set.source, "device": runtime.device, **circumstances()}
