@@ -154,8 +154,9 @@ def retrain(
 
         plan = settings.losses.noise()
         plan.grid(trainer.n_timesteps, "query", "")
-        for _, group in query_sets if trainer.base is not None else ():
-            require_complete_turns(trainer.base, group, plan)
+        if trainer.base is not None:
+            for _, group in query_sets:
+                require_complete_turns(trainer.base, group, plan)
 
     shape = (len(members), settings.seeds, sum(len(group) for _, group in query_sets))
     facts = {"data_source": image_set.source, "device": runtime.device, **circumstances()}
