@@ -25,7 +25,7 @@ import creditline
 from creditline.benchmarks import get
 from creditline.benchmarks.shipped_benchmark import find
 from creditline.features import gradients
-from creditline.gradients import hook_engine, layer_gradients
+from creditline.gradients import caption_turns, hook_engine, layer_gradients
 from creditline.gradients.engine import Engine
 from creditline.gradients.patch_sketch import PatchSketch
 from creditline.gradients.projection.count_sketch import SketchAccumulator
@@ -41,7 +41,7 @@ WITH_WEIGHTS = (
 )
 STAGES: list[tuple[Any, str, str]] = [
     (gradients.GradientExtractor, "extract", "encode, put together"),
-    (gradients, "expand", "draw noise"),
+    (caption_turns, "expand", "draw noise"),
     (Engine, "values", MODEL[0]),
     (torch.autograd, "grad", MODEL[1]),
     *((kind, "save", "inputs projected") for kind in WITH_WEIGHTS),

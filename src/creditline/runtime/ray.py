@@ -74,7 +74,7 @@ class RayExecutor:
         if workers == 0:
             return
         job = pack_job(function, shared)
-        with _connect(self.address, workers, len(job)) as ray:
+        with _own_environment(), _connect(self.address, workers, len(job)) as ray:
             pool = _Pool(ray, job, workers, self.devices.first, tasks)
             try:
                 yield from pool.results()
@@ -228,6 +228,18 @@ def _require_reachable(address: str) -> None:
             f"No Ray cluster answers at {address} ({error}). Start one with `ray start --head`, or "
             "leave --ray-address out: one is then started for the time of the command."
         ) from error
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Remove in the end what Ray adds to the environment when it is imported and started."""
+    before = set(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - before:
+            if name.startswith("RAY_") or name == "PYTHONBREAKPOINT":
+                del os.environ[name]
 
 
 @contextmanager
