@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from creditline.data.image_set import fingerprint
+from creditline.data.image_fingerprint import fingerprint_images
 from creditline.data.image_spec import ImageSpec
 from creditline.features.extractor import FeatureExtractor
 from creditline.fingerprint import of_bytes
@@ -25,7 +25,7 @@ class ImageFiles:
         self.columns: dict[str, Any] = {}
         self.label_names, self.shape, self.spec = None, (3, 4, 4), ImageSpec()
         self.masks = self.mask_ids = self.captions = self.prompt_template = None
-        self.fingerprint = fingerprint(self.ids, self.labels, self.texts, to_dict(self.spec))
+        self.fingerprint = fingerprint_images(self.ids, self.labels, self.texts, to_dict(self.spec))
         self.start = start
 
     def __len__(self) -> int:

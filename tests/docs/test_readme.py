@@ -29,6 +29,11 @@ def test_every_method_is_in_the_table():
     assert set(re.findall(r"`([a-z-]+)`", cells)) == set(names())
 
 
+def test_it_counts_the_methods():
+    (others,) = re.findall(r"D-TRAK, TRAK, (\d+) other methods", README)
+    assert int(others) == len(names()) - 2
+
+
 def test_the_commands_of_make_are_in_the_makefile():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"make ([a-z-]+)", README))

@@ -56,6 +56,14 @@ def test_scores_are_those_of_the_decoded_features(tiny_model, tiny_images, tmp_p
 
 
 @pytest.mark.slow
+def test_features_of_few_dimensions_are_coded(tiny_model, tiny_images, tmp_path):
+    index = build(tiny_model, tiny_images, tmp_path / "index", bits=8, dim=4)
+    exact = build(tiny_model, tiny_images, tmp_path / "exact", dim=4)
+    scores = [one.scores(tiny_images).ravel() for one in (index, exact)]
+    assert np.corrcoef(*scores)[0, 1] > 0.99
+
+
+@pytest.mark.slow
 def test_search_returns_the_top_of_all_scores(tiny_model, tiny_images, tmp_path):
     index = build(tiny_model, tiny_images, tmp_path / "index", bits=2)
     queries = tiny_images.subset([1, 7])

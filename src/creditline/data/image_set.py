@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image
 
 from creditline.data.captions import Captions, check_captions, write_captions
+from creditline.data.duplicates import find_duplicates
+from creditline.data.image_fingerprint import fingerprint_images
 from creditline.data.image_spec import ImageSpec
 from creditline.data.in_memory import InMemoryImage, TensorLike, to_pillow
 from creditline.data.mask import Mask
@@ -19,7 +21,6 @@ from creditline.data.names import compose, normalize_names, require_unicode
 from creditline.data.pixel_array import PixelArray
 from creditline.data.save import write_folder
 from creditline.errors import DataError
-from creditline.fingerprint import of_json
 from creditline.settings import to_dict
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class ImageSet:
 
     def duplicates(self) -> tuple[tuple[int, ...], ...]:
         """Groups of positions whose images are equal, each group and the list ascending."""
-        return duplicates(self.ids)
+        return find_duplicates(self.ids)
 
     def save(self, folder: str | Path) -> Path:
         """Write the prepared images as PNG files with a `metadata.csv`, for `load_images`.
@@ -341,7 +342,7 @@ class ImageSet:
                     f"{self.shape[1:]}. Make it with the image's."
                 )
         spec = to_dict(self.spec)
-        self.fingerprint = fingerprint(
+        self.fingerprint = fingerprint_images(
             self.ids, self.labels, self.texts, spec, self.mask_ids, self.captions
         )
 
@@ -366,28 +367,6 @@ class ImageSet:
             bad = rows[(rows < -n) | (rows >= n)][0]
             raise IndexError(f"position {bad} is outside a set of {n} images")
         return np.where(rows < 0, rows + n, rows)
-
-
-def fingerprint(
-    ids: Sequence[str],
-    labels: Sequence[int | None],
-    texts: Sequence[str | None],
-    spec: Mapping[str, Any],
-    masks: Sequence[str | None] | None = None,
-    captions: Sequence[Captions | None] | None = None,
-) -> str:
-    """Of an image set, by what it consists of; see `ImageSet.fingerprint`."""
-    parts: dict[str, Any] = {"ids": ids, "labels": labels, "texts": texts, "spec": spec}
-    optional = {"masks": masks, "captions": captions}
-    return of_json(parts | {name: part for name, part in optional.items() if part is not None})
-
-
-def duplicates(ids: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Groups of positions whose ids are equal, each group and the list ascending."""
-    groups: dict[str, list[int]] = {}
-    for row, key in enumerate(ids):
-        groups.setdefault(key, []).append(row)
-    return tuple(tuple(rows) for rows in groups.values() if len(rows) > 1)
 
 
 def _class_index(label: object) -> int | None:

@@ -25,7 +25,8 @@ import numpy as np
 from creditline import fingerprint
 from creditline.curvature.spectrum import Spectrum
 from creditline.curvature.update import add_images, remove_images
-from creditline.data.image_set import ImageSet, duplicates
+from creditline.data.duplicates import find_duplicates
+from creditline.data.image_set import ImageSet
 from creditline.data.names import compose
 from creditline.errors import DataError, IndexMismatchError
 from creditline.features.table import FeatureTable
@@ -289,7 +290,7 @@ def _change(
     changed_facts = {
         **state.manifest.facts,
         **table,
-        "duplicates": [list(group) for group in duplicates(facts["id"])],
+        "duplicates": [list(group) for group in find_duplicates(facts["id"])],
         "changes": [*state.manifest.facts.get("changes", []), change],
         **({purging.PENDING: [purging.key(item) for item in purge]} if purge else {}),
     }

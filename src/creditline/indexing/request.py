@@ -10,7 +10,8 @@ from typing import Any
 
 from creditline import methods
 from creditline.data.captions import read_captions
-from creditline.data.image_set import ImageSet, fingerprint
+from creditline.data.image_fingerprint import fingerprint_images
+from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import learning_rate
 from creditline.errors import SettingsError
@@ -82,7 +83,7 @@ def images_request(facts: Mapping[str, list], before: Mapping[str, Any]) -> dict
     return {
         **before,
         **{name: of_json(part) for name, part in optional.items() if part is not None},
-        "fingerprint": fingerprint(ids, labels, texts, before["spec"], masks, captions),
+        "fingerprint": fingerprint_images(ids, labels, texts, before["spec"], masks, captions),
         "n": len(ids),
         "described": _description(facts["name"], facts["contributor"], columns),
     }

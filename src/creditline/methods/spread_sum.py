@@ -8,6 +8,7 @@ import numpy as np
 
 from creditline.curvature.kernel import MEMORY
 from creditline.methods.bilinear import BilinearAttributor
+from creditline.methods.fit_context import FitContext
 from creditline.methods.method_sum import MethodSum
 
 
@@ -17,6 +18,10 @@ class SpreadSum(MethodSum):
     The spread is the standard deviation of a query's scores over all training images, under each
     model. A method whose scores are all equal adds nothing.
     """
+
+    def learn(self, context: FitContext) -> None:
+        super().learn(context)
+        self._sizes: dict[int, list[float]] = {}
 
     def attribute(self, query: np.ndarray, stored: bool = True) -> np.ndarray:
         query = self._checked(query)
@@ -56,12 +61,14 @@ class SpreadSum(MethodSum):
             yield start, rows / np.concatenate(sizes)
 
     def _factor_sizes(self, model: int) -> list[float]:
-        """Size of each term's train-side factors, by which they are divided.
+        """Size of each term's train-side factors, by which they are divided; computed once.
 
         Side by side in one vector of single precision, small ones would be lost beside large ones.
         """
-        rows = (next(term.train_factors(model))[1] for term in self.terms_)
-        return [float(np.sqrt((some**2).mean())) or 1.0 for some in rows]
+        if model not in self._sizes:
+            rows = (next(term.train_factors(model))[1] for term in self.terms_)
+            self._sizes[model] = [float(np.sqrt((some**2).mean())) or 1.0 for some in rows]
+        return self._sizes[model]
 
     def _term_queries(
         self, query: np.ndarray
