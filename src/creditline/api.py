@@ -11,13 +11,14 @@ from creditline import methods
 from creditline.curvature.kernel import MEMORY
 from creditline.data.image_source import ImageSource
 from creditline.data.load import load_images
-from creditline.diffusion.encoding_config import refuse_file, require_folder
+from creditline.diffusion.encoding_config import require_folder
 from creditline.diffusion.load import load_model
 from creditline.diffusion.model_source import ModelSource
 from creditline.errors import SettingsError
 from creditline.explain import explained
 from creditline.features.encoder import Encoder
 from creditline.features.extractor import FeatureExtractor
+from creditline.files import refuse_file
 from creditline.indexing.build import build, default_shard_rows
 from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index import Index
@@ -106,12 +107,19 @@ def index(
     require_folder(encoded, models)
     extractor = make_extractor(attributor, models, training_images.shape, encoder, device)
     _require_curvature(curvature, extractor)
-    rows = default_shard_rows(models) if shard_rows is None else shard_rows
+    rows = default_shard_rows(extractor, models) if shard_rows is None else shard_rows
     request = index_request(attributor, extractor, models, training_images, rows, subsets)
     facts = index_facts(extractor, models, training_images)
     folder = Path(out)
     build(
-        *(folder, extractor, training_images, request, facts, runtime, rows, overwrite),
+        folder,
+        extractor,
+        training_images,
+        request,
+        facts,
+        runtime,
+        rows,
+        overwrite,
         encoded=None if encoded is None else Path(encoded),
         subsets=subsets,
         curvature=None if curvature is None else Path(curvature),

@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 
 from creditline.errors import SettingsError
-from creditline.leftovers import clear_first
+from creditline.leftovers import clear_own
 from creditline.owner import aside_prefix
 
 CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
-"""Errors where folders are not flushed: some networks, Windows, folders that others list."""
+"""Errors of file systems that flush no folders, and of folders that this user may not list."""
 
 
 def write_file(
@@ -46,7 +46,7 @@ def write_file(
             f"{path} exists and was not changed. Choose another name or ask to overwrite it."
         )
     make_folder(path.parent, durable=durable)
-    clear_first(path.parent)
+    clear_own(path.parent)
     with tempfile.TemporaryDirectory(prefix=aside_prefix(), dir=path.parent) as aside:
         draft = Path(aside) / path.name
         write(draft)
@@ -72,6 +72,8 @@ def make_folder(folder: Path, *, durable: bool = True) -> list[Path]:
     Raises:
         SettingsError: if one of them is a file, or a link that leads nowhere.
     """
+    if folder.is_dir():
+        return []
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,3 +130,15 @@ def _default_mode() -> int:
         probe = Path(aside) / "mode"
         probe.touch()
         return stat.S_IMODE(probe.stat().st_mode)
+
+
+def refuse_file(setting: str, folder: str | Path) -> None:
+    """Refuse a file where a folder is meant.
+
+    Raises:
+        SettingsError: naming the setting and the file.
+    """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise SettingsError(
+            f"{setting}= (--{setting}) is a folder; got the file {folder}. Name one."
+        )

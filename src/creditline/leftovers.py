@@ -20,7 +20,7 @@ ATTEMPTS = 20
 MEANWHILE = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)
 """Errors of removing a folder that another process removes or writes to."""
 _clear_folders: set[Path] = set()
-"""Folders that `clear_first` has cleared."""
+"""Folders that `clear_own` has cleared."""
 OLD = 86_400.0
 """Seconds after which what cannot be assigned to a process, or is of another machine, is left."""
 
@@ -28,31 +28,30 @@ OLD = 86_400.0
 def clear_leftovers(folder: Path) -> None:
     """Remove what killed processes left in a folder, never anything of a running one."""
     for entry in list(entries(folder)):
-        _remove_if_left(entry)
+        if not entry.name.startswith(ASIDE) or entry.name in (LOCK, HOLDER):
+            continue
+        gone = is_abandoned(entry.name)
+        with suppress(OSError):  # another process clears as well
+            if gone is None:
+                gone = time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD
+            if gone:
+                remove(Path(entry.path))
 
 
-def clear_first(folder: Path) -> None:
-    """Do so the first time that this process asks, and not in the folders below.
+def clear_own(folder: Path) -> None:
+    """Remove what killed processes of Creditline left in a folder that is not Creditline's.
 
-    For folders of the user's own, where no command clears.
+    Only what names a process that has ended is removed, the first time that this process asks, and
+    nothing in the folders below.
     """
     if folder in _clear_folders:
         return
     _clear_folders.add(folder)
     with suppress(OSError), os.scandir(folder) as listed:  # it need not be readable
         for entry in listed:
-            _remove_if_left(entry)
-
-
-def _remove_if_left(entry: os.DirEntry[str]) -> None:
-    if not entry.name.startswith(ASIDE) or entry.name in (LOCK, HOLDER):
-        return
-    gone = is_abandoned(entry.name)
-    with suppress(OSError):  # another process clears as well
-        if gone is None:
-            gone = time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD
-        if gone:
-            remove(Path(entry.path))
+            if entry.name.startswith(ASIDE) and is_abandoned(entry.name):
+                with suppress(OSError):  # another user's
+                    remove(Path(entry.path))
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
@@ -61,11 +60,7 @@ def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     Those that killed processes of this user left there, with models and images in them, are
     removed first.
     """
-    with os.scandir(tempfile.gettempdir()) as listed:
-        for entry in listed:
-            if entry.name.startswith(ASIDE) and is_abandoned(entry.name):
-                with suppress(OSError):  # another user's
-                    remove(Path(entry.path))
+    clear_own(Path(tempfile.gettempdir()))
     return tempfile.TemporaryDirectory(prefix=aside_prefix())
 
 

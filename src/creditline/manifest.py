@@ -16,8 +16,9 @@ from typing import Any, Literal
 from creditline import fingerprint
 from creditline.checksum import damaged
 from creditline.errors import AccessError, CreditlineError, IndexMismatchError, difference
+from creditline.json_schema import JsonSchema, obj
 from creditline.manifest_schema import check_manifest
-from creditline.stored_json import CHECKSUM, is_intact, write_json
+from creditline.stored_json import CHECKSUM, is_intact, read_json, write_json
 
 SCHEMA = 2
 NAME = "manifest.json"
@@ -38,6 +39,9 @@ NOUNS = {
     "ground-truth": "a ground truth",
     "counterfactual": "a counterfactual",
 }
+
+
+ANY_KIND = JsonSchema(obj({"kind": {"enum": list(NOUNS)}}))
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,13 @@ class Manifest:
                 "again that was to replace it."
             )
         return cls(kind, request, facts, status)
+
+    @classmethod
+    def read_any(cls, folder: Path, clearing: bool = False) -> Manifest:
+        """Read the manifest of a folder, whatever the folder holds; see `read`."""
+        path = folder / NAME
+        kind = read_json(path, "Restore it from a backup.", ANY_KIND)["kind"]
+        return cls.read(folder, kind, clearing)
 
     def differences(self, request: Mapping[str, Any]) -> list[str]:
         """Lines of text, one for every value in which another request differs."""

@@ -85,7 +85,7 @@ INDEX_REQUEST = obj(
                 "propertyNames": NAME,
                 "additionalProperties": integer(1, DIM),
             },
-            bits=array({"enum": [16, 8, 4, 2, 1]}),
+            bits={**array({"enum": [16, 8, 4, 2, 1]}), "minItems": 1},
         ),
     },
     subsets=FINGERPRINT,

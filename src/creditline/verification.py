@@ -26,8 +26,8 @@ from creditline.indexing.nearest import SCHEMA as NEAREST
 from creditline.indexing.projection import NAME as PROJECTION
 from creditline.indexing.table_record import SCHEMA as TABLE_RECORD
 from creditline.indexing.table_version import TABLE
-from creditline.json_schema import FILES, JsonSchema, obj
-from creditline.manifest import NAME, NOUNS, Manifest
+from creditline.json_schema import FILES, JsonSchema
+from creditline.manifest import NAME, Manifest
 from creditline.owner import ASIDE
 from creditline.runtime import Runtime
 from creditline.stored_arrays import check_array, check_tensors
@@ -43,7 +43,6 @@ SCHEMAS = {
     DESCRIPTION: BLOCKS,
     RECALL: NEAREST,
 }
-ANY_KIND = JsonSchema(obj({"kind": {"enum": list(NOUNS)}}))
 NO_CHECKSUM = ("samples", "before-and-after.png")
 
 
@@ -153,7 +152,7 @@ def _check_by_format(root: Path, path: Path) -> Check | None:
     if path.name == UNITS:
         return partial(_check_factors, path.parent)
     if path.name == NAME:
-        return partial(_manifest, path)
+        return partial(Manifest.read_any, path.parent, clearing=True)
     checks: dict[str, Callable[..., object]] = {
         ".json": partial(read_json, schema=_schema(path)),
         ".safetensors": check_tensors,
@@ -171,7 +170,7 @@ def _records(root: Path) -> Iterator[tuple[Path, Check | None]]:
             continue
         try:
             if path.name == NAME:
-                yield from _required(path.parent, _manifest(path))
+                yield from _required(path.parent, Manifest.read_any(path.parent, clearing=True))
                 continue
             values = read_json(path, ADVICE, _schema(path))
         except CreditlineError:
@@ -186,12 +185,6 @@ def _schema(path: Path) -> JsonSchema:
     if path.name.startswith("table-"):
         return TABLE_RECORD
     return SCHEMAS.get(path.name, OBJECT)
-
-
-def _manifest(path: Path, _: str = "") -> Manifest:
-    """Read a manifest of any kind."""
-    kind = read_json(path, ADVICE, ANY_KIND)["kind"]
-    return Manifest.read(path.parent, kind, clearing=True)
 
 
 def _required(folder: Path, manifest: Manifest) -> Iterator[tuple[Path, Check | None]]:

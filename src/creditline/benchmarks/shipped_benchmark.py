@@ -33,7 +33,7 @@ from creditline.json_schema import TEXT, JsonSchema, array, obj
 from creditline.manifest import NAME as MANIFEST
 from creditline.manifest import Manifest
 from creditline.owner import aside_prefix
-from creditline.stored_json import OBJECT, read_json, write_json
+from creditline.stored_json import read_json, write_json
 
 IDS = "benchmark.json"
 IDS_SCHEMA = JsonSchema(obj({"train": array(TEXT), VALIDATION: array(TEXT)}))
@@ -188,8 +188,7 @@ def _half_way(benchmark: Benchmark) -> str:
 
 def _forget_places(path: Path) -> None:
     """Drop paths of the machine that wrote a manifest."""
-    kind = read_json(path, ADVICE, OBJECT)["kind"]
-    manifest = Manifest.read(path.parent, kind)
+    manifest = Manifest.read_any(path.parent)
     facts = {key: v for key, v in manifest.facts.items() if not key.endswith("_source")}
     replace(manifest, facts=facts).write(path.parent)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from creditline.bounds import COUNT, NOT_NEGATIVE, SEED, SIDE
 from creditline.errors import SettingsError
+from creditline.files import refuse_file
 from creditline.settings import setting, to_dict, validate_settings
 
 
@@ -67,16 +68,4 @@ def require_folder(folder: str | Path | None, models: Iterable[Any] | None = Non
         raise SettingsError(
             f"encoded= (--encoded) names {folder}, and there is nothing to keep in it: no model "
             "here has an autoencoder or text encoder. Leave it out."
-        )
-
-
-def refuse_file(setting: str, folder: str | Path) -> None:
-    """Refuse a file where a folder is meant.
-
-    Raises:
-        SettingsError: naming the setting and the file.
-    """
-    if Path(folder).exists() and not Path(folder).is_dir():
-        raise SettingsError(
-            f"{setting}= (--{setting}) is a folder; got the file {folder}. Name one."
         )

@@ -233,10 +233,11 @@ def _has_record(folder: Path) -> bool:
 def _are_written(folder: Path, rows: range) -> bool:
     """Whether images are on disk; damaged ones are generated again, with a notice."""
     paths = [folder / _name(i) for i in rows]
-    for path in paths:
-        if path.is_file() and not is_intact_png(path):
+    intact = [is_intact_png(path) for path in paths]
+    for path, is_whole in zip(paths, intact, strict=True):
+        if path.is_file() and not is_whole:
             notice(f"{path} is damaged. It is generated again.")
-    return all(is_intact_png(path) for path in paths)
+    return all(intact)
 
 
 def _name(i: int) -> str:

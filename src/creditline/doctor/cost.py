@@ -18,8 +18,9 @@ from creditline.data.image_set import ImageSet
 from creditline.doctor.disk import count_fits, estimate_disk
 from creditline.doctor.findings import Cost, Finding
 from creditline.errors import ModelError
+from creditline.features.few_bits import FewBitCode
 from creditline.features.gradients import GradientExtractor
-from creditline.features.table import CHUNK_ROWS
+from creditline.features.table import chunk_rows
 from creditline.gradients.preconditioning import Preconditioning
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec
@@ -60,7 +61,7 @@ def measure(
         disk: a folder on the disk of the index.
         stock: all images, where they are known, for the sizes of their thumbnails.
     """
-    rows = default_shard_rows(source.denoisers)
+    rows = default_shard_rows(source, source.denoisers)
     disk_estimate = estimate_disk(method, source, images if stock is None else stock, n, rows)
     start = _start_seconds(method, source, images, n)
     (cpu, wall), warm = _image_seconds(source, images, min(rows, n))
@@ -72,7 +73,7 @@ def measure(
     on_cpu = source.denoisers[0].device.type == "cpu"
     seconds = cpu if on_cpu else wall
     longer = source.query_plan.evaluations / source.spec.plan.evaluations
-    scan = _scan_seconds(source.dim) * n / CHUNK_ROWS
+    scan = _scan_seconds(source) * n
     # With errors, one pass over the rows and one over those of each half.
     query = seconds * longer + scan * source.models * count_fits(source)
     return Cost(
@@ -185,7 +186,7 @@ def _curvature_seconds(source: GradientExtractor, images: ImageSet, draws: int) 
 
     few = FEW_DRAWS
     first, second = fit(few), fit(2 * few)
-    return source.models * max(first, first + (second - first) * (draws / few - 1))
+    return max(first, first + (second - first) * (draws / few - 1))
 
 
 def _projection_seconds(source: GradientExtractor, images: ImageSet, n: int) -> float:
@@ -221,10 +222,16 @@ def _around(start: int, length: int, count: int) -> list[int]:
     return [(start + i) % count for i in range(length)]
 
 
-def _scan_seconds(dim: int) -> float:
-    """Measure the scores of one query for a chunk of stored features."""
-    rows, query = np.ones((CHUNK_ROWS, dim), np.float16), np.ones(dim)
-    return min(_timed(lambda: rows.astype(np.float64) @ query)[1] for _ in range(2))
+def _scan_seconds(source: GradientExtractor) -> float:
+    """Measure the score of one query for one row of stored features."""
+    rows, (bits,) = chunk_rows(source.dim), source.bits
+    if bits == 16:
+        half, query = np.ones((rows, source.dim), np.float16), np.ones(source.dim)
+        return min(_timed(lambda: half.astype(np.float64) @ query)[1] for _ in range(2)) / rows
+    code, queries = FewBitCode(bits), np.ones((1, source.dim), np.float32)
+    codes = np.zeros((rows, source.dim // code.per_byte), np.uint8)
+    factors = np.ones(rows)
+    return min(_timed(lambda: code.products(codes, factors, queries))[1] for _ in range(2)) / rows
 
 
 def _fitting_seconds(method: Attributor, source: GradientExtractor, n: int, scan: float) -> float:

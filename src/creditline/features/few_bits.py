@@ -38,7 +38,7 @@ class FewBitCode:
         """Code some rows.
 
         Args:
-            rows: float32 of shape `(n, k)`, k a multiple of `per_byte`.
+            rows: float32 or float64 of shape `(n, k)`, k a multiple of `per_byte`.
 
         Returns:
             Codes, uint8 of shape `(n, k / per_byte)`, and the factor of each row's levels, float64

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import Denoiser
+from creditline.diffusion.denoiser import Batch, Denoiser
 from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.inference_mode import require_gradients
 from creditline.errors import ModelError
@@ -115,7 +115,7 @@ class GradientExtractor(FeatureExtractor):
         per_byte, settings = 8 // self.spec.bits, self.spec.projection
         require(
             self.dim % per_byte == 0,
-            f"With {self.spec.bits} bits a dimension is a multiple of {per_byte}",
+            f"With bits={self.spec.bits} the dimension is a multiple of {per_byte}",
             self.dim,
             "Choose another dim, best a power of two (--dim 65536), or bits=16 (--bits 16).",
         )
@@ -185,19 +185,34 @@ class GradientExtractor(FeatureExtractor):
                 folder = Path(stack.enter_context(TemporaryDirectory()))
             for denoiser, preconditioner in zip(self.denoisers, preconditioners, strict=True):
                 if preconditioner is not None:
-                    engine = self._curvature_engine(denoiser, images)
+                    engine = self._curvature_engine(preconditioner, denoiser, images)
                     fit_preconditioner(preconditioner, engine, images, folder, runtime)
         return preconditioners
 
-    def _curvature_engine(self, denoiser: Denoiser, images: ImageSet) -> HookEngine:
-        """Make an engine of explicit gradients of the training loss, with verified hooks."""
+    def _curvature_engine(
+        self, preconditioner: Preconditioner, denoiser: Denoiser, images: ImageSet
+    ) -> Engine:
+        """Make an engine of explicit gradients of the training loss; hooks are verified."""
         spec = replace(self.spec, objective=Objective(), normalize="none")
-        engine = make_engine(HookEngine, spec, denoiser, self.layers, None)
+        by_autograd = self.spec.engine == "autograd" and not preconditioner.needs_hooks
+        kind: type[Engine] = AutogradEngine if by_autograd else HookEngine
+        engine = make_engine(kind, spec, denoiser, self.layers, None)
         with single_thread(), self._exact_kernels():
             batch = denoiser.encode(images, [0])
             self.size_passes(engine, expand(denoiser, batch, ONE_EVALUATION, "train")[0])
-            engine.verify(batch)
+            if isinstance(engine, HookEngine):
+                self._verify(engine, batch)
         return engine
+
+    def _verify(self, engine: HookEngine, batch: Batch) -> None:
+        try:
+            engine.verify(batch)
+        except ModelError as error:
+            raise ModelError(
+                f"The preconditioner {self.spec.preconditioning.preconditioner!r} sees layers by "
+                f"hooks, which do not fit this model: {error} For the curvature choose another "
+                "preconditioner as well (--preconditioner diagonal-fisher)."
+            ) from error
 
     def images_to_fit(self, n: int) -> int:
         """Count the training images that a projection is fitted to."""

@@ -92,7 +92,7 @@ class HookEngine(Engine):
     def accumulate(self, work: Sequence[EvaluationGroup], sink: GradientSink) -> None:
         with enable_gradients(self.denoiser.module, self.rest) as layers:
             rest = [parameter for layer in layers for parameter in layer]
-            for one in self._passes(work):
+            for one in self._passes(work, separate=bool(self.rest)):
                 self._run_pass(work, one, sink, rest)
 
     def observe(self, work: Sequence[EvaluationGroup], observer: Observer) -> None:
@@ -101,20 +101,25 @@ class HookEngine(Engine):
         Parameters that are left to autograd are not seen. The objective is multiplied by `scale`.
         """
         with enable_gradients(self.denoiser.module, ()):
-            for one in self._passes(work):
+            for one in self._passes(work, separate=False):
                 evaluations, segments = _join_pass(work, one)
                 with torch.enable_grad(), self._hooked(segments, observer, lambda *_: None) as ends:
                     value = self.values(evaluations).sum() * self.scale
                     if value.requires_grad:
                         torch.autograd.grad(value, ends, allow_unused=True)
 
-    def _passes(self, work: Sequence[EvaluationGroup]) -> Iterator[Pass]:
-        """Split the work into passes; a gradient of too many evaluations takes several."""
+    def _passes(self, work: Sequence[EvaluationGroup], separate: bool) -> Iterator[Pass]:
+        """Split the work into passes; a gradient of too many evaluations takes several.
+
+        Args:
+            work: what is computed.
+            separate: leave each gradient a pass of its own.
+        """
         current: Pass = []
         space = self.microbatch
         for i, (_, group) in enumerate(work):
             for part in group.chunk(math.ceil(len(group) / self.microbatch)):
-                if current and (len(part) > space or self.rest):
+                if current and (len(part) > space or separate):
                     yield current
                     current, space = [], self.microbatch
                 current.append((i, part))

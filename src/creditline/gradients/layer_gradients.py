@@ -95,7 +95,7 @@ class LinearGradient(LayerGradient):
     def contract(
         self, saved: SavedTensors, g: Tensor, segments: EvaluationSegments
     ) -> ParameterGradients:
-        a, g = _flatten_positions(saved[0]), _flatten_positions(g)
+        a, g = flatten_positions(saved[0]), flatten_positions(g)
         if "bias" in self.names:
             yield self.names["bias"], 0, segments.sum(g.float().sum(1))
         if "weight" in self.names:
@@ -246,7 +246,7 @@ class LayerNormGradient(LayerGradient):
 
     def _sum_positions(self, x: Tensor) -> Tensor:
         """Sum over positions, to shape `(n, d)`."""
-        return _flatten_positions(x.flatten(-len(self._shape))).float().sum(1)
+        return flatten_positions(x.flatten(-len(self._shape))).float().sum(1)
 
     def _normalize(self, x: Tensor) -> Tensor:
         """Normalize the input."""
@@ -301,7 +301,7 @@ class EmbeddingGradient(LayerGradient):
         rows = ids.flatten(1) if ids.ndim > 1 else ids[:, None]
         size = self.module.num_embeddings
         one_hot = functional.one_hot(rows, size).float() if left is None else left[rows]
-        a = _flatten_positions(g)
+        a = flatten_positions(g)
         a = a if right is None else a @ right.to(a.dtype)
         yield self.names["weight"], 0, segments.outer(one_hot, a.float()).flatten(1)
 
@@ -317,7 +317,7 @@ def find_layer_gradient(module: nn.Module) -> type[LayerGradient] | None:
     return next((kind for kind in LAYER_GRADIENTS if kind.supports(module)), None)
 
 
-def _flatten_positions(x: Tensor) -> Tensor:
+def flatten_positions(x: Tensor) -> Tensor:
     """View `(n, ..., d)` as `(n, positions, d)`."""
     return x.flatten(1, -2) if x.ndim > 2 else x[:, None]
 

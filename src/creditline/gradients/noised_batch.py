@@ -166,6 +166,19 @@ def expand(
     ]
 
 
+def mask_weight(mask: Mask, shape: Sequence[int], evaluations: int) -> Tensor:
+    """Return the weight of the objective's elements under a mask; see `NoisedBatch.weight`.
+
+    Args:
+        mask: of an image.
+        shape: of its samples, `(..., h, w)`.
+        evaluations: of the image.
+    """
+    weights = torch.from_numpy(mask.on((shape[-2], shape[-1])))
+    ones = [1] * (len(shape) - 2)  # channels, and frames of a video
+    return weights.expand(evaluations, *ones, -1, -1)
+
+
 def _expand_one(
     denoiser: Denoiser,
     batch: Batch,
@@ -192,11 +205,8 @@ def _expand_one(
         name: value[i : i + 1].expand(len(steps) * plan.draws, *value.shape[1:])
         for name, value in batch.condition.items()
     }
-    weight = None
-    if mask is not None:
-        weights = torch.from_numpy(mask.on((x0.shape[-2], x0.shape[-1])))
-        ones = [1] * (x0.ndim - 3)  # channels, and frames of a video
-        weight = weights.expand(len(steps) * plan.draws, *ones, -1, -1)
+    evaluations = len(steps) * plan.draws
+    weight = None if mask is None else mask_weight(mask, x0.shape[1:], evaluations)
     return NoisedBatch(
         image_id=image_id,
         x0=x0.repeat_interleave(plan.draws, dim=0),

@@ -27,9 +27,13 @@ from creditline.runtime.devices import place
 from creditline.settings import require
 
 ENCODED = "encoded"
-ROWS_ON_CPU, ROWS_ELSEWHERE, ROWS_WITHOUT_MODEL = 32, 128, 512
-"""Images per shard: at most these are extracted again after an interruption. Without a model that
-takes little time, and flushing many small shards to the disk does."""
+TEMPORARY = (SHARDS, ENCODED, CURVATURE)
+"""Folders of an index that only its build needs."""
+ROWS_ON_CPU, ROWS_ELSEWHERE, ROWS_OF_PIXELS = 32, 128, 512
+"""Images per shard: at most these are extracted again after an interruption. Pixels are extracted
+in no time, and flushing many small shards to the disk takes some."""
+SHARD_BYTES = 2**26
+"""Most bytes of the pixels of a shard, in float32."""
 MARGIN = 1.2
 BYTES_PER_IMAGE = 1500  # thumbnail and facts, about
 
@@ -64,10 +68,10 @@ class ShardJob:
         return replace(self, extractor=place(self.extractor, device))
 
 
-def default_shard_rows(models: Sequence[Denoiser]) -> int:
+def default_shard_rows(extractor: FeatureExtractor, models: Sequence[Denoiser]) -> int:
     """Images per shard by default; passes on a GPU need more of them."""
-    if not models:
-        return ROWS_WITHOUT_MODEL
+    if extractor.kind == "pixels":
+        return max(1, min(ROWS_OF_PIXELS, SHARD_BYTES // (4 * extractor.dim)))
     on_cpu = all(model.device.type == "cpu" for model in models)
     return ROWS_ON_CPU if on_cpu else ROWS_ELSEWHERE
 
@@ -111,10 +115,12 @@ def build(
     with _caching(extractor, encoded):
         extractor.check(images)
     manifest = Manifest("index", request, facts)
-    with claim(manifest, folder, overwrite, temporary=[SHARDS, ENCODED, CURVATURE]) as is_complete:
+    with claim(manifest, folder, overwrite, temporary=TEMPORARY) as is_complete:
         if is_complete:
             return
-        notes = fit_projection(folder, extractor, images, runtime, curvature or folder / CURVATURE)
+        with _caching(extractor, encoded or folder / ENCODED):
+            place = curvature or folder / CURVATURE
+            notes = fit_projection(folder, extractor, images, runtime, place)
         if subsets is not None:
             write_subsets(folder, subsets)
         schema = TableSchema(
@@ -136,7 +142,7 @@ def build(
 def clear(store: Store) -> None:
     """Remove files that only building needs, once the manifest says the index is complete."""
     store.clear_shards()
-    for name in (ENCODED, CURVATURE):
+    for name in TEMPORARY:
         shutil.rmtree(store.folder / name, ignore_errors=True)
 
 
@@ -169,7 +175,7 @@ def extract(
     finished = store.finished()
     todo = [shard for shard in shards if shard.number not in finished]
     done = sum(shard.stop - shard.start for shard in shards if shard.number in finished)
-    _require_space(store.folder, extractor, len(images) - done)
+    _require_space(store, len(images) - done)
     caching = _caching(extractor, encoded or store.folder / ENCODED)
     try:
         bar = runtime.progress("index", len(images), "image", done=done)
@@ -190,14 +196,14 @@ def _caching(extractor: FeatureExtractor, folder: Path | None) -> AbstractContex
     return nullcontext() if folder is None else extractor.caching(folder)
 
 
-def _require_space(folder: Path, extractor: FeatureExtractor, images: int) -> None:
-    numbers = extractor.models * extractor.dim * (1 + extractor.has_halves)
-    needed = int(images * (numbers * 2 + BYTES_PER_IMAGE) * MARGIN)
-    free = shutil.disk_usage(folder).free
+def _require_space(store: Store, images: int) -> None:
+    needed = int(images * (store.schema.feature_bytes + BYTES_PER_IMAGE) * MARGIN)
+    free = shutil.disk_usage(store.folder).free
     if needed > free:
         raise CreditlineError(
-            f"The index needs about {needed / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB "
-            "free. Use a smaller --dim, or an --out with more space."
+            f"The index needs about {needed / 1e9:.2f} GB and {store.folder} has "
+            f"{free / 1e9:.2f} GB free. Use a smaller --dim or fewer --bits, or an --out with more "
+            "space."
         )
 
 

@@ -76,7 +76,7 @@ class FeatureColumns:
         """Make the columns of some rows.
 
         Args:
-            unit: float32 of shape `(b, k)`.
+            unit: features divided by their norms, float64 of shape `(b, k)`.
             norm: of the features, float64 of shape `(b,)`.
         """
         if self.code is None:
@@ -86,17 +86,13 @@ class FeatureColumns:
 
     def decode(self, batch: Any) -> np.ndarray:
         """Return the features of a record batch, float64 of shape `(b, k)`."""
-        values, norm = self._rows(batch), self.read_norm(batch)
         if self.code is None:
-            return values.astype(np.float64) * norm[:, None]
-        return self.code.decode(values, self._factor(batch) * norm)
+            return self._rows(batch).astype(np.float64) * self.read_norm(batch)[:, None]
+        return self.code.decode(*self.read_codes(batch))
 
-    def products(self, batch: Any, queries: np.ndarray) -> np.ndarray:
-        """Compute inner products of coded features with queries; see `FewBitCode.products`."""
-        if self.code is None:
-            return queries @ self.decode(batch).T
-        factor = self._factor(batch) * self.read_norm(batch)
-        return self.code.products(self._rows(batch), factor, queries)
+    def read_codes(self, batch: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the codes of a record batch, and the factors of their levels, norms included."""
+        return self._rows(batch), self._factor(batch) * self.read_norm(batch)
 
     def read_norm(self, batch: Any) -> np.ndarray:
         """Return the norms of a record batch."""

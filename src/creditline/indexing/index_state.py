@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from creditline import fingerprint, methods
+from creditline import methods
 from creditline.curvature.kernel import MEMORY
 from creditline.errors import CreditlineError
 from creditline.indexing.fit_cache import StoredFitCache
 from creditline.indexing.fit_folder import fit_folder
+from creditline.indexing.fit_name import fit_name
 from creditline.indexing.store import Store
 from creditline.indexing.stored_features import StoredFeatures, open_features
 from creditline.indexing.table_schema import TableSchema
@@ -98,7 +99,16 @@ class IndexState:
     @property
     def fit_name(self) -> str:
         """Name of the contents, which no other request has."""
-        return fingerprint.of_json(self.manifest.request)[:12]
+        return fit_name(self.manifest.request)
+
+    def leave_results(self, current: str | None) -> None:
+        """Keep results for this process alone, once the index is of other images.
+
+        Args:
+            current: name of the contents that the index has now; None if it has none.
+        """
+        if current != self.fit_name and "fits" in self.__dict__:
+            self.fits.leave()
 
     @property
     def keeps_results(self) -> bool:
@@ -151,18 +161,19 @@ def _require_one_shape(manifest: Manifest, folder: Path) -> None:
         CreditlineError: naming both.
     """
     features, models = manifest.request["features"], manifest.request["models"]
-    sets = features["sets"]
-    contradictions = {
-        f"{features['models']} models have features, and {len(models)} are named": (
-            features["models"] and models and features["models"] != len(models)
-        ),
-        f"features have {features['dim']} dimensions, and their sets {sum(sets.values())}": (
-            len(sets) > 1 and sum(sets.values()) != features["dim"]
-        ),
-    }
-    for text, is_wrong in contradictions.items():
-        if is_wrong:
-            raise CreditlineError(
-                f"{folder} has a manifest that contradicts itself: {text}. Restore it from a "
-                "backup, or build the index again with --overwrite."
-            )
+    dim, sets, bits = features["dim"], features["sets"], features["bits"]
+    sizes = list(sets.values()) if len(sets) > 1 else [dim]
+    fault = ""
+    if features["models"] and models and features["models"] != len(models):
+        fault = f"{features['models']} models have features, and {len(models)} are named"
+    elif sum(sizes) != dim:
+        fault = f"features have {dim} dimensions, and their sets {sum(sizes)}"
+    elif len(bits) != len(sizes):
+        fault = f"{len(sizes)} feature sets have {len(bits)} numbers of bits"
+    elif any(size * own % 8 for size, own in zip(sizes, bits, strict=True)):
+        fault = f"features of {sizes} numbers of {bits} bits do not fill bytes"
+    if fault:
+        raise CreditlineError(
+            f"{folder} has a manifest that contradicts itself: {fault}. Restore it from a backup, "
+            "or build the index again with --overwrite."
+        )

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from creditline import fingerprint
 from creditline.files import flush_names
-from creditline.indexing.build import ENCODED
+from creditline.indexing.build import TEMPORARY
 from creditline.indexing.index_state import IndexState
 from creditline.leftovers import remove
 
@@ -32,7 +32,8 @@ def finish(state: IndexState) -> IndexState:
     if PENDING not in state.manifest.facts:
         return state
     state.store.clean()
-    remove(state.folder / ENCODED)
+    for name in TEMPORARY:
+        remove(state.folder / name)
     flush_names(state.folder)  # before the manifest says that nothing is left
     facts = {name: value for name, value in state.manifest.facts.items() if name != PENDING}
     manifest = replace(state.manifest, facts=facts)

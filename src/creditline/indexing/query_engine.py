@@ -107,16 +107,16 @@ class QueryEngine:
         """See `Index.search`."""
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         require_searchable(self.method)
-        if region is not None:
-            queries = self.extract(queries, region=region)
-        prepared, blocks = self._checked_blocks(queries)
-        fit = self.fit()
         require(
             not (approximate and self._has_codes()),
             "Approximate search needs stored factors, and features of few bits have none",
             "approximate=True",
             "Search exactly, which reads few bytes (without --approximate).",
         )
+        if region is not None:
+            queries = self.extract(queries, region=region)
+        prepared, blocks = self._checked_blocks(queries)
+        fit = self.fit()
         nearest = self.state.fits.nearest(fit) if approximate else None
         scoring, sign = QueryScoring(fit), -1.0 if opponents else 1.0
         if self._has_codes():

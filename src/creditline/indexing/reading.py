@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from creditline.errors import CreditlineError, DamageError, IndexMismatchError
 from creditline.explain import explained
+from creditline.indexing.fit_name import fit_name
 from creditline.manifest import NAME, Manifest
 
 if TYPE_CHECKING:
@@ -24,22 +25,28 @@ R = TypeVar("R")
 GONE = (DamageError, IndexMismatchError)
 """Errors of ours that a change of the index can cause."""
 _named: dict[Path, tuple[Any, ...]] = {}
-"""Versions that manifests name, with the time, inode and size of each file."""
+"""What manifests name, by folder: time, inode and size of the file; version; name of the fits."""
 NEVER = (KeyboardInterrupt, GeneratorExit, SystemExit, MemoryError)
 
 
 def is_current(folder: Path, version: Any, checksum: Any) -> bool:
     """Whether the manifest of an index names this version of its table, by number and checksum."""
+    return _read_names(folder)[0] == (version, checksum)
+
+
+def _read_names(folder: Path) -> tuple[tuple[Any, Any] | None, str | None]:
+    """Return the version that the manifest of an index names, and the name of its fits."""
     try:
         status = (folder / NAME).stat()
         key = status.st_mtime_ns, status.st_ino, status.st_size
         if _named.get(folder, (None,))[0] != key:
             manifest = Manifest.read(folder, "index")
             facts = manifest.facts if manifest.status == "complete" else {}
-            _named[folder] = key, (facts.get("table_version"), facts.get("table_checksum"))
+            version = facts.get("table_version"), facts.get("table_checksum")
+            _named[folder] = key, version, fit_name(manifest.request) if facts else None
     except (OSError, CreditlineError):
-        return False
-    return _named[folder][1] == (version, checksum)
+        return None, None
+    return _named[folder][1], _named[folder][2]
 
 
 @contextmanager
@@ -73,15 +80,12 @@ def consistent(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate
 
     @wraps(method)
     def read(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
-        facts, fits = self.manifest.facts, self._state.fits
-        name = self.path, facts["table_version"], facts["table_checksum"]
+        facts = self.manifest.facts
         try:
-            if not is_current(*name):
-                fits.leave()
-            with unchanged(*name):
+            self._state.leave_results(_read_names(self.path)[1])
+            with unchanged(self.path, facts["table_version"], facts["table_checksum"]):
                 return call(self, *args, **kwargs)
-        finally:
-            if not is_current(*name):  # what was stored meanwhile would outlast a purge
-                fits.leave()
+        finally:  # what was stored meanwhile would outlast a purge
+            self._state.leave_results(_read_names(self.path)[1])
 
     return read

@@ -242,7 +242,7 @@ class Store:
         """Features of some columns side by side: float64, about 1,024 rows at a time, in order."""
         start, held, count = 0, [], 0
         size = chunk_rows(sum(own.size for own in columns))
-        for batch in self.batches(columns, size):
+        for batch in self.batches([name for own in columns for name in own.names], size):
             parts = [own.decode(batch) for own in columns]
             held.append(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
             count += len(held[-1])
@@ -262,7 +262,6 @@ class Store:
                 return
             yield batch
 
-    def batches(self, columns: Sequence[FeatureColumns], size: int) -> Iterator[Any]:
+    def batches(self, names: Sequence[str], size: int) -> Iterator[Any]:
         """Record batches of some columns, of at most `size` rows each, in order."""
-        names = [name for own in columns for name in own.names]
-        return self._batches(columns=names, batch_size=size)
+        return self._batches(columns=list(names), batch_size=size)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from creditline.features.few_bits import FewBitCode
 from creditline.features.table import FeatureTable, chunk_rows
 from creditline.indexing.feature_columns import FeatureColumns
 from creditline.indexing.store import Store
@@ -13,7 +14,7 @@ from creditline.indexing.table_schema import Kind
 
 
 class StoredFeatures:
-    """FeatureTable of a store, or their errors, as a feature table (see `FeatureTable`).
+    """Features of a store, or their errors, as a feature table (see `FeatureTable`).
 
     Args:
         store: the index's table.
@@ -54,24 +55,20 @@ class StoredFeatures:
 class CodedFeatures(StoredFeatures):
     """Features of few bits: inner products need no decoded rows (see `CodedTable`)."""
 
-    @property
-    def _batch_rows(self) -> int:
-        """Rows of a record batch of codes, which take an eighth of their numbers at most."""
-        return chunk_rows(max(1, self.dim // 8))
-
     def products(self, model: int, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Inner products with queries, chunk by chunk, float64 of shape `(m, b)`."""
         (columns,), start = self.columns(model), 0
+        code = FewBitCode(columns.bits)
         length = np.linalg.norm(queries, axis=1, keepdims=True)
         unit = (queries / np.where(length > 0, length, 1.0)).astype(np.float32)
-        for batch in self.store.batches([columns], self._batch_rows):
-            yield start, columns.products(batch, unit) * length
+        for batch in self.store.batches(columns.names, chunk_rows(max(1, self.dim // 8))):
+            yield start, code.products(*columns.read_codes(batch), unit) * length
             start += batch.num_rows
 
     def norms(self, model: int) -> np.ndarray:
         """Norms of the features before they were coded, float64 of shape `(n,)`."""
         (columns,) = self.columns(model)
-        batches = self.store.batches([columns], self._batch_rows)
+        batches = self.store.batches([columns.norm], chunk_rows(1))
         return np.concatenate([columns.read_norm(batch) for batch in batches])
 
 

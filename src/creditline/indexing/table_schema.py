@@ -145,7 +145,7 @@ class TableSchema:
 
 
 def normalize(features: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows in float32 and their norms in double; zero rows stay zero.
+    """Unit rows and their norms, both in double; zero rows stay zero.
 
     Raises:
         NumericsError: naming the image whose feature is not finite.

@@ -13,12 +13,12 @@ import pyarrow as pa
 from creditline.checksum import FileRecord, damaged
 from creditline.errors import CreditlineError
 from creditline.files import flush, use_default_mode
-from creditline.indexing.reading import unchanged
+from creditline.indexing.reading import NEVER, unchanged
 from creditline.indexing.table_files import DATA, files_of, transactions_of
 from creditline.indexing.table_record import ADVICE, TableRecord, facts_checksum
 
 TABLE = "images.lance"
-NOT_DAMAGE = (CreditlineError, KeyboardInterrupt, GeneratorExit, SystemExit, MemoryError)
+NOT_DAMAGE = (CreditlineError, *NEVER)
 
 
 class TableVersion:

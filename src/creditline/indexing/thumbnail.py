@@ -8,11 +8,11 @@ from typing import Any
 from PIL import Image
 
 from creditline.data.decode import decode
+from creditline.data.png import SIGNATURE
 
 SIDE = 128
 ENOUGH = 3200
 """Bytes: an image of 32 x 32 pixels fits without loss, and one of `SIDE` beside its feature."""
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LOSSY = ((SIDE, 80), (SIDE, 60), (96, 60), (96, 40), (64, 40))
 """Longest side and quality, tried in this order on images that are larger than that."""
 
@@ -38,7 +38,7 @@ def compact(image: Image.Image) -> bytes:
 
 def as_png(thumbnail: bytes) -> bytes:
     """A thumbnail that `compact` made, as PNG."""
-    if thumbnail.startswith(PNG_SIGNATURE):
+    if thumbnail.startswith(SIGNATURE):
         return thumbnail
     return png(decode(thumbnail, "a thumbnail of the index").convert("RGB"))
 

@@ -132,7 +132,7 @@ class BilinearAttributor(Attributor):
         """
         query, weights = self._checked(query), self.model_weights()
         context = self._require_fitted()
-        if stored and context.stored_factors and not isinstance(self.features_, CodedTable):
+        if stored and context.stored_factors and self.stores_factors:
             factors = context.cache.factors(self)
             if factors is not None:
                 return factors.scores(self.weighted_query_factors(query))
@@ -184,6 +184,11 @@ class BilinearAttributor(Attributor):
         """Score of every training image for itself, float64 of shape `(n,)`."""
         weights = self.model_weights()
         return sum(weights[c] * self.model_self_scores(c) for c in range(len(weights)))
+
+    @property
+    def stores_factors(self) -> bool:
+        """Whether stored train-side factors are quicker to read than the features; not of codes."""
+        return not isinstance(self.features_, CodedTable)
 
     @property
     def alternates(self) -> bool:

@@ -61,7 +61,11 @@ class Combined(SpreadSum, GradientMethod):
         d_trak = replace(
             self.features,
             objective=Objective("square-norm"),
-            projection=Projection(dim=self.square_norm_dim, rank=self.square_norm_rank),
+            projection=Projection(
+                dim=self.square_norm_dim,
+                projection_seed=self.features.projection.projection_seed,
+                rank=self.square_norm_rank,
+            ),
             preconditioning=Preconditioning(),
             bits=16,
         )

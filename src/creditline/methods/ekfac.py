@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from creditline.gradients.preconditioning import Preconditioning
+from creditline.gradients.preconditioning.settings import DRAWS, Preconditioning
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods.gradient_dot import GradientDot
@@ -21,9 +21,6 @@ from creditline.settings import group
 
 DIM, BITS = 65536, 1
 """Many dimensions of one bit keep more of a score than few of 16 bits with as many bytes."""
-
-DRAWS = 4000
-"""Evaluations in each pass of the curvature's fit."""
 
 
 def whitened_features(preconditioner: str) -> FeatureSpec:

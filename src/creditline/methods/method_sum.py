@@ -30,6 +30,10 @@ class MethodSum(BilinearAttributor):
     def feature_terms(self) -> Mapping[str, BilinearAttributor]:
         return {name: term for name, (_, term) in self.terms().items()}
 
+    @property
+    def stores_factors(self) -> bool:
+        return all(term.stores_factors for term in self.terms_)
+
     def learn(self, context: FitContext) -> None:
         named = self.terms()
         self.weights_ = [weight for weight, _ in named.values()]

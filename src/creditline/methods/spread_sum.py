@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from creditline.curvature.kernel import MEMORY
+from creditline.curvature.variation import ROUNDING
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitContext
 from creditline.methods.method_sum import MethodSum
@@ -16,7 +17,8 @@ class SpreadSum(MethodSum):
     """Base of sums in which each method's scores are divided by their spread.
 
     The spread is the standard deviation of a query's scores over all training images, under each
-    model. A method whose scores are all equal adds nothing.
+    model. A method whose scores are equal but for rounding
+    adds nothing.
     """
 
     def learn(self, context: FitContext) -> None:
@@ -82,6 +84,6 @@ class SpreadSum(MethodSum):
 
 
 def spread(scores: np.ndarray) -> np.ndarray:
-    """Standard deviation of each row, shape `(m, 1)`; infinite where it is zero."""
-    size = scores.std(axis=1, keepdims=True)
-    return np.where(size > 0, size, np.inf)
+    """Standard deviation of each row, shape `(m, 1)`; infinite where it is only rounding."""
+    size, floor = scores.std(axis=1, keepdims=True), ROUNDING * np.abs(scores).max(axis=1)
+    return np.where(size > floor[:, None], size, np.inf)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +19,6 @@ from creditline.runtime.worker import load_job, pack_job
 
 WATCH_SECONDS = 0.5
 JOB = "job.pkl"
-_folders: set[str] = set()
-"""Folders of the jobs that this worker has had."""
 
 
 class ProcessExecutor:
@@ -74,7 +71,6 @@ class ProcessExecutor:
 
 def _run_task(folder: str, devices: DeviceMap, i: int, task: Any) -> tuple[int, Any]:
     _end_with(os.getppid())
-    _folders.add(folder)
     function, shared = _load_job(folder, devices)
     return i, function(shared, task)
 
@@ -102,14 +98,12 @@ def _end_with(parent: int) -> None:
     """End this worker, a child of `parent`, soon after that was killed.
 
     Otherwise it would go on writing to a folder that the continued command writes to as well. The
-    job, a model and images, is removed with it.
+    next command removes the job, a model and images; see `scratch_folder`.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(WATCH_SECONDS)
-        for folder in _folders:
-            shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

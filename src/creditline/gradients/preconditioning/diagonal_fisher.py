@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from creditline.errors import IndexMismatchError
-from creditline.gradients.hook_engine import HookEngine
-from creditline.gradients.noised_batch import NoisedBatch
+from creditline.gradients.engine import Engine
+from creditline.gradients.noised_batch import NoisedBatch, join
 from creditline.gradients.preconditioning.preconditioner import Preconditioner
 
 HELD = 1 << 28
@@ -35,12 +35,13 @@ class DiagonalFisher(Preconditioner):
     scales_: list[Tensor]
 
     def add_up(
-        self, number: int, engine: HookEngine, noised_images: Sequence[NoisedBatch]
+        self, number: int, engine: Engine, noised_images: Sequence[NoisedBatch]
     ) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
-        for gradients in self._single_gradients(engine, noised_images):
-            for i, (layer, gradient) in enumerate(zip(self.layers, gradients, strict=True)):
-                squares = self.rotate(i, gradient).square().sum(0)
+        places = {layer.name: i for i, layer in enumerate(self.layers)}
+        for gradients in _single_gradients(engine, noised_images):
+            for layer, gradient in zip(engine.layers, gradients, strict=True):
+                squares = self.rotate(places[layer.name], gradient).square().sum(0)
                 key = f"{layer.name}/{EIGENVALUES}"
                 sums[key] = squares if key not in sums else sums[key].add_(squares)
         return sums
@@ -61,7 +62,7 @@ class DiagonalFisher(Preconditioner):
     def load_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._use(
             [
-                read_array(arrays, f"{layer.name}/{EIGENVALUES}", (layer.size,))
+                require_array(arrays, f"{layer.name}/{EIGENVALUES}", (layer.size,))
                 for layer in self.layers
             ]
         )
@@ -71,16 +72,6 @@ class DiagonalFisher(Preconditioner):
             self.rotate(i, gradient) * scale.to(gradient.device)
             for i, (gradient, scale) in enumerate(zip(gradients, self.scales_, strict=True))
         ]
-
-    def _single_gradients(
-        self, engine: HookEngine, noised_images: Sequence[NoisedBatch]
-    ) -> Iterator[list[Tensor]]:
-        """Yield the gradients of single evaluations, some at a time, `(b, d_l)` per layer."""
-        size = max(1, HELD // (4 * sum(layer.size for layer in self.layers)))
-        for noised in noised_images:
-            for start in range(0, len(noised.t), size):
-                part = noised[slice(start, start + size)]
-                yield [layer[0] for layer in engine.gradients([part], "timesteps")]
 
     def _use(self, eigenvalues: list[Tensor]) -> None:
         self.eigenvalues_ = [values.float() for values in eigenvalues]
@@ -99,8 +90,19 @@ class DiagonalFisher(Preconditioner):
         return self.settings.preconditioner_damping_unit == "model"
 
 
-def read_array(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Tensor:
-    """Return a stored array.
+def _single_gradients(
+    engine: Engine, noised_images: Sequence[NoisedBatch]
+) -> Iterator[list[Tensor]]:
+    """Yield the gradients of single evaluations, some at a time, `(b, d_l)` per layer."""
+    evaluations = join(noised_images)
+    size = max(1, HELD // (4 * sum(layer.size for layer in engine.layers)))
+    for start in range(0, len(evaluations.t), size):
+        part = evaluations[slice(start, start + size)]
+        yield [layer[0] for layer in engine.gradients([part], "timesteps")]
+
+
+def require_array(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return a stored array of the shape that it must have.
 
     Args:
         arrays: by name.

@@ -13,7 +13,7 @@ from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
 from creditline.fingerprint import key64
 from creditline.gradients.caption_turns import with_captions
-from creditline.gradients.noised_batch import NoisedBatch
+from creditline.gradients.noised_batch import NoisedBatch, mask_weight
 from creditline.gradients.preconditioning.settings import Preconditioning
 
 
@@ -33,19 +33,19 @@ class CurvatureDraws:
     images: int
 
     @property
+    def each(self) -> int:
+        """Number of evaluations of each image that is evaluated."""
+        return -(-self.settings.preconditioner_draws // self.images)
+
+    @property
     def rows(self) -> np.ndarray:
-        """Positions of the training images that are evaluated, spread evenly over the set."""
-        count = min(self.images, self.settings.preconditioner_draws)
+        """Positions of these images, spread evenly over the set."""
+        count = -(-self.settings.preconditioner_draws // self.each)
         return np.arange(count) * self.images // count
 
     @property
-    def each(self) -> int:
-        """Number of evaluations of each of these images."""
-        return -(-self.settings.preconditioner_draws // len(self.rows))
-
-    @property
     def evaluations(self) -> int:
-        """Number of all evaluations of a pass; at least as many as the settings ask for."""
+        """Number of all evaluations of a pass: what the settings ask for, rounded up to `each`."""
         return self.each * len(self.rows)
 
     def noised_images(
@@ -73,10 +73,7 @@ class CurvatureDraws:
         t = self._timesteps(generator, denoiser.process.n_timesteps)
         noise = self._noise(generator, shape)
         mask = None if images.masks is None else images.masks[row]
-        weight = None
-        if mask is not None:
-            on_sample = torch.from_numpy(mask.on((shape[-2], shape[-1])))
-            weight = on_sample.expand(count, *[1] * (len(shape) - 2), -1, -1)
+        weight = None if mask is None else mask_weight(mask, shape, count)
         direction = None
         if self.settings.preconditioner_targets == "model":
             sample = generator.standard_normal((count, *shape), dtype=np.float32)

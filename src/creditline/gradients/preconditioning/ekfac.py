@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from creditline.gradients.engine import Engine
 from creditline.gradients.hook_engine import HookEngine
 from creditline.gradients.layer_gradients import LayerGradient, SavedTensors
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.parameters import Layer
-from creditline.gradients.preconditioning.diagonal_fisher import DiagonalFisher, read_array
+from creditline.gradients.preconditioning.diagonal_fisher import DiagonalFisher, require_array
 from creditline.gradients.preconditioning.kronecker import (
     KroneckerShape,
     has_kronecker_form,
@@ -40,6 +41,7 @@ class EKFAC(DiagonalFisher):
     """
 
     passes: ClassVar[int] = 2
+    needs_hooks: ClassVar[bool] = True
 
     def __init__(self, settings: Preconditioning, layers: Sequence[Layer]) -> None:
         super().__init__(settings, layers)
@@ -52,10 +54,12 @@ class EKFAC(DiagonalFisher):
         return {**self.__dict__, "_on_device": {}}
 
     def add_up(
-        self, number: int, engine: HookEngine, noised_images: Sequence[NoisedBatch]
+        self, number: int, engine: Engine, noised_images: Sequence[NoisedBatch]
     ) -> dict[str, Tensor]:
         if number != COVARIANCES:
             return super().add_up(number, engine, noised_images)
+        if not isinstance(engine, HookEngine):
+            raise TypeError(f"covariances need a HookEngine; got {type(engine).__name__}")
         sums: dict[str, Tensor] = {}
 
         def add(key: str, value: Tensor) -> None:
@@ -131,9 +135,9 @@ class EKFAC(DiagonalFisher):
         for i, (layer, shape) in enumerate(zip(self.layers, self._shapes, strict=True)):
             sides = {f"{layer.name}/{side}" for side in (OUTPUT, INPUT)}
             if shape is not None and sides & arrays.keys():
-                left = read_array(arrays, f"{layer.name}/{OUTPUT}", (shape.rows, shape.rows))
+                left = require_array(arrays, f"{layer.name}/{OUTPUT}", (shape.rows, shape.rows))
                 columns = shape.columns, shape.columns
-                self.set_basis(i, left, read_array(arrays, f"{layer.name}/{INPUT}", columns))
+                self.set_basis(i, left, require_array(arrays, f"{layer.name}/{INPUT}", columns))
 
     def _share(self, a: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Treat positions as separate inputs, or as their mean (Eschenhagen et al., 2023)."""

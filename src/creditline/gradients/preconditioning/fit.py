@@ -10,10 +10,12 @@ import torch
 
 from creditline import fingerprint
 from creditline.data.image_set import ImageSet
-from creditline.gradients.hook_engine import HookEngine
+from creditline.errors import NumericsError
+from creditline.gradients.engine import Engine
 from creditline.gradients.preconditioning.draws import CurvatureDraws
 from creditline.gradients.preconditioning.pass_files import FitFiles, Sums, add_sums
 from creditline.gradients.preconditioning.preconditioner import Preconditioner
+from creditline.lock import locked
 from creditline.runtime import ProgressTask, Runtime
 from creditline.runtime.allocator import keep_freed_memory
 from creditline.runtime.determinism import exact_kernels
@@ -40,7 +42,7 @@ class CurvaturePass:
     """
 
     preconditioner: Preconditioner
-    engine: HookEngine
+    engine: Engine
     images: ImageSet
     draws: CurvatureDraws
     files: FitFiles
@@ -62,12 +64,19 @@ class CurvaturePass:
                 some = rows[start : start + size].tolist()
                 noised = self.draws.noised_images(engine.denoiser, self.images, some, self.number)
                 add_sums(sums, self.preconditioner.add_up(self.number, engine, noised))
+        for name, value in sums.items():
+            if not torch.isfinite(value).all():
+                raise NumericsError(
+                    f"The curvature of the training images is not finite in {name!r}. Half "
+                    "precision overflows easily: use fp32 or bf16 (--precision), or run "
+                    "`creditline doctor` on the model."
+                )
         return {name: value.cpu().contiguous() for name, value in sums.items()}
 
 
 def fit_preconditioner(
     preconditioner: Preconditioner,
-    engine: HookEngine,
+    engine: Engine,
     images: ImageSet,
     folder: Path,
     runtime: Runtime,
@@ -83,14 +92,34 @@ def fit_preconditioner(
 
     Raises:
         IndexMismatchError: if a file there was fitted to other images or another model.
+        LockedError: if another process fits the same.
         NumericsError: if a gradient is not finite.
     """
     request = describe_fit(preconditioner, engine, images)
     files = FitFiles(folder / fingerprint.of_json(request), request)
-    result = files.read(files.result)
-    if result is not None:
-        preconditioner.load_state({name: value.numpy() for name, value in result.items()})
+    if _load_result(preconditioner, files):
         return
+    with locked(files.folder):
+        if not _load_result(preconditioner, files):
+            _fit(preconditioner, engine, images, files, runtime)
+
+
+def _load_result(preconditioner: Preconditioner, files: FitFiles) -> bool:
+    """Load what a former fit has stored; whether there is anything."""
+    result = files.read(files.result)
+    if result is None:
+        return False
+    preconditioner.load_state({name: value.numpy() for name, value in result.items()})
+    return True
+
+
+def _fit(
+    preconditioner: Preconditioner,
+    engine: Engine,
+    images: ImageSet,
+    files: FitFiles,
+    runtime: Runtime,
+) -> None:
     draws = CurvatureDraws(preconditioner.settings, len(images))
     parts = min(PARTS, len(draws.rows))
     with runtime.progress("curvature", preconditioner.passes * parts, "part") as bar:
@@ -103,7 +132,7 @@ def fit_preconditioner(
 
 
 def describe_fit(
-    preconditioner: Preconditioner, engine: HookEngine, images: ImageSet
+    preconditioner: Preconditioner, engine: Engine, images: ImageSet
 ) -> dict[str, Any]:
     """Return everything that decides the result of a fit, JSON-ready."""
     settings = to_dict(preconditioner.settings)
@@ -124,7 +153,7 @@ def _run_pass(job: CurvaturePass, parts: int, runtime: Runtime, bar: ProgressTas
         bar.advance(parts)
         return total
     sums, done = files.read_first_parts(number)
-    finished = {p for p in range(done, parts) if files.read(files.part(number, p)) is not None}
+    finished = {p for p in range(done, parts) if files.is_intact(files.part(number, p))}
     bar.advance(done + len(finished))
     missing = [part for part in range(done, parts) if part not in finished]
     for part, _ in runtime.map(_write_part, job, missing):

@@ -19,6 +19,7 @@ from creditline.gradients.layer_gradients import (
     LayerGradient,
     LinearGradient,
     SavedTensors,
+    flatten_positions,
 )
 from creditline.gradients.parameters import Layer
 from creditline.gradients.patch_sketch import patch_views
@@ -84,16 +85,13 @@ def kronecker_inputs(
         output gradients `(b, groups, positions, o)` of each group's own outputs.
     """
     (x,) = saved
-    is_linear = isinstance(layer, LinearGradient)
-    pairs = iter([(_by_position(x), _by_position(g))]) if is_linear else _patches(layer, x, g)
+    if isinstance(layer, LinearGradient):
+        pairs = iter([(flatten_positions(x)[:, None], flatten_positions(g)[:, None])])
+    else:
+        pairs = _patches(layer, x, g)
     for a, s in pairs:
         ones = [a.new_ones(*a.shape[:-1], 1)] if "bias" in layer.names else []
         yield torch.cat([a, *ones], dim=-1).float(), s.float()
-
-
-def _by_position(x: Tensor) -> Tensor:
-    """View `(n, ..., d)` as `(n, 1, positions, d)`."""
-    return x.flatten(1, -2)[:, None] if x.ndim > 2 else x[:, None, None]
 
 
 def _patches(layer: LayerGradient, x: Tensor, g: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from creditline.errors import DamageError, IndexMismatchError, difference
 from creditline.notice import notice
-from creditline.stored_arrays import check_tensors, read_tensors, write_tensors
+from creditline.stored_arrays import check_tensors, write_tensors
 
 AGAIN = "It is computed again."
 REQUEST, PARTS = "request", "parts"
@@ -60,6 +60,10 @@ class FitFiles:
     def part(self, number: int, part: int) -> Path:
         """File of the sums of one part."""
         return self.folder / f"pass-{number}-{part:02d}.safetensors"
+
+    def is_intact(self, path: Path) -> bool:
+        """Whether a file is there, and undamaged; see `read`."""
+        return self._metadata(path) is not None
 
     def read(self, path: Path) -> Sums | None:
         """Read a file; None if it is missing, or damaged, with a notice.
@@ -100,22 +104,28 @@ class FitFiles:
             path.unlink()
 
     def _read(self, path: Path) -> tuple[Sums | None, int]:
-        if not path.exists():
+        metadata = self._metadata(path)
+        if metadata is None:
             return None, 0
+        return load_file(path), int(metadata[PARTS])
+
+    def _metadata(self, path: Path) -> Mapping[str, str] | None:
+        """Check a file and return its metadata; None if it is missing or damaged."""
+        if not path.exists():
+            return None
         try:
             metadata = check_tensors(path, AGAIN)
-            request, parts = json.loads(metadata[REQUEST]), int(metadata[PARTS])
-            sums = read_tensors(path, load_file, AGAIN)
+            request, _ = json.loads(metadata[REQUEST]), int(metadata[PARTS])
         except (DamageError, KeyError, ValueError) as error:
             notice(str(error))
-            return None, 0
+            return None
         if request != self.request:
             raise IndexMismatchError(
                 f"{path} holds the curvature of another model or other images:\n"
                 + "\n".join(difference(request, dict(self.request)))
                 + "\nName another folder, or delete this one."
             )
-        return sums, parts
+        return metadata
 
 
 def add_sums(sums: Sums, more: Mapping[str, Tensor]) -> None:

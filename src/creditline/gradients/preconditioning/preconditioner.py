@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from creditline.gradients.hook_engine import HookEngine
+from creditline.gradients.engine import Engine
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.parameters import Layer
 from creditline.gradients.preconditioning.settings import Preconditioning
@@ -24,6 +24,7 @@ class Preconditioner(ABC):
 
     Class attributes:
         passes: number of passes; each has evaluations of its own.
+        needs_hooks: whether `add_up` sees what hooks on the layers see (a `HookEngine`).
 
     Args:
         settings: of the curvature.
@@ -31,13 +32,14 @@ class Preconditioner(ABC):
     """
 
     passes: ClassVar[int] = 1
+    needs_hooks: ClassVar[bool] = False
 
     def __init__(self, settings: Preconditioning, layers: Sequence[Layer]) -> None:
         self.settings, self.layers = settings, tuple(layers)
 
     @abstractmethod
     def add_up(
-        self, number: int, engine: HookEngine, noised_images: Sequence[NoisedBatch]
+        self, number: int, engine: Engine, noised_images: Sequence[NoisedBatch]
     ) -> dict[str, Tensor]:
         """Compute the statistics of one pass for some evaluations.
 

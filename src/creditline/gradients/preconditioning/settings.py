@@ -21,6 +21,9 @@ PRECONDITIONERS = EntryPointRegistry(
     },
 )
 
+DRAWS = 4000
+"""Evaluations of training images in each pass of a fit; enough for 400 images."""
+
 
 def preconditioner_names() -> tuple[str, ...]:
     """List the names of all preconditioners; `none` leaves gradients as they are."""
@@ -57,14 +60,15 @@ class Preconditioning:
         "layer", "mean eigenvalue that damping is relative to: of each layer, or of all layers"
     )
     preconditioner_draws: int = setting(
-        4000, "evaluations of training images in each pass of the curvature's fit", bounds=COUNT
+        DRAWS, "evaluations of training images in each pass of the curvature's fit", bounds=COUNT
     )
     preconditioner_targets: Literal["model", "data"] = setting(
         "model", "model: the Gauss-Newton matrix; data: the empirical Fisher matrix"
     )
     preconditioner_noise: Literal["independent", "stratified"] = setting(
         "independent",
-        "independent timesteps and noise, or timesteps spread evenly and noise in opposite pairs",
+        "independent timesteps and noise, or within an image timesteps spread evenly and noise in "
+        "opposite pairs, where it has several evaluations",
     )
     preconditioner_sharing: Literal["expand", "reduce"] = setting(
         "expand", "what a weight sees at several positions: separate inputs, or their mean"
