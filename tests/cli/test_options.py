@@ -100,7 +100,9 @@ def other(name: str, value: Any) -> Any:
         "objective": "p-norm",
         "reduction": "sum",
         "space": "epsilon",
-        "schedule": "random",
+        "schedule": "list",
+        "timestep_list": tuple(range(22)),
+        "query_timesteps": (3, 5),
         "projection": "principal",
         "layout": "layers",
         "budget": "variance",
@@ -109,12 +111,15 @@ def other(name: str, value: Any) -> Any:
         "preconditioner_damping_unit": "model",
         "preconditioner_targets": "data",
         "preconditioner_noise": "stratified",
+        "preconditioner_filter": "damped",
+        "query_objective": "elbo",
+        "residual": "relative",
         "preconditioner_sharing": "reduce",
         "bits": 4,
         "pass_memory": "1GB",
         "batch_size": 8,
         "engine": "autograd",
-        "normalize": "timestep",
+        "normalize": "none" if value == "timestep" else "timestep",
         "relative_to": "median",
         "checkpoint_weights": "learning-rate",
         "beta_schedule": "squaredcos_cap_v2",
@@ -154,7 +159,8 @@ def test_every_real_setting_makes_the_round_trip(settings):
             arguments += [flag(name), typed(value)]
     result = override(settings, parse(settings, *arguments))
     assert flatten(result) == target
-    assert all(target[name] != value for name, value in flatten(settings).items())
+    equal = {name for name, value in flatten(settings).items() if target[name] == value}
+    assert equal <= {"preconditioner_filter"}, "beside the unrolled filter damping is refused"
 
 
 def test_help_has_a_section_for_every_group():

@@ -158,3 +158,15 @@ def test_the_cost_of_a_sum_is_that_of_its_terms(tiny_model):
     fewer = 2 * (2 * 64 + 8) - 2 * (512 / 8 + 16)
     assert d_trak.image_bytes - ekfac.image_bytes == pytest.approx(fewer, abs=30)
     assert cost.cpu_seconds > max(ekfac.cpu_seconds, d_trak.cpu_seconds)
+
+
+@pytest.mark.slow
+def test_residuals_are_counted_beside_gradients(tiny_model, many, examine, tmp_path):
+    settings = {"method": "das", "dim": 256, "timesteps": 2}
+    cost = examine(tiny_model, many, **settings).cost
+    index = cl.index(tiny_model, many, out=tmp_path / "index", **settings)
+    assert cost.dim == 258
+    assert cost.build_bytes == pytest.approx(folder_bytes(index.path), rel=0.1)
+    before = folder_bytes(index.path)
+    index.trace(many.subset([0]), top=1)
+    assert cost.trace_bytes == pytest.approx(folder_bytes(index.path) - before, rel=0.05)

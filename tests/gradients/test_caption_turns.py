@@ -11,8 +11,8 @@ from creditline.diffusion.load import load_model
 from creditline.errors import DataError, SettingsError
 from creditline.evaluation.truth.losses import LossPlan, measure_losses
 from creditline.features.gradients import GradientExtractor
-from creditline.gradients.caption_turns import caption_turns, expand_images
-from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.caption_turns import expand_images
+from creditline.gradients.noise_plan import NoisePlan, take_turns
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.preconditioning.draws import CurvatureDraws
 from creditline.gradients.preconditioning.settings import Preconditioning
@@ -50,7 +50,7 @@ def source(model, plan=PLAN, **settings):
 @pytest.mark.parametrize(("timesteps", "draws"), [(10, 1), (9, 1), (10, 2), (5, 4), (10, 3)])
 def test_captions_have_equal_shares_and_both_halves_see_all(timesteps, draws, captions):
     u = timesteps * draws
-    turns = caption_turns(u, draws, captions)
+    turns = take_turns(u, draws, captions)
     assert np.ptp(np.bincount(turns, minlength=captions)) <= 1
     one = torch.zeros(u)
     noised = NoisedBatch("", one, one, one, {}, draws)
@@ -62,8 +62,8 @@ def test_captions_have_equal_shares_and_both_halves_see_all(timesteps, draws, ca
 
 
 def test_turns_begin_with_any_caption():
-    turns = caption_turns(7, 1, 3)
-    assert np.array_equal(caption_turns(7, 1, 3, first=2**63 + 1), (turns + (2**63 + 1) % 3) % 3)
+    turns = take_turns(7, 1, 3)
+    assert np.array_equal(take_turns(7, 1, 3, first=2**63 + 1), (turns + (2**63 + 1) % 3) % 3)
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_gradients_are_the_mean_over_evaluations_with_a_caption_each(name, image
     extractor = source(model)
     feature = extractor.extract(with_first(images, *SEVERAL), [0])[0, 0, 0]
     (noised,) = expand_images(model, images, [0], PLAN, "train")
-    turns = caption_turns(4, 1, 3)
+    turns = take_turns(4, 1, 3)
     assert sorted(turns) == [0, 0, 1, 2]
     named = dict(model.module.named_parameters())
     weights = [named[n] for layer in extractor.layers for n in layer.parameters]

@@ -97,11 +97,34 @@ def test_noise_is_standard_normal():
         ({"timesteps": 0}, "at least 1"),
         ({"draws": 0}, r"in \[1, 100,000\]"),
         ({"noise_seed": -1}, "negative"),
+        ({"timestep_list": (3,)}, "schedule 'list'"),
+        ({"schedule": "list", "timestep_list": (3, 5)}, "timesteps = 2"),
+        ({"schedule": "list", "timestep_list": (3, 3), "timesteps": 2}, "timesteps = 1"),
+        ({"schedule": "list", "timestep_list": (-3,), "timesteps": 1}, "negative"),
+        ({"mirror": True, "timesteps": 2}, "two draws"),
     ],
 )
 def test_bad_settings_are_refused_at_once(settings, word):
     with pytest.raises(SettingsError, match=word):
         NoisePlan(**settings)
+
+
+def test_listed_timesteps_are_those_of_every_image():
+    plan = NoisePlan("list", timesteps=2, timestep_list=(900, 5))
+    assert plan.grid(1000, "train", "a").tolist() == [900, 5]
+    assert plan.grid(1000, "query", "b").tolist() == [900, 5]
+    with pytest.raises(SettingsError, match="below 900"):
+        plan.grid(900, "train", "a")
+
+
+@pytest.mark.parametrize(("timesteps", "draws"), [(8, 1), (8, 2), (1, 4), (10, 3)])
+def test_half_of_all_evaluations_are_mirrored_and_of_both_halves(timesteps, draws):
+    mirrored = NoisePlan(timesteps=timesteps, draws=draws, mirror=True).mirrored(timesteps * draws)
+    step, draw = np.divmod(np.arange(timesteps * draws), draws)
+    for half in range(2):
+        share = mirrored[(step + draw) % 2 == half].mean()
+        assert share == pytest.approx(0.5, abs=0.04)
+    assert not NoisePlan(timesteps=timesteps, draws=draws).mirrored(timesteps * draws).any()
 
 
 def test_more_timesteps_than_the_process_has_are_refused():

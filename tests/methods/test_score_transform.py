@@ -19,6 +19,7 @@ def test_transforms_are_their_formulas():
     positive = np.maximum(SCORES, 0)
     assert ScoreTransform().apply(SCORES) is SCORES
     assert_allclose(ScoreTransform("rectified").apply(SCORES), positive)
+    assert_allclose(ScoreTransform("squared").apply(SCORES), SCORES**2)
     assert_allclose(ScoreTransform("power", exponent=2).apply(SCORES), positive**2)
     at_error = ScoreTransform("threshold", threshold=2, threshold_unit="error").apply(SCORES, ERROR)
     assert_allclose(at_error, np.maximum(SCORES - 2 * ERROR, 0))
@@ -38,8 +39,10 @@ def test_a_query_s_scale_does_not_matter_to_shares(name, unit):
 @pytest.mark.parametrize("name", get_args(TransformName))
 def test_proponents_keep_their_order(name):
     transformed = ScoreTransform(name).apply(SCORES)
-    order = np.argsort(SCORES, axis=1)
-    assert (np.diff(np.take_along_axis(transformed, order, 1), axis=1) >= 0).all()
+    for scores, credit in zip(SCORES, transformed, strict=True):
+        positive = scores > 0
+        order = np.argsort(scores[positive])
+        assert (np.diff(credit[positive][order]) >= 0).all()
 
 
 def test_queries_are_transformed_independently():

@@ -1,4 +1,7 @@
-"""Features for methods that are fitted on several feature sets: the same numbers in each."""
+"""Features for methods that are fitted on several feature sets: the same numbers in each.
+
+Residuals are positive, so theirs are larger by ten.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from creditline.methods import FitContext, get
 def widen(method: Any, features: np.ndarray) -> np.ndarray:
     """Repeat features once for each feature set of a method, given by name or as an instance."""
     method = get(method)() if isinstance(method, str) else method
-    return np.concatenate([features] * len(method.feature_terms()), axis=-1)
+    terms = method.feature_terms().values()
+    kinds = [term.capabilities.features for term in terms]
+    parts = [features + 10 if kind == "residuals" else features for kind in kinds]
+    return np.concatenate(parts, axis=-1)
 
 
 def context(
@@ -22,6 +28,6 @@ def context(
     """A context of a method's own feature sets."""
     names, size = method.feature_terms(), features.shape[-1]
     sets = dict.fromkeys(names, size) if len(names) > 1 else {}
-    wide = None if errors is None else widen(method, errors)
+    wide = None if errors is None else np.concatenate([errors] * len(names), axis=-1)
     table = ArrayFeatures(widen(method, features), rates, errors=wide)
     return FitContext(features=table, feature_sets=sets)

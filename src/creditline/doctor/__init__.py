@@ -12,7 +12,13 @@ from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
-from creditline.doctor.cost import check_disk, check_workers, measure, with_few_draws
+from creditline.doctor.cost import (
+    add_residuals,
+    check_disk,
+    check_workers,
+    measure,
+    with_few_draws,
+)
 from creditline.doctor.data import check_images
 from creditline.doctor.disk import table_schema
 from creditline.doctor.findings import Cost, Diagnosis, Finding
@@ -22,6 +28,7 @@ from creditline.doctor.subject import DiagnosisSubject, preserve_state, random_i
 from creditline.errors import SettingsError
 from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
+from creditline.features.residuals import ResidualExtractor
 from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
@@ -101,6 +108,11 @@ def diagnose(
             about = examined, count, runtime.devices.workers, Path(out), stock
             cost = measure(first, source, *about)
             for term in rest:
+                if term.capabilities.features == "residuals":
+                    cost = add_residuals(
+                        cost, ResidualExtractor([denoiser], term.features), examined
+                    )
+                    continue
                 further = _make_source(term, denoiser)
                 further.fit(examined, runtime)
                 cost = cost.plus(

@@ -15,11 +15,12 @@ import scipy.linalg
 from joblib import cpu_count
 
 from creditline.data.image_set import ImageSet
-from creditline.doctor.disk import count_fits, estimate_disk
+from creditline.doctor.disk import count_fits, estimate_disk, table_schema
 from creditline.doctor.findings import Cost, Finding
 from creditline.errors import ModelError
 from creditline.features.few_bits import FewBitCode
 from creditline.features.gradients import GradientExtractor
+from creditline.features.residuals import ResidualExtractor
 from creditline.features.table import chunk_rows
 from creditline.gradients.preconditioning import Preconditioning
 from creditline.gradients.projection import Projection
@@ -92,6 +93,24 @@ def measure(
         trace_seconds=_fitting_seconds(method, source, n, scan),
         trace_bytes=disk_estimate.trace_bytes,
         free_bytes=shutil.disk_usage(existing(disk)).free,
+    )
+
+
+def add_residuals(cost: Cost, source: ResidualExtractor, images: ImageSet) -> Cost:
+    """The cost of an index that holds residuals as well."""
+    extract = partial(source.extract, images, reduction=source.reduction)
+    cpu, wall = _mean([partial(extract, [i]) for i in range(len(images))])
+    on_cpu = source.denoisers[0].device.type == "cpu"
+    hours = cost.n * (cpu if on_cpu else wall) / _at_once(cost.workers, on_cpu) / 3600
+    row = table_schema(source).feature_bytes
+    return replace(
+        cost,
+        dim=cost.dim + source.dim,
+        cpu_seconds=cost.cpu_seconds + cpu,
+        wall_seconds=cost.wall_seconds + wall,
+        hours=cost.hours + hours,
+        image_bytes=cost.image_bytes + row,
+        build_bytes=cost.build_bytes + cost.n * row,
     )
 
 

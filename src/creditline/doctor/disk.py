@@ -11,6 +11,7 @@ import numpy as np
 
 from creditline.data.captions import write_captions
 from creditline.data.image_set import ImageSet
+from creditline.features.extractor import FeatureExtractor
 from creditline.features.gradients import GradientExtractor
 from creditline.indexing.store import Store
 from creditline.indexing.table_schema import FACTS, TableSchema
@@ -74,7 +75,7 @@ def estimate_disk(
     )
 
 
-def table_schema(source: GradientExtractor) -> TableSchema:
+def table_schema(source: FeatureExtractor) -> TableSchema:
     """The table of an index of these features."""
     return TableSchema(source.models, source.dim, source.has_halves, bits=source.bits)
 

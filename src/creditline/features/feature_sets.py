@@ -25,22 +25,22 @@ class FeatureSetExtractor(FeatureExtractor):
     """Concatenates the features of several extractors.
 
     Args:
-        extractors: of each set, by name; all of one kind and under as many models.
+        extractors: of each set, by name; all under as many models.
 
     Raises:
-        SettingsError: if their kinds or numbers of models differ.
+        SettingsError: if their numbers of models differ.
     """
 
     def __init__(self, extractors: Mapping[str, FeatureExtractor]) -> None:
         self.extractors = dict(extractors)
         parts = list(self.extractors.values())
         first = parts[0]
-        if any((part.kind, part.models) != (first.kind, first.models) for part in parts):
-            kinds = ", ".join(f"{name}: {e.kind}" for name, e in self.extractors.items())
+        if any(part.models != first.models for part in parts):
+            models = ", ".join(f"{name}: {e.models}" for name, e in self.extractors.items())
             raise SettingsError(
-                f"Feature sets of one method are of one kind and from the same models; got {kinds}."
+                f"Feature sets of one method are from the same models; got {models} models."
             )
-        self.kind = first.kind  # type: ignore[misc]  # the kind of the sets
+        self.kind = first.kind  # type: ignore[misc]  # the kind of the first set
         self.models = first.models
         self.dim = sum(part.dim for part in parts)
         self.has_halves = all(part.has_halves for part in parts)

@@ -67,6 +67,7 @@ class GradientExtractor(FeatureExtractor):
             the projection, so that features of one image are comparable across models.
         spec: objective, noise plan, parameters, projection.
         query_plan: noise plan of queries if it differs from that of training images.
+        query_measure: objective of queries, likewise.
 
     Attributes:
         layers: the selected parameters, by module.
@@ -86,10 +87,12 @@ class GradientExtractor(FeatureExtractor):
         denoisers: Sequence[Denoiser],
         spec: FeatureSpec,
         query_plan: NoisePlan | None = None,
+        query_measure: Objective | None = None,
     ) -> None:
         self.denoisers = tuple(denoisers)
         self.spec = spec
         self.query_plan = query_plan or spec.plan
+        self.query_measure = query_measure or spec.objective
         self.layers = select_layers(self.denoisers[0].module, spec.parameters)
         for other in self.denoisers[1:]:
             if select_layers(other.module, spec.parameters) != self.layers:
@@ -141,10 +144,14 @@ class GradientExtractor(FeatureExtractor):
         """
         if images.masks is not None:
             self.spec.objective.require_maskable()
+            self.query_measure.require_maskable()
         require_gradients(*(denoiser.module for denoiser in self.denoisers))
         for denoiser in self.denoisers:
             denoiser.check(images)
+            self._require_pixels(denoiser)
             self.spec.plan.grid(denoiser.process.n_timesteps, "train", "")
+            if self.query_plan.schedule != "trajectory":
+                self.query_plan.grid(denoiser.process.n_timesteps, "query", "")
             require_complete_turns(denoiser, images, self.spec.plan)
         with single_thread(), self._exact_kernels():
             for engine in self.engines:
@@ -153,6 +160,15 @@ class GradientExtractor(FeatureExtractor):
                 self.size_passes(engine, noised[0])
                 if isinstance(engine, HookEngine):
                     engine.verify(batch)
+
+    def _require_pixels(self, denoiser: Denoiser) -> None:
+        """Refuse to mirror latents, which are not the latents of mirrored images."""
+        require(
+            not (self.spec.plan.mirror and denoiser.encoders()),
+            "Images of models on latents are not mirrored, and their training does not either",
+            True,
+            "Leave mirror out (--no-mirror).",
+        )
 
     def fit(
         self, images: ImageSet, runtime: Runtime | None = None, folder: Path | None = None
@@ -186,7 +202,8 @@ class GradientExtractor(FeatureExtractor):
             for denoiser, preconditioner in zip(self.denoisers, preconditioners, strict=True):
                 if preconditioner is not None:
                     engine = self._curvature_engine(preconditioner, denoiser, images)
-                    fit_preconditioner(preconditioner, engine, images, folder, runtime)
+                    mirror = self.spec.plan.mirror
+                    fit_preconditioner(preconditioner, engine, images, folder, runtime, mirror)
         return preconditioners
 
     def _curvature_engine(
@@ -271,11 +288,16 @@ class GradientExtractor(FeatureExtractor):
         plan = self.spec.plan if role == "train" else self.query_plan
         per_model = []
         with single_thread(), self._exact_kernels(), keep_freed_memory():
-            for engine, transform in zip(self.engines, self._transforms, strict=True):
+            for engine, transform in self._passes(role):
                 noised = expand_images(engine.denoiser, images, indices, plan, role, trajectories)
                 self.size_passes(engine, noised[0])
                 per_model.append(self._project(engine, transform, noised, reduction))
         return np.stack(per_model, axis=2)
+
+    def _passes(self, role: Role) -> list[tuple[Engine, GradientTransform | None]]:
+        """Return engine and transform of each model's features."""
+        engines = self.engines if role == "train" else self._query_engines
+        return list(zip(engines, self._transforms, strict=True))
 
     def batch(self, evaluations: int) -> int:
         """Return how many images, of that many evaluations each, are best extracted at once."""
@@ -303,6 +325,34 @@ class GradientExtractor(FeatureExtractor):
                 engine.microbatch = largest_pass(engine, noised, bytes_of(self.spec.pass_memory))
             self._sized.append(engine)
 
+    def sized_engine(self, model: int, images: ImageSet) -> Engine:
+        """The engine of one model, with passes sized for some images."""
+        engine = self.engines[model]
+        with single_thread(), self._exact_kernels():
+            batch = engine.denoiser.encode(images, [0])
+            self.size_passes(engine, expand(engine.denoiser, batch, ONE_EVALUATION, "train")[0])
+        return engine
+
+    def gradients(self, model: int, images: ImageSet, indices: Sequence[int]) -> list[Tensor]:
+        """Compute explicit gradients of query images, neither preconditioned nor projected.
+
+        Args:
+            model: number of the model.
+            images: the query images.
+            indices: positions in it.
+
+        Returns:
+            One float32 tensor of shape `(b, d_l)` per layer, on the CPU.
+
+        Raises:
+            NumericsError: if a gradient is not finite.
+        """
+        self.sized_engine(model, images)
+        engine = self._query_engines[model]
+        with single_thread(), self._exact_kernels(), keep_freed_memory():
+            noised = expand_images(engine.denoiser, images, indices, self.query_plan, "query")
+            return [layer[:, 0].cpu() for layer in engine.gradients(noised)]
+
     def _exact_kernels(self) -> AbstractContextManager[None]:
         return exact_kernels(self.denoisers[0].device, self.spec.precision == "tf32")
 
@@ -319,6 +369,7 @@ class GradientExtractor(FeatureExtractor):
             choose_engine(self.spec, denoiser, self.layers, projector)
             for denoiser, projector in zip(self.denoisers, projectors, strict=True)
         )
+        self._query_engines = tuple(engine.measuring(self.query_measure) for engine in self.engines)
         self._transforms = [
             None
             if one.preconditioner is None

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.denoiser import Denoiser
-from creditline.gradients.noise_plan import NoisePlan, Role
+from creditline.gradients.noise_plan import NoisePlan, Role, take_turns
 from creditline.gradients.noised_batch import NoisedBatch, Trajectory, expand
 from creditline.settings import require
 
@@ -63,35 +62,9 @@ def with_captions(
     u = len(noised.t)
     if first is None:
         _require_complete_turn(len(inputs), u, images.names[i])
-    turns = torch.from_numpy(caption_turns(u, noised.draws, len(inputs), first or 0))
+    turns = torch.from_numpy(take_turns(u, noised.draws, len(inputs), first or 0))
     encoded = denoiser.encode_conditions(inputs)
     return replace(noised, condition={name: value[turns] for name, value in encoded.items()})
-
-
-def caption_turns(evaluations: int, draws: int, captions: int, first: int = 0) -> np.ndarray:
-    """Number the caption of each evaluation.
-
-    Each caption is used equally often, give or take one, and as far as possible within either half
-    of a split-half noise estimate too. Halves alternate over timesteps and draws, or over timesteps
-    alone. So evaluations are sorted by the parity of their timestep and draw, and the captions take
-    turns in that order.
-
-    Args:
-        evaluations: number of evaluations `u`, timestep-major.
-        draws: evaluations per timestep.
-        captions: number of captions.
-        first: number of the caption that begins.
-
-    Returns:
-        Numbers from 0, int64 of shape `(u,)`.
-    """
-    u = np.arange(evaluations)
-    step, draw = u // draws % 2, u % draws % 2
-    # Neighbors in this order, (0, 1), (0, 0), (1, 1), (1, 0), form the halves of either kind.
-    order = np.argsort(2 * step + 1 - draw, kind="stable")
-    turns = np.empty(evaluations, np.int64)
-    turns[order] = (first % captions + u) % captions
-    return turns
 
 
 def require_complete_turns(denoiser: Denoiser, images: ImageSet, plan: NoisePlan) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -60,6 +61,14 @@ class Engine(ABC):
         self.two_sided = two_sided
         self.microbatch = microbatch
         self.precision: Precision = precision
+
+    def measuring(self, objective: Objective) -> Self:
+        """Return this engine for another objective; itself for its own."""
+        if objective == self.objective:
+            return self
+        other = copy.copy(self)
+        other.objective = objective
+        return other
 
     def gradients(
         self, noised_images: Sequence[NoisedBatch], reduction: Reduction = "mean"

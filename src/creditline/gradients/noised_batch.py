@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -80,6 +80,23 @@ class NoisedBatch:
             None if self.weight is None else self.weight.to(device),
             None if self.output_gradient is None else self.output_gradient.to(device, dtype),
         )
+
+    def mirror(self, which: np.ndarray) -> NoisedBatch:
+        """Mirror the clean images of some evaluations, and their weights.
+
+        Args:
+            which: bool of shape `(u,)`.
+        """
+        if not which.any():
+            return self
+        selection = torch.from_numpy(which)
+
+        def mirrored(samples: Tensor) -> Tensor:
+            shape = (-1, *[1] * (samples.ndim - 1))
+            return torch.where(selection.view(shape), samples.flip(-1), samples)
+
+        weight = None if self.weight is None else mirrored(self.weight)
+        return replace(self, x0=mirrored(self.x0), weight=weight)
 
     def halves(self) -> tuple[Tensor, Tensor]:
         """Split evaluations into two halves that share no noise; returns positions of either.
@@ -207,7 +224,7 @@ def _expand_one(
     }
     evaluations = len(steps) * plan.draws
     weight = None if mask is None else mask_weight(mask, x0.shape[1:], evaluations)
-    return NoisedBatch(
+    noised = NoisedBatch(
         image_id=image_id,
         x0=x0.repeat_interleave(plan.draws, dim=0),
         t=torch.from_numpy(steps).repeat_interleave(plan.draws),
@@ -216,3 +233,4 @@ def _expand_one(
         draws=plan.draws,
         weight=weight,
     )
+    return noised.mirror(plan.mirrored(evaluations)) if role == "train" else noised

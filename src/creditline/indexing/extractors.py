@@ -12,6 +12,9 @@ from creditline.features.extractor import FeatureExtractor
 from creditline.features.feature_sets import FeatureSetExtractor
 from creditline.features.gradients import GradientExtractor
 from creditline.features.pixels import PixelExtractor
+from creditline.features.residuals import ResidualExtractor
+from creditline.features.unrolled import UnrolledExtractor
+from creditline.gradients.spec import FeatureSpec
 from creditline.indexing.no_features import NoFeatures
 from creditline.methods.attributor import Attributor
 
@@ -66,4 +69,9 @@ def _make_one(
     if method.capabilities.features == "encoder":
         source = encoder if encoder is not None else method.encoder
         return EncoderExtractor(load_encoder(source, device), dim)
-    return GradientExtractor(models, method.features, method.query_plan)
+    if method.capabilities.features == "residuals":
+        return ResidualExtractor(models, method.features)
+    spec: FeatureSpec = method.features
+    is_unrolled = spec.preconditioning.preconditioner_filter == "unrolled"
+    kind = UnrolledExtractor if is_unrolled else GradientExtractor
+    return kind(models, spec, method.query_plan, method.query_measure)

@@ -81,6 +81,10 @@ class StoredFitCache(FitCache):
         write_array(path, values, durable=False)
         return values
 
+    def work_folder(self, name: str) -> Path:
+        """A folder for the files of long work, which continues there."""
+        return self.folder / name
+
     def spectra(self, context: FitContext, center: bool) -> Sequence[Spectrum]:
         """One spectrum for each model of the context's features."""
         key = context.feature_set, center, context.half

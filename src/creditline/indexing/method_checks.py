@@ -58,8 +58,8 @@ def require_searchable(method: Attributor) -> None:
     """Refuse a method whose ranking is not that of one inner product per image.
 
     Raises:
-        SettingsError: for methods without stored factors, rankings at single timesteps, and
-            thresholds that differ from image to image.
+        SettingsError: for methods without stored factors, rankings at single timesteps, squared
+            scores, and thresholds that differ from image to image.
     """
     if not method.capabilities.searchable:
         raise SettingsError(
@@ -70,6 +70,11 @@ def require_searchable(method: Attributor) -> None:
         raise SettingsError(
             f"{method.title} at single timesteps has a ranking for each, and a search returns one. "
             "Use trace, or average over timesteps (--no-per-timestep)."
+        )
+    if method.score_transform.transform == "squared":
+        raise SettingsError(
+            "Squared scores rank opponents among proponents, and a search finds the largest inner "
+            "products. Use trace, or another transform."
         )
     if method.score_transform.needs_error:
         raise SettingsError(

@@ -20,7 +20,7 @@ from creditline.indexing.queries import (
     QuerySource,
     without_halves,
 )
-from creditline.indexing.query_extractor import QUERY_BATCH, QueryExtractor
+from creditline.indexing.query_extractor import QueryExtractor
 from creditline.indexing.query_scoring import QueryScoring, require_finite
 from creditline.indexing.ranker import Ranker, strongest_of_each
 from creditline.indexing.regions import RegionSource
@@ -254,7 +254,7 @@ class QueryEngine:
                 + "\n".join(lines)
                 + "\nExtract them again with this index and method."
             )
-        return queries.queries, queries.blocks(QUERY_BATCH)
+        return queries.queries, queries.blocks(self.method.query_block)
 
     def _unit_name(self, queries: Queries, position: int, unit: int) -> str:
         run = queries.trajectories[position]

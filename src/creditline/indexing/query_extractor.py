@@ -18,8 +18,6 @@ from creditline.indexing.resources import Resources
 from creditline.methods.attributor import Attributor
 from creditline.settings import from_dict, to_dict
 
-QUERY_BATCH = 16
-
 
 class QueryExtractor:
     """Prepares query images like the training images and extracts their features.
@@ -85,8 +83,9 @@ class QueryExtractor:
         """Blocks of queries with their features, extracted when they are asked for."""
         m = len(queries.images)
         with self.runtime.progress("trace", m, "image") as bar:
-            for start in range(0, m, QUERY_BATCH):
-                positions = range(start, min(start + QUERY_BATCH, m))
+            size = method.query_block
+            for start in range(0, m, size):
+                positions = range(start, min(start + size, m))
                 values, errors = self._features(queries, positions, method)
                 images, shares = queries.images.subset(positions), queries.shares(positions)
                 yield QueryBlock(positions, images, values, errors, shares)
@@ -94,12 +93,14 @@ class QueryExtractor:
 
     def recipe(self, method: Attributor) -> dict[str, Any]:
         """Everything that decides a query's features."""
-        request, plan = self.manifest.request, method.query_plan
+        request = self.manifest.request
+        plan, measure = method.query_plan, method.query_measure
         return {
             "models": request["models"],
             "stored": request["features"],
             "settings": method.index_settings(),
             "query plan": to_dict(plan) if plan else None,
+            "query measure": to_dict(measure) if measure else None,
             "timesteps kept": method.keeps_timesteps,
         }
 

@@ -13,7 +13,6 @@ from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
 from creditline.errors import IndexMismatchError, ModelError, SettingsError
 from creditline.features.extractor import FeatureExtractor
-from creditline.gradients.noise_plan import NoisePlan
 from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index_state import IndexState
 from creditline.indexing.projection import load_projection
@@ -47,7 +46,8 @@ class Resources:
         self._models = None if models is None else list(models)
         self._source = images
         self._images: ImageSet | None = None
-        self._extractor: tuple[NoisePlan | None, FeatureExtractor] | None = None
+        self._extractor: tuple[Any, FeatureExtractor] | None = None
+        """The extractor, and what of a method it depends on."""
 
     def of_state(self, state: IndexState) -> Self:
         """The same resources for a later state of the index."""
@@ -103,7 +103,8 @@ class Resources:
             IndexMismatchError: if a model's weights, or its fitted projection, are not those of the
                 index.
         """
-        if self._extractor is None or self._extractor[0] != method.query_plan:
+        query_side = method.query_plan, method.query_measure
+        if self._extractor is None or self._extractor[0] != query_side:
             manifest = self.state.manifest
             shape = tuple(manifest.request["images"]["shape"])
             dim = manifest.request["features"]["dim"] or None
@@ -120,7 +121,7 @@ class Resources:
                     f"Features of {method.title} have {shape} models and dimensions, and those of "
                     f"{self.state.folder} have {held}. Build the index again with --overwrite."
                 )
-            self._extractor = method.query_plan, extractor
+            self._extractor = query_side, extractor
         return self._extractor[1]
 
     def _require_local_encoder(self, method: Attributor) -> None:

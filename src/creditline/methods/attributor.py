@@ -16,6 +16,7 @@ import numpy as np
 
 from creditline.errors import SettingsError
 from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.objective import Objective
 from creditline.methods.capabilities import Capabilities
 from creditline.methods.fit_context import FitContext
 from creditline.methods.score_transform import ScoreTransform
@@ -34,6 +35,7 @@ class Attributor(ABC):
         needs: what the user must have.
         cost: of indexing `n` images and of one query.
         capabilities: what the method needs and what can be done with it.
+        query_block: most queries that are scored at once.
         score_transform: transform of the scores that credit is made of; a setting where a
             method's dataclass has it as a field.
     """
@@ -46,6 +48,7 @@ class Attributor(ABC):
     cost: ClassVar[str]
     capabilities: ClassVar[Capabilities]
 
+    query_block: ClassVar[int] = 16
     score_transform: ScoreTransform = ScoreTransform()
     context_: FitContext
 
@@ -90,6 +93,11 @@ class Attributor(ABC):
     @property
     def query_plan(self) -> NoisePlan | None:
         """Noise plan of queries; None where there is no noise."""
+        return None
+
+    @property
+    def query_measure(self) -> Objective | None:
+        """What is measured at a query; None where it is the same as at training images."""
         return None
 
     @property

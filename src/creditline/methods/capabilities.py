@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["bilinear", "model", "subset"]
-FeatureKind = Literal["gradients", "pixels", "encoder"]
+FeatureKind = Literal["gradients", "residuals", "pixels", "encoder"]
 ModelUse = Literal["none", "final", "checkpoints"]
 
 

@@ -70,9 +70,19 @@ class Combined(SpreadSum, GradientMethod):
             bits=16,
         )
         return {
-            "loss": (1.0, EKFACInfluence(self.features, self.query_draws)),
+            "loss": (
+                1.0,
+                EKFACInfluence(
+                    self.features, self.query_draws, self.query_objective, self.query_timesteps
+                ),
+            ),
             "square-norm": (
                 self.square_norm_weight,
-                DTRAK(d_trak, self.query_draws, ridge=self.ridge),
+                DTRAK(
+                    d_trak,
+                    self.query_draws,
+                    query_timesteps=self.query_timesteps,
+                    ridge=self.ridge,
+                ),
             ),
         }

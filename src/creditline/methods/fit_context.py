@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +14,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import SettingsError
 from creditline.features.table import ArrayFeatures, FeatureTable
+from creditline.leftovers import scratch_folder
 from creditline.methods.score_noise import HalfNoiseFeatures, halves
 from creditline.methods.subset_losses import SubsetLosses
 from creditline.runtime import Runtime
@@ -44,6 +47,9 @@ class FitCache(Protocol):
     def array(self, name: str, method: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """An array that is computed once for a method and its settings."""
 
+    def work_folder(self, name: str) -> Path:
+        """A folder for the files of long work, which continues there."""
+
     def spectra(self, context: FitContext, center: bool) -> Sequence[Spectrum]:
         """One spectrum for each model of the context's features."""
 
@@ -57,9 +63,17 @@ class FitCache(Protocol):
 class NoCache:
     """A cache that computes everything when it is asked for."""
 
+    _scratch: TemporaryDirectory[str] | None = None
+
     def array(self, name: str, method: Any, compute: Callable[[], np.ndarray]) -> np.ndarray:
         """See `FitCache`."""
         return compute()
+
+    def work_folder(self, name: str) -> Path:
+        """See `FitCache`; it lasts as long as the cache."""
+        if self._scratch is None:
+            self._scratch = scratch_folder()
+        return Path(self._scratch.name) / name
 
     def spectra(self, context: FitContext, center: bool) -> Sequence[Spectrum]:
         """See `FitCache`."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-from creditline.bounds import DRAWS
+from creditline.bounds import DRAWS, NOT_NEGATIVE
 from creditline.errors import IndexMismatchError, SettingsError, difference
 from creditline.gradients.noise_plan import NoisePlan
+from creditline.gradients.objective import Objective
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods.attributor import Attributor
 from creditline.methods.bilinear import BilinearAttributor
@@ -45,6 +46,17 @@ class GradientMethod(BilinearAttributor):
         affects="scores",
         bounds=DRAWS,
     )
+    query_objective: Literal["same", "simple", "elbo", "square-norm", "average"] = setting(
+        "same",
+        "what is measured at a query, whose gradient its feature is; same: as at training images",
+        affects="scores",
+    )
+    query_timesteps: tuple[int, ...] = setting(
+        (),
+        "timesteps of a query; none: as many as a training image has",
+        affects="scores",
+        bounds=NOT_NEGATIVE,
+    )
     score_transform: ScoreTransform = group(ScoreTransform, affects="scores")
 
     def check_given(self, settings: Mapping[str, Any]) -> None:
@@ -60,8 +72,17 @@ class GradientMethod(BilinearAttributor):
             projection.require_use(name)  # also where it is the default
 
     @property
+    def query_measure(self) -> Objective | None:
+        if self.query_objective == "same":
+            return None
+        return replace(self.features.objective, objective=self.query_objective)
+
+    @property
     def query_plan(self) -> NoisePlan:
         plan = self.features.plan
+        if self.query_timesteps:
+            steps = self.query_timesteps
+            plan = replace(plan, schedule="list", timestep_list=steps, timesteps=len(steps))
         if self.query_draws is None:
             # Shared noise is the same on both sides, draw by draw.
             enough = 1 if plan.shared_noise else -(-QUERY_EVALUATIONS // plan.timesteps)

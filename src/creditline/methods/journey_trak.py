@@ -11,10 +11,12 @@ noise each; the original scores single timesteps with many noises and random tra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from creditline.bounds import DRAWS
+from creditline.errors import SettingsError
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.methods.ridge_method import RidgeMethod
 from creditline.settings import setting
@@ -39,6 +41,14 @@ class JourneyTRAK(RidgeMethod):
     per_timestep: bool = setting(
         False, "one ranking for each step instead of their average", affects="scores"
     )
+
+    def check_given(self, settings: Mapping[str, Any]) -> None:
+        super().check_given(settings)
+        if settings.get("query_timesteps"):
+            raise SettingsError(
+                f"{self.title} takes a query's timesteps from its sampling run, so "
+                "query_timesteps has no effect. Leave it out."
+            )
 
     @property
     def query_plan(self) -> NoisePlan:

@@ -15,8 +15,8 @@ from creditline.methods.fit_context import FitContext
 class MethodSum(BilinearAttributor):
     """Base of methods whose score is the weighted sum of the scores of other bilinear methods.
 
-    Each term is fitted on a feature set of its own. All terms need features of one kind from the
-    same models.
+    Each term is fitted on a feature set of its own. All terms need features from the same
+    models.
 
     Attributes:
         terms_: the fitted terms, in order.

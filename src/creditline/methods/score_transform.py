@@ -5,13 +5,16 @@ against proponents. Transforms drop one or both:
 
     plain        s
     rectified    max(s, 0)
+    squared      s^2
     power        max(s, 0)^p
     threshold    max(s - tau, 0), the soft threshold that ends the original TRAK (Park et al., ICML
                  2023, section 3.3) with a threshold of a given height instead of a given count
 
 The height tau is in units of the spread of the query's scores (their standard deviation), of the
 standard error of each score (its noise floor), or absolute. Transforms preserve the ranking of
-proponents, except a threshold in units of errors, which differ between images.
+proponents, except a threshold in units of errors, which differ between images. The square counts an
+opponent as a proponent, as in DAS (Lin et al., ICLR 2025): what counts is that an image has an
+effect.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from creditline.bounds import NOT_NEGATIVE, POSITIVE
 from creditline.errors import SettingsError
 from creditline.settings import setting, validate_settings
 
-TransformName = Literal["plain", "rectified", "power", "threshold"]
+TransformName = Literal["plain", "rectified", "squared", "power", "threshold"]
 ThresholdUnit = Literal["spread", "error", "absolute"]
 
 
@@ -39,7 +42,8 @@ class ScoreTransform:
     """
 
     transform: TransformName = setting(
-        "plain", "function of scores that credit is made of: plain, rectified, power or threshold"
+        "plain",
+        "function of scores that credit is made of: plain, rectified, squared, power or threshold",
     )
     exponent: float = setting(1.5, "exponent of the power transform", bounds=POSITIVE)
     threshold: float = setting(
@@ -72,6 +76,8 @@ class ScoreTransform:
         """
         if self.transform == "plain":
             return scores
+        if self.transform == "squared":
+            return scores**2
         if self.transform == "threshold":
             scores = scores - self._height(scores, error)
         rectified = np.maximum(scores, 0.0)
@@ -87,7 +93,7 @@ class ScoreTransform:
         if self.transform == "threshold":
             unit = {"spread": " sd", "error": " standard errors", "absolute": ""}
             return f"max(s − {self.threshold:g}{unit[self.threshold_unit]}, 0)"
-        return {"plain": "s", "rectified": "max(s, 0)"}[self.transform]
+        return {"plain": "s", "rectified": "max(s, 0)", "squared": "s²"}[self.transform]
 
     def _height(self, scores: np.ndarray, error: np.ndarray | None) -> np.ndarray | float:
         if self.threshold_unit == "absolute":

@@ -29,10 +29,12 @@ class DiagonalFisher(Preconditioner):
         eigenvalues_: of the curvature, float32 of shape `(d_l,)` per layer, in the basis of
             `rotate`.
         scales_: inverse square roots of damped eigenvalues.
+        dampings_: what was added to the eigenvalues of each layer.
     """
 
     eigenvalues_: list[Tensor]
     scales_: list[Tensor]
+    dampings_: list[float]
 
     def add_up(
         self, number: int, engine: Engine, noised_images: Sequence[NoisedBatch]
@@ -52,6 +54,10 @@ class DiagonalFisher(Preconditioner):
     def rotate(self, layer: int, gradients: Tensor) -> Tensor:
         """Return gradients of one layer, shape `(b, d_l)`, in the eigenbasis of the curvature."""
         return gradients
+
+    def rotate_back(self, layer: int, rotated: Tensor) -> Tensor:
+        """Return what `rotate` maps to `rotated`."""
+        return rotated
 
     def state(self) -> dict[str, np.ndarray]:
         return {
@@ -73,15 +79,27 @@ class DiagonalFisher(Preconditioner):
             for i, (gradient, scale) in enumerate(zip(gradients, self.scales_, strict=True))
         ]
 
+    def solve(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Multiply gradients by the inverse of the damped curvature, in their own basis.
+
+        Args:
+            gradients: one float32 tensor of shape `(b, d_l)` per layer.
+        """
+        return [
+            self.rotate_back(i, self.rotate(i, gradient) * scale.to(gradient.device) ** 2)
+            for i, (gradient, scale) in enumerate(zip(gradients, self.scales_, strict=True))
+        ]
+
     def _use(self, eigenvalues: list[Tensor]) -> None:
         self.eigenvalues_ = [values.float() for values in eigenvalues]
         rho, is_global = self.settings.preconditioner_damping, self._is_global
         sizes = [values.numel() for values in eigenvalues]
         total = sum(float(values.double().sum()) for values in eigenvalues)
-        self.scales_ = []
+        self.scales_, self.dampings_ = [], []
         for values in self.eigenvalues_:
             mean = total / sum(sizes) if is_global else float(values.double().mean())
             damped = values + rho * mean
+            self.dampings_.append(rho * mean)
             has_gradient = bool((values > 0).any())
             self.scales_.append(damped.rsqrt() if has_gradient else torch.zeros_like(values))
 

@@ -27,10 +27,12 @@ class CurvatureDraws:
     Attributes:
         settings: number of evaluations, targets, noise and seed.
         images: number of training images n.
+        mirror: mirror half of the evaluations, drawn at random.
     """
 
     settings: Preconditioning
     images: int
+    mirror: bool = False
 
     @property
     def each(self) -> int:
@@ -89,6 +91,8 @@ class CurvatureDraws:
             weight=weight,
             output_gradient=direction,
         )
+        if self.mirror:
+            noised = noised.mirror(generator.random(count) < 0.5)
         # An image may have fewer evaluations than captions, so the first is drawn as well.
         first = key64("caption", self.settings.preconditioner_seed, number, image_id)[0]
         return with_captions(noised, denoiser, images, row, int(first))

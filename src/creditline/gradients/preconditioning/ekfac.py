@@ -119,6 +119,15 @@ class EKFAC(DiagonalFisher):
         left, right = bases
         return (left.mT @ shape.to_matrix(gradients) @ right).flatten(1)
 
+    def rotate_back(self, layer: int, rotated: Tensor) -> Tensor:
+        """Invert `rotate`."""
+        basis, shape = self._basis(layer, rotated.device), self._shapes[layer]
+        if basis is None or shape is None:
+            return super().rotate_back(layer, rotated)
+        left, right = basis
+        matrix = rotated.unflatten(1, (shape.rows, shape.columns))
+        return shape.to_flat(left @ matrix @ right.mT)
+
     def state(self) -> dict[str, np.ndarray]:
         arrays = super().state()
         for layer, bases in zip(self.layers, self.bases_, strict=True):

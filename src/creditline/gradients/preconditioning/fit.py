@@ -24,7 +24,7 @@ from creditline.settings import to_dict
 
 PARTS = 16
 """Number of parts of a pass; an interruption loses one of them per worker."""
-OF_SCALE = ("preconditioner_damping", "preconditioner_damping_unit")
+OF_SCALE = ("preconditioner_damping", "preconditioner_damping_unit", "preconditioner_filter")
 """Settings that act after the fit."""
 
 
@@ -80,6 +80,7 @@ def fit_preconditioner(
     images: ImageSet,
     folder: Path,
     runtime: Runtime,
+    mirror: bool = False,
 ) -> None:
     """Fit a preconditioner under one model; continue where a former call stopped.
 
@@ -89,19 +90,21 @@ def fit_preconditioner(
         images: the training images.
         folder: holds the files of fits; one that is complete is loaded.
         runtime: where parts run.
+        mirror: mirror the training images in half of the evaluations.
 
     Raises:
         IndexMismatchError: if a file there was fitted to other images or another model.
         LockedError: if another process fits the same.
         NumericsError: if a gradient is not finite.
     """
-    request = describe_fit(preconditioner, engine, images)
+    draws = CurvatureDraws(preconditioner.settings, len(images), mirror)
+    request = describe_fit(preconditioner, engine, images, mirror)
     files = FitFiles(folder / fingerprint.of_json(request), request)
     if _load_result(preconditioner, files):
         return
     with locked(files.folder):
         if not _load_result(preconditioner, files):
-            _fit(preconditioner, engine, images, files, runtime)
+            _fit(preconditioner, engine, images, draws, files, runtime)
 
 
 def _load_result(preconditioner: Preconditioner, files: FitFiles) -> bool:
@@ -117,10 +120,10 @@ def _fit(
     preconditioner: Preconditioner,
     engine: Engine,
     images: ImageSet,
+    draws: CurvatureDraws,
     files: FitFiles,
     runtime: Runtime,
 ) -> None:
-    draws = CurvatureDraws(preconditioner.settings, len(images))
     parts = min(PARTS, len(draws.rows))
     with runtime.progress("curvature", preconditioner.passes * parts, "part") as bar:
         for number in range(preconditioner.passes):
@@ -132,7 +135,7 @@ def _fit(
 
 
 def describe_fit(
-    preconditioner: Preconditioner, engine: Engine, images: ImageSet
+    preconditioner: Preconditioner, engine: Engine, images: ImageSet, mirror: bool = False
 ) -> dict[str, Any]:
     """Return everything that decides the result of a fit, JSON-ready."""
     settings = to_dict(preconditioner.settings)
@@ -142,6 +145,7 @@ def describe_fit(
         "images": images.fingerprint,
         "layers": fingerprint.of_json([[x.name, x.parameters] for x in preconditioner.layers]),
         "precision": engine.precision,
+        **({"mirror": True} if mirror else {}),
     }
 
 

@@ -64,6 +64,13 @@ class KroneckerShape:
         bias, weight = parts if is_first else parts[::-1]
         return torch.cat([weight.unflatten(1, (self.rows, -1)), bias[:, :, None]], dim=2)
 
+    def to_flat(self, matrix: Tensor) -> Tensor:
+        """Invert `to_matrix`."""
+        if self.bias is None:
+            return matrix.flatten(1)
+        weight, bias = matrix[:, :, :-1].flatten(1), matrix[:, :, -1]
+        return torch.cat([bias, weight] if self.bias == 0 else [weight, bias], dim=1)
+
 
 def has_kronecker_form(layer: LayerGradient) -> bool:
     """Whether a layer's weight is linear in what `kronecker_inputs` returns."""

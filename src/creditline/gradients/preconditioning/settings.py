@@ -59,6 +59,11 @@ class Preconditioning:
     preconditioner_damping_unit: Literal["layer", "model"] = setting(
         "layer", "mean eigenvalue that damping is relative to: of each layer, or of all layers"
     )
+    preconditioner_filter: Literal["damped", "unrolled"] = setting(
+        "damped",
+        "damped: divide by damped eigenvalues; unrolled: by those that training had time for, from "
+        "checkpoint to checkpoint",
+    )
     preconditioner_draws: int = setting(
         DRAWS, "evaluations of training images in each pass of the curvature's fit", bounds=COUNT
     )
@@ -78,6 +83,7 @@ class Preconditioning:
     def __post_init__(self) -> None:
         validate_settings(self)
         if self.is_active:
+            self._require_damping_to_act()
             return
         for name, value in vars(self).items():
             default = getattr(type(self), name)
@@ -85,6 +91,16 @@ class Preconditioning:
                 raise SettingsError(
                     f"Without a preconditioner {name} has no effect; got {value!r}. Leave it out, "
                     f"or choose a preconditioner: {', '.join(PRECONDITIONERS.names())}."
+                )
+
+    def _require_damping_to_act(self) -> None:
+        """Refuse damping beside the unrolled filter, which has none."""
+        for name in ("preconditioner_damping", "preconditioner_damping_unit"):
+            value, default = getattr(self, name), getattr(type(self), name)
+            if self.preconditioner_filter == "unrolled" and value != default:
+                raise SettingsError(
+                    f"The unrolled filter has no damping, so {name} has no effect; got {value!r}. "
+                    "Leave it out, or use preconditioner_filter='damped'."
                 )
 
     @property

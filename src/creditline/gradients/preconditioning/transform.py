@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
-from creditline.gradients.preconditioning.preconditioner import Preconditioner
 from creditline.gradients.projection.two_sided import TwoSidedProjection
+
+
+class GradientMap(Protocol):
+    """A linear map of explicit gradients, such as a fitted preconditioner."""
+
+    def apply(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Map gradients, one float32 tensor of shape `(b, d_l)` per layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +27,7 @@ class GradientTransform:
         two_sided: None: the projection has none.
     """
 
-    preconditioner: Preconditioner
+    preconditioner: GradientMap
     two_sided: TwoSidedProjection | None
 
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:

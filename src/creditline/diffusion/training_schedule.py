@@ -1,0 +1,86 @@
+"""What a training run did up to one of its checkpoints: steps, learning rates, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from creditline.diffusion.learning_rate import learning_rate_at
+from creditline.diffusion.saving import read_record
+from creditline.errors import SettingsError
+from creditline.fingerprint import of_json
+from creditline.manifest import NAME, Kind, Manifest
+
+KIND: Kind = "run"
+
+
+@dataclass(frozen=True)
+class TrainingSchedule:
+    """The part of a training run that leads to a checkpoint.
+
+    Attributes:
+        step: number of updates before it.
+        rate_sum: sum of their learning rates.
+        batch_size: images of a step.
+        run: fingerprint of the run's request; equal for the checkpoints of one run.
+    """
+
+    step: int
+    rate_sum: float
+    batch_size: int
+    run: str
+
+
+def training_schedule(source: str | Path | None) -> TrainingSchedule:
+    """Read the schedule of a checkpoint, or of the final model, of a run of `creditline train`.
+
+    Args:
+        source: its folder, or the run's; None for a model in memory.
+
+    Raises:
+        SettingsError: if it does not lie in the folder of such a run, or records no step.
+        DamageError: if its record or the run's manifest is damaged.
+    """
+    folder = _run_folder(source)
+    place = Path(str(source))
+    inner = place / "model" if place.resolve() == folder.resolve() else place
+    step = read_record(inner).get("step")
+    manifest = Manifest.read(folder, KIND)
+    if step is None:
+        raise _unknown(source)
+    return schedule_at(manifest.request["config"], int(step), of_json(manifest.request))
+
+
+def schedule_at(config: Mapping[str, Any], step: int, run: str = "") -> TrainingSchedule:
+    """The schedule after some steps of a training with these settings.
+
+    Args:
+        config: settings of a run, as in its manifest.
+        step: number of updates.
+        run: fingerprint of the run.
+    """
+    names = ("steps", "learning_rate", "warmup")
+    settings: Any = SimpleNamespace(**{name: config[name] for name in names})
+    rates = [learning_rate_at(settings, before) for before in range(step)]
+    return TrainingSchedule(step, float(sum(rates)), int(config["batch_size"]), run)
+
+
+def _run_folder(source: str | Path | None) -> Path:
+    if source is not None:
+        place = Path(source)
+        for folder in (place, *list(place.absolute().parents)[:2]):
+            if (folder / NAME).is_file():
+                return folder
+    raise _unknown(source)
+
+
+def _unknown(source: str | Path | None) -> SettingsError:
+    named = "a model in memory" if source is None else str(source)
+    return SettingsError(
+        f"SOURCE follows a training run, and {named} is no checkpoint in the folder of a run of "
+        "`creditline train`. Give checkpoints there, such as runs/icons/checkpoints/*, or use "
+        "--method ekfac, which needs the final model alone."
+    )
