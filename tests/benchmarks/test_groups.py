@@ -40,13 +40,13 @@ def test_groups_come_once_for_each_number_of_timesteps():
         "d-trak-10-1",
         "d-trak-100-1",
     ]
-    assert sum(g.timesteps is None for g in groups) == 1
+    assert sum(g.timesteps is None for g in groups) == 2  # pixels, models
     assert all(g.index_method.features.plan.timesteps == g.timesteps for g in groups if g.timesteps)
 
 
 def test_an_ensemble_repeats_the_groups_of_the_final_model():
     groups = method_groups(judgeable_methods(), [10], ensemble=3)
-    names = ["combined", "d-trak", "diag-fisher", "ekfac", "kfac", "trak"]
+    names = ["combined", "d-trak", "das", "diag-fisher", "ekfac", "kfac", "trak"]
     assert sorted(g.key for g in groups if g.models == 3) == [f"{name}-10-3" for name in names]
     assert not any(g.trajectory_methods for g in groups if g.models == 3)
 
@@ -56,7 +56,7 @@ def test_an_ensemble_repeats_the_groups_of_the_final_model():
     [
         (methods.get("relative-if")(), "trak-10-1"),
         (ToyBilinear(), "trak-10-1"),
-        (ToyModel(), "toy-model"),
+        (ToyModel(), "ekfac-streamed"),
         (ToySubset(), "pixel-dot"),
     ],
     ids=lambda value: getattr(value, "name", None),

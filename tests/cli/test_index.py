@@ -88,7 +88,7 @@ def test_an_option_that_the_method_lacks(refused, model, data, tmp_path):
     command = ["index", model, data, "--out", tmp_path / "i", "--method"]
     message = refused(*command, "gas", "--damping", "0.1")
     assert "gas has no option --damping" in message
-    assert "trak, d-trak, relative-if" in message
+    assert "trak, d-trak, das, relative-if" in message
 
 
 @pytest.mark.parametrize(

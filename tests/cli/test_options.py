@@ -116,6 +116,7 @@ def other(name: str, value: Any) -> Any:
         "residual": "relative",
         "preconditioner_sharing": "reduce",
         "bits": 4,
+        "query_bits": 8,
         "pass_memory": "1GB",
         "batch_size": 8,
         "engine": "autograd",

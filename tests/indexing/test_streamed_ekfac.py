@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -14,19 +12,15 @@ from creditline.features.gradient_stream import GradientStream
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.preconditioning import Preconditioning
+from creditline.gradients.spec import GradientSpec
 from creditline.methods import get
 from creditline.methods.streamed_ekfac import StreamedEKFAC
 from creditline.runtime import Runtime
 from creditline.settings import override
 
-STREAMED = get("ekfac-streamed")()
-METHOD = replace(
-    STREAMED,
-    features=replace(
-        STREAMED.features,
-        plan=NoisePlan(timesteps=4),
-        preconditioning=Preconditioning("ekfac", preconditioner_draws=24),
-    ),
+METHOD = get("ekfac-streamed")(
+    gradients=GradientSpec(plan=NoisePlan(timesteps=4)),
+    preconditioning=Preconditioning("ekfac", preconditioner_draws=24),
 )
 
 
@@ -132,9 +126,9 @@ def test_conjugate_gradients_report_what_is_left(index, exact):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"bits": 4}, "bits is 16"),
-        ({"projection": "count-sketch"}, "projection is 'none'"),
-        ({"preconditioner": "none", "preconditioner_draws": 4000}, "needs a preconditioner"),
+        ({"query_bits": 9}, "one of 32, 16, 8"),
+        ({"preconditioner": "none", "preconditioner_draws": 4000}, "damped curvature"),
+        ({"preconditioner_filter": "unrolled"}, "damped curvature"),
     ],
 )
 def test_settings_without_sense_are_refused(changes, words):

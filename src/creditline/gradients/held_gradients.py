@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from creditline import checksum
 
-QueryBits = Literal[32, 16, 8]
+BITS = (32, 16, 8)
 ROWS = 64
 """Held rows that are unpacked at once."""
 
@@ -30,12 +29,12 @@ class HeldGradients:
     scales: tuple[Tensor, ...]
 
     @classmethod
-    def pack(cls, layers: Sequence[Tensor], bits: QueryBits = 32) -> HeldGradients:
+    def pack(cls, layers: Sequence[Tensor], bits: int = 32) -> HeldGradients:
         """Pack gradients; those of 8 bits are rounded to 255 levels of each row's largest number.
 
         Args:
             layers: float32 of shape `(m, d_l)` each.
-            bits: of each number.
+            bits: of each number, one of `BITS`.
         """
         packed, scales = [], []
         for layer in layers:

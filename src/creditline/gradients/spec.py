@@ -19,8 +19,8 @@ BITS = (16, 8, 4, 2, 1)
 
 
 @dataclass(frozen=True)
-class FeatureSpec:
-    """Feature `phi(x) = P mean_{t, eps} grad_theta f(x, t, eps)` (D-TRAK, section 2.2).
+class GradientSpec:
+    """Gradient `g(x) = mean_{t, eps} grad_theta f(x, t, eps)` (D-TRAK, section 2.2).
 
     With `normalize="timestep"` the gradient of each timestep, averaged over its draws, is divided
     by its Euclidean norm before the mean over timesteps (as in ReTrac and DAS): norms differ by
@@ -32,8 +32,6 @@ class FeatureSpec:
 
     objective: Objective = field(default_factory=Objective)
     plan: NoisePlan = field(default_factory=NoisePlan)
-    projection: Projection = field(default_factory=Projection)
-    preconditioning: Preconditioning = field(default_factory=Preconditioning)
     parameters: str = setting(
         "trained",
         "parameters to differentiate: trained (adapters if there are any), adapters, "
@@ -54,6 +52,24 @@ class FeatureSpec:
         bounds=COUNT,
     )
     pass_memory: str = setting("4GB", "memory limit of a pass, without the weights")
+
+    def __post_init__(self) -> None:
+        validate_settings(self)
+        if not self.parameters.strip(" ,"):
+            raise SettingsError("parameters names no parameter. Leave it out for all that train.")
+        bytes_of(self.pass_memory)
+
+
+@dataclass(frozen=True)
+class FeatureSpec(GradientSpec):
+    """Feature `phi(x) = P C g(x)` of a gradient, preconditioned by `C` and projected by `P`.
+
+    Raises:
+        SettingsError: as `GradientSpec`, and on a number of bits that is not one of `BITS`.
+    """
+
+    projection: Projection = field(default_factory=Projection)
+    preconditioning: Preconditioning = field(default_factory=Preconditioning)
     bits: int = setting(
         16,
         "bits of each stored number: 16, or 8, 4, 2 or 1, with which more numbers fit",
@@ -64,10 +80,7 @@ class FeatureSpec:
     )
 
     def __post_init__(self) -> None:
-        validate_settings(self)
-        if not self.parameters.strip(" ,"):
-            raise SettingsError("parameters names no parameter. Leave it out for all that train.")
-        bytes_of(self.pass_memory)
+        super().__post_init__()
         require(self.bits in BITS, "bits are one of 16, 8, 4, 2, 1", self.bits, "Try 1 or 16.")
 
     @property

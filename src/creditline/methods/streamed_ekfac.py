@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from creditline.bounds import COUNT, DRAWS, NOT_NEGATIVE, POSITIVE
+from creditline.bounds import COUNT, DRAWS, NOT_NEGATIVE, POSITIVE, Bounds
 from creditline.data.image_set import ImageSet
 from creditline.errors import SettingsError
 from creditline.features.gradient_stream import GradientStream, stream_scores
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.conjugate_gradients import solve
 from creditline.gradients.gauss_newton import GaussNewton
-from creditline.gradients.held_gradients import HeldGradients, QueryBits
+from creditline.gradients.held_gradients import BITS, HeldGradients
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.preconditioning import Preconditioning
 from creditline.gradients.preconditioning.diagonal_fisher import DiagonalFisher
 from creditline.gradients.preconditioning.draws import CurvatureDraws
 from creditline.gradients.projection import Projection
-from creditline.gradients.spec import FeatureSpec
+from creditline.gradients.spec import FeatureSpec, GradientSpec
 from creditline.methods.fit_context import FitContext
 from creditline.methods.gradient_method import QUERY_EVALUATIONS
 from creditline.methods.model_method import ModelAttributor
@@ -62,20 +62,19 @@ class StreamedEKFAC(ModelAttributor):
     part_rows: ClassVar[int] = 64
     """Training images of a part; an interruption loses one part per worker."""
 
-    features: FeatureSpec = group(
-        lambda: FeatureSpec(
-            projection=Projection("none"), preconditioning=Preconditioning("ekfac"), halves=False
-        ),
-        affects="factors",
-    )
+    gradients: GradientSpec = group(GradientSpec, affects="factors")
+    preconditioning: Preconditioning = group(lambda: Preconditioning("ekfac"), affects="factors")
     query_draws: int | None = setting(
         None,
         f"noise draws at each timestep of a query; none: {QUERY_EVALUATIONS} passes or more",
         affects="scores",
         bounds=DRAWS,
     )
-    query_bits: QueryBits = setting(
-        32, "bits of each number of a query's gradient that is held: 32, 16 or 8", affects="scores"
+    query_bits: int = setting(
+        32,
+        "bits of each number of a query's gradient that is held: 32, 16 or 8",
+        affects="scores",
+        bounds=Bounds(8, 32),
     )
     cg_iterations: int = setting(
         0,
@@ -95,27 +94,31 @@ class StreamedEKFAC(ModelAttributor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        spec = self.features
-        for name, value, only in (
-            ("projection", spec.projection.projection, "none"),
-            ("bits", spec.bits, 16),
-            ("preconditioner_filter", spec.preconditioning.preconditioner_filter, "damped"),
+        bits, settings = self.query_bits, self.preconditioning
+        require(bits in BITS, "query_bits are one of 32, 16, 8", bits, "Try 8.")
+        for name, value, other in (
+            ("preconditioner", settings.preconditioner, "none"),
+            ("preconditioner_filter", settings.preconditioner_filter, "unrolled"),
         ):
-            require(
-                value == only,
-                f"Nothing is stored by {self.title}, so {name} is {only!r}",
-                value,
-                "Leave it out, or use --method ekfac.",
-            )
-        if not spec.preconditioning.is_active:
-            raise SettingsError(
-                f"{self.title} needs a preconditioner; got 'none'. Leave it out, or choose kfac or "
-                "diagonal-fisher."
-            )
+            if value == other:
+                raise SettingsError(
+                    f"{self.title} divides by a damped curvature at the final model; got "
+                    f"{name}={value!r}. Leave it out."
+                )
+
+    @property
+    def features(self) -> FeatureSpec:
+        """Explicit gradients beside the fitted curvature."""
+        return FeatureSpec(
+            **vars(self.gradients),
+            projection=Projection("none"),
+            preconditioning=self.preconditioning,
+            halves=False,
+        )
 
     @property
     def query_plan(self) -> NoisePlan:
-        plan = self.features.plan
+        plan = self.gradients.plan
         enough = 1 if plan.shared_noise else -(-QUERY_EVALUATIONS // plan.timesteps)
         draws = max(plan.draws, enough) if self.query_draws is None else self.query_draws
         return override(plan, {"draws": draws})
@@ -148,7 +151,7 @@ class StreamedEKFAC(ModelAttributor):
             held = HeldGradients.pack(self._solve(model, images, train), self.query_bits)
             engine = self.extractor_.sized_engine(model, train)
             folder = context.cache.work_folder(f"stream-{held.digest[:12]}")
-            plan = self.features.plan
+            plan = self.gradients.plan
             batch = self.extractor_.batch(plan.evaluations)
             stream = GradientStream(engine, train, plan, held, folder, batch, self.part_rows)
             total += stream_scores(stream, context.runtime) / models
@@ -192,9 +195,9 @@ class StreamedEKFAC(ModelAttributor):
 
     def _damped_product(self, model: int, curvature: DiagonalFisher, train: ImageSet) -> Any:
         """Multiply by the exact Gauss-Newton matrix, damped as the curvature is."""
-        settings = override(self.features.preconditioning, {"preconditioner_draws": self.cg_draws})
+        settings = override(self.preconditioning, {"preconditioner_draws": self.cg_draws})
         engine = self.extractor_.sized_engine(model, train)
-        draws = CurvatureDraws(settings, len(train), self.features.plan.mirror)
+        draws = CurvatureDraws(settings, len(train), self.gradients.plan.mirror)
         noised = draws.noised_images(engine.denoiser, train, draws.rows.tolist(), REFINEMENT)
         matrix, damping = GaussNewton(engine, noised), curvature.dampings_
 
