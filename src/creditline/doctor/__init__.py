@@ -23,7 +23,7 @@ from creditline.doctor.data import check_images
 from creditline.doctor.disk import table_schema
 from creditline.doctor.findings import Cost, Diagnosis, Finding
 from creditline.doctor.gradients import check_gradients
-from creditline.doctor.network import check_calls, check_network
+from creditline.doctor.network import check_calls, check_curvature, check_network
 from creditline.doctor.subject import DiagnosisSubject, preserve_state, random_images
 from creditline.errors import SettingsError
 from creditline.explain import explained
@@ -94,6 +94,10 @@ def diagnose(
     fits = loaded is not None and findings[0].status == "ok"
     examined = _spread(loaded, samples) if loaded and fits else random_images(denoiser, samples)
     findings += check_network(denoiser.module, source.layers)
+    preconditioning = source.spec.preconditioning
+    if preconditioning.is_active:
+        kind = preconditioning.preconditioner
+        findings.append(check_curvature(denoiser.module, source.layers, kind))
     with (
         preserve_state(denoiser.module),
         exact_kernels(denoiser.device, source.spec.precision == "tf32"),

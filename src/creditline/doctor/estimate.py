@@ -22,8 +22,11 @@ from creditline.errors import SettingsError
 from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.engine import Engine
+from creditline.gradients.engine_choice import choose_engine
 from creditline.gradients.noised_batch import NoisedBatch
 from creditline.gradients.pass_size import measure_pass
+from creditline.gradients.preconditioning.coverage import CurvatureCoverage
+from creditline.gradients.spec import FeatureSpec
 from creditline.methods.attributor import Attributor
 from creditline.settings import override, require
 from creditline.units import bytes_of, duration, size
@@ -49,6 +52,13 @@ class OperationCount:
         """Estimate the seconds on a machine."""
         return rate.seconds(self.products, self.convolutions, self.moved)
 
+    def __add__(self, other: OperationCount) -> OperationCount:
+        return OperationCount(
+            self.products + other.products,
+            self.convolutions + other.convolutions,
+            self.moved + other.moved,
+        )
+
     @property
     def operations(self) -> float:
         """All floating-point operations."""
@@ -72,6 +82,7 @@ class CostEstimate:
         evaluations: evaluations per image.
         dim: feature dimension.
         image_bytes: an image's feature in the index, with its error if it has one.
+        curvature: of the features that are preconditioned; None: none are.
         rate: speed of the machine.
         measured: whether it was measured on this machine.
     """
@@ -89,6 +100,7 @@ class CostEstimate:
     evaluations: int
     dim: int
     image_bytes: float
+    curvature: CurvatureCoverage | None
     rate: MachineRate
     measured: bool
 
@@ -132,6 +144,14 @@ class CostEstimate:
             ),
             ("features", f"{size(self.image_bytes)} per image at dimension {self.dim:,}"),
         ]
+        if self.curvature is not None:
+            covered = self.curvature
+            text = (
+                f"{size(covered.bytes)} of factors; Kronecker products for {covered.share:.2%} of "
+                f"the parameters; {covered.rotation / 1e9:,.4g} GFLOP to rotate a gradient, once "
+                "an image"
+            )
+            rows.append(("curvature", text))
         shape = "x".join(map(str, self.sample_shape))
         return lines(f"{self.network} on {shape}, from shapes alone (an estimate):", rows)
 
@@ -175,24 +195,17 @@ def estimate(
         raise SettingsError(
             f"{recipe.title} takes no gradients. Use a gradient method, such as d-trak."
         )
-    spec = recipe.features
-    if spec.needs_fit:
+    specs = [term.features for term in recipe.feature_terms().values()]
+    if any(spec.projection.needs_fit for spec in specs):
         raise SettingsError(
-            "Features that are fitted to images cannot be estimated from shapes. Use another "
+            "A projection that is fitted to images cannot be estimated from shapes. Use another "
             "(projection='two-sided', --projection two-sided)."
         )
     meta = build_meta_model(place, lora_rank, side, prompt_tokens)
     with meta.mode:
-        source = GradientExtractor([meta.denoiser], spec)
-        engine = source.engines[0]
-        pass_bytes = measure_pass(engine, meta.probe(1))
-        count = min(8, spec.plan.evaluations)
-        limit = int((bytes_of(spec.pass_memory) - pass_bytes[0]) / pass_bytes[1])
-        engine.microbatch = max(1, min(count, spec.batch_size or limit))
-        forward = _work(lambda probe: _forward(engine, probe), meta, count)
-        gradient = _work(
-            lambda probe: engine.mean_gradients([(probe, torch.arange(count))]), meta, count
-        )
+        terms = [_TermEstimate.of(meta, spec) for spec in specs]
+    first, spec = terms[0], specs[0]
+    curvature = next((term.curvature for term in terms if term.curvature is not None), None)
     if flops_per_second is None:
         rate = measure_rate()
     else:
@@ -203,17 +216,53 @@ def estimate(
         parameters=meta.parameters,
         adapters=meta.adapters,
         adapted=meta.adapted,
-        selected=source.parameters,
-        forward=forward,
-        gradient=gradient,
+        selected=first.source.parameters,
+        forward=first.forward,
+        gradient=sum((term.gradient for term in terms[1:]), first.gradient),
         weight_bytes=4.0 * (meta.parameters + meta.adapters),
-        pass_bytes=pass_bytes,
+        pass_bytes=max(term.pass_bytes for term in terms),
         evaluations=spec.plan.evaluations,
-        dim=source.dim,
-        image_bytes=table_schema(source).feature_bytes,
+        dim=sum(term.source.dim for term in terms),
+        image_bytes=sum(table_schema(term.source).feature_bytes for term in terms),
+        curvature=curvature,
         rate=rate,
         measured=flops_per_second is None,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _TermEstimate:
+    """What the features of one set cost.
+
+    Attributes:
+        source: their extractor.
+        forward, gradient, pass_bytes, curvature: see `CostEstimate`.
+    """
+
+    source: GradientExtractor
+    forward: OperationCount
+    gradient: OperationCount
+    pass_bytes: tuple[float, float]
+    curvature: CurvatureCoverage | None
+
+    @classmethod
+    def of(cls, meta: MetaModel, spec: FeatureSpec) -> _TermEstimate:
+        """Count what one evaluation takes."""
+        source = GradientExtractor([meta.denoiser], spec)
+        projector = spec.projection.build(source.layers)
+        engine = choose_engine(spec, meta.denoiser, source.layers, projector)
+        pass_bytes = measure_pass(engine, meta.probe(1))
+        count = min(8, spec.plan.evaluations)
+        limit = int((bytes_of(spec.pass_memory) - pass_bytes[0]) / pass_bytes[1])
+        engine.microbatch = max(1, min(count, spec.batch_size or limit))
+        forward = _work(lambda probe: _forward(engine, probe), meta, count)
+        group = torch.arange(count)
+        gradient = _work(lambda probe: engine.mean_gradients([(probe, group)]), meta, count)
+        curvature = None
+        if spec.preconditioning.is_active:
+            kind = spec.preconditioning.preconditioner
+            curvature = CurvatureCoverage.of(meta.denoiser.module, source.layers, kind)
+        return cls(source, forward, gradient, pass_bytes, curvature)
 
 
 def _forward(engine: Engine, probe: NoisedBatch) -> None:

@@ -10,6 +10,8 @@ from torch import nn
 from creditline.doctor.findings import Finding, some
 from creditline.doctor.subject import DiagnosisSubject
 from creditline.gradients.parameters import Layer
+from creditline.gradients.preconditioning.coverage import CurvatureCoverage
+from creditline.units import size
 
 # PyTorch differentiates these attention processors; others have their own kernels.
 NATIVE_ATTENTION = ("AttnProcessor", "AttnProcessor2_0", "AttnAddedKVProcessor2_0")
@@ -143,6 +145,18 @@ def _coverage(module: nn.Module, layers: tuple[Layer, ...]) -> Finding:
         f"{text}; {len(left)} tensors are left out: {some(left)}",
         "Use parameters='*' (--parameters '*') unless this is intended.",
     )
+
+
+def check_curvature(module: nn.Module, layers: tuple[Layer, ...], preconditioner: str) -> Finding:
+    """Say which parameters the curvature of a preconditioner covers, and what it takes."""
+    covered = CurvatureCoverage.of(module, layers, preconditioner)
+    text = (
+        f"Kronecker factors for {covered.kronecker:,} parameters ({covered.share:.2%}), a diagonal "
+        f"for {covered.diagonal:,}"
+    )
+    if covered.diagonal_layers:
+        text += f" in {len(covered.diagonal_layers)} layers: {some(list(covered.diagonal_layers))}"
+    return Finding("curvature", "ok", f"{text}; {size(covered.bytes)} of factors")
 
 
 def _attention(module: nn.Module) -> Finding:
