@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
+from creditline.features.few_bits import FewBitCode
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import Role
 from creditline.gradients.parameters import Layer
 from creditline.gradients.projection import Projection
+from creditline.gradients.projection.rotation import RandomRotation
 from creditline.gradients.projection.state import ProjectionState, rows_to_fit
 from creditline.runtime import Runtime
 
@@ -64,6 +66,27 @@ def project(
             parts.append(projector.project(flat if two_sided is None else two_sided.project(flat)))
         features.append(torch.cat(parts).numpy())
     return features[0], features[1]
+
+
+def store(
+    train: np.ndarray, query: np.ndarray, bits: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Round features of training images to what an index stores.
+
+    Args:
+        train, query: features, float32 of shape `(n, k)` and `(m, k)`.
+        bits: of each number: 16, or fewer, which are codes of rotated features.
+        seed: of the rotation.
+
+    Returns:
+        What is stored of the training images, and features of the queries that it is multiplied
+        with.
+    """
+    if bits == 16:
+        return train.astype(np.float16).astype(np.float32), query
+    rotation, code = RandomRotation(train.shape[1], seed), FewBitCode(bits)
+    own, other = (rotation(torch.from_numpy(x)).numpy() for x in (train, query))
+    return code.decode(*code.encode(own)).astype(np.float32), other
 
 
 def _projection_state(

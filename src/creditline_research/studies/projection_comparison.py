@@ -7,7 +7,7 @@ projection is computed from these. They are held in memory: 4 bytes for each ima
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
-from creditline.evaluation.explicit_gradients import extract, project
+from creditline.evaluation.explicit_gradients import extract, project, store
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
@@ -31,14 +31,17 @@ from creditline.fingerprint import of_json
 from creditline.gradients.parameters import select_layers
 from creditline.gradients.projection import Projection
 from creditline.gradients.projection.layout import feature_dim
+from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitContext
-from creditline.methods.ridge_method import RidgeMethod
 from creditline.runtime import Runtime
 from creditline.runtime.threads import single_thread
 from creditline.settings import override, require, to_dict
-from creditline_research.studies.projections import ProjectionRow, ProjectionStudy, describe
-
-METHODS = ("trak", "d-trak")
+from creditline_research.studies.projections import (
+    EXPLICIT,
+    ProjectionRow,
+    ProjectionStudy,
+    describe,
+)
 
 
 def compare_projections(
@@ -52,7 +55,7 @@ def compare_projections(
     config: LDSConfig | None = None,
     say: Callable[[str], None] = print,
 ) -> list[ProjectionRow]:
-    """TRAK and D-TRAK at their own settings, through every projection.
+    """Methods at their own settings, through every projection, stored in some bits.
 
     Stop it at any moment; the same call continues.
 
@@ -76,26 +79,26 @@ def compare_projections(
     settings, config, folder = settings or ProjectionStudy(), config or LDSConfig(), Path(out)
     projections = list(settings.each())
     layers = select_layers(load_model(str(case.model)).module)
-    for projection in projections:
+    for projection, _ in projections:
         feature_dim(projection, layers)
     train, validation = case.images(data)
     queries = {VALIDATION: validation, GENERATED: load_images(case.generated)}
     truth, key = case.truth().complete_subsets(), digest(case)
     rows = []
-    for t, name in product(timesteps, METHODS):
+    for t, name in product(timesteps, settings.methods):
         requests = [
-            {"timesteps": t, "method": name, "projection": to_dict(p), "judged by": key}
-            | {"resamples": config.resamples, "seed": config.bootstrap_seed}
-            for p in projections
+            {"timesteps": t, "method": name, "projection": to_dict(p), "bits": bits}
+            | {"judged by": key, "resamples": config.resamples, "seed": config.bootstrap_seed}
+            for p, bits in projections
         ]
         paths = [folder / f"{name}-{t}-{of_json(request)[:12]}.json" for request in requests]
         if not all(path.is_file() for path in paths):
             say(f"{name} at {t} timesteps: explicit gradients")
             gradients = _ExplicitGradients(case, name, t, train, queries, runtime or Runtime())
-            for projection, path in zip(projections, paths, strict=True):
+            for (projection, bits), path in zip(projections, paths, strict=True):
                 if not path.is_file():
-                    say(f"{name} at {t} timesteps: {describe(projection)}")
-                    row = gradients.through(projection, truth, config)
+                    say(f"{name} at {t} timesteps: {describe(projection, bits)}")
+                    row = gradients.through(projection, bits, truth, config)
                     write_result(path, asdict(row))
         rows += [ProjectionRow(**read_result(path)) for path in paths]
     return rows
@@ -113,13 +116,16 @@ class _ExplicitGradients:
         queries: dict[str, ImageSet],
         runtime: Runtime,
     ) -> None:
-        plain = {"timesteps": timesteps, "projection": "none", "halves": False}
-        method: Any = override(methods.get(name)(), plain)
+        plain = {"timesteps": timesteps, "halves": False, "bits": 16}
+        method: Any = methods.get(name)()
+        method = replace(method, features=replace(method.features, projection=EXPLICIT))
+        method = override(method, plain)
         model = load_model(str(case.model), device=runtime.main_device)
         source = GradientExtractor([model], method.features, method.query_plan)
         source.check(train)
+        source.fit(train, runtime)
         self.layers = source.layers
-        self.method: RidgeMethod = method
+        self.method: BilinearAttributor = method
         self.timesteps = timesteps
         self.train = extract(source, train, range(len(train)), "train", "train", runtime)
         self.query = np.concatenate(
@@ -132,13 +138,14 @@ class _ExplicitGradients:
         self.exact = self._scores(self.train, self.query)
 
     def through(
-        self, projection: Projection, truth: GroundTruth, config: LDSConfig
+        self, projection: Projection, bits: int, truth: GroundTruth, config: LDSConfig
     ) -> ProjectionRow:
-        """Project the gradients and judge the scores."""
+        """Project the gradients, store those of training images, and judge the scores."""
         scores = self.exact
         if projection.projection != "none":
             with single_thread():
-                scores = self._scores(*project(self.layers, projection, self.train, self.query))
+                train, query = project(self.layers, projection, self.train, self.query)
+                scores = self._scores(*store(train, query, bits, projection.projection_seed))
         agreement = [spearmanr(a, b).statistic for a, b in zip(scores, self.exact, strict=True)]
         lds, start = {}, 0
         for folder, names in self.names.items():
@@ -155,7 +162,7 @@ class _ExplicitGradients:
         sizes = projection.projector.input_sizes(projection, self.layers)
         settings = {**to_dict(projection), "size": sum(sizes)}
         return ProjectionRow(
-            self.method.title, self.timesteps, settings, float(np.mean(agreement)), lds
+            self.method.title, self.timesteps, settings, bits, float(np.mean(agreement)), lds
         )
 
     def _scores(self, train: np.ndarray, query: np.ndarray) -> np.ndarray:

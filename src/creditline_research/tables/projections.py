@@ -8,7 +8,7 @@ from creditline.benchmarks.markdown import table
 from creditline.gradients.projection import Projection
 from creditline_research.studies.projections import ProjectionRow, layout_name
 
-HEADER = ("method", "T", "projection", "rank", "layout", "k", "agreement")
+HEADER = ("method", "T", "projection", "rank", "layout", "k", "bits", "bytes", "agreement")
 
 
 def projection_table(rows: Sequence[ProjectionRow]) -> str:
@@ -26,13 +26,21 @@ def projection_table(rows: Sequence[ProjectionRow]) -> str:
                 "explicit gradients" if explicit else p["projection"],
                 str(p["rank"]) if sided else "",
                 "" if explicit else layout_name(p),
-                f"{p['size'] if explicit else p['dim']:,}",
+                f"{_numbers(row):,}",
+                str(row.bits),
+                f"{_numbers(row) * row.bits // 8:,}",
                 f"{row.agreement:.3f}",
                 *(_with_interval(row.lds[folder]) for folder in folders),
             ]
         )
     header = (*HEADER, *(f"LDS, {folder}" for folder in folders))
     return table(header, cells, left=(0, 2, 4))
+
+
+def _numbers(row: ProjectionRow) -> int:
+    """Numbers that are stored of an image."""
+    p = row.projection
+    return int(p["size"] if p["projection"] == "none" else p["dim"])
 
 
 def _with_interval(values: Sequence[float]) -> str:

@@ -90,11 +90,17 @@ def test_the_table_has_a_row_for_each(rows):
     lines = projection_table(rows).splitlines()
     assert len(lines) == 2 + len(rows)
     assert lines[0].endswith("| LDS, validation | LDS, generated |")
-    assert "| D-TRAK | 2 | principal | 4 | by layer, variance | 64 |" in "\n".join(lines)
+    assert "| D-TRAK | 2 | principal | 4 | by layer, variance | 64 | 16 | 128 |" in "\n".join(lines)
 
 
 def test_wrong_names_are_refused_before_long_work(tiny_benchmark, tmp_path, options):
-    for wrong in ({"kinds": ("gausian",)}, {"layouts": ("layers",)}, {"dims": (0,)}):
+    for wrong in (
+        {"kinds": ("gausian",)},
+        {"layouts": ("layers",)},
+        {"dims": (0,)},
+        {"bits": (3,)},
+        {"bits": (1, 2)},
+    ):
         with pytest.raises(SettingsError):
             compare_projections(
                 tiny_benchmark, tmp_path, **{**options, "settings": ProjectionStudy(**wrong)}
@@ -107,8 +113,36 @@ def test_wrong_names_are_refused_before_long_work(tiny_benchmark, tmp_path, opti
 
 
 def test_each_yields_a_rank_where_there_are_sides():
-    projections = list(ProjectionStudy(kinds=("principal", "gaussian"), ranks=(16, 64)).each())
+    study = ProjectionStudy(kinds=("principal", "gaussian"), ranks=(16, 64))
+    projections = [projection for projection, _ in study.each()]
     assert projections[0] == EXPLICIT
     assert sum(p.projection == "principal" for p in projections) == 8
     assert sum(p.projection == "gaussian" for p in projections) == 4
     assert Projection("principal", layout="layers", budget="size", rank=16) in projections
+
+
+def test_features_of_few_bits_are_judged_by_their_bytes(tiny_benchmark, options, tmp_path):
+    """As an index of the same bits scores."""
+    study = ProjectionStudy(
+        kinds=("count-sketch",),
+        layouts=("joint",),
+        dims=(64, 256),
+        bits=(16, 4),
+        methods=("gradient-dot",),
+    )
+    rows = compare_projections(tiny_benchmark, tmp_path / "s", **{**options, "settings": study})
+    assert [(row.projection["dim"], row.bits) for row in rows[1:]] == [(64, 16), (256, 4)]
+    assert {line.split("|")[8].strip() for line in projection_table(rows).splitlines()[3:]} == {
+        "128"
+    }
+    train, validation = tiny_benchmark.images(options["data"])
+    settings = {"projection": "count-sketch", "dim": 256, "bits": 4, "timesteps": 2}
+    index = cl.index(
+        str(tiny_benchmark.model), train, method="gradient-dot", out=tmp_path / "i", **settings
+    )
+    queries = [("validation", validation), ("generated", load_images(tiny_benchmark.generated))]
+    comparison = compare_methods(
+        index, tiny_benchmark.truth(), queries, (), LDSConfig(resamples=10)
+    ).to_dict()
+    expected = comparison["groups"][0]["methods"][0]["lds"]
+    assert rows[2].lds["validation"][0] == pytest.approx(expected, abs=0.02)
