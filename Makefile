@@ -88,8 +88,9 @@ bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (30
 profile: $(VENV)/.demo  ## where the time of an index goes (CIFAR2=FOLDER: of cifar2-small, too)
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/profile_index.py $(if $(CIFAR2),--cifar2 $(CIFAR2))
 
-bench-peers: $(VENV)/.installed  ## the same work by traker and dattri (a few minutes)
+bench-peers: $(VENV)/.installed  ## the same work by traker, dattri and kronfluence (a few minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench_peers
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python -m tools.compare_kronfluence
 
 models-table: $(VENV)/.dev  ## every class of models on small instances, as in docs/results/models.md
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python -m tools.models_table

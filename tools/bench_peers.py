@@ -72,7 +72,7 @@ def main() -> None:
     with ExitStack() as stack:
         folders = {}
         for peer, script in PEERS.items():
-            python = _environment(peer, args.venvs / f".venv-{peer}")
+            python = environment(peer, args.venvs / f".venv-{peer}")
             if python is not None:
                 folders[peer] = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 _hand_over(folders[peer], denoiser, theirs, args.timesteps)
@@ -107,7 +107,7 @@ def main() -> None:
             print(f"| {name} | {' | '.join(cells)} |")
 
 
-def _environment(peer: str, folder: Path) -> Path | None:
+def environment(peer: str, folder: Path) -> Path | None:
     """The Python of an environment with the peer in it; None where it cannot be installed."""
     python = folder / "bin" / "python"
     done = folder / ".installed"
@@ -119,6 +119,8 @@ def _environment(peer: str, folder: Path) -> Path | None:
             [sys.executable, "-m", "venv", str(folder)],
             [*install, f"torch=={version}"],
             [*install, "diffusers", "numpy", peer],
+            # Some peers want it, nothing here uses it, and it needs one build of PyTorch.
+            [str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"],
         ]
         for step in steps:
             result = subprocess.run(step, capture_output=True, text=True)

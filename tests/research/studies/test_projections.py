@@ -122,7 +122,7 @@ def test_each_yields_a_rank_where_there_are_sides():
 
 
 def test_features_of_few_bits_are_judged_by_their_bytes(tiny_benchmark, options, tmp_path):
-    """As an index of the same bits scores."""
+    """As an index that stores as few bits scores."""
     study = ProjectionStudy(
         kinds=("count-sketch",),
         layouts=("joint",),
