@@ -8,6 +8,10 @@ from creditline.cli.lazy import LazyGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "dampings": ("creditline_research.cli.dampings", "LDS of every method at every damping."),
+    "curvature": (
+        "creditline_research.cli.curvature",
+        "LDS of EK-FAC, D-TRAK and their sum at every damping.",
+    ),
     "scores": (
         "creditline_research.cli.scores",
         "LDS of transformed scores, of the largest scores and of the rest.",
