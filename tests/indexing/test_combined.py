@@ -44,6 +44,31 @@ def test_scores_are_the_sum_of_both_in_units_of_their_spread(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("name", "feature_set"), [("ekfac", "loss"), ("d-trak", "square-norm")])
+def test_a_method_of_one_part_scores_on_the_same_index(
+    index, tiny_model, tiny_images, tmp_path, name, feature_set
+):
+    queries = tiny_images.subset([2, 5, 9])
+    own = index.using(name)
+    assert own.method.features == SMALL.terms()[feature_set][1].features
+    alone = cl.index(tiny_model, tiny_images, method=own.method, out=tmp_path / "own", shard_rows=5)
+    assert np.array_equal(own.scores(queries), alone.scores(queries))
+    trace, expected = own.trace(queries, top=5), alone.trace(queries, top=5)
+    for one, other in zip(trace.queries, expected.queries, strict=True):
+        assert [hit.row for hit in one.proponents] == [hit.row for hit in other.proponents]
+        assert [hit.error for hit in one.proponents] == [hit.error for hit in other.proponents]
+    assert np.array_equal(own.search(queries, top=3).rows, alone.search(queries, top=3).rows)
+    assert_allclose(own.self_influence(), alone.self_influence())
+    assert cl.open_index(index.path).using(name).method == own.method
+
+
+@pytest.mark.slow
+def test_a_method_of_other_features_is_refused(index):
+    with pytest.raises(cl.CreditlineError, match="Build an index with --method relative-if"):
+        index.using("relative-if")
+
+
+@pytest.mark.slow
 def test_it_is_traced_searched_and_changed(index, tiny_images):
     queries = tiny_images.subset([2])
     trace = index.trace(queries, top=5).queries[0]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any
+
 from creditline import methods
 from creditline.errors import IndexMismatchError, SettingsError, difference
 from creditline.methods.attributor import Attributor
@@ -20,7 +25,40 @@ def method_for(method: str | Attributor, held: Attributor) -> Attributor:
         return method
     cls = methods.get(method)
     _require_content(cls, held)
+    if isinstance(held, cls):
+        return cls.sharing(held)
+    for term in feature_terms(held).values():
+        with suppress(IndexMismatchError):
+            shared: Any = cls.sharing(term)
+            own = {
+                f.name: getattr(shared, f.name)
+                for f in fields(shared)
+                if f.metadata.get("affects") == "features"
+            }
+            method = cls(**own)  # all else as the method's own default
+            if feature_set_of(method, held) is not None:
+                return method
     return cls.sharing(held)
+
+
+def feature_terms(method: Attributor) -> Mapping[str, Attributor]:
+    """The methods whose features an index of a method holds; empty where it has none."""
+    terms = getattr(method, "feature_terms", None)
+    return {} if terms is None else terms()
+
+
+def feature_set_of(method: Attributor, held: Attributor) -> str | None:
+    """The feature set that a method scores on an index that was built for `held`.
+
+    Returns:
+        Its name, `""` for all of the features, or None where the index lacks them.
+    """
+    settings = method.index_settings()
+    if settings == held.index_settings():
+        return ""
+    terms = feature_terms(held)
+    names = [name for name, term in terms.items() if term.index_settings() == settings]
+    return names[0] if len(terms) > 1 and names else None
 
 
 def require_shared_index(method: Attributor, held: Attributor) -> None:
@@ -30,13 +68,13 @@ def require_shared_index(method: Attributor, held: Attributor) -> None:
         IndexMismatchError: naming the settings that differ.
     """
     _require_content(type(method), held)
-    lines = difference(held.index_settings(), method.index_settings())
-    if lines:
-        raise IndexMismatchError(
-            f"{method.title} was given other feature settings than the index holds:\n"
-            + "\n".join(lines)
-            + "\nTake them from index.method."
-        )
+    if feature_set_of(method, held) is not None:
+        return
+    raise IndexMismatchError(
+        f"{method.title} was given other feature settings than the index holds:\n"
+        + "\n".join(difference(held.index_settings(), method.index_settings()))
+        + "\nTake them from index.method."
+    )
 
 
 def _require_content(cls: type[Attributor], held: Attributor) -> None:

@@ -52,13 +52,16 @@ def fit_projection(
     return {"blocks": blocks, "projection": digest}
 
 
-def load_projection(folder: Path, extractor: FeatureExtractor, expected: str | None) -> None:
+def load_projection(
+    folder: Path, extractor: FeatureExtractor, expected: str | None, feature_set: str = ""
+) -> None:
     """Load the fitted state of an index into the extractor of its queries.
 
     Args:
         folder: the index.
         extractor: of the index's features.
         expected: the fingerprint that `fit_projection` returned.
+        feature_set: the one of several that the extractor extracts; all of them by default.
 
     Raises:
         DamageError: if the stored file is missing or damaged.
@@ -66,7 +69,7 @@ def load_projection(folder: Path, extractor: FeatureExtractor, expected: str | N
     """
     if not extractor.needs_fit:
         return
-    digest = _load_state(folder / NAME, extractor)
+    digest = _load_state(folder / NAME, extractor, feature_set)
     if digest != expected:
         raise IndexMismatchError(
             f"The features of {folder} were projected by {expected}, and its {NAME} holds "
@@ -85,8 +88,11 @@ def _is_fitted(path: Path) -> bool:
     return True
 
 
-def _load_state(path: Path, extractor: FeatureExtractor) -> str:
-    """Load the state of an extractor and return its fingerprint."""
+def _load_state(path: Path, extractor: FeatureExtractor, feature_set: str = "") -> str:
+    """Load the state of an extractor and return the fingerprint of all that is stored."""
     arrays = read_tensors(path, load_file, ADVICE)
-    extractor.load_state(arrays)
+    prefix = f"{feature_set}/" if feature_set else ""
+    extractor.load_state(
+        {k.removeprefix(prefix): array for k, array in arrays.items() if k.startswith(prefix)}
+    )
     return fingerprint.of_arrays(arrays.items())

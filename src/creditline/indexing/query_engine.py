@@ -12,7 +12,7 @@ import numpy as np
 
 from creditline.errors import IndexMismatchError, SettingsError, difference
 from creditline.indexing.index_state import IndexState
-from creditline.indexing.method_checks import require_searchable
+from creditline.indexing.method_checks import feature_set_of, require_searchable
 from creditline.indexing.queries import (
     Queries,
     QueryBlock,
@@ -24,6 +24,7 @@ from creditline.indexing.query_extractor import QueryExtractor
 from creditline.indexing.query_scoring import QueryScoring, require_finite
 from creditline.indexing.ranker import Ranker, strongest_of_each
 from creditline.indexing.regions import RegionSource
+from creditline.indexing.request import method_of
 from creditline.indexing.resources import Resources
 from creditline.indexing.search_result import SearchResult
 from creditline.indexing.subset_file import read_subsets
@@ -222,7 +223,11 @@ class QueryEngine:
 
     def _has_codes(self) -> bool:
         """Whether features are codes of few bits, which are multiplied as they are."""
-        return any(bits < 16 for bits in self.state.store.schema.bits)
+        schema = self.state.store.schema
+        names = list(schema.feature_sets)
+        bits = schema.bits
+        own = (bits[names.index(self.feature_set)],) if self.feature_set else bits
+        return any(each < 16 for each in own)
 
     def _context(self, stored_factors: bool) -> FitContext:
         context, kind = self.state.context, self.method.capabilities.kind
@@ -232,7 +237,14 @@ class QueryEngine:
         if kind == "subset":
             expected = self.state.manifest.request.get("subsets")
             return replace(context, subsets=read_subsets(self.state.folder, expected))
+        if self.feature_set:
+            context = context.of_set(self.feature_set)
         return replace(context, stored_factors=stored_factors)
+
+    @cached_property
+    def feature_set(self) -> str:
+        """The feature set that the method scores, where it scores one of several."""
+        return feature_set_of(self.method, method_of(self.state.manifest.request)) or ""
 
     def _checked_blocks(
         self, queries: QuerySource | QueryFeatures

@@ -15,7 +15,9 @@ from creditline.errors import IndexMismatchError, ModelError, SettingsError
 from creditline.features.extractor import FeatureExtractor
 from creditline.indexing.extractors import make_extractor
 from creditline.indexing.index_state import IndexState
+from creditline.indexing.method_checks import feature_set_of
 from creditline.indexing.projection import load_projection
+from creditline.indexing.request import method_of
 from creditline.indexing.training_images import load_training_images
 from creditline.manifest import Manifest
 from creditline.methods.attributor import Attributor
@@ -103,7 +105,8 @@ class Resources:
             IndexMismatchError: if a model's weights, or its fitted projection, are not those of the
                 index.
         """
-        query_side = method.query_plan, method.query_measure
+        name = feature_set_of(method, method_of(self.state.manifest.request)) or ""
+        query_side = method.query_plan, method.query_measure, name
         if self._extractor is None or self._extractor[0] != query_side:
             manifest = self.state.manifest
             shape = tuple(manifest.request["images"]["shape"])
@@ -114,8 +117,10 @@ class Resources:
             extractor = make_extractor(
                 method, self.models(), shape, self.encoder, self.state.runtime.main_device, dim
             )
-            load_projection(self.state.folder, extractor, manifest.facts.get("projection"))
-            shape, held = (extractor.models, extractor.dim), (store.models, store.dim)
+            expected = manifest.facts.get("projection")
+            load_projection(self.state.folder, extractor, expected, name)
+            dim = store.schema.feature_sets[name] if name else store.dim
+            shape, held = (extractor.models, extractor.dim), (store.models, dim)
             if shape != held:
                 raise IndexMismatchError(
                     f"Features of {method.title} have {shape} models and dimensions, and those of "

@@ -39,8 +39,6 @@ class Combined(SpreadSum, GradientMethod):
     needs: ClassVar = "a model; several models for the ensemble"
     cost: ClassVar = "2·n·t backward passes, 8,000 for curvature, k³ once; 2·max(t, 80) per query"
 
-    capabilities: ClassVar = replace(GradientMethod.capabilities, self_influence=False)
-
     features: FeatureSpec = group(lambda: whitened_features("ekfac"), affects="features")
     square_norm_dim: int = setting(
         4096, "projection dimension of D-TRAK's features", affects="features", bounds=COUNT

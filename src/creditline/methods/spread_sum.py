@@ -12,6 +12,9 @@ from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitContext
 from creditline.methods.method_sum import MethodSum
 
+SPREAD_IMAGES = 256
+"""Training images from which the spread of another one's scores is estimated."""
+
 
 class SpreadSum(MethodSum):
     """Base of sums in which each method's scores are divided by their spread.
@@ -61,6 +64,28 @@ class SpreadSum(MethodSum):
         ]
         for start, rows in super().train_factors(model, memory, first):
             yield start, rows / np.concatenate(sizes)
+
+    def model_self_scores(self, model: int) -> np.ndarray:
+        total = np.zeros(self.features_.n)
+        for weight, term in zip(self.weights_, self.terms_, strict=True):
+            total += weight * term.model_self_scores(model) / self._own_spreads(term, model)
+        return total
+
+    def _own_spreads(self, term: BilinearAttributor, model: int) -> np.ndarray:
+        """Spread of each training image's scores as a query, over some images, shape `(n,)`."""
+        n = self.features_.n
+        rows = np.unique(np.linspace(0, n - 1, SPREAD_IMAGES).astype(np.int64))
+        some = np.concatenate(
+            [
+                factors[rows[(rows >= start) & (rows < start + len(factors))] - start]
+                for start, factors in term.train_factors(model)
+            ]
+        )
+        spreads = np.empty(n)
+        for start, features in term.features_.chunks(model):
+            scores = term.query_factors(model, features) @ some.T
+            spreads[start : start + len(features)] = spread(scores)[:, 0]
+        return spreads
 
     def _factor_sizes(self, model: int) -> list[float]:
         """Size of each term's train-side factors, by which they are divided; computed once.
