@@ -84,6 +84,7 @@ docs: $(VENV)/.dev  ## the documentation site, in site/; warnings are errors
 
 bench: $(VENV)/.demo  ## CPU time of extraction over that of a training step (30 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.bench
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python -m tools.bench_curvature
 
 profile: $(VENV)/.demo  ## where the time of an index goes (CIFAR2=FOLDER: of cifar2-small, too)
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python tools/profile_index.py $(if $(CIFAR2),--cifar2 $(CIFAR2))
