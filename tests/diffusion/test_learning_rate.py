@@ -7,7 +7,7 @@ import torch
 from diffusers.optimization import get_cosine_schedule_with_warmup
 
 from creditline.diffusion.config import TrainConfig
-from creditline.diffusion.learning_rate import learning_rate_at
+from creditline.diffusion.learning_rate import learning_rate_at, sum_of_rates
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
@@ -34,3 +34,11 @@ def test_the_rate_peaks_once_and_ends_near_zero():
     assert rates[20:] == sorted(rates[20:], reverse=True)
     assert 0 < rates[-1] < 1e-3
     assert learning_rate_at(TrainConfig(steps=1), 0) == 0  # all of one step is warm-up
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("step", [0, 1, 7, 40, 99, 100])
+def test_the_sum_of_rates_is_their_sum(warmup, step):
+    config = TrainConfig(steps=100, learning_rate=3e-3, warmup=warmup)
+    rates = [learning_rate_at(config, before) for before in range(step)]
+    assert sum_of_rates(config, step) == pytest.approx(sum(rates), rel=1e-12, abs=1e-15)

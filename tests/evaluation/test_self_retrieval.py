@@ -66,7 +66,9 @@ def test_runs_on_a_model(small_model, tiny_images, tmp_path, monkeypatch):
     assert not {"Journey-TRAK", "TracInCP"} & set(titles)
     indexes = {folder.name for folder in tmp_path.iterdir() if folder.is_dir()}
     # Methods share an index where they can.
-    assert len(indexes) == len({"trak", "d-trak", "ekfac", "kfac", "diag-fisher", "combined"})
+    assert len(indexes) == len(
+        {"trak", "d-trak", "das", "ekfac", "kfac", "diag-fisher", "combined"}
+    )
     assert all(r.queries == 4 and len(r.duplicate_ranks) == 2 for r in results)
     with pytest.raises(SettingsError, match="12 training images"):
         check_self_retrieval(small_model, tiny_images, tmp_path, SelfRetrievalConfig())

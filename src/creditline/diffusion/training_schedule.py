@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from creditline.diffusion.learning_rate import learning_rate_at
+from creditline.diffusion.learning_rate import sum_of_rates
 from creditline.diffusion.saving import read_record
 from creditline.errors import SettingsError
 from creditline.fingerprint import of_json
@@ -49,7 +49,7 @@ def training_schedule(source: str | Path | None) -> TrainingSchedule:
     inner = place / "model" if place.resolve() == folder.resolve() else place
     step = read_record(inner).get("step")
     manifest = Manifest.read(folder, KIND)
-    if step is None:
+    if step is None or not 0 <= step <= manifest.request["config"].get("steps", -1):
         raise _unknown(source)
     return schedule_at(manifest.request["config"], int(step), of_json(manifest.request))
 
@@ -62,10 +62,9 @@ def schedule_at(config: Mapping[str, Any], step: int, run: str = "") -> Training
         step: number of updates.
         run: fingerprint of the run.
     """
-    names = ("steps", "learning_rate", "warmup")
+    names = ("steps", "learning_rate", "warmup", "batch_size")
     settings: Any = SimpleNamespace(**{name: config[name] for name in names})
-    rates = [learning_rate_at(settings, before) for before in range(step)]
-    return TrainingSchedule(step, float(sum(rates)), int(config["batch_size"]), run)
+    return TrainingSchedule(step, sum_of_rates(settings, step), settings.batch_size, run)
 
 
 def _run_folder(source: str | Path | None) -> Path:

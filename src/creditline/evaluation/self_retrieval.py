@@ -48,7 +48,7 @@ class SelfRetrievalConfig:
     )
     seed: int = setting(0, "seed of the random queries and near-duplicates", bounds=SEED)
     timesteps: int = setting(10, "timesteps per image", bounds=COUNT)
-    dim: int = setting(4096, "projection dimension", bounds=COUNT)
+    dim: int | None = setting(None, "projection dimension; none: each method's own", bounds=COUNT)
 
     def __post_init__(self) -> None:
         validate_settings(self)
@@ -146,7 +146,8 @@ def _group_by_index(settings: SelfRetrievalConfig) -> list[list[Attributor]]:
     for cls in registry.classes().values():
         has = cls.capabilities
         if (has.features, has.models) == ("gradients", "final") and not has.needs_trajectory:
-            method = override(cls(), {"timesteps": settings.timesteps, "dim": settings.dim})
+            sizes = {} if settings.dim is None else {"dim": settings.dim}
+            method = override(cls(), {"timesteps": settings.timesteps, **sizes})
             groups.setdefault(of_json(method.index_settings()), []).append(method)
     return list(groups.values())
 

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from creditline.checksum import damaged
 from creditline.data.image_set import ImageSet
 from creditline.errors import DamageError
 from creditline.gradients.caption_turns import expand_images
@@ -90,7 +91,7 @@ def stream_scores(stream: GradientStream, runtime: Runtime) -> np.ndarray:
     scores = np.empty((len(stream.held), n))
     missing = []
     for part in range(-(-n // stream.part_rows)):
-        stored = _read(stream.path(part))
+        stored = _read(stream, part)
         if stored is None:
             missing.append(part)
         else:
@@ -109,11 +110,16 @@ def _write_part(stream: GradientStream, part: int) -> None:
     write_array(stream.path(part), stream.score(part), durable=False)
 
 
-def _read(path: Path) -> np.ndarray | None:
+def _read(stream: GradientStream, part: int) -> np.ndarray | None:
+    """The scores of a part that was finished before; None where there are none to be used."""
+    path, again = stream.path(part), "It is computed again."
     if not path.is_file():
         return None
     try:
-        return read_array(path, "It is computed again.")
+        scores = read_array(path, again)
+        if scores.shape != (len(stream.held), len(stream.rows(part))):
+            raise damaged(path, again, f"it has the shape {scores.shape}")
     except DamageError as error:
         notice(str(error))
         return None
+    return scores

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from creditline import checksum
 
-BITS = (32, 16, 8)
 ROWS = 64
 """Held rows that are unpacked at once."""
 
@@ -34,7 +33,7 @@ class HeldGradients:
 
         Args:
             layers: float32 of shape `(m, d_l)` each.
-            bits: of each number, one of `BITS`.
+            bits: of each number, 32, 16 or 8.
         """
         packed, scales = [], []
         for layer in layers:

@@ -12,24 +12,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from creditline.bounds import COUNT, DRAWS, NOT_NEGATIVE, POSITIVE, Bounds
 from creditline.data.image_set import ImageSet
 from creditline.errors import SettingsError
-from creditline.features.gradient_stream import GradientStream, stream_scores
-from creditline.features.gradients import GradientExtractor
-from creditline.gradients.conjugate_gradients import solve
-from creditline.gradients.gauss_newton import GaussNewton
-from creditline.gradients.held_gradients import BITS, HeldGradients
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.preconditioning import Preconditioning
-from creditline.gradients.preconditioning.diagonal_fisher import DiagonalFisher
-from creditline.gradients.preconditioning.draws import CurvatureDraws
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec, GradientSpec
 from creditline.methods.fit_context import FitContext
@@ -39,6 +30,13 @@ from creditline.methods.scores import QueryBatch, Scores
 from creditline.settings import group, override, require, setting
 from creditline.units import size
 
+if TYPE_CHECKING:  # PyTorch is imported when it is needed
+    from torch import Tensor
+
+    from creditline.gradients.conjugate_gradients import Map
+    from creditline.gradients.preconditioning.diagonal_fisher import DiagonalFisher
+
+BITS = (32, 16, 8)
 REFINEMENT = 2
 """Number of the pass whose evaluations conjugate gradients use; EK-FAC's are 0 and 1."""
 
@@ -124,6 +122,8 @@ class StreamedEKFAC(ModelAttributor):
         return override(plan, {"draws": draws})
 
     def learn(self, context: FitContext) -> None:
+        from creditline.features.gradients import GradientExtractor
+
         self.extractor_ = GradientExtractor(context.models, self.features, self.query_plan)
         images = cast(ImageSet, context.images)
         self.extractor_.check(images)
@@ -141,6 +141,9 @@ class StreamedEKFAC(ModelAttributor):
             SettingsError: if the method is not fitted, or the queries' gradients need more memory
                 than fitting may take.
         """
+        from creditline.features.gradient_stream import GradientStream, stream_scores
+        from creditline.gradients.held_gradients import HeldGradients
+
         images, context = self.query_images(queries), self._require_fitted()
         train = cast(ImageSet, context.images)
         self._require_memory(len(images), context.memory)
@@ -169,7 +172,11 @@ class StreamedEKFAC(ModelAttributor):
 
     def _solve(self, model: int, queries: ImageSet, train: ImageSet) -> list[Tensor]:
         """Multiply the gradients of queries by the inverse of the curvature, `(m, d_l)` each."""
-        curvature = cast(DiagonalFisher, self.extractor_.states[model].preconditioner)
+        import torch
+
+        from creditline.gradients.conjugate_gradients import solve
+
+        curvature = cast("DiagonalFisher", self.extractor_.states[model].preconditioner)
         rows = [self.extractor_.gradients(model, queries, [i]) for i in range(len(queries))]
         gradients = [torch.cat(layer) for layer in zip(*rows, strict=True)]
         if not self.cg_iterations:
@@ -193,8 +200,11 @@ class StreamedEKFAC(ModelAttributor):
             for layer in zip(*(solution.vector for solution in solutions), strict=True)
         ]
 
-    def _damped_product(self, model: int, curvature: DiagonalFisher, train: ImageSet) -> Any:
+    def _damped_product(self, model: int, curvature: DiagonalFisher, train: ImageSet) -> Map:
         """Multiply by the exact Gauss-Newton matrix, damped as the curvature is."""
+        from creditline.gradients.gauss_newton import GaussNewton
+        from creditline.gradients.preconditioning.draws import CurvatureDraws
+
         settings = override(self.preconditioning, {"preconditioner_draws": self.cg_draws})
         engine = self.extractor_.sized_engine(model, train)
         draws = CurvatureDraws(settings, len(train), self.gradients.plan.mirror)
