@@ -6,10 +6,11 @@ from typing import Any
 
 X = "0123456789abcdef" * 2
 CONFIG: dict[str, Any] = {"steps": 2, "shape": [1, 2], "name": "Zoë"}
+SCHEDULE = {"batch_size": 2, "learning_rate": 0.1, "warmup": 0.0}
 FACTS: dict[str, Any] = {"versions": {"creditline": "0.0.7"}}
 IMAGES = {"fingerprint": X, "n": 3}
 REQUESTS: dict[str, dict[str, Any]] = {
-    "run": {"config": CONFIG, "images": IMAGES, "base": {"fingerprint": X}},
+    "run": {"config": {**CONFIG, **SCHEDULE}, "images": IMAGES, "base": {"fingerprint": X}},
     "images": {
         "config": {"steps": 3, "eta": 0.0, "seed": 1, "trajectory": False},
         "n": 3,

@@ -90,8 +90,7 @@ def main() -> None:
     print("| --- | --: | --: | --: |" + " --: |" * len(columns))
     for name in args.networks:
         config = NETWORKS[name]
-        torch.manual_seed(0)
-        denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler()))
+        denoiser = small_denoiser(config)
         denoiser.to(device)
         size = sum(p.numel() for p in denoiser.module.parameters())
         for t in args.timesteps:
@@ -107,8 +106,7 @@ def _measure(
 ) -> tuple[float, list[float]]:
     """Seconds of a plain evaluation, and what one takes by each engine over that."""
     n = max(1, EVALUATIONS[denoiser.device.type] // t)
-    pixels = np.random.default_rng(0).integers(0, 256, (n, resolution, resolution, 3), np.uint8)
-    images = ImageSet.from_images(pixels)
+    images = random_images(n, resolution)
     work: list[Callable[[], object]] = [plain_step(denoiser, images, t, batch=args.batch)]
     for projection, engine, precision in (ENGINES[name] for name in args.engines):
         settings = {"timesteps": t, "projection": projection, "engine": engine}
@@ -164,6 +162,18 @@ def _scores(device: str) -> None:
             )
         rho = np.mean([spearmanr(a, b).statistic for a, b in zip(*scores, strict=True)])
         print(f"| {method.title} | {rho:.4f} | {spent[1] / spent[0]:.2f} |", flush=True)
+
+
+def small_denoiser(config: UNetConfig) -> UNetDenoiser:
+    """A network with random weights."""
+    torch.manual_seed(0)
+    return UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler()))
+
+
+def random_images(n: int, resolution: int) -> ImageSet:
+    """Images of random pixels."""
+    shape = (n, resolution, resolution, 3)
+    return ImageSet.from_images(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
 
 def plain_step(

@@ -11,16 +11,12 @@ import statistics
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
-from diffusers import DDPMScheduler
-from tools.bench import NETWORKS, plain_step
+from tools.bench import NETWORKS, plain_step, random_images, small_denoiser
 from tools.clock import seconds
 
 from creditline import methods
-from creditline.data.image_set import ImageSet
 from creditline.diffusion.families.pixel import UNetDenoiser
-from creditline.diffusion.process import DiscreteProcess
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.engine_choice import make_engine
 from creditline.gradients.hook_engine import HookEngine
@@ -46,8 +42,7 @@ def main() -> None:
     print("| --- | --: | --: |" + " --: |" * len(COLUMNS))
     for name in args.networks:
         config = NETWORKS[name]
-        torch.manual_seed(0)
-        denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler()))
+        denoiser = small_denoiser(config)
         for t in args.timesteps:
             plain, ratios = _measure(denoiser, config.resolution, t, args.rounds)
             cells = " | ".join(f"{ratio:.2f}" for ratio in ratios)
@@ -59,8 +54,7 @@ def _measure(
 ) -> tuple[float, list[float]]:
     """Seconds of a plain evaluation, and what one takes in each column over that."""
     n = max(1, EVALUATIONS // t)
-    pixels = np.random.default_rng(0).integers(0, 256, (n, resolution, resolution, 3), np.uint8)
-    images = ImageSet.from_images(pixels)
+    images = random_images(n, resolution)
     work: list[Callable[[], object]] = [plain_step(denoiser, images, t)]
     few = {"timesteps": t, "preconditioner_draws": n * t}
     for name in ("d-trak", "ekfac"):

@@ -23,12 +23,10 @@ from subprocess import PIPE
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
-from tools.bench import NETWORKS, plain_step
+from tools.bench import NETWORKS, plain_step, random_images, small_denoiser
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.families.pixel import UNetDenoiser
-from creditline.diffusion.process import DiscreteProcess
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.noised_batch import expand, join
@@ -52,12 +50,9 @@ def main() -> None:
     parser.add_argument("--venvs", type=Path, default=HERE.parent, help="where they are made")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
     config = NETWORKS[NETWORK]
-    denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler()))
-    shape = (FILL // args.timesteps, config.resolution, config.resolution, 3)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    images = ImageSet.from_images(pixels)
+    denoiser = small_denoiser(config)
+    images = random_images(FILL // args.timesteps, config.resolution)
     theirs, count = images.subset(range(args.images)), args.images * args.timesteps
     spec = override(FeatureSpec(), {"timesteps": args.timesteps, "dim": args.dim})
     source = GradientExtractor([denoiser], spec)

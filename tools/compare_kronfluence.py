@@ -17,15 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
 from scipy.stats import spearmanr
-from tools.bench import NETWORKS
+from tools.bench import NETWORKS, random_images, small_denoiser
 from tools.bench_peers import HERE, NETWORK, environment
 from torch import Tensor, nn
 
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.families.pixel import UNetDenoiser
-from creditline.diffusion.process import DiscreteProcess
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.noised_batch import NoisedBatch, expand, join
@@ -47,15 +45,13 @@ def main() -> None:
     parser.add_argument("--venvs", type=Path, default=HERE.parent, help="where it is made")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
     config = NETWORKS[NETWORK]
-    denoiser = UNetDenoiser(config.build(), DiscreteProcess.from_scheduler(DDPMScheduler()))
+    denoiser = small_denoiser(config)
     layers = (nn.Linear, nn.Conv2d)
     modules = [name for name, part in denoiser.module.named_modules() if isinstance(part, layers)]
-    shape = (args.images + args.queries, config.resolution, config.resolution, 3)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    images = ImageSet.from_images(pixels)
-    train, queries = images.subset(range(args.images)), images.subset(range(args.images, shape[0]))
+    images = random_images(args.images + args.queries, config.resolution)
+    train = images.subset(range(args.images))
+    queries = images.subset(range(args.images, len(images)))
     settings = Preconditioning(
         "ekfac", preconditioner_draws=args.draws, preconditioner_damping=DAMPING
     )

@@ -109,7 +109,16 @@ INDEX_FACTS = obj(
 COMPLETE_INDEX = {
     "required": ["duplicates", "skipped", "blocks", "table_version", "table_checksum"]
 }
-RUN_REQUEST = obj({**SHARED, "images": IMAGES}, base=obj({"fingerprint": FINGERPRINT}))
+SCHEDULE = obj(
+    {
+        "steps": integer(1),
+        "batch_size": integer(1),
+        "learning_rate": {"type": "number", "exclusiveMinimum": 0},
+        "warmup": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+    }
+)
+"""What of a training's settings is read again, for SOURCE."""
+RUN_REQUEST = obj({"config": SCHEDULE, "images": IMAGES}, base=obj({"fingerprint": FINGERPRINT}))
 RUN_FACTS = obj(
     {}, **FACTS, data_source=or_null(PLACE), base_source=or_null(PLACE), base_options=OPTIONS
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from creditline.diffusion.training_schedule import training_schedule
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.preconditioning import Preconditioning
 from creditline.gradients.projection import Projection
+from creditline.manifest import Manifest
 from creditline.methods import get
 
 CONFIG = TrainConfig(
@@ -56,6 +58,27 @@ def test_schedules_are_those_of_the_run(run):
         assert schedule.rate_sum == pytest.approx(
             sum(learning_rate_at(CONFIG, i) for i in range(step))
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps": 2}, "follows a training run"),
+        ({"steps": "9"}, "request.config.steps"),
+        ({"batch_size": 0}, "request.config.batch_size"),
+        ({"learning_rate": None}, "request.config.learning_rate"),
+        ({"warmup": 1.5}, "request.config.warmup"),
+    ],
+)
+def test_a_manifest_without_sense_is_refused(run, tmp_path, changes, words):
+    folder, _ = run
+    other = shutil.copytree(folder, tmp_path / "run")
+    manifest = Manifest.read(other, "run")
+    config = {**manifest.request["config"], **changes}
+    replace(manifest, request={**manifest.request, "config": config}).write(other)
+    with pytest.raises(cl.CreditlineError, match=words):
+        training_schedule(other / "checkpoints" / "step-000006")
 
 
 @pytest.mark.slow

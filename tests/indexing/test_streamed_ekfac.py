@@ -72,6 +72,26 @@ def test_an_interrupted_pass_goes_on_where_it_stopped(index, exact, monkeypatch)
 
 
 @pytest.mark.slow
+def test_parts_of_other_training_gradients_are_not_used(index, exact, monkeypatch):
+    """The queries' gradients are equal: they have twenty draws either way."""
+    _, queries = exact
+    expected = index.using(draws=2, query_draws=20).scores(queries)
+    score, parts = GradientStream.score, []
+
+    def stop_at_second(stream, part):
+        parts.append(part)
+        if len(parts) == 2:
+            raise KeyboardInterrupt
+        return score(stream, part)
+
+    monkeypatch.setattr(GradientStream, "score", stop_at_second)
+    one = index.using(query_draws=20)
+    with pytest.raises(KeyboardInterrupt):
+        one.scores(queries)
+    assert np.array_equal(index.using(draws=2, query_draws=20).scores(queries), expected)
+
+
+@pytest.mark.slow
 def test_a_damaged_part_is_computed_again(index, exact, monkeypatch):
     _, queries = exact
     complete, write = index.scores(queries), gradient_stream.write_array

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,22 +48,11 @@ def training_schedule(source: str | Path | None) -> TrainingSchedule:
     inner = place / "model" if place.resolve() == folder.resolve() else place
     step = read_record(inner).get("step")
     manifest = Manifest.read(folder, KIND)
-    if step is None or not 0 <= step <= manifest.request["config"].get("steps", -1):
+    config: Any = SimpleNamespace(**manifest.request["config"])
+    if step is None or not 0 <= step <= config.steps:
         raise _unknown(source)
-    return schedule_at(manifest.request["config"], int(step), of_json(manifest.request))
-
-
-def schedule_at(config: Mapping[str, Any], step: int, run: str = "") -> TrainingSchedule:
-    """The schedule after some steps of a training with these settings.
-
-    Args:
-        config: settings of a run, as in its manifest.
-        step: number of updates.
-        run: fingerprint of the run.
-    """
-    names = ("steps", "learning_rate", "warmup", "batch_size")
-    settings: Any = SimpleNamespace(**{name: config[name] for name in names})
-    return TrainingSchedule(step, sum_of_rates(settings, step), settings.batch_size, run)
+    run = of_json(manifest.request)
+    return TrainingSchedule(step, sum_of_rates(config, step), config.batch_size, run)
 
 
 def _run_folder(source: str | Path | None) -> Path:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import numpy as np
@@ -15,17 +13,13 @@ import torch
 from torch import Tensor
 
 from creditline.data.image_set import ImageSet
-from creditline.diffusion.denoiser import Batch, Denoiser
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.diffusion.inference_mode import require_gradients
 from creditline.errors import ModelError
+from creditline.features.curvature_fit import CurvatureFit
 from creditline.features.extractor import FeatureExtractor
-from creditline.features.gradient_state import (
-    GradientState,
-    make_preconditioner,
-    select_prefix,
-    share_layout,
-)
+from creditline.features.gradient_state import GradientState, select_prefix, share_layout
 from creditline.gradients.autograd_engine import AutogradEngine
 from creditline.gradients.caption_turns import expand_images, require_complete_turns
 from creditline.gradients.engine import Engine
@@ -36,8 +30,6 @@ from creditline.gradients.noised_batch import NoisedBatch, Trajectory, expand
 from creditline.gradients.objective import Objective
 from creditline.gradients.parameters import select_layers
 from creditline.gradients.pass_size import largest_pass
-from creditline.gradients.preconditioning.fit import fit_preconditioner
-from creditline.gradients.preconditioning.preconditioner import Preconditioner
 from creditline.gradients.preconditioning.transform import GradientTransform
 from creditline.gradients.projection import Block
 from creditline.gradients.projection.layout import feature_dim
@@ -153,20 +145,27 @@ class GradientExtractor(FeatureExtractor):
             if self.query_plan.schedule != "trajectory":
                 self.query_plan.grid(denoiser.process.n_timesteps, "query", "")
             require_complete_turns(denoiser, images, self.spec.plan)
+        for engine in self.engines:
+            self._prepare(engine, images)
+
+    def _prepare(self, engine: Engine, images: ImageSet) -> None:
+        """Size the passes of an engine for some images, and verify hooks; once.
+
+        Raises:
+            ModelError: if hooks do not fit the model.
+        """
         with single_thread(), self._exact_kernels():
-            for engine in self.engines:
-                batch = engine.denoiser.encode(images, [0])
-                noised = expand(engine.denoiser, batch, ONE_EVALUATION, "train")
-                self.size_passes(engine, noised[0])
-                if isinstance(engine, HookEngine):
-                    engine.verify(batch)
+            batch = engine.denoiser.encode(images, [0])
+            self.size_passes(engine, expand(engine.denoiser, batch, ONE_EVALUATION, "train")[0])
+            if isinstance(engine, HookEngine):
+                engine.verify(batch)
 
     def _require_pixels(self, denoiser: Denoiser) -> None:
         """Refuse to mirror latents, which are not the latents of mirrored images."""
         require(
             not (self.spec.plan.mirror and denoiser.encoders()),
-            "Images of models on latents are not mirrored, and their training does not either",
-            True,
+            "Only images of models on pixels are mirrored: latents of a mirrored image are others",
+            "mirror=True",
             "Leave mirror out (--no-mirror).",
         )
 
@@ -181,7 +180,8 @@ class GradientExtractor(FeatureExtractor):
         if not self.needs_fit:
             return
         runtime = runtime or Runtime()
-        preconditioners = self._fit_preconditioners(images, runtime, folder)
+        curvature = CurvatureFit(self.spec, self.layers, self._prepare)
+        preconditioners = curvature.preconditioners(self.denoisers, images, runtime, folder)
         states = []
         bar = runtime.progress("fit", self.models * self.images_to_fit(len(images)), "gradient")
         with single_thread(), self._exact_kernels(), bar:
@@ -190,46 +190,6 @@ class GradientExtractor(FeatureExtractor):
                 noised = partial(self._noised_training_images, engine, images, bar)
                 states.append(GradientState.fit(self.spec, engine, preconditioner, noised))
         self._use(states)
-
-    def _fit_preconditioners(
-        self, images: ImageSet, runtime: Runtime, folder: Path | None
-    ) -> list[Preconditioner | None]:
-        """Fit one preconditioner per model, where features have any."""
-        preconditioners = [make_preconditioner(self.spec, self.layers) for _ in self.denoisers]
-        with ExitStack() as stack:
-            if folder is None:
-                folder = Path(stack.enter_context(TemporaryDirectory()))
-            for denoiser, preconditioner in zip(self.denoisers, preconditioners, strict=True):
-                if preconditioner is not None:
-                    engine = self._curvature_engine(preconditioner, denoiser, images)
-                    mirror = self.spec.plan.mirror
-                    fit_preconditioner(preconditioner, engine, images, folder, runtime, mirror)
-        return preconditioners
-
-    def _curvature_engine(
-        self, preconditioner: Preconditioner, denoiser: Denoiser, images: ImageSet
-    ) -> Engine:
-        """Make an engine of explicit gradients of the training loss; hooks are verified."""
-        spec = replace(self.spec, objective=Objective(), normalize="none")
-        by_autograd = self.spec.engine == "autograd" and not preconditioner.needs_hooks
-        kind: type[Engine] = AutogradEngine if by_autograd else HookEngine
-        engine = make_engine(kind, spec, denoiser, self.layers, None)
-        with single_thread(), self._exact_kernels():
-            batch = denoiser.encode(images, [0])
-            self.size_passes(engine, expand(denoiser, batch, ONE_EVALUATION, "train")[0])
-            if isinstance(engine, HookEngine):
-                self._verify(engine, batch)
-        return engine
-
-    def _verify(self, engine: HookEngine, batch: Batch) -> None:
-        try:
-            engine.verify(batch)
-        except ModelError as error:
-            raise ModelError(
-                f"The preconditioner {self.spec.preconditioning.preconditioner!r} sees layers by "
-                f"hooks, which do not fit this model: {error} For the curvature choose another "
-                "preconditioner as well (--preconditioner diagonal-fisher)."
-            ) from error
 
     def images_to_fit(self, n: int) -> int:
         """Count the training images that a projection is fitted to."""
@@ -325,14 +285,6 @@ class GradientExtractor(FeatureExtractor):
                 engine.microbatch = largest_pass(engine, noised, bytes_of(self.spec.pass_memory))
             self._sized.append(engine)
 
-    def sized_engine(self, model: int, images: ImageSet) -> Engine:
-        """The engine of one model, with passes sized for some images."""
-        engine = self.engines[model]
-        with single_thread(), self._exact_kernels():
-            batch = engine.denoiser.encode(images, [0])
-            self.size_passes(engine, expand(engine.denoiser, batch, ONE_EVALUATION, "train")[0])
-        return engine
-
     def gradients(self, model: int, images: ImageSet, indices: Sequence[int]) -> list[Tensor]:
         """Compute explicit gradients of query images, neither preconditioned nor projected.
 
@@ -347,10 +299,10 @@ class GradientExtractor(FeatureExtractor):
         Raises:
             NumericsError: if a gradient is not finite.
         """
-        self.sized_engine(model, images)
         engine = self._query_engines[model]
         with single_thread(), self._exact_kernels(), keep_freed_memory():
             noised = expand_images(engine.denoiser, images, indices, self.query_plan, "query")
+            self.size_passes(engine, noised[0])
             return [layer[:, 0].cpu() for layer in engine.gradients(noised)]
 
     def _exact_kernels(self) -> AbstractContextManager[None]:

@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from creditline.data.image_set import ImageSet
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.training_schedule import TrainingSchedule, training_schedule
 from creditline.errors import ModelError
 from creditline.features.gradients import GradientExtractor
 from creditline.features.residuals import mean_loss
 from creditline.gradients.engine import Engine
 from creditline.gradients.noise_plan import Role
-from creditline.gradients.preconditioning.diagonal_fisher import require_array
+from creditline.gradients.preconditioning.diagonal_fisher import DiagonalFisher, require_array
 from creditline.gradients.preconditioning.transform import GradientTransform
 from creditline.gradients.preconditioning.unrolling import (
     Segment,
     UnrolledQuery,
     adam_horizons,
 )
+from creditline.gradients.spec import FeatureSpec
 from creditline.runtime import Runtime
 
 HORIZONS = "horizons"
 LOSS_IMAGES = 64
 """Training images whose loss is averaged at each checkpoint."""
+
+
+def horizons_at(
+    denoiser: Denoiser,
+    curvature: DiagonalFisher,
+    images: ImageSet,
+    spec: FeatureSpec,
+    segment: TrainingSchedule,
+) -> list[float]:
+    """Return the horizon of each layer of the training that leads to a checkpoint.
+
+    Args:
+        denoiser: the checkpoint.
+        curvature: fitted there.
+        images: the training images.
+        spec: noise plan and precision, in which the training loss is measured.
+        segment: learning rates and batches.
+
+    Raises:
+        NumericsError: if a loss is not finite.
+    """
+    loss, outputs = mean_loss(denoiser, images, spec, LOSS_IMAGES)
+    return adam_horizons(curvature, segment.rate_sum, segment.batch_size, loss, outputs)
 
 
 class UnrolledExtractor(GradientExtractor):
@@ -49,16 +76,9 @@ class UnrolledExtractor(GradientExtractor):
         super().fit(images, runtime, folder)
         horizons, before = [], 0.0
         for denoiser, state, schedule in zip(self.denoisers, self.states, schedules, strict=True):
-            loss, outputs = mean_loss(denoiser, images, self.spec, LOSS_IMAGES)
-            horizons.append(
-                adam_horizons(
-                    state.preconditioner,  # type: ignore[arg-type]  # has eigenvalues
-                    schedule.rate_sum - before,
-                    schedule.batch_size,
-                    loss,
-                    outputs,
-                )
-            )
+            curvature: Any = state.preconditioner
+            segment = replace(schedule, rate_sum=schedule.rate_sum - before)
+            horizons.append(horizons_at(denoiser, curvature, images, self.spec, segment))
             before = schedule.rate_sum
         self._unroll(horizons)
 

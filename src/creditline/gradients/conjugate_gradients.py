@@ -1,10 +1,13 @@
-"""Preconditioned conjugate gradients (Hestenes and Stiefel, 1952)."""
+"""Preconditioned conjugate gradients on tensors in parts, by SciPy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
 Map = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -16,8 +19,8 @@ class Solution:
     """Approximate solution of a linear system.
 
     Attributes:
-        vector: in parts.
-        iterations: number of products with the matrix, but for the first.
+        vector: in parts, of the right side's type.
+        iterations: number of iterations.
         residual: norm of what is left of the right side, relative to the right side.
     """
 
@@ -38,30 +41,37 @@ def solve(
     Args:
         product: multiplies by the symmetric positive definite `A`.
         precondition: multiplies by an approximate inverse, symmetric positive definite too.
-        right: `b`, tensors of any shapes.
+        right: `b`, one tensor of one axis per part.
         iterations: most iterations.
         tolerance: relative residual that is small enough.
     """
-    size = _inner(right, right) ** 0.5
-    x = precondition(right)
-    if size == 0:
-        return Solution(x, 0, 0.0)
-    r = _add(right, product(x), -1.0)
-    z = precondition(r)
-    p, rz, count = z, _inner(r, z), 0
-    while count < iterations and _inner(r, r) ** 0.5 > tolerance * size:
-        ap = product(p)
-        step = rz / _inner(p, ap)
-        x, r = _add(x, p, step), _add(r, ap, -step)
-        z = precondition(r)
-        following = _inner(r, z)
-        p, rz, count = _add(z, p, following / rz), following, count + 1
-    return Solution(x, count, _inner(r, r) ** 0.5 / size)
+    sizes, kind = [len(part) for part in right], right[0].dtype
+
+    def split(vector: np.ndarray) -> list[Tensor]:
+        return list(torch.from_numpy(vector).to(kind).split(sizes))
+
+    def operator(apply: Map) -> LinearOperator:
+        def multiply(vector: np.ndarray) -> np.ndarray:
+            return _flat(apply(split(vector)))
+
+        return LinearOperator((sum(sizes),) * 2, multiply, dtype=np.float64)
+
+    matrix, inverse, b = operator(product), operator(precondition), _flat(right)
+    steps: list[None] = []
+    x, _ = cg(
+        matrix,
+        b,
+        inverse @ b,
+        rtol=tolerance,
+        atol=0.0,
+        maxiter=iterations,
+        M=inverse,
+        callback=lambda _: steps.append(None),
+    )
+    size = float(np.linalg.norm(b))
+    residual = float(np.linalg.norm(b - matrix @ x)) / size if size else 0.0
+    return Solution(split(x), len(steps), residual)
 
 
-def _inner(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    return sum(float((x.double() * y.double()).sum()) for x, y in zip(a, b, strict=True))
-
-
-def _add(a: Sequence[Tensor], b: Sequence[Tensor], factor: float) -> list[Tensor]:
-    return [x + factor * y for x, y in zip(a, b, strict=True)]
+def _flat(parts: Sequence[Tensor]) -> np.ndarray:
+    return torch.cat([part.double() for part in parts]).numpy()

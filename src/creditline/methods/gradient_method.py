@@ -83,11 +83,7 @@ class GradientMethod(BilinearAttributor):
         if self.query_timesteps:
             steps = self.query_timesteps
             plan = replace(plan, schedule="list", timestep_list=steps, timesteps=len(steps))
-        if self.query_draws is None:
-            # Shared noise is the same on both sides, draw by draw.
-            enough = 1 if plan.shared_noise else -(-QUERY_EVALUATIONS // plan.timesteps)
-            return replace(plan, draws=max(plan.draws, enough))
-        return replace(plan, draws=self.query_draws)
+        return plan_of_queries(plan, self.query_draws)
 
     @property
     def alternates(self) -> bool:
@@ -117,3 +113,18 @@ class GradientMethod(BilinearAttributor):
                 "with the settings you mean."
             )
         return method
+
+
+def plan_of_queries(plan: NoisePlan, draws: int | None) -> NoisePlan:
+    """Return the noise plan of queries.
+
+    Args:
+        plan: of training images.
+        draws: at each timestep; None: as many as make `QUERY_EVALUATIONS`, or the plan's if those
+            are more.
+    """
+    if draws is None:
+        # Shared noise is the same on both sides, draw by draw.
+        enough = 1 if plan.shared_noise else -(-QUERY_EVALUATIONS // plan.timesteps)
+        draws = max(plan.draws, enough)
+    return replace(plan, draws=draws)

@@ -20,8 +20,7 @@ class SpreadSum(MethodSum):
     """Base of sums in which each method's scores are divided by their spread.
 
     The spread is the standard deviation of a query's scores over all training images, under each
-    model. A method whose scores are equal but for rounding
-    adds nothing.
+    model. A method whose scores are equal but for rounding adds nothing.
     """
 
     def learn(self, context: FitContext) -> None:

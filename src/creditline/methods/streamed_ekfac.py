@@ -19,15 +19,16 @@ import numpy as np
 from creditline.bounds import COUNT, DRAWS, NOT_NEGATIVE, POSITIVE, Bounds
 from creditline.data.image_set import ImageSet
 from creditline.errors import SettingsError
+from creditline.fingerprint import of_json
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.preconditioning import Preconditioning
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec, GradientSpec
 from creditline.methods.fit_context import FitContext
-from creditline.methods.gradient_method import QUERY_EVALUATIONS
+from creditline.methods.gradient_method import QUERY_EVALUATIONS, plan_of_queries
 from creditline.methods.model_method import ModelAttributor
 from creditline.methods.scores import QueryBatch, Scores
-from creditline.settings import group, override, require, setting
+from creditline.settings import group, override, require, setting, to_dict
 from creditline.units import size
 
 if TYPE_CHECKING:  # PyTorch is imported when it is needed
@@ -116,10 +117,7 @@ class StreamedEKFAC(ModelAttributor):
 
     @property
     def query_plan(self) -> NoisePlan:
-        plan = self.gradients.plan
-        enough = 1 if plan.shared_noise else -(-QUERY_EVALUATIONS // plan.timesteps)
-        draws = max(plan.draws, enough) if self.query_draws is None else self.query_draws
-        return override(plan, {"draws": draws})
+        return plan_of_queries(self.gradients.plan, self.query_draws)
 
     def learn(self, context: FitContext) -> None:
         from creditline.features.gradients import GradientExtractor
@@ -129,6 +127,7 @@ class StreamedEKFAC(ModelAttributor):
         self.extractor_.check(images)
         folder = context.cache.work_folder("curvature")
         self.extractor_.fit(images, context.runtime, folder)
+        self.extractor_.check(images)  # what the fit made
         self.solutions_: list[list[dict[str, float]]] = []
 
     def score(self, queries: QueryBatch) -> Scores:
@@ -152,9 +151,10 @@ class StreamedEKFAC(ModelAttributor):
         models = len(context.models)
         for model in range(models):
             held = HeldGradients.pack(self._solve(model, images, train), self.query_bits)
-            engine = self.extractor_.sized_engine(model, train)
-            folder = context.cache.work_folder(f"stream-{held.digest[:12]}")
-            plan = self.gradients.plan
+            engine, plan = self.extractor_.engines[model], self.gradients.plan
+            # Queries may be equal where the gradients of training images are others.
+            key = of_json([to_dict(self.gradients), model, held.digest])
+            folder = context.cache.work_folder(f"stream-{key[:12]}")
             batch = self.extractor_.batch(plan.evaluations)
             stream = GradientStream(engine, train, plan, held, folder, batch, self.part_rows)
             total += stream_scores(stream, context.runtime) / models
@@ -206,7 +206,7 @@ class StreamedEKFAC(ModelAttributor):
         from creditline.gradients.preconditioning.draws import CurvatureDraws
 
         settings = override(self.preconditioning, {"preconditioner_draws": self.cg_draws})
-        engine = self.extractor_.sized_engine(model, train)
+        engine = self.extractor_.engines[model]
         draws = CurvatureDraws(settings, len(train), self.gradients.plan.mirror)
         noised = draws.noised_images(engine.denoiser, train, draws.rows.tolist(), REFINEMENT)
         matrix, damping = GaussNewton(engine, noised), curvature.dampings_

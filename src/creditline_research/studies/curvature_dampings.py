@@ -30,10 +30,10 @@ from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.score import LDS, compute_difference, predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.features.gradients import GradientExtractor
-from creditline.features.residuals import mean_loss
+from creditline.features.unrolled import horizons_at
 from creditline.fingerprint import of_json
 from creditline.gradients.preconditioning.ekfac import EKFAC
-from creditline.gradients.preconditioning.unrolling import adam_horizons, response
+from creditline.gradients.preconditioning.unrolling import response
 from creditline.gradients.projection import Projection
 from creditline.methods.fit_context import FitContext
 from creditline.methods.spread_sum import spread
@@ -42,7 +42,6 @@ from creditline.settings import override, require, setting, to_dict, validate_se
 
 RHO, DAMPING = 0.01, 1.0
 """Of EK-FAC and of D-TRAK in the sum."""
-LOSS_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -178,10 +177,7 @@ class _Scores:
             schedule = training_schedule(str(case.model))
         except SettingsError:
             return
-        loss, outputs = mean_loss(model, train, spec, LOSS_IMAGES)
-        self.horizons = adam_horizons(
-            self.curvature, schedule.rate_sum, schedule.batch_size, loss, outputs
-        )
+        self.horizons = horizons_at(model, self.curvature, train, spec, schedule)
 
     def ekfac(self, rho: float | None) -> np.ndarray:
         """Scores at a relative damping; None: the filter of the whole training."""
