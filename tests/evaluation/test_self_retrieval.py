@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from creditline.evaluation.agreement import AgreementConfig
 from creditline.evaluation.interval import wilson_interval
 from creditline.evaluation.self_retrieval import (
     SelfRetrievalConfig,
+    _largest_dim,
     _rank,
     add_near_duplicates,
     check_self_retrieval,
@@ -72,6 +75,15 @@ def test_runs_on_a_model(small_model, tiny_images, tmp_path, monkeypatch):
     assert all(r.queries == 4 and len(r.duplicate_ranks) == 2 for r in results)
     with pytest.raises(SettingsError, match="12 training images"):
         check_self_retrieval(small_model, tiny_images, tmp_path, SelfRetrievalConfig())
+
+
+def test_a_small_model_has_as_many_dimensions_as_it_can(tiny_model):
+    spec = ekfac.EKFACInfluence().features
+    size = sum(p.numel() for p in tiny_model.module.parameters())
+    dim = _largest_dim(spec, tiny_model)
+    assert dim == 2 ** int(np.log2(size - 1)) < min(size, spec.projection.dim)
+    few = replace(spec, projection=replace(spec.projection, dim=64))
+    assert _largest_dim(few, tiny_model) == 64
 
 
 def test_wilson_interval():

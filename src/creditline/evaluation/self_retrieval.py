@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from creditline.api import index as build_index
 from creditline.bounds import COUNT, NOT_NEGATIVE, SEED, Bounds
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.diffusion.denoiser import Denoiser
 from creditline.diffusion.load import load_model
 from creditline.evaluation.interval import wilson_interval
 from creditline.explain import explained
 from creditline.fingerprint import of_json
+from creditline.gradients.parameters import select_layers
+from creditline.gradients.spec import FeatureSpec
 from creditline.methods import registry
 from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
@@ -48,7 +51,11 @@ class SelfRetrievalConfig:
     )
     seed: int = setting(0, "seed of the random queries and near-duplicates", bounds=SEED)
     timesteps: int = setting(10, "timesteps per image", bounds=COUNT)
-    dim: int | None = setting(None, "projection dimension; none: each method's own", bounds=COUNT)
+    dim: int | None = setting(
+        None,
+        "projection dimension; none: each method's own, or fewer for a smaller model",
+        bounds=COUNT,
+    )
 
     def __post_init__(self) -> None:
         validate_settings(self)
@@ -128,7 +135,7 @@ def check_self_retrieval(
     indexed = add_near_duplicates(image_set, duplicated, settings.noise, rng)
     queries = image_set.subset(rows)
     results = []
-    for group in _group_by_index(settings):
+    for group in _group_by_index(settings, denoiser):
         folder = Path(out) / group[0].name
         index = build_index(denoiser, indexed, method=group[0], out=folder, runtime=runtime)
         features = index.extract(queries)
@@ -140,16 +147,23 @@ def check_self_retrieval(
     return results
 
 
-def _group_by_index(settings: SelfRetrievalConfig) -> list[list[Attributor]]:
+def _group_by_index(settings: SelfRetrievalConfig, model: Denoiser) -> list[list[Attributor]]:
     """Group the gradient methods that take a trained model by the index that they share."""
     groups: dict[str, list[Attributor]] = {}
     for cls in registry.classes().values():
         has = cls.capabilities
         if (has.features, has.models) == ("gradients", "final") and not has.needs_trajectory:
-            sizes = {} if settings.dim is None else {"dim": settings.dim}
-            method = override(cls(), {"timesteps": settings.timesteps, **sizes})
+            method: Any = override(cls(), {"timesteps": settings.timesteps})
+            dim = settings.dim or _largest_dim(method.features, model)
+            method = override(method, {"dim": dim})
             groups.setdefault(of_json(method.index_settings()), []).append(method)
     return list(groups.values())
+
+
+def _largest_dim(spec: FeatureSpec, model: Denoiser) -> int:
+    """A method's own dimension, or the largest power of two below the number of parameters."""
+    size = sum(layer.size for layer in select_layers(model.module, spec.parameters))
+    return min(spec.projection.dim, 1 << ((size - 1).bit_length() - 1))
 
 
 def add_near_duplicates(
