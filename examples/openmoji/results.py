@@ -15,7 +15,7 @@ from creditline.data.load import load_images
 from creditline.files import write_file
 from creditline.trace import Trace
 
-INDEXES = ("d-trak", "trak")
+INDEXES = ("combined", "trak")
 QUERIES = {"held-out": "held out", "generated": "generated"}
 SCHEMES = {
     "random": ("Random halves: LDS, %", {"": "lds"}),

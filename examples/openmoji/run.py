@@ -25,6 +25,11 @@ from creditline.files import write_file
 COST = "cost.json"
 ENCODED = ("--encoded", "encoded")
 """Latents and prompts are the same for all models: autoencoder and text encoder stay frozen."""
+INDEXES = {
+    "combined": ("combined", "ekfac", "d-trak"),
+    "trak": ("trak", "gradient-dot", "gradient-cosine", "pixel-dot"),
+}
+"""Methods that score on each index."""
 QUIET = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error"}
 
 
@@ -92,7 +97,7 @@ class Example:
     def attribute(self) -> None:
         """Index the tuned model and trace the generated images."""
         s = self.scale
-        for method in ("d-trak", "trak"):
+        for method in INDEXES:
             self._run(
                 f"index for {method}",
                 *("index", "tuned", "data/tune", "--method", method, "--out", f"index-{method}"),
@@ -100,7 +105,7 @@ class Example:
             )
         self._run(
             "trace",
-            *("trace", "index-d-trak", "generated", "--overwrite"),
+            *("trace", "index-combined", "generated", "--overwrite"),
             *("--html", "report.html", "--json", "trace.json"),
         )
 
@@ -122,12 +127,8 @@ class Example:
 
     def evaluate(self) -> None:
         """Compute the LDS of every method."""
-        families = {
-            "d-trak": ("d-trak",),
-            "trak": ("trak", "gradient-dot", "gradient-cosine", "pixel-dot"),
-        }
         for scheme in ("random", "contributor-shares"):
-            for index, methods in families.items():
+            for index, methods in INDEXES.items():
                 self._run(
                     f"LDS of {index} on {scheme}",
                     *("evaluate", "lds", f"index-{index}", "--ground-truth", f"truth-{scheme}"),

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from creditline.errors import SettingsError
 from creditline_research.cli import COMMANDS, command
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
@@ -42,3 +43,18 @@ def test_help_of_a_table(name):
 def test_a_table_of_an_unknown_benchmark_suggests_the_nearest():
     result = CliRunner().invoke(command, ["dampings", "icon"])
     assert "Did you mean 'icons'" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("icons", "--model", "m"),
+        ("--model", "m", "--images", "i", "--ground-truth", "t"),
+        ("--model", "m", "--images", "i", "--queries", "q", "--ground-truth", "t", "--data", "d"),
+    ],
+)
+def test_a_study_takes_a_benchmark_or_a_model_with_all_it_needs(words):
+    outcome = CliRunner().invoke(command, ["curvature", *words])
+    assert isinstance(outcome.exception, SettingsError)
+    assert "NAME of a benchmark, or all of --model" in str(outcome.exception)

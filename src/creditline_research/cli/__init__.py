@@ -12,6 +12,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "creditline_research.cli.curvature",
         "LDS of EK-FAC, D-TRAK and their sum at every damping.",
     ),
+    "left-out": (
+        "creditline_research.cli.left_out",
+        "Settings chosen on all ground truths but one, judged on that one.",
+    ),
     "scores": (
         "creditline_research.cli.scores",
         "LDS of transformed scores, of the largest scores and of the rest.",

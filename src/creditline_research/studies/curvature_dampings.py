@@ -1,47 +1,31 @@
-"""EK-FAC, TRAK, D-TRAK and the sum at every damping, and how far apart they are.
-
-Gradients are explicit, and computed once: in EK-FAC's eigenbases another damping is another factor
-of each number. Projected features of TRAK and D-TRAK are those of an index.
-"""
+"""EK-FAC, TRAK, D-TRAK and the sum at every damping, and how far apart they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from creditline import methods
-from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.results import read_result, write_result
-from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.bounds import POSITIVE
-from creditline.data.image_set import ImageSet
-from creditline.data.load import load_images
-from creditline.diffusion.load import load_model
-from creditline.diffusion.training_schedule import training_schedule
-from creditline.errors import SettingsError
-from creditline.evaluation.explicit_gradients import extract
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.score import LDS, compute_difference, predict_outputs, score_outputs
-from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.features.gradients import GradientExtractor
-from creditline.features.unrolled import horizons_at
 from creditline.fingerprint import of_json
-from creditline.gradients.preconditioning.ekfac import EKFAC
-from creditline.gradients.preconditioning.unrolling import response
-from creditline.gradients.projection import Projection
-from creditline.methods.fit_context import FitContext
-from creditline.methods.spread_sum import spread
 from creditline.runtime import Runtime
-from creditline.settings import override, require, setting, to_dict, validate_settings
+from creditline.settings import require, setting, to_dict, validate_settings
+from creditline_research.studies.damped_scores import RIDGE_METHODS, DampedScores
+from creditline_research.studies.subject import Subject
 
 RHO, DAMPING = 0.01, 1.0
 """Of EK-FAC and of D-TRAK in the sum."""
+UNROLLED = "unrolled"
+FEW = 10
+"""Resamples where no interval is shown."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +42,9 @@ class CurvatureStudy:
         "dampings of TRAK and D-TRAK, in units of the mean eigenvalue",
         bounds=POSITIVE,
     )
+    weights: tuple[float, ...] = setting(
+        (0.5, 1.0, 2.0), "weights of D-TRAK in the sum", bounds=POSITIVE
+    )
 
     def __post_init__(self) -> None:
         validate_settings(self)
@@ -65,188 +52,179 @@ class CurvatureStudy:
 
 @dataclass(frozen=True)
 class DampingRow:
-    """LDS of one method at one damping, or the difference between two methods.
+    """LDS of one method at one setting, or the difference between two methods.
 
     Attributes:
         method: title.
-        damping: as text.
-        is_default: whether it is the method's own.
+        damping: as text; those of both parts for the sum, then the weight of D-TRAK unless it
+            is 1. Empty for a difference.
+        transform: of the scores.
+        is_default: whether all of it is the method's own.
         lds: by folder of queries: mean and the ends of its interval over subsets.
+        is_shown: whether it differs from the method's own by one setting at most. Only these have
+            an interval worth showing.
     """
 
     method: str
     damping: str
+    transform: str
     is_default: bool
     lds: dict[str, tuple[float, float, float]]
+    is_shown: bool = True
+
+
+@dataclass(frozen=True)
+class DampingResult:
+    """All rows of one case at one number of timesteps.
+
+    Attributes:
+        case: its name.
+        timesteps: per training image.
+        subsets: of the ground truth.
+        rows: of every method.
+    """
+
+    case: str
+    timesteps: int
+    subsets: int
+    rows: tuple[DampingRow, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> DampingResult:
+        """Read what `compare_dampings` wrote.
+
+        Raises:
+            DamageError: if the file is damaged.
+        """
+        values = read_result(Path(path))
+        rows = tuple(
+            DampingRow(**{**row, "lds": {k: tuple(v) for k, v in row["lds"].items()}})
+            for row in values["rows"]
+        )
+        return cls(values["case"], values["timesteps"], values["subsets"], rows)
 
 
 def compare_dampings(
-    case: ShippedBenchmark,
+    subject: Subject,
     out: str | Path,
     *,
     settings: CurvatureStudy | None = None,
-    data: Any = None,
     timesteps: Sequence[int] = (10,),
     runtime: Runtime | None = None,
     config: LDSConfig | None = None,
     say: Callable[[str], None] = print,
-) -> dict[int, list[DampingRow]]:
+) -> dict[Path, DampingResult]:
     """Judge every damping.
 
     Args:
-        case: the benchmark's files.
+        subject: model, images and ground truth.
         out: folder for results.
         settings: the dampings.
-        data: images, where the benchmark does not know them.
         timesteps: per training image.
         runtime: where the model runs, and progress.
         config: resamples and seed of the bootstrap.
         say: receives each line of text for the reader.
 
     Returns:
-        Rows by number of timesteps.
+        Results by their file, one for each number of timesteps.
 
     Raises:
-        DataError: if the images are not the benchmark's.
         SettingsError: without any timesteps.
     """
     require(len(timesteps) > 0, "timesteps are one or more numbers", timesteps, "Try 10.")
     settings, config, folder = settings or CurvatureStudy(), config or LDSConfig(), Path(out)
-    truth, key = case.truth().complete_subsets(), digest(case)
     results = {}
     for t in timesteps:
-        request = {"timesteps": t, "settings": to_dict(settings), "judged by": key}
+        request = {"timesteps": t, "settings": to_dict(settings), "judged by": subject.key}
         request |= {"resamples": config.resamples, "seed": config.bootstrap_seed}
         path = folder / f"{t}-{of_json(request)[:12]}.json"
         if not path.is_file():
             say(f"explicit gradients at {t} timesteps")
-            train, validation = case.images(data)
-            queries = {VALIDATION: validation, GENERATED: load_images(case.generated)}
-            subject = _Scores(case, t, train, queries, folder, runtime or Runtime())
-            rows = _judge(subject, settings, truth, config)
-            write_result(path, {"rows": [asdict(row) for row in rows]})
-        results[t] = [DampingRow(**row) for row in read_result(path)["rows"]]
+            scores = DampedScores(subject, t, folder / "curvature", runtime or Runtime())
+            rows = _judge(scores, settings, subject, config)
+            result = DampingResult(subject.name, t, len(subject.truth.masks), tuple(rows))
+            write_result(path, asdict(result))
+        results[path] = DampingResult.read(path)
     return results
 
 
-class _Scores:
-    """Scores of all queries at any damping."""
+@dataclass(frozen=True)
+class _Candidate:
+    method: str
+    damping: str
+    transform: str
+    is_default: bool
+    is_shown: bool
+    scores: Callable[[], np.ndarray]
 
-    def __init__(
-        self,
-        case: ShippedBenchmark,
-        timesteps: int,
-        train: ImageSet,
-        queries: Mapping[str, ImageSet],
-        folder: Path,
-        runtime: Runtime,
-    ) -> None:
-        self.names = {name: list(images.names) for name, images in queries.items()}
-        plain = {"timesteps": timesteps, "halves": False}
-        self.ridge: dict[str, Any] = {
-            name: override(methods.get(name)(), plain) for name in ("trak", "d-trak")
-        }
-        model = load_model(str(case.model), device=runtime.main_device)
 
-        def features(source: GradientExtractor, label: str) -> tuple[np.ndarray, np.ndarray]:
-            source.check(train)
-            own = extract(source, train, range(len(train)), "train", f"{label}: train", runtime)
-            other = [
-                extract(source, some, range(len(some)), "query", f"{label}: {name}", runtime)
-                for name, some in queries.items()
-            ]
-            return own, np.concatenate(other)
+def _candidates(scores: DampedScores, settings: CurvatureStudy) -> Iterator[_Candidate]:
+    """Every setting of every method; of singles the plain and the rectified scores."""
+    rhos: list[float | None] = [*settings.rhos]
+    rhos += [None] if scores.knows_training else []
+    for rho, transform in product(rhos, ("plain", "rectified")):
+        is_plain = transform == "plain"
+        yield _Candidate(
+            "EK-FAC",
+            _rho(rho),
+            transform,
+            is_plain and rho == RHO,
+            is_plain,
+            partial(scores.ekfac, rho),
+        )
+    for name, damping, transform in product(RIDGE_METHODS, settings.ridges, ("plain", "rectified")):
+        is_plain = transform == "plain"
+        yield _Candidate(
+            scores.ridge[name].title,
+            f"{damping:g}",
+            transform,
+            is_plain and damping == scores.ridge[name].ridge.damping,
+            is_plain,
+            partial(scores.ridge_scores, name, damping),
+        )
+    title = methods.get("combined").title
+    for transform, rho, damping, weight in product(
+        ("rectified", "plain"), rhos, settings.ridges, settings.weights
+    ):
+        own = [transform == "rectified", rho == RHO, damping == DAMPING, weight == 1]
+        suffix = "" if weight == 1 else f", weight {weight:g}"
+        yield _Candidate(
+            title,
+            f"{_rho(rho)}, {damping:g}{suffix}",
+            transform,
+            all(own),
+            sum(own) >= len(own) - 1,
+            partial(scores.total, rho, damping, weight),
+        )
 
-        self.projected = {
-            name: features(GradientExtractor([model], m.features, m.query_plan), name)
-            for name, m in self.ridge.items()
-        }
-        ekfac: Any = override(methods.get("ekfac")(), {**plain, "bits": 16})
-        spec = replace(ekfac.features, projection=Projection("none"))
-        source = GradientExtractor([model], spec, ekfac.query_plan)
-        source.fit(train, runtime, folder / "curvature")
-        curvature = source.states[0].preconditioner
-        if not isinstance(curvature, EKFAC):
-            raise TypeError(f"EK-FAC expected; got {type(curvature).__name__}")
-        self.curvature = curvature
-        whitened = features(source, "ekfac")
-        scale = torch.cat(self.curvature.scales_).numpy()
-        self.rotated = tuple(np.divide(x, scale, out=x, where=scale > 0) for x in whitened)
-        self.horizons: list[float] | None = None
-        try:
-            schedule = training_schedule(str(case.model))
-        except SettingsError:
-            return
-        self.horizons = horizons_at(model, self.curvature, train, spec, schedule)
 
-    def ekfac(self, rho: float | None) -> np.ndarray:
-        """Scores at a relative damping; None: the filter of the whole training."""
-        factors = []
-        for i, values in enumerate(self.curvature.eigenvalues_):
-            if not bool((values > 0).any()):
-                factors.append(torch.zeros_like(values))
-            elif rho is None:
-                factors.append(response(values, (self.horizons or [])[i]).float())
-            else:
-                factors.append(1 / (values + rho * float(values.double().mean())))
-        train, query = self.rotated
-        return (query * torch.cat(factors).numpy()) @ train.T
-
-    def projected_scores(self, name: str, damping: float | None) -> np.ndarray:
-        """Scores of TRAK or D-TRAK; None: at the method's own damping."""
-        train, query = self.projected[name]
-        method = self.ridge[name]
-        if damping is not None:
-            method = override(method, {"damping": damping})
-        scores: np.ndarray = method.unfitted().fit(FitContext(features=train)).attribute(query)
-        return scores
-
-    def total(self, rho: float, damping: float) -> np.ndarray:
-        """Rectified scores of the sum."""
-        parts = self.ekfac(rho), self.projected_scores("d-trak", damping)
-        return np.maximum(sum(part / spread(part) for part in parts), 0)
+def _rho(rho: float | None) -> str:
+    return UNROLLED if rho is None else f"{rho:g}"
 
 
 def _judge(
-    scores: _Scores, settings: CurvatureStudy, truth: GroundTruth, config: LDSConfig
+    scores: DampedScores, settings: CurvatureStudy, subject: Subject, config: LDSConfig
 ) -> list[DampingRow]:
-    def lds(values: np.ndarray) -> dict[str, LDS]:
-        judged, start = {}, 0
-        for folder, names in scores.names.items():
-            rows = slice(start, start + len(names))
-            judged[folder] = score_outputs(
-                predict_outputs(values[rows], truth.masks),
-                truth.losses[:, :, rows],
-                query_names=names,
-                resamples=config.resamples,
-                seed=config.bootstrap_seed,
+    rows, defaults = [], {}
+    for candidate in _candidates(scores, settings):
+        values = candidate.scores()
+        values = np.maximum(values, 0) if candidate.transform == "rectified" else values
+        resamples = config.resamples if candidate.is_shown else min(FEW, config.resamples)
+        judged = _lds(values, scores, subject, resamples, config.bootstrap_seed)
+        if candidate.is_default:
+            defaults[candidate.method] = judged
+        rows.append(
+            DampingRow(
+                candidate.method,
+                candidate.damping,
+                candidate.transform,
+                candidate.is_default,
+                {folder: (lds.mean, *lds.interval) for folder, lds in judged.items()},
+                candidate.is_shown,
             )
-            start += len(names)
-        return judged
-
-    ridges = {name: m.ridge.damping for name, m in scores.ridge.items()}
-    entries: list[tuple[str, str, bool, dict[str, LDS]]] = []
-    entries += [("EK-FAC", f"{rho:g}", rho == RHO, lds(scores.ekfac(rho))) for rho in settings.rhos]
-    if scores.horizons is not None:
-        entries.append(("EK-FAC", "unrolled", False, lds(scores.ekfac(None))))
-    for (name, own), damping in product(ridges.items(), settings.ridges):
-        title = scores.ridge[name].title
-        entries.append(
-            (title, f"{damping:g}", damping == own, lds(scores.projected_scores(name, damping)))
         )
     title = methods.get("combined").title
-    for rho in settings.rhos:
-        entries.append((title, f"{rho:g}, 1", rho == RHO, lds(scores.total(rho, DAMPING))))
-    for damping in settings.ridges:
-        if damping != DAMPING:
-            entries.append((title, f"0.01, {damping:g}", False, lds(scores.total(RHO, damping))))
-    defaults = {method: own for method, _, is_default, own in entries if is_default}
-    rows = [
-        DampingRow(m, damping, is_default, {f: (s.mean, *s.interval) for f, s in own.items()})
-        for m, damping, is_default, own in entries
-    ]
-    others = [method for method in defaults if method != title]
-    for method in others:
+    for method in [method for method in defaults if method != title and title in defaults]:
         differences = {
             folder: compute_difference(defaults[title][folder], defaults[method][folder])
             for folder in scores.names
@@ -255,8 +233,26 @@ def _judge(
             DampingRow(
                 f"{title} less {method}",
                 "",
+                "",
                 True,
                 {folder: (d.mean, *d.interval) for folder, d in differences.items()},
             )
         )
     return rows
+
+
+def _lds(
+    values: np.ndarray, scores: DampedScores, subject: Subject, resamples: int, seed: int
+) -> dict[str, LDS]:
+    judged, start = {}, 0
+    for folder, names in scores.names.items():
+        rows = slice(start, start + len(names))
+        judged[folder] = score_outputs(
+            predict_outputs(values[rows], subject.truth.masks),
+            subject.truth.losses[:, :, rows],
+            query_names=names,
+            resamples=resamples,
+            seed=seed,
+        )
+        start += len(names)
+    return judged

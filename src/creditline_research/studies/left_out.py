@@ -1,0 +1,95 @@
+"""Settings chosen on all ground truths but one, and judged on that one.
+
+A setting is chosen by its LDS relative to the largest of its method on the same queries, averaged
+over the other ground truths and their kinds of queries. A ground truth with high LDS counts no more
+than one with low LDS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from creditline.settings import require
+from creditline_research.studies.curvature_dampings import DampingResult, DampingRow
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What one method's settings reach on a ground truth that had no part in choosing them.
+
+    Attributes:
+        case: the ground truth.
+        method: title.
+        chosen: the setting that is best on the others.
+        shipped: the method's own setting.
+        largest: of any setting on the case, by folder of queries; an oracle.
+    """
+
+    case: str
+    method: str
+    chosen: DampingRow
+    shipped: DampingRow
+    largest: dict[str, float]
+
+    def shares(self, row: DampingRow) -> list[float]:
+        """LDS of a setting relative to the largest, of each folder of queries."""
+        return [row.lds[folder][0] / value for folder, value in self.largest.items()]
+
+
+def leave_one_out(results: Sequence[DampingResult]) -> list[LeftOut]:
+    """Choose the setting of every method on all results but one, for each result.
+
+    Only settings that every result has take part: where a model's training is not known, the
+    filter of its training has no scores.
+
+    Args:
+        results: one for each ground truth.
+
+    Returns:
+        A row for each method and ground truth.
+
+    Raises:
+        SettingsError: with fewer than three ground truths, with one twice, or with results of
+            different numbers of timesteps.
+    """
+    names = [result.case for result in results]
+    require(
+        len(names) >= 3 and len(set(names)) == len(names),
+        "three or more ground truths, each once",
+        ", ".join(names),
+        "Give one file of each.",
+    )
+    timesteps = {result.timesteps for result in results}
+    require(
+        len(timesteps) == 1,
+        "results have the same number of timesteps",
+        ", ".join(map(str, sorted(timesteps))),
+        "Give files of one number.",
+    )
+    tables = {result.case: _settings(result) for result in results}
+    known = set.intersection(*(set(table) for table in tables.values()))
+    found = []
+    for method in dict.fromkeys(key[0] for key in tables[names[0]]):
+        keys = [key for key in tables[names[0]] if key[0] == method and key in known]
+        shares = {
+            case: np.stack([_means(table[key]) for key in keys]) for case, table in tables.items()
+        }
+        largest = {case: values.max(axis=0) for case, values in shares.items()}
+        for case, table in tables.items():
+            others = [shares[name] / largest[name] for name in names if name != case]
+            best = int(np.argmax(np.concatenate(others, axis=1).mean(axis=1)))
+            (shipped,) = [table[key] for key in keys if table[key].is_default]
+            folders = dict(zip(shipped.lds, largest[case].tolist(), strict=True))
+            found.append(LeftOut(case, method, table[keys[best]], shipped, folders))
+    return found
+
+
+def _settings(result: DampingResult) -> Mapping[tuple[str, str, str], DampingRow]:
+    return {(r.method, r.damping, r.transform): r for r in result.rows if r.damping}
+
+
+def _means(row: DampingRow) -> np.ndarray:
+    return np.array([mean for mean, _, _ in row.lds.values()])

@@ -1,0 +1,65 @@
+"""What a study judges: a model, its training images, queries, and a ground truth of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from creditline.benchmarks.build import GENERATED, VALIDATION
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
+from creditline.data.image_set import ImageSet
+from creditline.data.load import load_images
+from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.evaluation.truth.query_sets import name_folders
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One case of a study.
+
+    Attributes:
+        name: of the case.
+        model: that was trained on all training images; what `load_model` takes.
+        train: training images, in the order of the ground truth.
+        queries: query images by the name of their folder, in the order of the ground truth.
+        truth: its complete subsets.
+        key: identifies ground truth and images.
+    """
+
+    name: str
+    model: str
+    train: ImageSet
+    queries: Mapping[str, ImageSet]
+    truth: GroundTruth
+    key: str
+
+    @classmethod
+    def of_benchmark(cls, case: ShippedBenchmark, data: Any = None) -> Self:
+        """A benchmark, with its images where it does not know them.
+
+        Raises:
+            DataError: if the images are not the benchmark's.
+        """
+        train, validation = case.images(data)
+        queries = {VALIDATION: validation, GENERATED: load_images(case.generated)}
+        truth = case.truth().complete_subsets()
+        return cls(case.benchmark.name, str(case.model), train, queries, truth, digest(case))
+
+    @classmethod
+    def of_files(
+        cls, model: str, images: str | Path, queries: Sequence[str], truth: str | Path
+    ) -> Self:
+        """A model of one's own, and what `creditline evaluate retrain` wrote.
+
+        Raises:
+            DataError, IndexMismatchError: if ground truth and images do not fit together.
+        """
+        train, judged = load_images(images), GroundTruth.read(truth)
+        folders = {name: load_images(source) for name, source in name_folders(queries)}
+        judged.check_index(train.ids)
+        judged.check_queries([key for folder in folders.values() for key in folder.ids])
+        judged.check_ranking()
+        name = Path(model).resolve().name
+        return cls(name, model, train, folders, judged.complete_subsets(), judged.digest())

@@ -1,0 +1,48 @@
+"""Settings judged on the ground truth that was left out, as a Markdown table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from creditline.benchmarks.markdown import table
+from creditline_research.studies.curvature_dampings import DampingRow
+from creditline_research.studies.left_out import LeftOut
+
+
+def left_out_table(rows: Sequence[LeftOut]) -> str:
+    """LDS in % on held-out and on generated images, and its share of the method's largest.
+
+    Args:
+        rows: of `leave_one_out`.
+    """
+    cells = []
+    for method in dict.fromkeys(row.method for row in rows):
+        own = [row for row in rows if row.method == method]
+        for row in own:
+            judged = [*_judged(row, row.chosen), *_judged(row, row.shipped)]
+            cells.append([method, row.case, _name(row.chosen), *judged])
+        means = [
+            _percent(np.mean([row.shares(setting(row)) for row in own], axis=0))
+            for setting in (lambda row: row.chosen, lambda row: row.shipped)
+        ]
+        cells.append([method, "mean", "", "", means[0], "", means[1]])
+    header = (
+        *("method", "ground truth", "chosen on the others", "LDS", "of the largest"),
+        *("own setting: LDS", "of the largest"),
+    )
+    return table(header, cells, left=(0, 1, 2))
+
+
+def _name(row: DampingRow) -> str:
+    return row.damping if row.transform == "plain" else f"{row.damping}, {row.transform}"
+
+
+def _judged(row: LeftOut, setting: DampingRow) -> list[str]:
+    lds = " / ".join(f"{100 * mean:z.1f}" for mean, _, _ in setting.lds.values())
+    return [lds, _percent(row.shares(setting))]
+
+
+def _percent(values: Sequence[float]) -> str:
+    return " / ".join(f"{value:.0%}" for value in values)
