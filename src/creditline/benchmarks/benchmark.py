@@ -89,8 +89,9 @@ def _config(**changes: Any) -> TrainConfig:
     return replace(preset("icons-16"), checkpoint_every=0, **changes)
 
 
-def _retraining(stratify: Literal["contributor", "label"]) -> RetrainingConfig:
-    return RetrainingConfig(subsets=SubsetSpec(subsets=64, alpha=0.5, stratify=stratify), seeds=2)
+def _retraining(stratify: Literal["contributor", "label"], subsets: int = 64) -> RetrainingConfig:
+    spec = SubsetSpec(subsets=subsets, alpha=0.5, stratify=stratify)
+    return RetrainingConfig(subsets=spec, seeds=2)
 
 
 BENCHMARKS = {
@@ -128,6 +129,35 @@ BENCHMARKS = {
             config=_config(steps=2000, learning_rate=2e-3, flip=True),
             base=_config(steps=20_000, flip=True),
             retraining=_retraining("label"),
+        ),
+        Benchmark(
+            name="icons-memorized",
+            about="48 icons by four artists at 16 px, conditioned on the artist, seen 400 times",
+            source="demo:icons",
+            needed_data="",
+            spec=ImageSpec(),
+            metadata=MetadataSpec(labels="column", label_column="contributor"),
+            each="contributor",
+            train=12,
+            validation=10,
+            generated=40,
+            config=_config(steps=1200, unet=replace(preset("icons-16").unet, classes=4)),
+            retraining=_retraining("contributor", subsets=48),
+        ),
+        Benchmark(
+            name="icons-epsilon",
+            about="240 icons by four artists at 16 px, a prediction of the noise, fine-tuned",
+            source="demo:icons",
+            needed_data="",
+            spec=ImageSpec(),
+            metadata=MetadataSpec(),
+            each="contributor",
+            train=60,
+            validation=10,
+            generated=40,
+            config=_config(steps=1200, learning_rate=2e-3, flip=True, prediction="epsilon"),
+            base=_config(steps=8000, flip=True, prediction="epsilon"),
+            retraining=_retraining("contributor", subsets=48),
         ),
     )
 }
