@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.benchmarks.tiny import TINY
+from tests.benchmarks.tiny import CONFIG, TINY
 
 import creditline as cl
 from creditline.benchmarks import build as building
 from creditline.benchmarks import get
-from creditline.benchmarks.shipped_benchmark import find, pack, unpack
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, find, pack, unpack
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.stored_arrays import write_array
 
@@ -126,3 +126,22 @@ def test_wrong_images_and_missing_files(tiny_benchmark, benchmark_images, tmp_pa
         find(TINY, tmp_path)
     with pytest.raises(CreditlineError, match="has no full/model yet"):
         pack(TINY, tmp_path, tmp_path / "packed", benchmark_images)
+
+
+def test_generated_images_of_a_conditional_model_are_queries_with_their_classes(
+    benchmark_images, tmp_path
+):
+    conditional = replace(
+        TINY,
+        each="label",
+        config=replace(CONFIG, unet=replace(CONFIG.unet, classes=2)),
+        base=None,
+    )
+    labels = [name == "bob" for name in benchmark_images.contributors]
+    images = benchmark_images.labeled([int(x) for x in labels], ("ada", "bob"))
+    building.build(conditional, tmp_path, data=images, limit_tasks=0, say=lambda _: None)
+    sets = building.image_sets(conditional, images)
+    case = ShippedBenchmark(conditional, tmp_path)
+    queries = dict(case.query_sets(sets["train"], sets["validation"]))
+    assert queries["generated"].labels == (0, 1)
+    assert queries["validation"].labels == sets["validation"].labels

@@ -155,7 +155,7 @@ BENCHMARKS = {
             train=60,
             validation=10,
             generated=40,
-            config=_config(steps=1200, learning_rate=2e-3, flip=True, prediction="epsilon"),
+            config=_config(steps=600, learning_rate=2e-3, flip=True, prediction="epsilon"),
             base=_config(steps=8000, flip=True, prediction="epsilon"),
             retraining=_retraining("contributor", subsets=48),
         ),

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from creditline import methods
-from creditline.benchmarks.build import GENERATED, VALIDATION
+from creditline.benchmarks.build import GENERATED
 from creditline.benchmarks.group_index import build_group_index
 from creditline.benchmarks.groups import MethodGroup, judgeable_methods, method_groups
 from creditline.benchmarks.results import BenchmarkResult, read_result, result_path, write_result
 from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
-from creditline.data.load import load_images
 from creditline.errors import DataError, SettingsError
 from creditline.evaluation.lds.compare import compare_methods
 from creditline.evaluation.lds.config import LDSConfig
@@ -69,7 +68,7 @@ def run(
     folder, config, runtime = Path(out), config or LDSConfig(), runtime or Runtime()
     train, validation = case.images(data)
     shares, key = contributor_truth(case, say), digest(case)
-    queries = [(VALIDATION, validation), (GENERATED, load_images(case.generated))]
+    queries = case.query_sets(train, validation)
     results = []
     for group in method_groups(selected or judgeable_methods(), timesteps, ensemble):
         request = {

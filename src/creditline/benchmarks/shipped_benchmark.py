@@ -28,6 +28,7 @@ from creditline.benchmarks.build import GENERATED, VALIDATION, image_sets, sourc
 from creditline.data.image_set import ImageSet
 from creditline.errors import CreditlineError, DataError, SettingsError
 from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.evaluation.truth.query_sets import QuerySets, load_query_sets
 from creditline.fingerprint import of_json
 from creditline.json_schema import TEXT, JsonSchema, array, obj
 from creditline.manifest import NAME as MANIFEST
@@ -89,6 +90,11 @@ class ShippedBenchmark:
         ids = read_json(self.folder / IDS, ADVICE, IDS_SCHEMA)
         images = source_images(self.benchmark, data)
         return _select(images, ids["train"]), _select(images, ids[VALIDATION])
+
+    def query_sets(self, train: ImageSet, validation: ImageSet) -> QuerySets:
+        """Validation images and generated ones, prepared and labeled as queries of `train`."""
+        sets: dict[str, Any] = {VALIDATION: validation, GENERATED: self.generated}
+        return load_query_sets(sets, train)
 
 
 def find(benchmark: Benchmark, folder: str | Path | None = None) -> ShippedBenchmark:

@@ -12,10 +12,11 @@ import numpy as np
 
 from creditline import methods
 from creditline.benchmarks.results import read_result, write_result
-from creditline.bounds import POSITIVE
+from creditline.bounds import COUNT, POSITIVE
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.score import LDS, compute_difference, predict_outputs, score_outputs
 from creditline.fingerprint import of_json
+from creditline.gradients.preconditioning.settings import DRAWS
 from creditline.runtime import Runtime
 from creditline.settings import require, setting, to_dict, validate_settings
 from creditline_research.studies.damped_scores import RIDGE_METHODS, DampedScores
@@ -44,6 +45,9 @@ class CurvatureStudy:
     )
     weights: tuple[float, ...] = setting(
         (0.5, 1.0, 2.0), "weights of D-TRAK in the sum", bounds=POSITIVE
+    )
+    draws: int = setting(
+        DRAWS, "evaluations of training images in each pass of EK-FAC's fit", bounds=COUNT
     )
 
     def __post_init__(self) -> None:
@@ -140,7 +144,9 @@ def compare_dampings(
         path = folder / f"{t}-{of_json(request)[:12]}.json"
         if not path.is_file():
             say(f"explicit gradients at {t} timesteps")
-            scores = DampedScores(subject, t, folder / "curvature", runtime or Runtime())
+            scores = DampedScores(
+                subject, t, settings.draws, folder / "curvature", runtime or Runtime()
+            )
             rows = _judge(scores, settings, subject, config)
             result = DampingResult(subject.name, t, len(subject.truth.masks), tuple(rows))
             write_result(path, asdict(result))

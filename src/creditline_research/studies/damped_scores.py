@@ -39,11 +39,14 @@ class DampedScores:
     Args:
         subject: model and images.
         timesteps: per training image.
+        draws: evaluations of training images in each pass of EK-FAC's fit.
         folder: for the curvature, which is fitted once.
         runtime: where the model runs.
     """
 
-    def __init__(self, subject: Subject, timesteps: int, folder: Path, runtime: Runtime) -> None:
+    def __init__(
+        self, subject: Subject, timesteps: int, draws: int, folder: Path, runtime: Runtime
+    ) -> None:
         self.names = {name: list(images.names) for name, images in subject.queries.items()}
         self._known: dict[object, np.ndarray] = {}
         plain = {"timesteps": timesteps, "halves": False}
@@ -66,7 +69,8 @@ class DampedScores:
             name: features(GradientExtractor([model], m.features, m.query_plan), name)
             for name, m in self.ridge.items()
         }
-        ekfac: Any = override(methods.get("ekfac")(), {**plain, "bits": 16})
+        further = {"bits": 16, "preconditioner_draws": draws}
+        ekfac: Any = override(methods.get("ekfac")(), plain | further)
         spec = replace(ekfac.features, projection=Projection("none"))
         source = GradientExtractor([model], spec, ekfac.query_plan)
         source.fit(train, runtime, folder)

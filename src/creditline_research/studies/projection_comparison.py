@@ -16,16 +16,15 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from creditline import methods
-from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.results import read_result, write_result
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
-from creditline.data.load import load_images
 from creditline.diffusion.load import load_model
 from creditline.evaluation.explicit_gradients import extract, project, store
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.lds.score import predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.evaluation.truth.query_sets import QuerySets
 from creditline.features.gradients import GradientExtractor
 from creditline.fingerprint import of_json
 from creditline.gradients.parameters import select_layers
@@ -82,7 +81,7 @@ def compare_projections(
     for projection, _ in projections:
         feature_dim(projection, layers)
     train, validation = case.images(data)
-    queries = {VALIDATION: validation, GENERATED: load_images(case.generated)}
+    queries = case.query_sets(train, validation)
     truth, key = case.truth().complete_subsets(), digest(case)
     rows = []
     for t, name in product(timesteps, settings.methods):
@@ -113,7 +112,7 @@ class _ExplicitGradients:
         name: str,
         timesteps: int,
         train: ImageSet,
-        queries: dict[str, ImageSet],
+        queries: QuerySets,
         runtime: Runtime,
     ) -> None:
         plain = {"timesteps": timesteps, "halves": False, "bits": 16}
@@ -129,12 +128,9 @@ class _ExplicitGradients:
         self.timesteps = timesteps
         self.train = extract(source, train, range(len(train)), "train", "train", runtime)
         self.query = np.concatenate(
-            [
-                extract(source, q, range(len(q)), "query", name, runtime)
-                for name, q in queries.items()
-            ]
+            [extract(source, q, range(len(q)), "query", name, runtime) for name, q in queries]
         )
-        self.names = {folder: list(images.names) for folder, images in queries.items()}
+        self.names = {folder: list(images.names) for folder, images in queries}
         self.exact = self._scores(self.train, self.query)
 
     def through(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from creditline import methods
-from creditline.benchmarks.build import GENERATED, VALIDATION
+from creditline.benchmarks.build import GENERATED
 from creditline.benchmarks.group_index import build_group_index
 from creditline.benchmarks.groups import MethodGroup, judgeable_methods, method_groups
 from creditline.benchmarks.results import read_result, result_path, write_result
@@ -15,7 +15,6 @@ from creditline.benchmarks.run import contributor_truth
 from creditline.benchmarks.sampling_runs import sampling_runs
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
-from creditline.data.load import load_images
 from creditline.errors import DataError, SettingsError
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.evaluation.truth.ground_truth import GroundTruth
@@ -62,7 +61,7 @@ def study_benchmark(
     folder, config, runtime = Path(out), config or LDSConfig(), runtime or Runtime()
     train, validation = case.images(data)
     shares = contributor_truth(case, say)
-    queries = [(VALIDATION, validation), (GENERATED, load_images(case.generated))]
+    queries = case.query_sets(train, validation)
     selected = [methods.get(name)() for name in names] or judgeable_methods()
     kinds = [m for m in selected if m.capabilities.features == "gradients"]
     kinds += [m for m in selected if m.capabilities.kind == "subset"]

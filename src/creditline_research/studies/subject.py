@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from creditline.benchmarks.build import GENERATED, VALIDATION
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.evaluation.truth.query_sets import name_folders
+from creditline.evaluation.truth.query_sets import load_query_sets, name_folders
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class Subject:
             DataError: if the images are not the benchmark's.
         """
         train, validation = case.images(data)
-        queries = {VALIDATION: validation, GENERATED: load_images(case.generated)}
+        queries = case.query_sets(train, validation)
         truth = case.truth().complete_subsets()
-        return cls(case.benchmark.name, str(case.model), train, queries, truth, digest(case))
+        return cls(case.benchmark.name, str(case.model), train, dict(queries), truth, digest(case))
 
     @classmethod
     def of_files(
@@ -57,7 +56,7 @@ class Subject:
             DataError, IndexMismatchError: if ground truth and images do not fit together.
         """
         train, judged = load_images(images), GroundTruth.read(truth)
-        folders = {name: load_images(source) for name, source in name_folders(queries)}
+        folders = dict(load_query_sets(name_folders(queries), train))
         judged.check_index(train.ids)
         judged.check_queries([key for folder in folders.values() for key in folder.ids])
         judged.check_ranking()

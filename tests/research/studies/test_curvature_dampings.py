@@ -24,7 +24,7 @@ from creditline_research.tables.curvature_dampings import curvature_table
 
 pytestmark = pytest.mark.slow
 CONFIG = LDSConfig(resamples=10)
-STUDY = CurvatureStudy(rhos=(0.001, 0.01), ridges=(1.0, 3.0), weights=(1.0, 2.0))
+STUDY = CurvatureStudy(rhos=(0.001, 0.01), ridges=(1.0, 3.0), weights=(1.0, 2.0), draws=24)
 
 
 @pytest.fixture(scope="module")
