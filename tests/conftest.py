@@ -26,6 +26,16 @@ def queries_cost_no_more_than_training_images():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def curvature_takes_few_evaluations():
+    """By default it takes thousands, which tests of other things need not wait for."""
+    from creditline.methods import ekfac
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ekfac, "DRAWS", 24)
+        yield
+
+
 @pytest.fixture(autouse=DEVICE.type != "cpu")
 def exact():
     """Kernels as an extraction has them, for tests of what it is made of."""

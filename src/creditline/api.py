@@ -37,7 +37,7 @@ def index(
     model: ModelSource | Sequence[ModelSource] | None,
     images: ImageSource,
     *,
-    method: str | Attributor = "d-trak",
+    method: str | Attributor = methods.DEFAULT,
     out: str | Path,
     encoder: str | Encoder | None = None,
     ground_truth: GroundTruthArrays | None = None,

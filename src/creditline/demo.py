@@ -82,7 +82,7 @@ def run(
         config: of the training; by default the preset `icons-16`, shortened to fit.
         runtime: executor, devices and progress; by default one worker per CPU core.
         say: receives each line of output.
-        settings: settings of D-TRAK, by name.
+        settings: settings of the default method, by name.
 
     Raises:
         CreditlineError: if the icons are not installed, or `out` holds something else.
@@ -110,7 +110,6 @@ def run(
         lambda: build_index(
             str(run_folder),
             training_images,
-            method="d-trak",
             out=folder / "index",
             runtime=runtime,
             **settings,

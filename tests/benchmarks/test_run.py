@@ -29,7 +29,6 @@ def small_whitened_features():
     """The network has fewer parameters than the default has dimensions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ekfac, "DIM", 512)
-        patch.setattr(ekfac, "DRAWS", 16)
         yield
 
 

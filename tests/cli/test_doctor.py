@@ -59,4 +59,4 @@ def test_methods_without_gradients_are_refused(refused, model):
 def test_settings_reach_the_features(run, model):
     text = run("doctor", model, "--parameters", "conv_out*", *SMALL, "--dim", "32").stdout
     assert "warn  coverage" in text
-    assert "dimension 32" in text
+    assert "dimension 64" in text  # 32 of each part

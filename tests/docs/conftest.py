@@ -21,7 +21,6 @@ from creditline.diffusion import presets
 from creditline.diffusion.config import UNetConfig
 from creditline.diffusion.tuning.config import AdapterConfig
 from creditline.diffusion.tuning.presets import TUNING_PRESETS
-from creditline.methods import ekfac
 
 TINY = {"unet": UNetConfig(8, (8, 16), (1,), 1, 4), "steps": 3, "batch_size": 4}
 
@@ -36,7 +35,6 @@ def small_presets() -> Iterator[None]:
         tune = TUNING_PRESETS["tune"]
         patch.setitem(TUNING_PRESETS, "tune", replace(tune, steps=2, batch_size=2))
         patch.setattr(joblib, "cpu_count", lambda: 1)
-        patch.setattr(ekfac, "DRAWS", 16)
         yield
 
 

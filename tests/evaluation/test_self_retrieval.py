@@ -60,8 +60,7 @@ def test_ranks():
 
 
 @pytest.mark.slow
-def test_runs_on_a_model(small_model, tiny_images, tmp_path, monkeypatch):
-    monkeypatch.setattr(ekfac, "DRAWS", 16)
+def test_runs_on_a_model(small_model, tiny_images, tmp_path):
     settings = SelfRetrievalConfig(queries=4, duplicates=2, timesteps=2, dim=64)
     results = check_self_retrieval(small_model, tiny_images, tmp_path, settings)
     titles = [result.method for result in results]

@@ -29,7 +29,9 @@ GRADIENT = [cls() for cls in methods.classes().values() if cls.capabilities.feat
 @click.command(name="doctor", cls=SectionedCommand)
 @click.argument("model")
 @click.argument("data", required=False)
-@click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
+@click.option(
+    "--method", default=methods.DEFAULT, show_default=True, help="see `creditline methods`"
+)
 @click.option(
     "--samples", type=NumberType(COUNT), default=4, show_default=True, help="images to examine"
 )

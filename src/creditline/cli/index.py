@@ -34,7 +34,9 @@ FIXED = [leaf.name for leaf in leaves(*EVERY).values() if leaf.affects == "featu
 @click.command(name="index", cls=SectionedCommand)
 @click.argument("sources", nargs=-1, required=True, metavar="[MODEL]... DATA")
 @click.option("--out", required=True, help="folder to write, or to continue")
-@click.option("--method", default="d-trak", show_default=True, help="see `creditline methods`")
+@click.option(
+    "--method", default=methods.DEFAULT, show_default=True, help="see `creditline methods`"
+)
 @executor_options
 @click.option(
     "--shard-rows",

@@ -25,7 +25,7 @@ from creditline.doctor.findings import Cost, Diagnosis, Finding
 from creditline.doctor.gradients import check_gradients
 from creditline.doctor.network import check_calls, check_curvature, check_network
 from creditline.doctor.subject import DiagnosisSubject, preserve_state, random_images
-from creditline.errors import SettingsError
+from creditline.errors import NumericsError, SettingsError
 from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
 from creditline.features.residuals import ResidualExtractor
@@ -44,7 +44,7 @@ def diagnose(
     model: Any,
     images: Any = None,
     *,
-    method: str | Attributor = "d-trak",
+    method: str | Attributor = methods.DEFAULT,
     samples: int = 4,
     n: int | None = None,
     out: str | Path = ".",
@@ -80,7 +80,7 @@ def diagnose(
     if recipe.capabilities.features != "gradients":
         raise SettingsError(
             f"The doctor examines gradients and {recipe.title} takes none. Use a gradient method, "
-            "such as d-trak."
+            f"such as {methods.DEFAULT}."
         )
     recipe = override(recipe, settings)
     denoiser = load_model(model, device=runtime.main_device)
@@ -102,7 +102,11 @@ def diagnose(
         preserve_state(denoiser.module),
         exact_kernels(denoiser.device, source.spec.precision == "tf32"),
     ):
-        source.fit(examined, runtime)
+        try:
+            source.fit(examined, runtime)
+        except NumericsError as error:
+            findings.append(Finding("curvature", "fail", str(error), "Use float32 weights."))
+            return Diagnosis(tuple(findings), None)
         subject = DiagnosisSubject.prepare(denoiser, source, examined)
         findings += [check_calls(subject), *check_gradients(subject)]
         cost = None

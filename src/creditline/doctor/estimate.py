@@ -163,7 +163,7 @@ def estimate(
     lora_rank: int | None = None,
     side: int | None = None,
     prompt_tokens: int | None = None,
-    method: str | Attributor = "d-trak",
+    method: str | Attributor = methods.DEFAULT,
     flops_per_second: float | None = None,
     bytes_per_second: float | None = None,
     **settings: Any,
@@ -193,7 +193,7 @@ def estimate(
     recipe: Any = override(methods.get(method)() if isinstance(method, str) else method, settings)
     if recipe.capabilities.features != "gradients":
         raise SettingsError(
-            f"{recipe.title} takes no gradients. Use a gradient method, such as d-trak."
+            f"{recipe.title} takes no gradients. Use a gradient method, such as {methods.DEFAULT}."
         )
     specs = [term.features for term in recipe.feature_terms().values()]
     if any(spec.projection.needs_fit for spec in specs):

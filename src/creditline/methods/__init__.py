@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from creditline.methods.registry import broken, classes, get, names, reference
+from creditline.methods.registry import DEFAULT, broken, classes, get, names, reference
 
 if TYPE_CHECKING:
     from creditline.methods.attributor import Attributor
@@ -49,6 +49,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "DEFAULT",
     "Attributor",
     "BilinearAttributor",
     "Capabilities",

@@ -41,7 +41,10 @@ class Combined(SpreadSum, GradientMethod):
 
     features: FeatureSpec = group(lambda: whitened_features("ekfac"), affects="features")
     square_norm_dim: int = setting(
-        4096, "projection dimension of D-TRAK's features", affects="features", bounds=COUNT
+        4096,
+        "largest projection dimension of D-TRAK's features; never more than that of EK-FAC's",
+        affects="features",
+        bounds=COUNT,
     )
     square_norm_rank: int = setting(
         64, "rank of the projection of D-TRAK's features", affects="features", bounds=COUNT
@@ -60,7 +63,7 @@ class Combined(SpreadSum, GradientMethod):
             self.features,
             objective=Objective("square-norm"),
             projection=Projection(
-                dim=self.square_norm_dim,
+                dim=min(self.square_norm_dim, self.features.projection.dim),
                 projection_seed=self.features.projection.projection_seed,
                 rank=self.square_norm_rank,
             ),

@@ -52,6 +52,8 @@ BUILT_IN = {
     "datamodel-lasso": "datamodel_lasso:LassoDatamodel",
     "leave-one-out": "leave_one_out:LeaveOneOut",
 }
+DEFAULT = "combined"
+"""The method where none is named."""
 TEXTS = ("name", "title", "paper", "formula", "needs", "cost", "capabilities")
 
 

@@ -12,7 +12,7 @@ from creditline.data.save import write_folder
 from creditline.evaluation.lds.compare import compare_methods
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.gradients.projection import Projection
-from creditline.methods import combined, ekfac, get
+from creditline.methods import combined, get
 from creditline_research.studies import curvature_dampings
 from creditline_research.studies.curvature_dampings import (
     CurvatureStudy,
@@ -25,13 +25,6 @@ from creditline_research.tables.curvature_dampings import curvature_table
 pytestmark = pytest.mark.slow
 CONFIG = LDSConfig(resamples=10)
 STUDY = CurvatureStudy(rhos=(0.001, 0.01), ridges=(1.0, 3.0), weights=(1.0, 2.0), draws=24)
-
-
-@pytest.fixture(scope="module")
-def few_draws():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ekfac, "DRAWS", 24)
-        yield patch
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +41,7 @@ def subject(tiny_benchmark, benchmark_images):
 
 
 @pytest.fixture(scope="module")
-def result(subject, out, few_draws):
+def result(subject, out):
     (result,) = compare_dampings(subject, out, say=lambda _: None, **OPTIONS).values()
     return result
 
@@ -89,7 +82,7 @@ def test_every_setting_of_the_sum_is_judged_by_either_transform(result):
 
 @pytest.mark.parametrize("name", ["ekfac", "d-trak", "combined"])
 def test_lds_of_the_default_is_that_of_an_index(
-    result, tiny_benchmark, benchmark_images, tmp_path, few_draws, name
+    result, tiny_benchmark, benchmark_images, tmp_path, name
 ):
     train, validation = tiny_benchmark.images(benchmark_images)
     method = get(name)()
@@ -114,7 +107,7 @@ def test_lds_of_the_default_is_that_of_an_index(
         assert row.lds[part["name"]][0] == pytest.approx(part["methods"][0]["lds"], abs=0.03)
 
 
-def test_the_same_call_computes_nothing_again(result, subject, out, few_draws, monkeypatch):
+def test_the_same_call_computes_nothing_again(result, subject, out, monkeypatch):
     monkeypatch.setattr(
         curvature_dampings, "DampedScores", lambda *_: pytest.fail("computed again")
     )
@@ -123,7 +116,7 @@ def test_the_same_call_computes_nothing_again(result, subject, out, few_draws, m
 
 
 def test_a_model_of_ones_own_gives_the_same_as_the_benchmark(
-    result, tiny_benchmark, benchmark_images, subject, tmp_path, few_draws
+    result, tiny_benchmark, benchmark_images, subject, tmp_path
 ):
     folders = {"train": subject.train, "validation": subject.queries["validation"]}
     for name, images in folders.items():

@@ -59,7 +59,7 @@ def feature_dim(settings: Projection, layers: Sequence[Layer]) -> int:
         f"A projection dimension must be smaller than the {total:,} "
         + ("coordinates that the rank leaves" if has_rank else "selected parameters"),
         settings.dim,
-        "Lower the dimension, or "
+        "Lower the dimension (--dim), or "
         + ("raise the rank." if has_rank else "use projection 'none' for explicit gradients."),
     )
     if settings.is_by_layer:
