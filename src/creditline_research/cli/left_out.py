@@ -18,7 +18,7 @@ def command(files: tuple[str, ...], markdown: str | None) -> None:
     """
     from creditline_research.studies.curvature_dampings import DampingResult
     from creditline_research.studies.left_out import leave_one_out
-    from creditline_research.tables.left_out import left_out_table
+    from creditline_research.tables.left_out import left_out_table, own_settings_table
 
-    results = [DampingResult.read(path) for path in files]
-    write_tables(left_out_table(leave_one_out(results)), markdown)
+    rows = leave_one_out([DampingResult.read(path) for path in files])
+    write_tables(f"{own_settings_table(rows)}\n\n{left_out_table(rows)}", markdown)

@@ -85,12 +85,15 @@ class DampingResult:
         case: its name.
         timesteps: per training image.
         subsets: of the ground truth.
+        ceilings: LDS of a second set of retrained models, by folder of queries; None where the
+            ground truth has one seed.
         rows: of every method.
     """
 
     case: str
     timesteps: int
     subsets: int
+    ceilings: dict[str, float | None]
     rows: tuple[DampingRow, ...]
 
     @classmethod
@@ -105,7 +108,8 @@ class DampingResult:
             DampingRow(**{**row, "lds": {k: tuple(v) for k, v in row["lds"].items()}})
             for row in values["rows"]
         )
-        return cls(values["case"], values["timesteps"], values["subsets"], rows)
+        known = {name: values[name] for name in ("case", "timesteps", "subsets", "ceilings")}
+        return cls(**known, rows=rows)
 
 
 def compare_dampings(
@@ -148,7 +152,8 @@ def compare_dampings(
                 subject, t, settings.draws, folder / "curvature", runtime or Runtime()
             )
             rows = _judge(scores, settings, subject, config)
-            result = DampingResult(subject.name, t, len(subject.truth.masks), tuple(rows))
+            subsets = len(subject.truth.masks)
+            result = DampingResult(subject.name, t, subsets, subject.ceilings(), tuple(rows))
             write_result(path, asdict(result))
         results[path] = DampingResult.read(path)
     return results

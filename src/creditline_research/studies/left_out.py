@@ -26,6 +26,7 @@ class LeftOut:
         chosen: the setting that is best on the others.
         shipped: the method's own setting.
         largest: of any setting on the case, by folder of queries; an oracle.
+        ceilings: of the case, by folder of queries.
     """
 
     case: str
@@ -33,6 +34,11 @@ class LeftOut:
     chosen: DampingRow
     shipped: DampingRow
     largest: dict[str, float]
+    ceilings: dict[str, float | None]
+
+    def shares_of_ceiling(self, row: DampingRow) -> list[float]:
+        """LDS of a setting relative to the ceiling; NaN where there is none."""
+        return [row.lds[name][0] / (value or np.nan) for name, value in self.ceilings.items()]
 
     def shares(self, row: DampingRow) -> list[float]:
         """LDS of a setting relative to the largest, of each folder of queries."""
@@ -70,6 +76,7 @@ def leave_one_out(results: Sequence[DampingResult]) -> list[LeftOut]:
         "Give files of one number.",
     )
     tables = {result.case: _settings(result) for result in results}
+    ceilings = {result.case: result.ceilings for result in results}
     known = set.intersection(*(set(table) for table in tables.values()))
     found = []
     for method in dict.fromkeys(key[0] for key in tables[names[0]]):
@@ -83,7 +90,8 @@ def leave_one_out(results: Sequence[DampingResult]) -> list[LeftOut]:
             best = int(np.argmax(np.concatenate(others, axis=1).mean(axis=1)))
             (shipped,) = [table[key] for key in keys if table[key].is_default]
             folders = dict(zip(shipped.lds, largest[case].tolist(), strict=True))
-            found.append(LeftOut(case, method, table[keys[best]], shipped, folders))
+            chosen = table[keys[best]]
+            found.append(LeftOut(case, method, chosen, shipped, folders, ceilings[case]))
     return found
 
 

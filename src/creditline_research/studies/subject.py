@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
+from creditline.evaluation.lds.ceiling import compute_ceiling
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.query_sets import load_query_sets, name_folders
 
@@ -33,6 +36,15 @@ class Subject:
     queries: Mapping[str, ImageSet]
     truth: GroundTruth
     key: str
+
+    def ceilings(self) -> dict[str, float | None]:
+        """LDS of a second set of retrained models by folder; None where there is one seed."""
+        sizes = [len(images) for images in self.queries.values()]
+        ends = np.cumsum(sizes)
+        return {
+            name: _ceiling(self.truth.losses[:, :, end - size : end])
+            for name, size, end in zip(self.queries, sizes, ends, strict=True)
+        }
 
     @classmethod
     def of_benchmark(cls, case: ShippedBenchmark, data: Any = None) -> Self:
@@ -62,3 +74,7 @@ class Subject:
         judged.check_ranking()
         name = Path(model).resolve().name
         return cls(name, model, train, folders, judged.complete_subsets(), judged.digest())
+
+
+def _ceiling(losses: np.ndarray) -> float | None:
+    return None if losses.shape[1] < 2 else compute_ceiling(losses, resamples=1).mean_to_mean

@@ -11,6 +11,27 @@ from creditline_research.studies.curvature_dampings import DampingRow
 from creditline_research.studies.left_out import LeftOut
 
 
+def own_settings_table(rows: Sequence[LeftOut]) -> str:
+    """LDS in % of every method's own setting with its 95 % interval, and its share of the ceiling.
+
+    Args:
+        rows: of `leave_one_out`.
+    """
+    cells = []
+    for method in dict.fromkeys(row.method for row in rows):
+        own = [row for row in rows if row.method == method]
+        for row in own:
+            lds = [
+                f"{100 * mean:z.1f} ({100 * low:z.1f} to {100 * high:z.1f})"
+                for mean, low, high in row.shipped.lds.values()
+            ]
+            cells.append([method, row.case, *lds, _percent(row.shares_of_ceiling(row.shipped))])
+        shares = np.nanmean([row.shares_of_ceiling(row.shipped) for row in own], axis=0)
+        cells.append([method, "mean", "", "", _percent(shares)])
+    header = ("method", "ground truth", "held out", "generated", "of the ceiling")
+    return table(header, cells, left=(0, 1))
+
+
 def left_out_table(rows: Sequence[LeftOut]) -> str:
     """LDS in % on held-out and on generated images, and its share of the method's largest.
 
@@ -45,4 +66,4 @@ def _judged(row: LeftOut, setting: DampingRow) -> list[str]:
 
 
 def _percent(values: Sequence[float]) -> str:
-    return " / ".join(f"{value:.0%}" for value in values)
+    return " / ".join("–" if np.isnan(value) else f"{value:.0%}" for value in values)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from creditline.errors import SettingsError
 from creditline_research.studies.curvature_dampings import DampingResult, DampingRow
 from creditline_research.studies.left_out import leave_one_out
-from creditline_research.tables.left_out import left_out_table
+from creditline_research.tables.left_out import left_out_table, own_settings_table
 
 
 def result(case, held_out, generated, timesteps=50, method="TRAK"):
@@ -23,7 +25,8 @@ def result(case, held_out, generated, timesteps=50, method="TRAK"):
         for i, (a, b) in enumerate(zip(held_out, generated, strict=True))
     ]
     rows.append(DampingRow("less", "", "", True, {"validation": (0.0,) * 3}))
-    return DampingResult(case, timesteps, 48, tuple(rows))
+    ceilings = {"validation": 1.0, "generated": 0.5}
+    return DampingResult(case, timesteps, 48, ceilings, tuple(rows))
 
 
 A = result("a", (0.9, 0.5, 0.1), (0.9, 0.5, 0.1))
@@ -47,7 +50,7 @@ def test_a_ground_truth_with_high_lds_counts_no_more_than_another():
 
 
 def test_settings_that_one_result_lacks_take_no_part():
-    short = DampingResult("d", 50, 48, B.rows[:2])
+    short = replace(B, case="d", rows=B.rows[:2])
     assert {row.chosen.damping for row in leave_one_out([A, C, short])} <= {"0", "1"}
 
 
@@ -57,6 +60,17 @@ def test_the_methods_own_setting_is_judged_beside_it():
     assert "| TRAK | a | 1 | 50.0 / 50.0 | 56% / 56% | 50.0 / 50.0 | 56% / 56% |" in lines
     assert lines[-1].startswith("| TRAK | mean |")
     assert lines[-1].endswith("| 69% / 69% |")  # 5/9, 1, 1/2
+
+
+def test_own_settings_are_shown_as_shares_of_the_ceiling():
+    lines = own_settings_table(leave_one_out([A, B, C])).splitlines()
+    assert "| TRAK | a | 50.0 (50.0 to 50.0) | 50.0 (50.0 to 50.0) | 50% / 100% |" in lines
+    assert lines[-1].endswith("| 25% / 49% |")
+
+
+def test_without_a_second_seed_there_is_no_share():
+    one = replace(C, ceilings={"validation": None, "generated": None})
+    assert "nan% / nan%" not in own_settings_table(leave_one_out([A, B, one]))
 
 
 @pytest.mark.parametrize(
