@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 import creditline as cl
 from creditline.data.image_set import ImageSet
@@ -94,6 +95,17 @@ def test_it_is_traced_and_read_again(run, tmp_path):
     assert np.array_equal(again.scores(queries), scores)
     changed = index.remove([0]).add(images.subset([0]))
     assert np.isfinite(changed.scores(queries)).all()
+
+
+@pytest.mark.slow
+def test_the_sum_with_d_trak_takes_the_filter_of_the_whole_training(run, tmp_path):
+    folder, images = run
+    model, queries = cl.load_model(str(folder)), images.subset([1, 4])
+    alone = cl.index([model], images, method=method(), out=tmp_path / "source")
+    total = replace(get("combined")(), features=method().features, square_norm_dim=64)
+    index = cl.index(model, images, method=total, out=tmp_path / "sum")
+    assert_allclose(index.using("ekfac").scores(queries), alone.scores(queries), rtol=1e-5)
+    assert np.isfinite(cl.open_index(index.path).scores(queries)).all()
 
 
 @pytest.mark.slow
