@@ -3,7 +3,7 @@
 ```python
 import creditline as cl
 
-index = cl.index("runs/icons/model", "data/icons", method="d-trak", out="runs/icons/index")
+index = cl.index("runs/icons/model", "data/icons", out="runs/icons/index")
 trace = index.trace("generated.png", top=20)
 trace.by("contributor")
 trace.to_html("report.html")

@@ -21,6 +21,7 @@ from creditline.diffusion import presets
 from creditline.diffusion.config import UNetConfig
 from creditline.diffusion.tuning.config import AdapterConfig
 from creditline.diffusion.tuning.presets import TUNING_PRESETS
+from creditline.methods import ekfac
 
 TINY = {"unet": UNetConfig(8, (8, 16), (1,), 1, 4), "steps": 3, "batch_size": 4}
 
@@ -35,6 +36,7 @@ def small_presets() -> Iterator[None]:
         tune = TUNING_PRESETS["tune"]
         patch.setitem(TUNING_PRESETS, "tune", replace(tune, steps=2, batch_size=2))
         patch.setattr(joblib, "cpu_count", lambda: 1)
+        patch.setattr(ekfac, "DIM", 512)  # the networks have few parameters
         yield
 
 
@@ -58,7 +60,7 @@ def _filled(root: Path) -> Path:
         cl.train(root / "data" / "icons", root / "runs" / name, replace(config, seed=seed))
     cl.generate(root / "runs" / "icons", 2, root / "generated")
     shutil.copy(root / "generated" / "00000.png", root / "query.png")
-    for method, name in (("d-trak", "icons-index"), ("trak", "icons-trak")):
+    for method, name in (("combined", "icons-index"), ("trak", "icons-trak")):
         cl.index(
             str(root / "runs" / "icons"),
             root / "data" / "icons",
