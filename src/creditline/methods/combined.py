@@ -37,7 +37,7 @@ class Combined(SpreadSum, GradientMethod):
     paper: ClassVar = "Mlodozeniec et al., ICLR 2025; Zheng et al., ICLR 2024"
     formula: ClassVar = "s_ekfac / sd(s_ekfac) + w · s_d-trak / sd(s_d-trak)"
     needs: ClassVar = "a model; several models for the ensemble"
-    cost: ClassVar = "2·n·t backward passes, 8,000 for curvature, k³ once; 2·max(t, 80) per query"
+    cost: ClassVar = "2·n·t backward passes, 2,000 for curvature, k³ once; 2·max(t, 80) per query"
 
     features: FeatureSpec = group(lambda: whitened_features("ekfac"), affects="features")
     square_norm_dim: int = setting(

@@ -23,6 +23,6 @@ class DiagonalInfluence(GradientDot):
     paper: ClassVar = "Kirkpatrick et al., PNAS 2017, as curvature"
     formula: ClassVar = "g_qᵀ (diag(GGN) + λI)⁻¹ g_i,  g = mean_t ∇L_simple"
     needs: ClassVar = "a model; several models for the ensemble"
-    cost: ClassVar = "n·t backward passes, 4,000 for the curvature; max(t, 80) per query"
+    cost: ClassVar = "n·t backward passes, 1,000 for the curvature; max(t, 80) per query"
 
     features: FeatureSpec = group(lambda: whitened_features("diagonal-fisher"), affects="features")

@@ -41,6 +41,6 @@ class EKFACInfluence(GradientDot):
     paper: ClassVar = "Mlodozeniec et al., ICLR 2025"
     formula: ClassVar = "g_qᵀ (GGN + λI)⁻¹ g_i,  g = mean_t ∇L_simple"
     needs: ClassVar = "a model; several models for the ensemble"
-    cost: ClassVar = "n·t backward passes, 8,000 for the curvature; max(t, 80) per query"
+    cost: ClassVar = "n·t backward passes, 2,000 for the curvature; max(t, 80) per query"
 
     features: FeatureSpec = group(lambda: whitened_features("ekfac"), affects="features")

@@ -38,7 +38,7 @@ class Source(GradientDot):
     paper: ClassVar = "Bae et al., NeurIPS 2024"
     formula: ClassVar = "Σ_l g_qᵀ S_L ⋯ S_{l+1} (I − exp(−h_l H_l)) H_l⁻¹ g_i(θ_l)"
     needs: ClassVar = "checkpoints of one training run"
-    cost: ClassVar = "C·(n·t + 8,000) backward passes; C·max(t, 80) per query"
+    cost: ClassVar = "C·(n·t + 2,000) backward passes; C·max(t, 80) per query"
 
     capabilities: ClassVar = replace(
         GradientDot.capabilities, models="checkpoints", self_influence=False

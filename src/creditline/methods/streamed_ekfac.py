@@ -56,7 +56,7 @@ class StreamedEKFAC(ModelAttributor):
     paper: ClassVar = "Mlodozeniec et al., ICLR 2025"
     formula: ClassVar = "g_qᵀ (GGN + λI)⁻¹ g_i,  g = mean_t ∇L_simple"
     needs: ClassVar = "a model and the training images when queries come"
-    cost: ClassVar = "8,000 backward passes for the curvature; n·t for all queries of a trace"
+    cost: ClassVar = "2,000 backward passes for the curvature; n·t for all queries of a trace"
     query_block: ClassVar[int] = 100_000
     part_rows: ClassVar[int] = 64
     """Training images of a part; an interruption loses one part per worker."""
