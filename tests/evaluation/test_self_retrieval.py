@@ -93,3 +93,17 @@ def test_wilson_interval():
     assert low == pytest.approx(1 - high)
     with pytest.raises(SettingsError):
         wilson_interval(3, 2)
+
+
+@pytest.mark.slow
+def test_named_methods_alone_are_checked(small_model, tiny_images, tmp_path):
+    settings = SelfRetrievalConfig(("combined",), queries=4, duplicates=2, timesteps=2, dim=64)
+    (result,) = check_self_retrieval(small_model, tiny_images, tmp_path, settings)
+    assert (result.method, result.queries) == ("EK-FAC + D-TRAK", 4)
+
+
+@pytest.mark.parametrize("name", ["pixel-dot", "tracin", "journey-trak"])
+def test_methods_of_another_kind_are_refused(small_model, tiny_images, tmp_path, name):
+    settings = SelfRetrievalConfig((name,), queries=4)
+    with pytest.raises(SettingsError, match="gradient methods of one trained model"):
+        check_self_retrieval(small_model, tiny_images, tmp_path, settings)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 class SelfRetrievalConfig:
     """Settings of the self-retrieval check."""
 
+    methods: tuple[str, ...] = setting(
+        (), "methods to check; none: every gradient method of one trained model"
+    )
     queries: int = setting(
         200, "number of training images used as queries, drawn at random", bounds=COUNT
     )
@@ -104,7 +107,7 @@ def check_self_retrieval(
     settings: SelfRetrievalConfig | None = None,
     runtime: Runtime | None = None,
 ) -> list[RetrievalResult]:
-    """Run the check for every gradient method of the registry that takes a trained model.
+    """Run the check for gradient methods that take a trained model.
 
     Args:
         model: the model; see `load_model`.
@@ -118,9 +121,11 @@ def check_self_retrieval(
         One result per method.
 
     Raises:
-        SettingsError: if there are more queries than images.
+        SettingsError: if there are more queries than images, or a method is unknown or not of this
+            kind.
     """
     settings = settings or SelfRetrievalConfig()
+    selected = _select(settings.methods)
     device = (runtime or Runtime()).main_device
     denoiser, image_set = load_model(model, device=device), load_images(images)
     require(
@@ -135,7 +140,7 @@ def check_self_retrieval(
     indexed = add_near_duplicates(image_set, duplicated, settings.noise, rng)
     queries = image_set.subset(rows)
     results = []
-    for group in _group_by_index(settings, denoiser):
+    for group in _group_by_index(selected, settings, denoiser):
         folder = Path(out) / group[0].name
         index = build_index(denoiser, indexed, method=group[0], out=folder, runtime=runtime)
         features = index.extract(queries)
@@ -147,16 +152,34 @@ def check_self_retrieval(
     return results
 
 
-def _group_by_index(settings: SelfRetrievalConfig, model: Denoiser) -> list[list[Attributor]]:
-    """Group the gradient methods that take a trained model by the index that they share."""
+def _select(names: Sequence[str]) -> list[type[Attributor]]:
+    """The named methods; without names all that can be checked."""
+    for name in names:
+        require(
+            _is_checked(registry.get(name)),
+            "The check takes gradient methods of one trained model",
+            name,
+            "Use combined, trak or another of `creditline methods`.",
+        )
+    known = map(registry.get, names) if names else registry.classes().values()
+    return [cls for cls in known if _is_checked(cls)]
+
+
+def _is_checked(cls: type[Attributor]) -> bool:
+    has = cls.capabilities
+    return (has.features, has.models) == ("gradients", "final") and not has.needs_trajectory
+
+
+def _group_by_index(
+    selected: Sequence[type[Attributor]], settings: SelfRetrievalConfig, model: Denoiser
+) -> list[list[Attributor]]:
+    """Group methods by the index that they share."""
     groups: dict[str, list[Attributor]] = {}
-    for cls in registry.classes().values():
-        has = cls.capabilities
-        if (has.features, has.models) == ("gradients", "final") and not has.needs_trajectory:
-            method: Any = override(cls(), {"timesteps": settings.timesteps})
-            dim = settings.dim or _largest_dim(method.features, model)
-            method = override(method, {"dim": dim})
-            groups.setdefault(of_json(method.index_settings()), []).append(method)
+    for cls in selected:
+        method: Any = override(cls(), {"timesteps": settings.timesteps})
+        dim = settings.dim or _largest_dim(method.features, model)
+        method = override(method, {"dim": dim})
+        groups.setdefault(of_json(method.index_settings()), []).append(method)
     return list(groups.values())
 
 
