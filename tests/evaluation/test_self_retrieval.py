@@ -104,6 +104,6 @@ def test_named_methods_alone_are_checked(small_model, tiny_images, tmp_path):
 
 @pytest.mark.parametrize("name", ["pixel-dot", "tracin", "journey-trak"])
 def test_methods_of_another_kind_are_refused(small_model, tiny_images, tmp_path, name):
-    settings = SelfRetrievalConfig((name,), queries=4)
+    settings = SelfRetrievalConfig((name,), queries=4, duplicates=2)
     with pytest.raises(SettingsError, match="gradient methods of one trained model"):
         check_self_retrieval(small_model, tiny_images, tmp_path, settings)
