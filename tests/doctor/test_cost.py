@@ -104,7 +104,7 @@ def test_workers_beyond_the_cores_do_not_count(tiny_model, examine, monkeypatch)
 
 @pytest.mark.slow
 def test_dense_projection_is_timed_in_its_own_groups(tiny_model, examine):
-    cost = examine(tiny_model, projection="gaussian", dim=100, timesteps=1).cost
+    cost = examine(tiny_model, method="d-trak", projection="gaussian", dim=100, timesteps=1).cost
     assert cost.dim == 100
     assert cost.cpu_seconds > 0
 

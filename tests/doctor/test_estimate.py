@@ -19,7 +19,7 @@ from creditline.gradients.pass_size import measure_pass
 from creditline.gradients.projection import Projection
 from creditline.gradients.spec import FeatureSpec
 
-SETTINGS = {"timesteps": 4, "dim": 64}
+SETTINGS = {"method": "d-trak", "timesteps": 4, "dim": 64}
 RATE = {"flops_per_second": 1e9}
 
 
