@@ -122,6 +122,19 @@ def test_model_and_subset_methods_take_the_path_of_bilinear_ones(small_model, ca
 
 
 @pytest.mark.slow
+def test_a_sum_and_its_parts_are_judged_side_by_side_as_each_alone(small_model, case, tmp_path):
+    _, images, folders, truth = case
+    held = cl.index(
+        small_model, images, method="combined", out=tmp_path / "sum", timesteps=2, dim=64
+    )
+    names = ["combined", "ekfac", "ekfac-cosine", "d-trak"]
+    together = compare_methods(held, truth, folders, names, QUICK).group(OVERALL)
+    for name in names:
+        alone = compare_methods(held, truth, folders, [name], QUICK).group(OVERALL)
+        assert_allclose(together.result(name).lds.per_query, alone.result(name).lds.per_query)
+
+
+@pytest.mark.slow
 def test_folders_together_are_all_queries(case):
     index, _, folders, truth = case
     comparison = compare_methods(index, truth, folders, config=QUICK)

@@ -17,6 +17,7 @@ from creditline.evaluation.lds.folds import fit_folds
 from creditline.evaluation.lds.query_folders import QueryFolder
 from creditline.evaluation.lds.score import LDS, predict_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
+from creditline.fingerprint import of_json
 from creditline.indexing.thumbnail import compact
 from creditline.methods import registry
 from creditline.methods.fit_context import FitContext
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from creditline.methods.attributor import Attributor
 
 FeatureStore = dict[str, list["QueryFeatures"]]
-"""Features of each query folder, by the noise plan that they were extracted with."""
+"""Features of each query folder, by what they were extracted with."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class MethodOutputs:
 
 
 class OutputPredictor:
-    """Predicts the outputs of subsets by any method; extracts features once per noise plan.
+    """Predicts the outputs of subsets by any method; extracts features once per plan and kind.
 
     Args:
         index: index of the model that was trained on all images.
@@ -164,8 +165,9 @@ class OutputPredictor:
         return predict_from_totals(scores, self.truth.masks, self.contributors)
 
     def _extract(self, index: Index) -> list[QueryFeatures]:
-        plan = index.method.query_plan
-        key = repr((plan and to_dict(plan), index.method.keeps_timesteps))
+        method = index.method
+        plan, held = method.query_plan, of_json(method.index_settings())
+        key = repr((plan and to_dict(plan), method.keeps_timesteps, held))
         if key not in self.features:
             self.features[key] = [index.extract(folder.source) for folder in self.folders]
         return self.features[key]
