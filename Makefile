@@ -48,7 +48,7 @@ $(VENV)/.dev: $(VENV)/.demo
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.demo  ## train, generate, index, trace, report (about 8 minutes on 2 cores)
+demo: $(VENV)/.demo  ## train, generate, index, trace, report (about 10 minutes on 2 cores)
 	$(BIN)/creditline demo --out runs/demo
 
 openmoji: $(VENV)/.installed  ## emoji, an adapter, its ground truth (less than an hour on 2 cores)

@@ -35,14 +35,17 @@ QUIET = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error"}
 
 @dataclass(frozen=True)
 class Scale:
-    """Size of every stage. `tuning` is the number of steps on all images; a subset has half."""
+    """Size of every stage. `tuning` is the number of steps on all images; a subset has half.
+
+    Methods have their own dimension unless `dim` is given.
+    """
 
     autoencoder: int = 1500
     base: int = 8000
     tuning: int = 240
     rank: int = 16
     timesteps: int = 50
-    dim: int = 4096
+    dim: int | None = None
     subsets: int = 48
     shares: int = 32
     loss_timesteps: int = 25
@@ -101,7 +104,8 @@ class Example:
             self._run(
                 f"index for {method}",
                 *("index", "tuned", "data/tune", "--method", method, "--out", f"index-{method}"),
-                *("--timesteps", s.timesteps, "--dim", s.dim, "--workers", self.workers, *ENCODED),
+                *("--timesteps", s.timesteps, "--workers", self.workers, *ENCODED),
+                *(() if s.dim is None else ("--dim", s.dim)),
             )
         self._run(
             "trace",

@@ -80,8 +80,8 @@ def subject_and_folder(
         "--queries": queries,
         "--ground-truth": ground_truth,
     }
-    given = [option for option, value in own.items() if value]
-    if name is not None and not given:
+    named = [option for option, value in own.items() if value]
+    if name is not None and not named:
         case, folder = files_and_folder(name, packed, out)
         return Subject.of_benchmark(case, data), folder
     of_benchmark = {"NAME": name, "--from": packed, "--data": data}
@@ -89,7 +89,7 @@ def subject_and_folder(
     if others or model is None or images is None or not queries or ground_truth is None:
         raise SettingsError(
             f"Give the NAME of a benchmark, or all of {', '.join(own)}; got "
-            f"{', '.join([*others, *given]) or 'neither'}."
+            f"{', '.join([*others, *named]) or 'neither'}."
         )
     folder = Path(out or f"runs/study-{Path(model).resolve().name}")
     return Subject.of_files(model, images, queries, ground_truth), folder

@@ -25,7 +25,7 @@ from creditline_research.studies.curvature_dampings import CurvatureStudy
 @subject_options
 @settings_options(LDSConfig(), section="Judging")
 @settings_options(CurvatureStudy(), section="Dampings")
-def command(timesteps: str, markdown: str | None, **given: Any) -> None:
+def command(timesteps: str, markdown: str | None, **options: Any) -> None:
     """Judge EK-FAC, TRAK, D-TRAK and their sum at every damping, by explicit gradients.
 
     NAME is a benchmark. Without one, name a model, its training images, folders of queries and the
@@ -36,7 +36,7 @@ def command(timesteps: str, markdown: str | None, **given: Any) -> None:
     from creditline_research.studies.curvature_dampings import compare_dampings
     from creditline_research.tables.curvature_dampings import curvature_table
 
-    subject, folder = subject_and_folder(**given)
+    subject, folder = subject_and_folder(**options)
     results = compare_dampings(
         subject,
         folder / "dampings",

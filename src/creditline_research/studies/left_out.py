@@ -23,16 +23,16 @@ class LeftOut:
     Attributes:
         case: the ground truth.
         method: title.
-        chosen: the setting that is best on the others.
-        shipped: the method's own setting.
+        choice: the setting that is best on the others.
+        own: the method's own setting.
         largest: of any setting on the case, by folder of queries; an oracle.
         ceilings: of the case, by folder of queries.
     """
 
     case: str
     method: str
-    chosen: DampingRow
-    shipped: DampingRow
+    choice: DampingRow
+    own: DampingRow
     largest: dict[str, float]
     ceilings: dict[str, float | None]
 
@@ -78,7 +78,7 @@ def leave_one_out(results: Sequence[DampingResult]) -> list[LeftOut]:
     tables = {result.case: _settings(result) for result in results}
     ceilings = {result.case: result.ceilings for result in results}
     known = set.intersection(*(set(table) for table in tables.values()))
-    found = []
+    rows = []
     for method in dict.fromkeys(key[0] for key in tables[names[0]]):
         keys = [key for key in tables[names[0]] if key[0] == method and key in known]
         shares = {
@@ -88,11 +88,11 @@ def leave_one_out(results: Sequence[DampingResult]) -> list[LeftOut]:
         for case, table in tables.items():
             others = [shares[name] / largest[name] for name in names if name != case]
             best = int(np.argmax(np.concatenate(others, axis=1).mean(axis=1)))
-            (shipped,) = [table[key] for key in keys if table[key].is_default]
-            folders = dict(zip(shipped.lds, largest[case].tolist(), strict=True))
-            chosen = table[keys[best]]
-            found.append(LeftOut(case, method, chosen, shipped, folders, ceilings[case]))
-    return found
+            (own,) = [table[key] for key in keys if table[key].is_default]
+            folders = dict(zip(own.lds, largest[case].tolist(), strict=True))
+            choice = table[keys[best]]
+            rows.append(LeftOut(case, method, choice, own, folders, ceilings[case]))
+    return rows
 
 
 def _settings(result: DampingResult) -> Mapping[tuple[str, str, str], DampingRow]:

@@ -23,10 +23,10 @@ def own_settings_table(rows: Sequence[LeftOut]) -> str:
         for row in own:
             lds = [
                 f"{100 * mean:z.1f} ({100 * low:z.1f} to {100 * high:z.1f})"
-                for mean, low, high in row.shipped.lds.values()
+                for mean, low, high in row.own.lds.values()
             ]
-            cells.append([method, row.case, *lds, _percent(row.shares_of_ceiling(row.shipped))])
-        shares = np.nanmean([row.shares_of_ceiling(row.shipped) for row in own], axis=0)
+            cells.append([method, row.case, *lds, _percent(row.shares_of_ceiling(row.own))])
+        shares = np.nanmean([row.shares_of_ceiling(row.own) for row in own], axis=0)
         cells.append([method, "mean", "", "", _percent(shares)])
     header = ("method", "ground truth", "held out", "generated", "of the ceiling")
     return table(header, cells, left=(0, 1))
@@ -42,11 +42,11 @@ def left_out_table(rows: Sequence[LeftOut]) -> str:
     for method in dict.fromkeys(row.method for row in rows):
         own = [row for row in rows if row.method == method]
         for row in own:
-            judged = [*_judged(row, row.chosen), *_judged(row, row.shipped)]
-            cells.append([method, row.case, _name(row.chosen), *judged])
+            judged = [*_judged(row, row.choice), *_judged(row, row.own)]
+            cells.append([method, row.case, _name(row.choice), *judged])
         means = [
             _percent(np.mean([row.shares(setting(row)) for row in own], axis=0))
-            for setting in (lambda row: row.chosen, lambda row: row.shipped)
+            for setting in (lambda row: row.choice, lambda row: row.own)
         ]
         cells.append([method, "mean", "", "", means[0], "", means[1]])
     header = (

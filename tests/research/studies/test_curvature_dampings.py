@@ -47,8 +47,8 @@ def result(subject, out):
 
 
 def test_every_damping_of_every_method(result):
-    shown = [row for row in result.rows if row.is_shown]
-    assert [(row.method, row.damping) for row in shown if row.damping] == [
+    visible = [row for row in result.rows if row.is_shown]
+    assert [(row.method, row.damping) for row in visible if row.damping] == [
         ("EK-FAC", "0.001"),
         ("EK-FAC", "0.01"),
         ("EK-FAC", "unrolled"),
@@ -63,11 +63,11 @@ def test_every_damping_of_every_method(result):
         ("EK-FAC + D-TRAK", "unrolled, 1"),
         ("EK-FAC + D-TRAK", "0.01, 1"),
     ]
-    assert [row.transform for row in shown if row.method == "EK-FAC + D-TRAK"] == [
+    assert [row.transform for row in visible if row.method == "EK-FAC + D-TRAK"] == [
         *["rectified"] * 5,
         "plain",
     ]
-    assert [row.method for row in shown if not row.damping] == [
+    assert [row.method for row in visible if not row.damping] == [
         "EK-FAC + D-TRAK less EK-FAC",
         "EK-FAC + D-TRAK less TRAK",
         "EK-FAC + D-TRAK less D-TRAK",
@@ -128,8 +128,8 @@ def test_a_model_of_ones_own_gives_the_same_as_the_benchmark(
         [str(tmp_path / "validation"), str(tiny_benchmark.generated)],
         tiny_benchmark.folder / "truth",
     )
-    (found,) = compare_dampings(own, tmp_path / "out", say=lambda _: None, **OPTIONS).values()
-    for row, known in zip(found.rows, result.rows, strict=True):
+    (again,) = compare_dampings(own, tmp_path / "out", say=lambda _: None, **OPTIONS).values()
+    for row, known in zip(again.rows, result.rows, strict=True):
         for folder, values in known.lds.items():
             assert row.lds[folder] == pytest.approx(values, abs=1e-3)
 

@@ -36,22 +36,22 @@ C = result("c", (0.1, 0.2, 0.4), (0.1, 0.2, 0.4))
 
 def test_the_left_out_ground_truth_has_no_part_in_the_choice():
     by_case = {row.case: row for row in leave_one_out([A, B, C])}
-    assert by_case["a"].chosen.damping == "1"  # b and c: 0.375, 0.75, 0.625
-    assert by_case["b"].chosen.damping == "0"  # a and c: 0.625, 0.53, 0.56
-    assert by_case["c"].chosen.damping == "1"  # a and b: 0.75, 0.78, 0.18
+    assert by_case["a"].choice.damping == "1"  # b and c: 0.375, 0.75, 0.625
+    assert by_case["b"].choice.damping == "0"  # a and c: 0.625, 0.53, 0.56
+    assert by_case["c"].choice.damping == "1"  # a and b: 0.75, 0.78, 0.18
     assert by_case["a"].largest == {"validation": 0.9, "generated": 0.9}
-    assert by_case["a"].shares(by_case["a"].chosen) == pytest.approx([0.5 / 0.9] * 2)
+    assert by_case["a"].shares(by_case["a"].choice) == pytest.approx([0.5 / 0.9] * 2)
 
 
 def test_a_ground_truth_with_high_lds_counts_no_more_than_another():
-    chosen = [row.chosen.damping for row in leave_one_out([A, B, C]) if row.case == "c"]
+    choices = [row.choice.damping for row in leave_one_out([A, B, C]) if row.case == "c"]
     tall = result("a", (0.09, 0.05, 0.01), (0.09, 0.05, 0.01))
-    assert chosen == [row.chosen.damping for row in leave_one_out([tall, B, C]) if row.case == "c"]
+    assert choices == [row.choice.damping for row in leave_one_out([tall, B, C]) if row.case == "c"]
 
 
 def test_settings_that_one_result_lacks_take_no_part():
     short = replace(B, case="d", rows=B.rows[:2])
-    assert {row.chosen.damping for row in leave_one_out([A, C, short])} <= {"0", "1"}
+    assert {row.choice.damping for row in leave_one_out([A, C, short])} <= {"0", "1"}
 
 
 def test_the_methods_own_setting_is_judged_beside_it():
