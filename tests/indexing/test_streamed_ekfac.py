@@ -12,6 +12,7 @@ from creditline.features.gradient_stream import GradientStream
 from creditline.features.gradients import GradientExtractor
 from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.preconditioning import Preconditioning
+from creditline.gradients.preconditioning.settings import DRAWS
 from creditline.gradients.spec import GradientSpec
 from creditline.methods import get
 from creditline.methods.streamed_ekfac import StreamedEKFAC
@@ -44,6 +45,20 @@ def exact(tiny_model, tiny_images, tmp_path):
     return source.extract(queries, range(3), "query")[:, 0, 0] @ train.T, queries
 
 
+def stop_at_second_part(monkeypatch) -> list[int]:
+    """Interrupt the next pass at its second part; returns the parts that were begun."""
+    score, parts = GradientStream.score, []
+
+    def stop(stream, part):
+        parts.append(part)
+        if len(parts) == 2:
+            raise KeyboardInterrupt
+        return score(stream, part)
+
+    monkeypatch.setattr(GradientStream, "score", stop)
+    return parts
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("bits", "tolerance"), [(32, 1e-4), (16, 3e-3), (8, 0.05)])
 def test_scores_are_those_of_whitened_gradients(index, exact, bits, tolerance):
@@ -55,15 +70,8 @@ def test_scores_are_those_of_whitened_gradients(index, exact, bits, tolerance):
 @pytest.mark.slow
 def test_an_interrupted_pass_goes_on_where_it_stopped(index, exact, monkeypatch):
     _, queries = exact
-    complete, score, parts = index.scores(queries), GradientStream.score, []
-
-    def stop_at_second(stream, part):
-        parts.append(part)
-        if len(parts) == 2:
-            raise KeyboardInterrupt
-        return score(stream, part)
-
-    monkeypatch.setattr(GradientStream, "score", stop_at_second)
+    complete = index.scores(queries)
+    parts = stop_at_second_part(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         index.scores(queries)
     assert np.array_equal(index.scores(queries), complete)
@@ -76,15 +84,7 @@ def test_parts_of_other_training_gradients_are_not_used(index, exact, monkeypatc
     """The queries' gradients are equal: they have twenty draws either way."""
     _, queries = exact
     expected = index.using(draws=2, query_draws=20).scores(queries)
-    score, parts = GradientStream.score, []
-
-    def stop_at_second(stream, part):
-        parts.append(part)
-        if len(parts) == 2:
-            raise KeyboardInterrupt
-        return score(stream, part)
-
-    monkeypatch.setattr(GradientStream, "score", stop_at_second)
+    stop_at_second_part(monkeypatch)
     one = index.using(query_draws=20)
     with pytest.raises(KeyboardInterrupt):
         one.scores(queries)
@@ -147,7 +147,7 @@ def test_conjugate_gradients_report_what_is_left(index, exact):
     ("changes", "words"),
     [
         ({"query_bits": 9}, "one of 32, 16, 8"),
-        ({"preconditioner": "none", "preconditioner_draws": 4000}, "damped curvature"),
+        ({"preconditioner": "none", "preconditioner_draws": DRAWS}, "damped curvature"),
         ({"preconditioner_filter": "unrolled"}, "damped curvature"),
     ],
 )

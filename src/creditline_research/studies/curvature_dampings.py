@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from creditline import methods
 from creditline.benchmarks.results import read_result, write_result
 from creditline.bounds import COUNT, POSITIVE
 from creditline.evaluation.lds.config import LDSConfig
-from creditline.evaluation.lds.score import LDS, compute_difference, predict_outputs, score_outputs
+from creditline.evaluation.lds.score import compute_difference
 from creditline.fingerprint import of_json
 from creditline.gradients.preconditioning.settings import DRAWS
 from creditline.runtime import Runtime
@@ -22,8 +23,6 @@ from creditline.settings import require, setting, to_dict, validate_settings
 from creditline_research.studies.damped_scores import RIDGE_METHODS, DampedScores
 from creditline_research.studies.subject import Subject
 
-RHO, DAMPING = 0.01, 1.0
-"""Of EK-FAC and of D-TRAK in the sum."""
 UNROLLED = "unrolled"
 FEW = 10
 """Resamples where no interval is shown."""
@@ -102,14 +101,21 @@ class DampingResult:
 
         Raises:
             DamageError: if the file is damaged.
+            SettingsError: if it holds something else.
         """
         values = read_result(Path(path))
+        facts = ("case", "timesteps", "subsets", "ceilings", "rows")
+        require(
+            values.keys() >= set(facts),
+            "A result of `creditline research curvature` is needed",
+            str(path),
+            "Give the files that it names, those in the folder dampings.",
+        )
         rows = tuple(
             DampingRow(**{**row, "lds": {k: tuple(v) for k, v in row["lds"].items()}})
             for row in values["rows"]
         )
-        known = {name: values[name] for name in ("case", "timesteps", "subsets", "ceilings")}
-        return cls(**known, rows=rows)
+        return cls(**{name: values[name] for name in facts[:-1]}, rows=rows)
 
 
 def compare_dampings(
@@ -171,6 +177,8 @@ class _Candidate:
 
 def _candidates(scores: DampedScores, settings: CurvatureStudy) -> Iterator[_Candidate]:
     """Every setting of every method; of singles the plain and the rectified scores."""
+    ekfac: Any = methods.get("ekfac")()
+    total: Any = methods.get("combined")()
     rhos: list[float | None] = [*settings.rhos]
     rhos += [None] if scores.knows_training else []
     for rho, transform in product(rhos, ("plain", "rectified")):
@@ -179,7 +187,7 @@ def _candidates(scores: DampedScores, settings: CurvatureStudy) -> Iterator[_Can
             "EK-FAC",
             _rho(rho),
             transform,
-            is_plain and rho == RHO,
+            is_plain and rho == ekfac.features.preconditioning.preconditioner_damping,
             is_plain,
             partial(scores.ekfac, rho),
         )
@@ -193,14 +201,18 @@ def _candidates(scores: DampedScores, settings: CurvatureStudy) -> Iterator[_Can
             is_plain,
             partial(scores.ridge_scores, name, damping),
         )
-    title = methods.get("combined").title
     for transform, rho, damping, weight in product(
         ("rectified", "plain"), rhos, settings.ridges, settings.weights
     ):
-        own = [transform == "rectified", rho == RHO, damping == DAMPING, weight == 1]
+        own = [
+            transform == total.score_transform.transform,
+            rho == total.features.preconditioning.preconditioner_damping,
+            damping == total.ridge.damping,
+            weight == total.square_norm_weight,
+        ]
         suffix = "" if weight == 1 else f", weight {weight:g}"
         yield _Candidate(
-            title,
+            total.title,
             f"{_rho(rho)}, {damping:g}{suffix}",
             transform,
             all(own),
@@ -221,7 +233,7 @@ def _judge(
         values = candidate.scores()
         values = np.maximum(values, 0) if candidate.transform == "rectified" else values
         resamples = config.resamples if candidate.is_shown else min(FEW, config.resamples)
-        judged = _lds(values, scores, subject, resamples, config.bootstrap_seed)
+        judged = subject.judge(values, resamples, config.bootstrap_seed)
         if candidate.is_default:
             defaults[candidate.method] = judged
         rows.append(
@@ -238,7 +250,7 @@ def _judge(
     for method in [method for method in defaults if method != title and title in defaults]:
         differences = {
             folder: compute_difference(defaults[title][folder], defaults[method][folder])
-            for folder in scores.names
+            for folder in subject.queries
         }
         rows.append(
             DampingRow(
@@ -250,20 +262,3 @@ def _judge(
             )
         )
     return rows
-
-
-def _lds(
-    values: np.ndarray, scores: DampedScores, subject: Subject, resamples: int, seed: int
-) -> dict[str, LDS]:
-    judged, start = {}, 0
-    for folder, names in scores.names.items():
-        rows = slice(start, start + len(names))
-        judged[folder] = score_outputs(
-            predict_outputs(values[rows], subject.truth.masks),
-            subject.truth.losses[:, :, rows],
-            query_names=names,
-            resamples=resamples,
-            seed=seed,
-        )
-        start += len(names)
-    return judged

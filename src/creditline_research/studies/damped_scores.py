@@ -47,7 +47,6 @@ class DampedScores:
     def __init__(
         self, subject: Subject, timesteps: int, draws: int, folder: Path, runtime: Runtime
     ) -> None:
-        self.names = {name: list(images.names) for name, images in subject.queries.items()}
         self._known: dict[object, np.ndarray] = {}
         plain = {"timesteps": timesteps, "halves": False}
         self.ridge: dict[str, Any] = {

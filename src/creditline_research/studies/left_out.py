@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from creditline.errors import SettingsError
 from creditline.settings import require
 from creditline_research.studies.curvature_dampings import DampingResult, DampingRow
 
@@ -58,8 +59,9 @@ def leave_one_out(results: Sequence[DampingResult]) -> list[LeftOut]:
         A row for each method and ground truth.
 
     Raises:
-        SettingsError: with fewer than three ground truths, with one twice, or with results of
-            different numbers of timesteps.
+        SettingsError: with fewer than three ground truths or with one twice, and for results of
+            different numbers of timesteps, without two folders of queries, or without a method's
+            own setting.
     """
     names = [result.case for result in results]
     require(
@@ -75,6 +77,13 @@ def leave_one_out(results: Sequence[DampingResult]) -> list[LeftOut]:
         ", ".join(map(str, sorted(timesteps))),
         "Give files of one number.",
     )
+    folders = {len(result.ceilings) for result in results}
+    require(
+        folders == {2},
+        "every result has two folders of queries, held-out and generated images",
+        ", ".join(f"{result.case}: {len(result.ceilings)}" for result in results),
+        "Judge both (--queries).",
+    )
     tables = {result.case: _settings(result) for result in results}
     ceilings = {result.case: result.ceilings for result in results}
     known = set.intersection(*(set(table) for table in tables.values()))
@@ -88,10 +97,15 @@ def leave_one_out(results: Sequence[DampingResult]) -> list[LeftOut]:
         for case, table in tables.items():
             others = [shares[name] / largest[name] for name in names if name != case]
             best = int(np.argmax(np.concatenate(others, axis=1).mean(axis=1)))
-            (own,) = [table[key] for key in keys if table[key].is_default]
-            folders = dict(zip(own.lds, largest[case].tolist(), strict=True))
+            own = next((table[key] for key in keys if table[key].is_default), None)
+            if own is None:
+                raise SettingsError(
+                    f"A result lacks {method}'s own setting, with which others are compared. Run "
+                    "`creditline research curvature` without changing its lists of settings."
+                )
+            largest_lds = dict(zip(own.lds, largest[case].tolist(), strict=True))
             choice = table[keys[best]]
-            rows.append(LeftOut(case, method, choice, own, folders, ceilings[case]))
+            rows.append(LeftOut(case, method, choice, own, largest_lds, ceilings[case]))
     return rows
 
 

@@ -17,14 +17,10 @@ from scipy.stats import spearmanr
 
 from creditline import methods
 from creditline.benchmarks.results import read_result, write_result
-from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
-from creditline.data.image_set import ImageSet
+from creditline.benchmarks.shipped_benchmark import ShippedBenchmark
 from creditline.diffusion.load import load_model
 from creditline.evaluation.explicit_gradients import extract, project, store
 from creditline.evaluation.lds.config import LDSConfig
-from creditline.evaluation.lds.score import predict_outputs, score_outputs
-from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.evaluation.truth.query_sets import QuerySets
 from creditline.features.gradients import GradientExtractor
 from creditline.fingerprint import of_json
 from creditline.gradients.parameters import select_layers
@@ -41,6 +37,7 @@ from creditline_research.studies.projections import (
     ProjectionStudy,
     describe,
 )
+from creditline_research.studies.subject import Subject
 
 
 def compare_projections(
@@ -80,24 +77,26 @@ def compare_projections(
     layers = select_layers(load_model(str(case.model)).module)
     for projection, _ in projections:
         feature_dim(projection, layers)
-    train, validation = case.images(data)
-    queries = case.query_sets(train, validation)
-    truth, key = case.truth().complete_subsets(), digest(case)
+    subject = Subject.of_benchmark(case, data)
     rows = []
     for t, name in product(timesteps, settings.methods):
         requests = [
             {"timesteps": t, "method": name, "projection": to_dict(p), "bits": bits}
-            | {"judged by": key, "resamples": config.resamples, "seed": config.bootstrap_seed}
+            | {
+                "judged by": subject.key,
+                "resamples": config.resamples,
+                "seed": config.bootstrap_seed,
+            }
             for p, bits in projections
         ]
         paths = [folder / f"{name}-{t}-{of_json(request)[:12]}.json" for request in requests]
         if not all(path.is_file() for path in paths):
             say(f"{name} at {t} timesteps: explicit gradients")
-            gradients = _ExplicitGradients(case, name, t, train, queries, runtime or Runtime())
+            gradients = _ExplicitGradients(subject, name, t, runtime or Runtime())
             for (projection, bits), path in zip(projections, paths, strict=True):
                 if not path.is_file():
                     say(f"{name} at {t} timesteps: {describe(projection, bits)}")
-                    row = gradients.through(projection, bits, truth, config)
+                    row = gradients.through(projection, bits, config)
                     write_result(path, asdict(row))
         rows += [ProjectionRow(**read_result(path)) for path in paths]
     return rows
@@ -106,20 +105,13 @@ def compare_projections(
 class _ExplicitGradients:
     """Explicit gradients of all images under one method, and their scores."""
 
-    def __init__(
-        self,
-        case: ShippedBenchmark,
-        name: str,
-        timesteps: int,
-        train: ImageSet,
-        queries: QuerySets,
-        runtime: Runtime,
-    ) -> None:
+    def __init__(self, subject: Subject, name: str, timesteps: int, runtime: Runtime) -> None:
+        self.subject, train = subject, subject.train
         plain = {"timesteps": timesteps, "halves": False, "bits": 16}
         method: Any = methods.get(name)()
         method = replace(method, features=replace(method.features, projection=EXPLICIT))
         method = override(method, plain)
-        model = load_model(str(case.model), device=runtime.main_device)
+        model = load_model(subject.model, device=runtime.main_device)
         source = GradientExtractor([model], method.features, method.query_plan)
         source.check(train)
         source.fit(train, runtime)
@@ -128,14 +120,14 @@ class _ExplicitGradients:
         self.timesteps = timesteps
         self.train = extract(source, train, range(len(train)), "train", "train", runtime)
         self.query = np.concatenate(
-            [extract(source, q, range(len(q)), "query", name, runtime) for name, q in queries]
+            [
+                extract(source, q, range(len(q)), "query", name, runtime)
+                for name, q in subject.queries.items()
+            ]
         )
-        self.names = {folder: list(images.names) for folder, images in queries}
         self.exact = self._scores(self.train, self.query)
 
-    def through(
-        self, projection: Projection, bits: int, truth: GroundTruth, config: LDSConfig
-    ) -> ProjectionRow:
+    def through(self, projection: Projection, bits: int, config: LDSConfig) -> ProjectionRow:
         """Project the gradients, store those of training images, and judge the scores."""
         scores = self.exact
         if projection.projection != "none":
@@ -143,18 +135,9 @@ class _ExplicitGradients:
                 train, query = project(self.layers, projection, self.train, self.query)
                 scores = self._scores(*store(train, query, bits, projection.projection_seed))
         agreement = [spearmanr(a, b).statistic for a, b in zip(scores, self.exact, strict=True)]
-        lds, start = {}, 0
-        for folder, names in self.names.items():
-            rows = slice(start, start + len(names))
-            score = score_outputs(
-                predict_outputs(self.method.score_transform.apply(scores[rows]), truth.masks),
-                truth.losses[:, :, rows],
-                query_names=names,
-                resamples=config.resamples,
-                seed=config.bootstrap_seed,
-            )
-            lds[folder] = (score.mean, *score.interval)
-            start += len(names)
+        transformed = self.method.score_transform.apply(scores)
+        judged = self.subject.judge(transformed, config.resamples, config.bootstrap_seed)
+        lds = {folder: (score.mean, *score.interval) for folder, score in judged.items()}
         sizes = projection.projector.input_sizes(projection, self.layers)
         settings = {**to_dict(projection), "size": sum(sizes)}
         return ProjectionRow(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ from creditline.benchmarks.shipped_benchmark import ShippedBenchmark, digest
 from creditline.data.image_set import ImageSet
 from creditline.data.load import load_images
 from creditline.evaluation.lds.ceiling import compute_ceiling
+from creditline.evaluation.lds.score import LDS, predict_outputs, score_outputs
 from creditline.evaluation.truth.ground_truth import GroundTruth
 from creditline.evaluation.truth.query_sets import load_query_sets, name_folders
 
@@ -39,12 +40,31 @@ class Subject:
 
     def ceilings(self) -> dict[str, float | None]:
         """LDS of a second set of retrained models by folder; None where there is one seed."""
-        sizes = [len(images) for images in self.queries.values()]
-        ends = np.cumsum(sizes)
+        return {name: _ceiling(self.truth.losses[:, :, rows]) for name, rows in self._folders()}
+
+    def judge(self, scores: np.ndarray, resamples: int, seed: int) -> dict[str, LDS]:
+        """The LDS of scores on every folder of queries.
+
+        Args:
+            scores: of all training images for all queries, shape `(m, n)`.
+            resamples, seed: of the bootstrap.
+        """
         return {
-            name: _ceiling(self.truth.losses[:, :, end - size : end])
-            for name, size, end in zip(self.queries, sizes, ends, strict=True)
+            name: score_outputs(
+                predict_outputs(scores[rows], self.truth.masks),
+                self.truth.losses[:, :, rows],
+                query_names=list(self.queries[name].names),
+                resamples=resamples,
+                seed=seed,
+            )
+            for name, rows in self._folders()
         }
+
+    def _folders(self) -> Iterator[tuple[str, slice]]:
+        start = 0
+        for name, images in self.queries.items():
+            yield name, slice(start, start + len(images))
+            start += len(images)
 
     @classmethod
     def of_benchmark(cls, case: ShippedBenchmark, data: Any = None) -> Self:

@@ -18,16 +18,16 @@ def own_settings_table(rows: Sequence[LeftOut]) -> str:
         rows: of `leave_one_out`.
     """
     cells = []
-    for method in dict.fromkeys(row.method for row in rows):
-        own = [row for row in rows if row.method == method]
-        for row in own:
+    for method, cases in _by_method(rows):
+        for row in cases:
             lds = [
                 f"{100 * mean:z.1f} ({100 * low:z.1f} to {100 * high:z.1f})"
                 for mean, low, high in row.own.lds.values()
             ]
             cells.append([method, row.case, *lds, _percent(row.shares_of_ceiling(row.own))])
-        shares = np.nanmean([row.shares_of_ceiling(row.own) for row in own], axis=0)
-        cells.append([method, "mean", "", "", _percent(shares)])
+        judged = [row.shares_of_ceiling(row.own) for row in cases if all(row.ceilings.values())]
+        means = np.mean(judged, axis=0) if judged else [np.nan]
+        cells.append([method, "mean", "", "", _percent(means)])
     header = ("method", "ground truth", "held out", "generated", "of the ceiling")
     return table(header, cells, left=(0, 1))
 
@@ -39,13 +39,12 @@ def left_out_table(rows: Sequence[LeftOut]) -> str:
         rows: of `leave_one_out`.
     """
     cells = []
-    for method in dict.fromkeys(row.method for row in rows):
-        own = [row for row in rows if row.method == method]
-        for row in own:
+    for method, cases in _by_method(rows):
+        for row in cases:
             judged = [*_judged(row, row.choice), *_judged(row, row.own)]
             cells.append([method, row.case, _name(row.choice), *judged])
         means = [
-            _percent(np.mean([row.shares(setting(row)) for row in own], axis=0))
+            _percent(np.mean([row.shares(setting(row)) for row in cases], axis=0))
             for setting in (lambda row: row.choice, lambda row: row.own)
         ]
         cells.append([method, "mean", "", "", means[0], "", means[1]])
@@ -54,6 +53,11 @@ def left_out_table(rows: Sequence[LeftOut]) -> str:
         *("own setting: LDS", "of the largest"),
     )
     return table(header, cells, left=(0, 1, 2))
+
+
+def _by_method(rows: Sequence[LeftOut]) -> list[tuple[str, list[LeftOut]]]:
+    methods = dict.fromkeys(row.method for row in rows)
+    return [(method, [row for row in rows if row.method == method]) for method in methods]
 
 
 def _name(row: DampingRow) -> str:

@@ -12,7 +12,7 @@ from creditline.data.save import write_folder
 from creditline.evaluation.lds.compare import compare_methods
 from creditline.evaluation.lds.config import LDSConfig
 from creditline.gradients.projection import Projection
-from creditline.methods import combined, get
+from creditline.methods import get
 from creditline_research.studies import curvature_dampings
 from creditline_research.studies.curvature_dampings import (
     CurvatureStudy,
@@ -140,10 +140,3 @@ def test_the_table_marks_the_largest_and_the_methods_own(result):
     own = [line for line in lines if line.rstrip(" |").endswith("%")]
     assert len(own) == 4
     assert all("**" in line for line in own if line.rstrip().endswith("100% / 100% |"))
-
-
-def test_the_weights_of_the_sum_are_the_products_own():
-    method = combined.Combined()
-    assert method.square_norm_weight == 1
-    assert method.ridge.damping == curvature_dampings.DAMPING
-    assert method.features.preconditioning.preconditioner_damping == curvature_dampings.RHO

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from creditline.benchmarks.results import write_result
 from creditline.errors import SettingsError
 from creditline_research.studies.curvature_dampings import DampingResult, DampingRow
 from creditline_research.studies.left_out import leave_one_out
@@ -79,8 +80,16 @@ def test_without_a_second_seed_there_is_no_share():
         ([A, B], "three or more"),
         ([A, B, A], "three or more"),
         ([A, B, result("c", (1,), (1,), timesteps=10)], "number of timesteps"),
+        ([A, B, replace(C, ceilings={"generated": 1.0})], "two folders of queries"),
+        ([A, B, replace(C, rows=C.rows[:1])], "lacks TRAK's own setting"),
     ],
 )
 def test_what_cannot_be_rotated_is_refused(results, words):
     with pytest.raises(SettingsError, match=words):
         leave_one_out(results)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    write_result(tmp_path / "other.json", {"rows": []})
+    with pytest.raises(SettingsError, match="research curvature"):
+        DampingResult.read(tmp_path / "other.json")
