@@ -44,6 +44,8 @@ def test_a_wrong_engine_fails(make, examine, monkeypatch):
     diagnosis = examine(make())
     assert diagnosis["equal to autograd"].status == "fail"
     assert diagnosis["batch composition"].status == "ok"
+    assert "hooks, which do not fit" in diagnosis["curvature fit"].text
+    assert diagnosis.cost is None
 
 
 @pytest.mark.slow
@@ -81,7 +83,7 @@ def test_dominating_timestep_is_noted_unless_normalized(make, examine):
 
     model = make()
     model.module = Peaked(model.module)
-    settings = {"parameters": "inner.last*", "dim": 20}
+    settings = {"method": "d-trak", "parameters": "inner.last*", "dim": 20}
     finding = examine(model, **settings)["timesteps"]
     assert finding.status == "warn"
     assert "t=0 is" in finding.text

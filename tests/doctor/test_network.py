@@ -70,6 +70,7 @@ def test_nan_weight_fails_and_is_named(make, examine):
     assert diagnosis.failed
     assert "last.weight" in diagnosis["finite weights"].text
     assert diagnosis["finite gradients"].status == "fail"
+    assert "not finite" in diagnosis["curvature fit"].text
     assert diagnosis.cost is None
     assert "No cost" in str(diagnosis)
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 import traceback
+from contextlib import chdir
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +116,15 @@ def check_resumes(runtime: Runtime, folder) -> None:
     assert all((folder / str(task)).read_text() == f"result {task}" for task in range(4))
 
 
+def check_folder(runtime: Runtime, folder) -> None:
+    """Relative paths mean the same as where the caller is, also in workers of an earlier job."""
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+        with chdir(folder / name):
+            list(runtime.map(write_file, Path(), [0, 1]))
+        assert (folder / name / "1").read_text() == "result 1"
+
+
 def check_stops_early(runtime: Runtime) -> None:
     """A caller may stop asking; the next job works."""
     results = runtime.map(add_shift, {"shift": 1}, range(20))
@@ -142,5 +153,5 @@ CONTRACT = (
 )
 """Of every executor."""
 
-OF_WORKERS = (check_streams, check_threads)
+OF_WORKERS = (check_streams, check_threads, check_folder)
 """Of executors with two workers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from creditline.doctor.findings import Cost, Diagnosis, Finding
 from creditline.doctor.gradients import check_gradients
 from creditline.doctor.network import check_calls, check_curvature, check_network
 from creditline.doctor.subject import DiagnosisSubject, preserve_state, random_images
-from creditline.errors import NumericsError, SettingsError
+from creditline.errors import ModelError, NumericsError, SettingsError
 from creditline.explain import explained
 from creditline.features.gradients import GradientExtractor
 from creditline.features.residuals import ResidualExtractor
+from creditline.gradients.preconditioning import Preconditioning
 from creditline.methods.attributor import Attributor
 from creditline.runtime import Runtime
 from creditline.runtime.determinism import exact_kernels
@@ -36,6 +38,7 @@ from creditline.settings import override, require
 
 __all__ = ["Cost", "Diagnosis", "Finding", "diagnose"]
 
+CURVATURE_FIT = "curvature fit"
 DEFAULT_IMAGES = 10_000
 
 
@@ -102,15 +105,15 @@ def diagnose(
         preserve_state(denoiser.module),
         exact_kernels(denoiser.device, source.spec.precision == "tf32"),
     ):
-        try:
-            source.fit(examined, runtime)
-        except NumericsError as error:
-            findings.append(Finding("curvature", "fail", str(error), "Use float32 weights."))
-            return Diagnosis(tuple(findings), None)
+        fitted = _fit(source, examined, runtime)
+        findings += [] if fitted is None else [fitted]
+        if fitted is not None:  # the rest is examined without the curvature
+            source = _make_source(_without_curvature(first), denoiser)
         subject = DiagnosisSubject.prepare(denoiser, source, examined)
         findings += [check_calls(subject), *check_gradients(subject)]
         cost = None
-        if not any(f.check == "finite gradients" and f.status == "fail" for f in findings):
+        failed = {finding.check for finding in findings if finding.status == "fail"}
+        if not failed & {"finite gradients", CURVATURE_FIT}:
             count = n or (len(loaded) if loaded else DEFAULT_IMAGES)
             stock = loaded if fits else None
             about = examined, count, runtime.devices.workers, Path(out), stock
@@ -128,6 +131,22 @@ def diagnose(
                 )
             findings += [*check_workers(cost), check_disk(cost)]
     return Diagnosis(tuple(findings), cost)
+
+
+def _fit(source: GradientExtractor, images: ImageSet, runtime: Runtime) -> Finding | None:
+    """Fit what the features need; returns why that is not possible."""
+    try:
+        source.fit(images, runtime)
+    except NumericsError as error:
+        return Finding(CURVATURE_FIT, "fail", str(error), "Use float32 weights.")
+    except ModelError as error:
+        return Finding(CURVATURE_FIT, "fail", str(error), "Use --method d-trak or trak.")
+    return None
+
+
+def _without_curvature(term: Any) -> Any:
+    plain = replace(term.features, preconditioning=Preconditioning())
+    return replace(term, features=plain)
 
 
 def _make_source(term: Any, denoiser: Denoiser) -> GradientExtractor:

@@ -85,9 +85,7 @@ class RayExecutor:
 class _Worker:
     """The actor: reads a job once, then runs its tasks."""
 
-    def __init__(self, job: bytes, folder: str) -> None:
-        if os.path.isdir(folder):  # relative paths mean the same as in the command
-            os.chdir(folder)
+    def __init__(self, job: bytes) -> None:
         self.function, self.shared = load_job(job, None)
 
     def start(self) -> None:
@@ -149,7 +147,7 @@ class _Pool:
             self.ray.kill(worker)
 
     def _start_worker(self) -> None:
-        worker = self.actor.remote(self.job, os.getcwd())
+        worker = self.actor.remote(self.job)
         self.running[worker.start.remote()] = worker, None
 
     def _give_task(self, worker: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import sys
@@ -20,21 +21,33 @@ _settings = ExitStack()
 
 
 def pack_job(function: Callable[..., Any], shared: Any) -> bytes:
-    """Serialize a job; functions and classes of the user's own scripts included."""
+    """Serialize a job and the folder it is started in.
+
+    Functions and classes of the user's own scripts are included.
+    """
     import cloudpickle
 
-    return cloudpickle.dumps((function, shared))
+    stream = io.BytesIO()
+    pickle.dump(os.getcwd(), stream)
+    cloudpickle.dump((function, shared), stream)
+    return stream.getvalue()
 
 
 def load_job(payload: bytes, device: str | None) -> tuple[Callable[..., Any], Any]:
     """Read what `pack_job` wrote in a worker process, which then has one CPU thread.
+
+    Relative paths mean the same as where the job was packed, if this machine has that folder.
 
     Args:
         payload: the job.
         device: where the shared object is moved; None leaves it where it was.
     """
     _configure_process()
-    function, shared = pickle.loads(payload)
+    stream = io.BytesIO(payload)
+    folder = pickle.load(stream)
+    if os.path.isdir(folder):  # first: classes may be found by it
+        os.chdir(folder)
+    function, shared = pickle.load(stream)
     if "torch" in sys.modules:
         import torch
 

@@ -238,7 +238,7 @@ def _run(
     longest = max(experiment.timesteps)
     echo(
         f"  creditline index {quote(str(folders.model))} {quote(str(folders.images))} --out INDEX "
-        f"--timesteps {longest} --dim {experiment.dim}"
+        f"--method d-trak --timesteps {longest} --dim {experiment.dim}"
     )
     echo(
         f"  creditline evaluate lds INDEX --queries {quote(str(folders.validation))} "
