@@ -105,9 +105,9 @@ def diagnose(
         preserve_state(denoiser.module),
         exact_kernels(denoiser.device, source.spec.precision == "tf32"),
     ):
-        fitted = _fit(source, examined, runtime)
-        findings += [] if fitted is None else [fitted]
-        if fitted is not None:  # the rest is examined without the curvature
+        problem = _fit(source, examined, runtime)
+        findings += [] if problem is None else [problem]
+        if problem is not None:  # the rest is examined without the curvature
             source = _make_source(_without_curvature(first), denoiser)
         subject = DiagnosisSubject.prepare(denoiser, source, examined)
         findings += [check_calls(subject), *check_gradients(subject)]
