@@ -154,6 +154,8 @@ def check_self_retrieval(
 
 def _select(names: Sequence[str]) -> list[type[Attributor]]:
     """The named methods; without names all that can be checked."""
+    if not names:
+        return [cls for cls in registry.classes().values() if _is_checked(cls)]
     for name in names:
         require(
             _is_checked(registry.get(name)),
@@ -161,8 +163,7 @@ def _select(names: Sequence[str]) -> list[type[Attributor]]:
             name,
             "Use combined, trak or another of `creditline methods`.",
         )
-    known = map(registry.get, names) if names else registry.classes().values()
-    return [cls for cls in known if _is_checked(cls)]
+    return [registry.get(name) for name in names]
 
 
 def _is_checked(cls: type[Attributor]) -> bool:
