@@ -46,7 +46,7 @@ def test_groups_come_once_for_each_number_of_timesteps():
 
 def test_an_ensemble_repeats_the_groups_of_the_final_model():
     groups = method_groups(judgeable_methods(), [10], ensemble=3)
-    names = ["combined", "d-trak", "das", "diag-fisher", "ekfac", "kfac", "trak"]
+    names = ["combined", "d-trak", "das", "diag-fisher", "ekfac", "kfac", "learned-weights", "trak"]
     assert sorted(g.key for g in groups if g.models == 3) == [f"{name}-10-3" for name in names]
     assert not any(g.trajectory_methods for g in groups if g.models == 3)
 

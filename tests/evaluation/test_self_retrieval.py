@@ -69,7 +69,7 @@ def test_runs_on_a_model(small_model, tiny_images, tmp_path):
     indexes = {folder.name for folder in tmp_path.iterdir() if folder.is_dir()}
     # Methods share an index where they can.
     assert len(indexes) == len(
-        {"trak", "d-trak", "das", "ekfac", "kfac", "diag-fisher", "combined"}
+        {"trak", "d-trak", "das", "ekfac", "kfac", "diag-fisher", "combined", "learned-weights"}
     )
     assert all(r.queries == 4 and len(r.duplicate_ranks) == 2 for r in results)
     with pytest.raises(SettingsError, match="12 training images"):

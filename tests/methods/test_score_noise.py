@@ -13,9 +13,15 @@ from creditline.gradients.noise_plan import NoisePlan
 from creditline.gradients.spec import FeatureSpec
 from creditline.methods import FitContext, QueryBatch, classes, get
 from creditline.methods.score_noise import ScoreNoise
+from creditline.settings import override
 
 GRADIENT = sorted(name for name, cls in classes().items() if cls.capabilities.has_noise)
 EVEN = FeatureSpec(plan=NoisePlan(draws=2))
+
+
+def even(name):
+    """A method by name, with two draws."""
+    return override(get(name)(), {"draws": 2})
 
 
 def data(n=12, k=8, m=3, noise=0.3, seed=0):
@@ -30,13 +36,13 @@ def data(n=12, k=8, m=3, noise=0.3, seed=0):
 @pytest.mark.parametrize("name", GRADIENT)
 def test_samples_are_half_the_difference_of_halves(name, k):
     phi, f, q, e = data(k=k)
-    method = get(name)(features=EVEN)
+    method = even(name)
     method.fit(context(method, phi, (0.1,), f))
     q, e = widen(method, q), widen(method, e)
     noise = method.noise(q, e)
     apart = method.attribute(q + e) - method.attribute(q - e)
     assert_allclose(noise.from_query, apart / 2, rtol=1e-9, atol=1e-12)
-    one, other = (get(name)(features=EVEN).fit(context(method, phi + sign * f)) for sign in (1, -1))
+    one, other = (even(name).fit(context(method, phi + sign * f)) for sign in (1, -1))
     assert_allclose(noise.from_train, (one.attribute(q) - other.attribute(q)) / 2, atol=1e-10)
     assert (noise.error > noise.train_error).all()
 

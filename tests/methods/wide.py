@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from creditline.features.table import ArrayFeatures
+from creditline.gradients.projection import Block
 from creditline.methods import FitContext, get
 
 
@@ -25,9 +26,14 @@ def widen(method: Any, features: np.ndarray) -> np.ndarray:
 def context(
     method: Any, features: np.ndarray, rates: tuple | None = None, errors: np.ndarray | None = None
 ) -> FitContext:
-    """A context of a method's own feature sets."""
+    """A context of a method's own feature sets, each with dimensions of two layers."""
     names, size = method.feature_terms(), features.shape[-1]
     sets = dict.fromkeys(names, size) if len(names) > 1 else {}
     wide = None if errors is None else np.concatenate([errors] * len(names), axis=-1)
     table = ArrayFeatures(widen(method, features), rates, errors=wide)
-    return FitContext(features=table, feature_sets=sets)
+    blocks = [
+        Block(f"layer {i}", 100, size * place + start, rows)
+        for place in range(len(names))
+        for i, (start, rows) in enumerate([(0, size // 2), (size // 2, size - size // 2)])
+    ]
+    return FitContext(features=table, feature_sets=sets, blocks=blocks)

@@ -11,6 +11,7 @@ from typing import Any
 from creditline import methods
 from creditline.curvature.kernel import MEMORY
 from creditline.errors import CreditlineError
+from creditline.gradients.projection import Block
 from creditline.indexing.fit_cache import StoredFitCache
 from creditline.indexing.fit_folder import fit_folder
 from creditline.indexing.fit_name import fit_name
@@ -122,6 +123,7 @@ class IndexState:
         return FitContext(
             features=features,
             feature_sets=self.store.schema.feature_sets,
+            blocks=[Block(*block) for block in self.manifest.facts["blocks"]],
             memory=self.memory,
             runtime=self.runtime,
             cache=self.fits,

@@ -14,6 +14,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import SettingsError
 from creditline.features.table import ArrayFeatures, FeatureTable
+from creditline.gradients.projection import Block
 from creditline.leftovers import scratch_folder
 from creditline.methods.score_noise import HalfNoiseFeatures, halves
 from creditline.methods.subset_losses import SubsetLosses
@@ -105,6 +106,7 @@ class FitContext:
             side.
         feature_sets: size of each named feature set, in order.
         feature_set: which of the sets the features are, where they are one of several.
+        blocks: dimensions of each layer within a row; empty where they are not known.
         models: the models under which images are attributed.
         images: the training images.
         subsets: losses of retrained models.
@@ -118,6 +120,7 @@ class FitContext:
     features: Any = None
     feature_sets: Mapping[str, int] = field(default_factory=dict)
     feature_set: str = ""
+    blocks: Sequence[Block] = ()
     models: Sequence[Denoiser] = ()
     images: ImageSet | None = None
     subsets: SubsetLosses | None = None
@@ -169,7 +172,12 @@ class FitContext:
             part: FeatureTable = table.of_columns(select, columns)
         else:
             part = select(table)
-        return replace(self, features=part, feature_sets={}, feature_set=name)
+        blocks = [
+            replace(block, start=block.start - start)
+            for block in self.blocks
+            if start <= block.start < columns.stop
+        ]
+        return replace(self, features=part, feature_sets={}, feature_set=name, blocks=blocks)
 
     def of_halves(self) -> tuple[FitContext, FitContext]:
         """The context of each half of the noise.

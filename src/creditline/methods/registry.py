@@ -46,6 +46,7 @@ BUILT_IN = {
     "diag-fisher": "diag_fisher:DiagonalInfluence",
     "source": "source:Source",
     "combined": "combined:Combined",
+    "learned-weights": "learned_weights:LearnedWeights",
     "journey-trak": "journey_trak:JourneyTRAK",
     "empirical-influence": "empirical_influence:EmpiricalInfluence",
     "datamodel": "datamodel:RidgeDatamodel",

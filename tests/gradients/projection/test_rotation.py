@@ -16,6 +16,14 @@ def test_inner_products_stay(dim):
     torch.testing.assert_close(rotated @ rotated.mT, rows @ rows.mT)
 
 
+@pytest.mark.parametrize("dim", [64, 96, 7])
+def test_the_inverse_rotates_back(dim):
+    rows = torch.randn(4, dim, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    rotation = RandomRotation(dim, 0)
+    torch.testing.assert_close(rotation.inverse(rotation(rows)), rows)
+    torch.testing.assert_close(rotation(rotation.inverse(rows)), rows)
+
+
 def test_one_number_becomes_equally_many_of_one_size():
     row = torch.zeros(1, 96)
     row[0, 5] = 3

@@ -38,11 +38,18 @@ class RandomRotation:
         Returns:
             Another tensor of this shape.
         """
-        x = features * torch.from_numpy(self._signs).to(features.device)
-        width = 1
+        return self._transform(features * torch.from_numpy(self._signs).to(features.device))
+
+    def inverse(self, features: Tensor) -> Tensor:
+        """Rotate features back; arguments as of a call."""
+        return self._transform(features) * torch.from_numpy(self._signs).to(features.device)
+
+    def _transform(self, x: Tensor) -> Tensor:
+        """Apply Hadamard transforms, which are their own inverses."""
+        rows, width = len(x), 1
         while width < self.block:
-            pairs = x.view(len(x), -1, 2, width)
+            pairs = x.view(rows, -1, 2, width)
             first, second = pairs[:, :, 0], pairs[:, :, 1]
-            x = torch.stack([first + second, first - second], dim=2).view(len(features), -1)
+            x = torch.stack([first + second, first - second], dim=2).view(rows, -1)
             width *= 2
         return x / math.sqrt(self.block)
