@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "creditline_research.cli.projections",
         "Projections of equal size against explicit gradients.",
     ),
+    "layer-weights": (
+        "creditline_research.cli.layer_weights",
+        "Methods with and without learned weights of layers.",
+    ),
 }
 
 
