@@ -1,0 +1,281 @@
+"""Draw the demo's images: faces, animals, hearts and creatures of seven emoji sets, 24x24 pixels.
+
+Each set is an npm package of vector images. `npm pack` downloads them; the results are ZIP
+files of PNG images, `metadata.csv` and `LICENSES.txt`. The same packages give the same bytes.
+
+    python -m tools.emoji_set src/creditline/demo/images
+
+One image of ten is kept from training, chosen by a hash of its name: `held-out.zip` beside
+`train.zip`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import resvg_py
+from PIL import Image
+
+from creditline.fingerprint import key64
+
+SIDE, OVERSAMPLING = 24, 4
+HELD_OUT_EVERY = 10
+FACE = re.compile(r"^(?!.*(moon|wind|sun)-).*\bface\b")
+HEART = re.compile(r"^(?!.*(couple|white)).*\bhearts?\b")
+ALSO_FACES = {
+    "exploding-head",
+    "head-shaking-horizontally",
+    "head-shaking-vertically",
+    "rolling-on-the-floor-laughing",
+    "star-struck",
+}
+CREATURES = {
+    "alien",
+    "alien-monster",
+    "angry-face-with-horns",
+    "clown-face",
+    "ghost",
+    "goblin",
+    "ogre",
+    "pile-of-poo",
+    "robot",
+    "robot-face",
+    "skull",
+    "skull-and-crossbones",
+    "smiling-face-with-horns",
+}
+ANIMALS = {
+    "bear",
+    "bear-face",
+    "cat-face",
+    "chicken",
+    "cow-face",
+    "dog-face",
+    "dragon-face",
+    "fox",
+    "fox-face",
+    "frog",
+    "frog-face",
+    "hamster",
+    "hamster-face",
+    "horse-face",
+    "koala",
+    "lion",
+    "lion-face",
+    "monkey-face",
+    "moose",
+    "mouse-face",
+    "panda",
+    "panda-face",
+    "penguin",
+    "pig-face",
+    "polar-bear",
+    "rabbit-face",
+    "raccoon",
+    "tiger-face",
+    "unicorn",
+    "unicorn-face",
+    "wolf",
+    "wolf-face",
+}
+MOZILLA = {
+    "face": "angry anguish astonished coldsweat confounded confused crying disappointed "
+    "dissapointedrelief dizzyface expressionless fearful flushed frown frownmouth grimacing grin "
+    "grineyes grinsquint grinsweat grintears grinwide grinwideeyes halo hearteyes hushed kissing "
+    "kissclosedeyes kisseyes loudlycrying medicalmask neutral nomouth openmouth pensive perservere "
+    "relieved screamfear sleeping sleepy smallfrown smallsmile smileeyes smiletongue smirk "
+    "sunglasses sweat tired tongueout tongueoutwink tongueoutwink2 triumph unamused",
+    "animal": "bear bunny cat cowface dog foxcrying foxgrin foxheart foxkissing foxpouting "
+    "foxsmiling foxtearofjoy foxweary foxwry frog hampster horseface koala monkeyface monkeyhear "
+    "monkeysee monkeyspeak mouse pandaface penguin pig tiger wolfface",
+    "heart": "2hearts beating-heart brokenheart growingheart heartarrow heartgreen "
+    "heartpurple heartyellow redheart revolvinghearts sparklingheart",
+    "creature": "alien devilhorns imp japaneseangrymask ogre poo skull",
+}
+"""Names of FxEmojis, which has names of its own, by kind."""
+
+
+@dataclass(frozen=True)
+class EmojiSet:
+    """An emoji set as an npm package in Iconify's format.
+
+    Attributes:
+        key: first part of the images' names.
+        package: name and version on npm.
+        contributor: who is credited.
+        license: of the images.
+        source: where they come from.
+        categories: that are looked at.
+    """
+
+    key: str
+    package: str
+    contributor: str
+    license: str
+    source: str
+    categories: tuple[str, ...]
+
+    def kind(self, name: str) -> str | None:
+        """Return the kind of an emoji, or None for those left out."""
+        if self.key == "fx":
+            return next((kind for kind, names in MOZILLA.items() if name in names.split()), None)
+        name = re.sub(r"-\d$", "", name)
+        if name in CREATURES:
+            return "creature"
+        if name in ANIMALS or re.search(r"\bcat\b|-monkey$", name):
+            return "animal"
+        if name in ALSO_FACES or FACE.search(name):
+            return "face"
+        return "heart" if HEART.search(name) else None
+
+
+UNICODE = ("Smileys & Emotion", "Animals & Nature")
+SETS = (
+    EmojiSet(
+        "twemoji",
+        "@iconify-json/twemoji@1.2.5",
+        "Twemoji",
+        "CC BY 4.0",
+        "Copyright Twitter, Inc and other contributors, https://github.com/jdecked/twemoji",
+        UNICODE,
+    ),
+    EmojiSet(
+        "noto",
+        "@iconify-json/noto@1.2.9",
+        "Noto Emoji",
+        "Apache-2.0",
+        "Google, https://github.com/googlefonts/noto-emoji",
+        UNICODE,
+    ),
+    EmojiSet(
+        "blobs",
+        "@iconify-json/noto-v1@1.2.5",
+        "Google Blobs",
+        "Apache-2.0",
+        "Google, Noto Emoji of 2017, https://github.com/googlefonts/noto-emoji",
+        UNICODE,
+    ),
+    EmojiSet(
+        "fluent",
+        "@iconify-json/fluent-emoji-flat@1.2.6",
+        "Fluent Emoji",
+        "MIT",
+        "Copyright Microsoft Corporation, https://github.com/microsoft/fluentui-emoji",
+        UNICODE,
+    ),
+    EmojiSet(
+        "emojione",
+        "@iconify-json/emojione@1.2.3",
+        "EmojiOne",
+        "CC BY 4.0",
+        "EmojiOne 2, https://github.com/EmojiTwo/emojitwo",
+        ("People", "Nature"),
+    ),
+    EmojiSet(
+        "fx",
+        "@iconify-json/fxemoji@1.2.2",
+        "FxEmojis",
+        "Apache-2.0",
+        "Mozilla, https://github.com/mozilla/fxemoji",
+        ("People", "Nature"),
+    ),
+    EmojiSet(
+        "streamline",
+        "@iconify-json/streamline-emojis@1.2.4",
+        "Streamline",
+        "CC BY 4.0",
+        "Streamline, https://github.com/webalys-hq/streamline-vectors",
+        ("Smiley People", "Animals Nature"),
+    ),
+)
+
+
+def draw(emoji_set: EmojiSet, folder: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Yield name, kind and PNG file of every emoji of a set, sorted by name."""
+    command = ["npm", "pack", emoji_set.package, "--silent"]
+    name = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    with tarfile.open(folder / name.strip()) as package:
+        icons, metadata = (_read(package, f) for f in ("icons.json", "metadata.json"))
+    names = {x for category in emoji_set.categories for x in metadata["categories"][category]}
+    for name in sorted(names & set(icons["icons"])):
+        kind = emoji_set.kind(name)
+        if kind is not None:
+            yield name, kind, _png(icons, name)
+
+
+def _read(package: tarfile.TarFile, name: str) -> dict[str, Any]:
+    file = package.extractfile(f"package/{name}")
+    return json.loads(file.read()) if file else {}
+
+
+def _png(icons: dict[str, Any], name: str) -> bytes:
+    icon = icons["icons"][name]
+    left, top = icon.get("left", 0), icon.get("top", 0)
+    width, height = (icon.get(k, icons.get(k, 16)) for k in ("width", "height"))
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="{left} {top} {width} {height}">{icon["body"]}</svg>'
+    )
+    large = SIDE * OVERSAMPLING
+    png = resvg_py.svg_to_bytes(
+        svg, width=large, height=large, background="#ffffff", skip_system_fonts=True
+    )
+    image = (
+        Image.open(io.BytesIO(bytes(png))).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+    )
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def write(path: Path, images: list[tuple[tuple[str, ...], bytes]]) -> None:
+    """Write images, with their rows of the table, as one ZIP file."""
+    terms = "\n".join(f"{s.contributor}: {s.license}. {s.source}" for s in SETS)
+    note = f"Drawn at {SIDE}x{SIDE} pixels on white from vector images of these sets.\n\n"
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("file_name", "contributor", "label", "text", "license"))
+    writer.writerows(row for row, _ in images)
+    with zipfile.ZipFile(path, "w") as archive:
+        for row, png in images:
+            archive.writestr(zipfile.ZipInfo(row[0]), png)
+        archive.writestr(zipfile.ZipInfo("metadata.csv"), table.getvalue())
+        archive.writestr(zipfile.ZipInfo("LICENSES.txt"), note + terms + "\n")
+    click.echo(f"{len(images)} images, {path.stat().st_size / 1e6:.2f} MB: {path}")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+def main(out: Path) -> None:
+    """Write the ZIP files into the folder OUT."""
+    out.mkdir(parents=True, exist_ok=True)
+    seen: set[bytes] = set()
+    parts: dict[str, list[tuple[tuple[str, ...], bytes]]] = {"train": [], "held-out": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for emoji_set in SETS:
+            for name, kind, png in draw(emoji_set, Path(folder)):
+                if png in seen:  # two names of one drawing
+                    continue
+                seen.add(png)
+                file, caption = f"{emoji_set.key}/{name}.png", name.replace("-", " ")
+                row = (file, emoji_set.contributor, kind, caption, emoji_set.license)
+                part = "train" if key64("emoji", file)[0] % HELD_OUT_EVERY else "held-out"
+                parts[part].append((row, png))
+    for part, images in parts.items():
+        write(out / f"{part}.zip", images)
+
+
+if __name__ == "__main__":
+    main()
