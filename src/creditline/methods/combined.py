@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from creditline.bounds import COUNT, NOT_NEGATIVE
+from creditline.bounds import COUNT, NOT_NEGATIVE, Bounds
 from creditline.curvature.ridge import Ridge
 from creditline.gradients.objective import Objective
 from creditline.gradients.preconditioning import Preconditioning
@@ -49,6 +49,12 @@ class Combined(SpreadSum, GradientMethod):
     square_norm_rank: int = setting(
         64, "rank of the projection of D-TRAK's features", affects="features", bounds=COUNT
     )
+    square_norm_bits: int = setting(
+        8,
+        "bits of each number of D-TRAK's features: 16, 8 or 4; fewer do not suffice",
+        affects="features",
+        bounds=Bounds(4, 16),
+    )
     square_norm_weight: float = setting(
         1.0,
         "weight of D-TRAK's scores beside those of EK-FAC",
@@ -68,7 +74,7 @@ class Combined(SpreadSum, GradientMethod):
                 rank=self.square_norm_rank,
             ),
             preconditioning=Preconditioning(),
-            bits=16,
+            bits=self.square_norm_bits,
         )
         return {
             "loss": (
