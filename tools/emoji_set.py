@@ -1,7 +1,7 @@
 """Draw the demo's images: faces, animals, hearts and creatures of seven emoji sets, 24x24 pixels.
 
 Each set is an npm package of vector images. `npm pack` downloads them; the results are ZIP
-files of PNG images, `metadata.csv` and `LICENSES.txt`. The same packages give the same bytes.
+files of PNG images and `metadata.csv`, and `LICENSES.txt`. The same packages give the same bytes.
 
     python -m tools.emoji_set src/creditline/demo/images
 
@@ -242,8 +242,6 @@ def _png(icons: dict[str, Any], name: str) -> bytes:
 
 def write(path: Path, images: list[tuple[tuple[str, ...], bytes]]) -> None:
     """Write images, with their rows of the table, as one ZIP file."""
-    terms = "\n".join(f"{s.contributor}: {s.license}. {s.source}" for s in SETS)
-    note = f"Drawn at {SIDE}x{SIDE} pixels on white from vector images of these sets.\n\n"
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(("file_name", "contributor", "label", "text", "license"))
@@ -252,7 +250,6 @@ def write(path: Path, images: list[tuple[tuple[str, ...], bytes]]) -> None:
         for row, png in images:
             archive.writestr(zipfile.ZipInfo(row[0]), png)
         archive.writestr(zipfile.ZipInfo("metadata.csv"), table.getvalue())
-        archive.writestr(zipfile.ZipInfo("LICENSES.txt"), note + terms + "\n")
     click.echo(f"{len(images)} images, {path.stat().st_size / 1e6:.2f} MB: {path}")
 
 
@@ -275,6 +272,9 @@ def main(out: Path) -> None:
                 parts[part].append((row, png))
     for part, images in parts.items():
         write(out / f"{part}.zip", images)
+    terms = "\n".join(f"{s.contributor}: {s.license}. {s.source}" for s in SETS)
+    note = f"Drawn at {SIDE}x{SIDE} pixels on white from vector images of these sets.\n\n"
+    (out / "LICENSES.txt").write_text(note + terms + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
