@@ -5,8 +5,8 @@ files of PNG images and `metadata.csv`, and `LICENSES.txt`. The same packages gi
 
     python -m tools.emoji_set src/creditline/demo/images
 
-One image of ten is kept from training, chosen by a hash of its name: `held-out.zip` beside
-`train.zip`.
+`train.zip` has 64 images of each set, chosen by a hash of their names; `held-out.zip` has the rest.
+`base.zip` has food, objects, places and plants of the same sets, for a base model.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ from PIL import Image
 from creditline.fingerprint import key64
 
 SIDE, OVERSAMPLING = 24, 4
-HELD_OUT_EVERY = 10
+TRAINED_EACH = 64
 FACE = re.compile(r"^(?!.*(moon|wind|sun)-).*\bface\b")
 HEART = re.compile(r"^(?!.*(couple|white)).*\bhearts?\b")
+OTHERS = re.compile(r"\b(face|man|men|woman|women|person|people|hearts?|cat|monkey)\b|skin-tone")
+"""Not drawn for the base model: people, and what is in the other images."""
+BASE = "other"
 ALSO_FACES = {
     "exploding-head",
     "head-shaking-horizontally",
@@ -106,6 +109,9 @@ MOZILLA = {
 }
 """Names of FxEmojis, which has names of its own, by kind."""
 
+Drawn = tuple[tuple[str, ...], bytes]
+"""Row of the table, and PNG file."""
+
 
 @dataclass(frozen=True)
 class EmojiSet:
@@ -117,7 +123,8 @@ class EmojiSet:
         contributor: who is credited.
         license: of the images.
         source: where they come from.
-        categories: that are looked at.
+        categories: in which faces, animals, hearts and creatures are.
+        base_categories: with other things.
     """
 
     key: str
@@ -126,6 +133,7 @@ class EmojiSet:
     license: str
     source: str
     categories: tuple[str, ...]
+    base_categories: tuple[str, ...]
 
     def kind(self, name: str) -> str | None:
         """Return the kind of an emoji, or None for those left out."""
@@ -142,6 +150,7 @@ class EmojiSet:
 
 
 UNICODE = ("Smileys & Emotion", "Animals & Nature")
+UNICODE_BASE = ("Activities", "Animals & Nature", "Food & Drink", "Objects", "Travel & Places")
 SETS = (
     EmojiSet(
         "twemoji",
@@ -150,6 +159,7 @@ SETS = (
         "CC BY 4.0",
         "Copyright Twitter, Inc and other contributors, https://github.com/jdecked/twemoji",
         UNICODE,
+        UNICODE_BASE,
     ),
     EmojiSet(
         "noto",
@@ -158,6 +168,7 @@ SETS = (
         "Apache-2.0",
         "Google, https://github.com/googlefonts/noto-emoji",
         UNICODE,
+        UNICODE_BASE,
     ),
     EmojiSet(
         "blobs",
@@ -166,6 +177,7 @@ SETS = (
         "Apache-2.0",
         "Google, Noto Emoji of 2017, https://github.com/googlefonts/noto-emoji",
         UNICODE,
+        UNICODE_BASE,
     ),
     EmojiSet(
         "fluent",
@@ -174,6 +186,7 @@ SETS = (
         "MIT",
         "Copyright Microsoft Corporation, https://github.com/microsoft/fluentui-emoji",
         UNICODE,
+        UNICODE_BASE,
     ),
     EmojiSet(
         "emojione",
@@ -182,6 +195,7 @@ SETS = (
         "CC BY 4.0",
         "EmojiOne 2, https://github.com/EmojiTwo/emojitwo",
         ("People", "Nature"),
+        ("Activities", "Food", "Nature", "Objects", "Travel"),
     ),
     EmojiSet(
         "fx",
@@ -190,6 +204,7 @@ SETS = (
         "Apache-2.0",
         "Mozilla, https://github.com/mozilla/fxemoji",
         ("People", "Nature"),
+        ("Nature", "Objects", "Places"),
     ),
     EmojiSet(
         "streamline",
@@ -198,6 +213,7 @@ SETS = (
         "CC BY 4.0",
         "Streamline, https://github.com/webalys-hq/streamline-vectors",
         ("Smiley People", "Animals Nature"),
+        ("Activity", "Animals Nature", "Food Drink", "Objects", "Travel Places"),
     ),
 )
 
@@ -208,11 +224,17 @@ def draw(emoji_set: EmojiSet, folder: Path) -> Iterator[tuple[str, str, bytes]]:
     name = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
     with tarfile.open(folder / name.strip()) as package:
         icons, metadata = (_read(package, f) for f in ("icons.json", "metadata.json"))
-    names = {x for category in emoji_set.categories for x in metadata["categories"][category]}
-    for name in sorted(names & set(icons["icons"])):
-        kind = emoji_set.kind(name)
+    drawn = [_names(metadata, x) for x in (emoji_set.categories, emoji_set.base_categories)]
+    for name in sorted((drawn[0] | drawn[1]) & set(icons["icons"])):
+        kind = emoji_set.kind(name) if name in drawn[0] else None
         if kind is not None:
             yield name, kind, _png(icons, name)
+        elif name in drawn[1] and not OTHERS.search(name):
+            yield name, BASE, _png(icons, name)
+
+
+def _names(metadata: dict[str, Any], categories: tuple[str, ...]) -> set[str]:
+    return {name for category in categories for name in metadata["categories"][category]}
 
 
 def _read(package: tarfile.TarFile, name: str) -> dict[str, Any]:
@@ -240,7 +262,7 @@ def _png(icons: dict[str, Any], name: str) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, images: list[tuple[tuple[str, ...], bytes]]) -> None:
+def write(path: Path, images: list[Drawn]) -> None:
     """Write images, with their rows of the table, as one ZIP file."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -259,17 +281,21 @@ def main(out: Path) -> None:
     """Write the ZIP files into the folder OUT."""
     out.mkdir(parents=True, exist_ok=True)
     seen: set[bytes] = set()
-    parts: dict[str, list[tuple[tuple[str, ...], bytes]]] = {"train": [], "held-out": []}
+    parts: dict[str, list[Drawn]] = {"train": [], "held-out": [], "base": []}
     with tempfile.TemporaryDirectory() as folder:
         for emoji_set in SETS:
+            own: list[Drawn] = []
             for name, kind, png in draw(emoji_set, Path(folder)):
                 if png in seen:  # two names of one drawing
                     continue
                 seen.add(png)
                 file, caption = f"{emoji_set.key}/{name}.png", name.replace("-", " ")
                 row = (file, emoji_set.contributor, kind, caption, emoji_set.license)
-                part = "train" if key64("emoji", file)[0] % HELD_OUT_EVERY else "held-out"
-                parts[part].append((row, png))
+                (parts["base"] if kind == BASE else own).append((row, png))
+            order = sorted(own, key=lambda drawn: int(key64("emoji", drawn[0][0])[0]))
+            trained = {row for row, _ in order[:TRAINED_EACH]}
+            for drawn in own:
+                parts["train" if drawn[0] in trained else "held-out"].append(drawn)
     for part, images in parts.items():
         write(out / f"{part}.zip", images)
     terms = "\n".join(f"{s.contributor}: {s.license}. {s.source}" for s in SETS)
