@@ -21,29 +21,25 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tools.clock import cost, rounds
 from tools.synthetic import ImageFiles, Synthetic
+from tools.synthetic_index import synthetic_index, synthetic_queries
 
 import creditline as cl
 from creditline.curvature.spectrum import Spectrum
 from creditline.data.image_set import ImageSet
 from creditline.features.table import ArrayFeatures
 from creditline.indexing import change
-from creditline.indexing.build import build
 from creditline.indexing.factor_cache import load_or_write
 from creditline.indexing.index import Index
-from creditline.indexing.queries import Queries, QueryFeatures
-from creditline.manifest import Manifest
 from creditline.methods import FitContext
 from creditline.methods.gradient_dot import GradientDot
-from creditline.methods.trak import TRAK
 from creditline.runtime import Runtime
-from creditline.settings import describe, override, to_dict
 
 STAGES = ("solver", "bandwidth", "query", "workers")
 LARGE = ("build", "fit", "rows", "exact", "approximate", "add", "remove")
@@ -84,7 +80,7 @@ def main() -> None:
 
 def solver(args: argparse.Namespace) -> None:
     n, k = args.solver
-    index = _index(args.folder / "solver", n, Synthetic(k))
+    index = synthetic_index(args.folder / "solver", n, Synthetic(k))
     table, a, w = index.table, index.features(), np.random.default_rng(0).standard_normal((k, k))
 
     def products() -> None:
@@ -103,7 +99,7 @@ def solver(args: argparse.Namespace) -> None:
         eigen.append(time.process_time() - start)
 
     eigen: list[float] = []
-    two, all_of_it, _ = _rounds(args.rounds, products, ours, decomposition, warm=False)
+    two, all_of_it, _ = rounds(args.rounds, products, ours, decomposition, warm=False)
     once = statistics.median(eigen)
     print(
         f"solver: n = {n:,}, k = {k:,}: fit and preconditioning {all_of_it:.1f} s of CPU, of which "
@@ -131,7 +127,7 @@ def bandwidth(args: argparse.Namespace) -> None:
     def several() -> None:
         rows.top(sides, TOP)
 
-    reference, single, batch = _rounds(max(5, args.rounds), numpy, one, several)
+    reference, single, batch = rounds(max(5, args.rounds), numpy, one, several)
     size = array.nbytes / 1e9
     print(
         f"bandwidth: numpy sum in memory {size / reference:.1f} GB/s of CPU time; top-{TOP} of one "
@@ -143,11 +139,11 @@ def bandwidth(args: argparse.Namespace) -> None:
 def query(args: argparse.Namespace) -> None:
     denoiser = _small_network()
     n, k = 5000, 2048
-    index = _index(args.folder / "query", n, Synthetic(k, halves=True), denoiser)
+    index = synthetic_index(args.folder / "query", n, Synthetic(k, halves=True), denoiser)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
     query = ImageSet.from_images(pixels)
     index.trace(query)  # fits, and stores the factors
-    gradient, trace = _rounds(
+    gradient, trace = rounds(
         max(5, args.rounds), lambda: index.extract(query), lambda: index.trace(query)
     )
     print(
@@ -193,39 +189,39 @@ def _extraction(folder: Path, n: int, processes: int) -> None:
 
 
 def build_large(args: argparse.Namespace) -> None:
-    with _cost(f"build: {args.rows:,} rows x {args.dim:,}"):
-        index = _index(args.folder / "large", args.rows, Synthetic(args.dim))
+    with cost(f"build: {args.rows:,} rows x {args.dim:,}"):
+        index = synthetic_index(args.folder / "large", args.rows, Synthetic(args.dim))
     print(f"  {_bytes(index.path) / 1e9:.2f} GB on disk")
 
 
 def fit(args: argparse.Namespace) -> None:
     index = _opened(args)
-    with _cost("fit"):
+    with cost("fit"):
         index._engine.fit()
 
 
 def rows(args: argparse.Namespace) -> None:
     index = _opened(args)
-    with _cost("preconditioned features"):
+    with cost("preconditioned features"):
         index._state.fits.factors(index._engine.fit())
 
 
 def exact(args: argparse.Namespace) -> None:
     index = _opened(args)
     index._state.fits.factors(index._engine.fit())
-    with _cost(f"exact top-{TOP} of {QUERIES} queries, opening included"):
-        index.search(_queries(index, args.dim), top=TOP)
-    with _cost(f"exact top-{TOP} of 1 query"):
-        index.search(_queries(index, args.dim, 1), top=TOP)
+    with cost(f"exact top-{TOP} of {QUERIES} queries, opening included"):
+        index.search(synthetic_queries(index, Synthetic(args.dim), QUERIES), top=TOP)
+    with cost(f"exact top-{TOP} of 1 query"):
+        index.search(synthetic_queries(index, Synthetic(args.dim), 1), top=TOP)
 
 
 def approximate(args: argparse.Namespace) -> None:
     index = _opened(args)
-    with _cost("approximate index"):
+    with cost("approximate index"):
         index._state.fits.nearest(index._engine.fit())
-    queries = _queries(index, args.dim)
+    queries = synthetic_queries(index, Synthetic(args.dim), QUERIES)
     exactly = index.search(queries, top=TOP)
-    with _cost(f"approximate top-{TOP} of {QUERIES} queries"):
+    with cost(f"approximate top-{TOP} of {QUERIES} queries"):
         result = index.search(queries, top=TOP, approximate=True)
     print(
         f"  recall {result.recall(exactly):.3f} of new queries; measured when it was built "
@@ -236,7 +232,7 @@ def approximate(args: argparse.Namespace) -> None:
 def add(args: argparse.Namespace) -> None:
     count, start = args.rows // 100, args.rows
     index = _opened(args)
-    with _cost(f"add {count:,} rows"):
+    with cost(f"add {count:,} rows"):
         change.add(index._state, Synthetic(args.dim), ImageFiles(start, start + count), Runtime())
     print(f"  now {_opened(args).n:,} rows")
 
@@ -244,7 +240,7 @@ def add(args: argparse.Namespace) -> None:
 def remove(args: argparse.Namespace) -> None:
     index = _opened(args)
     gone = np.random.default_rng(1).choice(index.n, args.rows // 100, replace=False)
-    with _cost(f"remove {len(gone):,} rows"):
+    with cost(f"remove {len(gone):,} rows"):
         change.remove(index._state, gone)
     print(f"  now {_opened(args).n:,} rows")
 
@@ -279,83 +275,8 @@ def _small_network() -> Any:
     return UNetDenoiser(unet, DiscreteProcess.from_scheduler(DDPMScheduler()))
 
 
-def _index(folder: Path, n: int, source: Synthetic, denoiser: Any = None) -> Index:
-    """An index of synthetic features, built where it is not yet."""
-    size = 16 if denoiser else 4
-    weights = [{"fingerprint": denoiser.fingerprint, "learning_rate": None}] if denoiser else []
-    method = override(TRAK(), {"dim": source.dim})
-    images = ImageFiles(0, n)
-    request = {
-        "method": {"name": method.name, "settings": describe(method)},
-        "images": {
-            "fingerprint": images.fingerprint,
-            "n": n,
-            "shape": [3, size, size],
-            "spec": to_dict(images.spec),
-            "described": "",
-        },
-        "models": weights,
-        "features": {
-            "kind": "gradients",
-            "models": 1,
-            "dim": source.dim,
-            "halves": source.has_halves,
-            "sets": {},
-            "shard_rows": SHARD,
-        },
-    }
-    facts = {"model_sources": [], "data_source": "synthetic", "duplicates": [], "blocks": []}
-    if not _changed(folder):
-        build(folder, source, images, request, facts, Runtime(), SHARD)  # type: ignore[arg-type]
-    return Index(folder, models=[denoiser] if denoiser else None)
-
-
-def _changed(folder: Path) -> bool:
-    """Whether images came or went, so that a build would refuse what is there."""
-    manifest = (folder / "manifest.json").is_file() and Manifest.read(folder, "index")
-    return bool(manifest) and "changes" in manifest.facts
-
-
 def _opened(args: argparse.Namespace) -> Index:
     return Index(args.folder / "large")
-
-
-def _queries(index: Index, dim: int, m: int = QUERIES) -> QueryFeatures:
-    """Rows like those of the index, but none of them."""
-    values = Synthetic(dim).rows(2**40, m)[:, None, None]
-    images = ImageSet.from_images(np.zeros((m, 4, 4, 3), np.uint8))
-    queries = Queries(images, (None,) * m, ({},) * m)
-    return QueryFeatures(queries, values, None, index._engine.extractor.recipe(index.method))
-
-
-def _rounds(count: int, *work: Callable[[], object], warm: bool = True) -> list[float]:
-    """Median seconds of CPU of each, in interleaved rounds; after one that does not count."""
-    for one in work if warm else ():
-        one()
-    seconds: list[list[float]] = [[] for _ in work]
-    for _ in range(count):
-        for one, times in zip(work, seconds, strict=True):
-            start = time.process_time()
-            one()
-            times.append(time.process_time() - start)
-    return [statistics.median(times) for times in seconds]
-
-
-@contextmanager
-def _cost(what: str) -> Iterator[None]:
-    """Print what a piece of work took, and the most memory this process has had so far."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    yield
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    print(f"{what}: {wall:.1f} s ({cpu:.1f} s of CPU), peak resident memory {_peak():.2f} GB")
-
-
-def _peak() -> float:
-    """GB; of this process alone, where a child would count its parent's too."""
-    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024 / 1e9
-    raise RuntimeError("Peak memory is read from /proc, which this system does not have.")
 
 
 def _bytes(folder: Path) -> int:

@@ -12,7 +12,7 @@ import creditline as cl
 from creditline.data.image_set import ImageSet
 from creditline.diffusion.encoding_cache import EncodingCache
 from creditline.evaluation.truth.ground_truth import GroundTruth
-from creditline.indexing import build, nearest
+from creditline.indexing import build, nearest, product_codes
 from creditline.trace import Trace
 
 
@@ -58,7 +58,7 @@ def unfinished_index(world: World) -> Answer:
 def search(world: World) -> Answer:
     """An index with an approximate search, which needs many rows."""
     world.patch.setattr(nearest, "FEWEST", 256)
-    world.patch.setattr(nearest, "PROBES", 1.0)
+    world.patch.setattr(product_codes, "PROBES", 1.0)
     pixels = np.random.default_rng(0).integers(0, 256, (600, 4, 4, 3), np.uint8)
     images = ImageSet.from_images(pixels)
     cl.index(None, images, method="pixel-dot", out=world.folder)

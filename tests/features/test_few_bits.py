@@ -74,3 +74,12 @@ def test_products_of_different_rows_are_unbiased_after_a_random_rotation(code):
         values.append(float((code.decode(*code.encode(rows)) @ (rotation @ a))[0]))
     error = np.std(values) / np.sqrt(len(values))
     assert abs(np.mean(values) - a @ b) < 4 * error + 1e-3 * abs(a @ b)
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2, 1])
+def test_signs_are_those_of_the_decoded_numbers(bits):
+    rows, code = np.random.default_rng(0).standard_normal((5, 64)), FewBitCode(bits)
+    codes, factor = code.encode(rows)
+    for count in (64, 16):
+        signs = np.unpackbits(code.signs(codes, count), axis=1)
+        assert np.array_equal(signs, code.decode(codes, factor)[:, :count] >= 0)

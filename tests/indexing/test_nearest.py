@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 
 from creditline.errors import SettingsError
 from creditline.indexing.factor_cache import load_or_write
-from creditline.indexing.nearest import load_or_build
+from creditline.indexing.nearest import load_or_build, require_rows
+from creditline.indexing.product_codes import ProductCodes
 from creditline.indexing.search_result import SearchResult
 from creditline.methods import FitContext, get
 
@@ -29,12 +30,8 @@ def case(tmp_path_factory):
     folder = tmp_path_factory.mktemp("nearest")
     rows = load_or_write(folder / "rows", method)
     factors = method.weighted_query_factors(query)
-    return (
-        folder / "nearest",
-        rows,
-        factors,
-        load_or_build(folder / "nearest", rows, lambda: factors),
-    )
+    nearest = load_or_build(folder / "nearest", ProductCodes(rows, method), lambda: query)
+    return folder / "nearest", rows, factors, nearest
 
 
 def test_recall_is_measured_and_returned_scores_are_exact(case):
@@ -51,16 +48,14 @@ def test_recall_is_measured_and_returned_scores_are_exact(case):
 
 
 def test_it_is_built_once(case):
-    folder, rows, _, nearest = case
-    again = load_or_build(folder, rows, lambda: pytest.fail("built again"))
+    folder, _, _, nearest = case
+    again = load_or_build(folder, nearest.codes, lambda: pytest.fail("built again"))
     assert again.recall == nearest.recall
 
 
-def test_too_few_rows(tmp_path):
-    train = np.random.default_rng(0).standard_normal((1000, 8))
-    rows = load_or_write(tmp_path / "rows", get("gradient-dot")().fit(FitContext(features=train)))
+def test_too_few_rows():
     with pytest.raises(SettingsError, match="at least 1,024 images"):
-        load_or_build(tmp_path / "nearest", rows, lambda: train[:1, None])
+        require_rows(1000)
 
 
 def test_recall_of_one_search_in_another():

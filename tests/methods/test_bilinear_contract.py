@@ -16,6 +16,7 @@ from creditline.settings import from_dict, to_dict
 
 N, M, C, K = 40, 6, 3, 12
 BILINEAR = [name for name, m in classes().items() if m.capabilities.kind == "bilinear"]
+OTHER_FORM = ("das", "combined")
 RIDGE = [name for name in BILINEAR if get(name).capabilities.damped]
 
 
@@ -47,6 +48,27 @@ def test_scores_carry_the_values_of_attribute(name, train, query):
     blocks = method.score(QueryBatch(features=np.stack([query, query + 1], axis=1)))
     assert np.array_equal(blocks.blocks[:, 0], scores.values)
     assert np.array_equal(blocks.blocks.mean(1), blocks.values)
+
+
+@pytest.mark.parametrize("name", BILINEAR)
+def test_scores_are_inner_products_with_features_where_it_says_so(name, train, query):
+    method = fit(name, train)
+    factors = method.weighted_query_factors(widen(name, query))
+    table, total = method.features_, 0.0
+    if name in OTHER_FORM:
+        with pytest.raises(SettingsError, match="Search exactly"):
+            method.feature_form(0, factors[:, 0])
+        return
+    forms = [method.feature_form(c, factors[:, c]) for c in range(table.models)]
+    for c, form in enumerate(forms):
+        rows = np.concatenate([rows for _, rows in table.chunks(c)])
+        total = total + form.scores(form.weights @ rows.T, slice(None))
+        some = np.array([1, 5])
+        assert_allclose(
+            form.scores(form.weights @ rows[some].T, some),
+            form.scores(form.weights @ rows.T, slice(None))[:, some],
+        )
+    assert_allclose(total, method.attribute(widen(name, query)), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", BILINEAR)

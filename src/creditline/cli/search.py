@@ -74,7 +74,7 @@ def command(
     if result.expected_recall is not None:
         echo(
             f"Approximate: finds {result.expected_recall:.1%} of the exact top 20, measured with "
-            "training images as queries. Scores are exact."
+            "training images as queries."
         )
     if csv is not None:
         echo(f"wrote {csv}")

@@ -103,10 +103,18 @@ class Spectrum:
         """
         query = query.astype(np.float64) - self.mean
         if self.space == "primal":
-            weights = (query @ self.vectors) / (self.eigenvalues + damping)
-            return inner_products(features, model, weights @ self.vectors.T, self.mean)
+            return inner_products(features, model, self.weights(query, damping), self.mean)
         inner = inner_products(features, model, query, self.mean)
         return ((inner @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
+
+    def weights(self, query: np.ndarray, damping: float) -> np.ndarray:
+        """Compute `(Phi^T Phi + damping I)^-1 q` in the primal space, shape `(m, k)`.
+
+        Args:
+            query: query features, centered if the fit was, float64 of shape `(m, k)`.
+            damping: absolute.
+        """
+        return ((query @ self.vectors) / (self.eigenvalues + damping)) @ self.vectors.T
 
     def preconditioned(
         self,

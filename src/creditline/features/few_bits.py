@@ -15,7 +15,7 @@ import numpy as np
 
 STEPS = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.0308}
 """Step between levels, in units of the numbers' root mean square, by bits."""
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**22
 """Bytes of numbers in float32 that are multiplied at once, which stay in the cache."""
 
 
@@ -71,10 +71,31 @@ class FewBitCode:
         result = np.empty((len(queries), len(codes)))
         half = 0.5 * queries.sum(1, dtype=np.float64)
         step = max(1, BLOCK_BYTES // (4 * queries.shape[1]))
+        block = np.empty((min(step, len(codes)), codes.shape[1], self.per_byte), np.float32)
         for start in range(0, len(codes), step):
-            levels = self._levels(codes[start : start + step]).astype(np.float32)
-            result[:, start : start + step] = queries @ levels.T
+            part = codes[start : start + step]
+            levels = block[: len(part)]
+            if self.bits == 8:
+                np.subtract(part[:, :, None], np.float32(128), out=levels)
+            else:  # straight to float32, which halves the time
+                np.take(_number_table(self.bits), part, axis=0, out=levels, mode="clip")
+            result[:, start : start + step] = queries @ levels.reshape(len(part), -1).T
         return (result + half[:, None]) * factor
+
+    def signs(self, codes: np.ndarray, count: int) -> np.ndarray:
+        """Return the signs of the first numbers, a bit each and 1 where it is not negative.
+
+        Args:
+            codes: of `encode`.
+            count: numbers, a multiple of 8.
+
+        Returns:
+            uint8 of shape `(n, count / 8)`, as `numpy.packbits` packs them.
+        """
+        part = codes[:, : count // self.per_byte]
+        if self.bits == 1:
+            return np.ascontiguousarray(part)
+        return np.packbits(self._levels(part) >= 0, axis=1)
 
     def _pack(self, values: np.ndarray) -> np.ndarray:
         """Put the values of neighboring numbers into bytes, the first one into the high bits."""
@@ -99,3 +120,9 @@ def _table(bits: int) -> np.ndarray:
     values = (np.arange(256)[:, None] >> shifts) & ((1 << bits) - 1)
     levels = (values - (1 << (bits - 1))).astype(np.int8)
     return np.ascontiguousarray(levels).view(f"u{8 // bits}").ravel()
+
+
+@cache
+def _number_table(bits: int) -> np.ndarray:
+    """Return the levels of the numbers in each byte, float32 of shape `(256, 8 / bits)`."""
+    return _table(bits).view(np.int8).reshape(256, -1).astype(np.float32)

@@ -48,6 +48,14 @@ class CodedTable(FeatureTable, Protocol):
         """Norms of the features before they were coded, float64 of shape `(n,)`."""
 
 
+@runtime_checkable
+class RowTable(FeatureTable, Protocol):
+    """A table whose rows can be read one by one."""
+
+    def take(self, model: int, rows: np.ndarray) -> np.ndarray:
+        """Features of some rows, float64 of shape `(b, k)`."""
+
+
 class ArrayFeatures:
     """Features held in memory.
 
@@ -142,6 +150,8 @@ def feature_norms(features: FeatureTable, model: int, mean: np.ndarray | None = 
 
 def take_rows(features: FeatureTable, model: int, rows: np.ndarray) -> np.ndarray:
     """Select rows of one model's features in ascending order, float64 of shape `(b, k)`."""
+    if isinstance(features, RowTable):
+        return features.take(model, np.sort(rows))
     return np.concatenate(list(take_chunks(features, model, rows)))
 
 

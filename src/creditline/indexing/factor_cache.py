@@ -35,6 +35,7 @@ from creditline.indexing.factor_blocks import (
     describe,
 )
 from creditline.indexing.ranker import strongest
+from creditline.indexing.rescoring import rescore
 from creditline.leftovers import discard, remove
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.notice import notice
@@ -117,22 +118,27 @@ class FactorCache:
                 best[i] = rows[order], values[order]
                 if len(order) == keep:
                     floor[i] = best[i][1].min()
-        return self.rescore(factors, [rows for rows, _ in best], top)
+        return rescore(self.scores_of, factors, [rows for rows, _ in best], top)
 
-    def rescore(
-        self, factors: np.ndarray, candidates: list[np.ndarray], top: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `top`, among a few candidates each, with products in double precision."""
-        top = min(top, *(len(rows) for rows in candidates))
-        positions = np.empty((len(factors), top), np.int64)
-        scores = np.empty((len(factors), top))
-        for i, rows in enumerate(candidates):
-            values = np.zeros(len(rows))
-            for c in range(self.models):
-                values += (self._read(c, rows) @ factors[i, c]) * self.lengths[c, rows]
-            order = strongest(values, top)
-            positions[i], scores[i] = rows[order], values[order]
-        return positions, scores
+    def scores_of(self, factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Scores of some images, which are read alone, with products in double precision.
+
+        Args:
+            factors: as `scores`.
+            rows: positions of the images, ascending.
+
+        Returns:
+            float64 of shape `(m, b)`.
+        """
+        scores = np.zeros((len(factors), len(rows)))
+        for c in range(self.models):
+            scores += self.model_scores_of(c, factors[:, c], rows)
+        return scores
+
+    def model_scores_of(self, model: int, factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """As `scores_of`, under one model; factors of shape `(m, k)`."""
+        units = self._read(model, rows).astype(np.float64)
+        return np.stack([units @ factor for factor in factors]) * self.lengths[model, rows]
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Unit rows in blocks `(start, units)`, float32 of shape `(C, b, k)`, of all models."""

@@ -19,14 +19,20 @@ from creditline.curvature.spectrum import Spectrum
 from creditline.errors import DamageError
 from creditline.features.table import FeatureTable, take_rows
 from creditline.indexing import factor_cache, nearest, spectra
+from creditline.indexing.coded_rows import CodedRows
 from creditline.indexing.factor_cache import FactorCache
 from creditline.indexing.fit_folder import stand_in
 from creditline.indexing.nearest import Nearest
+from creditline.indexing.product_codes import ProductCodes
+from creditline.indexing.sign_codes import SignCodes
+from creditline.indexing.sum_codes import SumCodes
+from creditline.indexing.vector_codes import VectorCodes
 from creditline.leftovers import discard
 from creditline.methods.attributor import Attributor
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitCache, FitContext, NoCache
 from creditline.methods.score_noise import HalfNoiseFeatures
+from creditline.methods.spread_sum import SpreadSum
 from creditline.notice import notice
 from creditline.settings import affecting
 from creditline.stored_arrays import read_array, write_array
@@ -115,17 +121,35 @@ class StoredFitCache(FitCache):
         return (self.folder / f"factors-{method_key(method)}").is_dir()
 
     def nearest(self, method: Attributor) -> Nearest:
-        """The approximate search over a fitted method's train-side factors."""
+        """The approximate search over a fitted method's training images.
+
+        Raises:
+            SettingsError: if there are few images, or their codes have no such search.
+        """
         fit = cast(BilinearAttributor, method)
+        table = fit.features_
+        nearest.require_rows(table.n)
 
         def sample() -> np.ndarray:
-            table = fit.features_
             rows = np.unique(np.linspace(0, table.n - 1, nearest.SAMPLE).astype(np.int64))
             query = [take_rows(table, c, rows) for c in range(table.models)]
-            return fit.weighted_query_factors(np.stack(query, axis=1))
+            return np.stack(query, axis=1)
 
         folder = self.folder / f"nearest-{method_key(method)}"
-        return nearest.load_or_build(folder, self.factors(method), sample)
+        return nearest.load_or_build(folder, self._codes(fit), sample)
+
+    def _codes(self, method: BilinearAttributor) -> VectorCodes:
+        """What an approximate search of a fitted method looks at."""
+        if method.stores_factors:
+            return ProductCodes(self.factors(method), method)
+        terms = method.search_terms()
+        if not terms:
+            return SignCodes(CodedRows(method))
+        each = [
+            self.factors(term) if term.stores_factors else cast(SignCodes, self.nearest(term).codes)
+            for term in terms
+        ]
+        return SumCodes(cast(SpreadSum, method), each)
 
 
 def method_key(method: Attributor) -> str:

@@ -171,18 +171,21 @@ class Index:
         """Search the training images with the largest scores, without totals and errors.
 
         It is one pass over the stored factors for up to 16 queries at a time, and no row of all
-        scores is held.
+        scores is held. Features of few bits are read instead of factors.
 
         Args:
             queries: as in `trace`.
             top: images to return for each.
             opponents: return the images with the smallest scores.
-            approximate: search a vector index (IVF-PQ), built on first use, which reads only a
-                part of the factors; the scores it returns are exact.
+            approximate: search a vector index, built on first use: product codes of the factors,
+                or signs of few-bit features. It may miss images. The scores it returns are exact,
+                but for the spreads that `combined` divides by, which are estimated.
             region: see `extract`.
 
         Raises:
-            SettingsError: if the method's ranking is not one of inner products.
+            SettingsError: if the method's ranking is not one of inner products, or an approximate
+                search is not to be had: of few images, or of few-bit features under a kernel of
+                images.
         """
         return self._engine.search(
             queries, top=top, opponents=opponents, approximate=approximate, region=region

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from creditline.indexing.resources import Resources
 from creditline.indexing.search_result import SearchResult
 from creditline.indexing.subset_file import read_subsets
 from creditline.methods.attributor import Attributor
+from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.fit_context import FitContext
 from creditline.methods.score_noise import ScoreNoise
 from creditline.records import MethodCard, QueryTrace
@@ -108,24 +110,22 @@ class QueryEngine:
         """See `Index.search`."""
         require(top >= 1, "top must be at least 1", top, "Try 20.")
         require_searchable(self.method)
-        require(
-            not (approximate and self._has_codes()),
-            "Approximate search needs stored factors, and features of few bits have none",
-            "approximate=True",
-            "Search exactly, which reads few bytes (without --approximate).",
-        )
         if region is not None:
             queries = self.extract(queries, region=region)
         prepared, blocks = self._checked_blocks(queries)
-        fit = self.fit()
+        fit = self.fit(stored_factors=self._has_codes() and self._uses_stored_factors())
         nearest = self.state.fits.nearest(fit) if approximate else None
         scoring, sign = QueryScoring(fit), -1.0 if opponents else 1.0
-        if self._has_codes():
+        if nearest:
+            factors = (scoring.factors(block, nearest.query_factors) for block in blocks)
+            results = [nearest.top(sign * own, top) for own in factors]
+        elif self._has_codes():
             each = (sign * scoring.plain(block)[:, 0] for block in blocks)
             results = [strongest_of_each(scores, top) for scores in each]
         else:
-            searcher = nearest or self.state.fits.factors(fit)
-            results = [searcher.top(sign * scoring.factors(block), top) for block in blocks]
+            rows = self.state.fits.factors(fit)
+            of = cast(BilinearAttributor, fit).weighted_query_factors
+            results = [rows.top(sign * scoring.factors(block, of), top) for block in blocks]
         return SearchResult(
             np.concatenate([rows for rows, _ in results]),
             require_finite(sign * np.concatenate([scores for _, scores in results])),

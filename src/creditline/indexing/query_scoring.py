@@ -9,7 +9,9 @@ a feature, so its scores are left as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -66,10 +68,14 @@ class QueryScoring:
         error = None if noise is None else noise.error[:, None]
         return require_finite(transform.apply(scores, error))
 
-    def factors(self, block: QueryBlock) -> np.ndarray:
-        """Query-side factors, shape `(b, C, k)`, of a searchable method."""
-        values = self._batch(block).features
-        factors = self.method.weighted_query_factors(values)  # type: ignore[attr-defined]
+    def factors(self, block: QueryBlock, factors_of: Callable[[Any], np.ndarray]) -> np.ndarray:
+        """Query-side factors, shape `(b, C, k)`, of a searchable method.
+
+        Args:
+            block: some queries.
+            factors_of: makes factors of the features of queries.
+        """
+        factors = factors_of(self._batch(block).features)
         return factors * self._lengths(block)[:, None, None]
 
     def _batch(self, block: QueryBlock) -> QueryBatch:

@@ -216,6 +216,13 @@ class Store:
         with self.version.reading():
             return dataset.take([int(r) for r in rows], columns=list(columns)).to_pydict()
 
+    def take(self, rows: np.ndarray, names: Sequence[str]) -> Any:
+        """A record batch of some columns of some rows, in the order of the rows."""
+        dataset = self.version.check(rows)
+        with self.version.reading():
+            table = dataset.take(rows.tolist(), columns=list(names))
+        return table.combine_chunks().to_batches()[0]
+
     def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
         """PNG bytes of some training images, at most 128 px on a side."""
         if not len(rows):

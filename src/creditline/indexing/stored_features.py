@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from creditline.features.few_bits import FewBitCode
-from creditline.features.table import FeatureTable, chunk_rows
+from creditline.features.table import CHUNK_ROWS, FeatureTable, chunk_rows
 from creditline.indexing.feature_columns import FeatureColumns
 from creditline.indexing.store import Store
 from creditline.indexing.table_schema import Kind
+
+BATCH_BYTES = 2**21
+"""Bytes of codes that are read at once; memory for more costs more time than reading them."""
 
 
 class StoredFeatures:
@@ -51,6 +55,12 @@ class StoredFeatures:
         """Rows of one model, float64, chunk by chunk."""
         return self.store.chunks(self.columns(model))
 
+    def take(self, model: int, rows: np.ndarray) -> np.ndarray:
+        """Some rows of one model, which are read alone, float64 of shape `(b, k)`."""
+        columns = self.columns(model)
+        batch = self.store.take(rows, [name for own in columns for name in own.names])
+        return np.concatenate([own.decode(batch) for own in columns], axis=1)
+
 
 class CodedFeatures(StoredFeatures):
     """Features of few bits: inner products need no decoded rows (see `CodedTable`)."""
@@ -58,18 +68,33 @@ class CodedFeatures(StoredFeatures):
     def products(self, model: int, queries: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Inner products with queries, chunk by chunk, float64 of shape `(m, b)`."""
         (columns,), start = self.columns(model), 0
-        code = FewBitCode(columns.bits)
-        length = np.linalg.norm(queries, axis=1, keepdims=True)
-        unit = (queries / np.where(length > 0, length, 1.0)).astype(np.float32)
-        for batch in self.store.batches(columns.names, chunk_rows(max(1, self.dim // 8))):
-            yield start, code.products(*columns.read_codes(batch), unit) * length
+        for batch in self.code_batches(columns.names):
+            yield start, _products(columns, batch, queries)
             start += batch.num_rows
+
+    def products_of(self, model: int, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        """Inner products of some rows, which are read alone, float64 of shape `(m, b)`."""
+        (columns,) = self.columns(model)
+        return _products(columns, self.store.take(rows, columns.names), queries)
+
+    def code_batches(self, names: Sequence[str]) -> Iterator[Any]:
+        """Record batches of some columns, as many rows at once as codes of 2 MiB."""
+        (columns,) = self.columns(0)
+        size = max(1, min(CHUNK_ROWS, BATCH_BYTES // int(columns.row_bytes)))
+        return self.store.batches(names, size)
 
     def norms(self, model: int) -> np.ndarray:
         """Norms of the features before they were coded, float64 of shape `(n,)`."""
         (columns,) = self.columns(model)
         batches = self.store.batches([columns.norm], chunk_rows(1))
         return np.concatenate([columns.read_norm(batch) for batch in batches])
+
+
+def _products(columns: FeatureColumns, batch: Any, queries: np.ndarray) -> np.ndarray:
+    """Inner products of the codes of a record batch with queries of any length."""
+    length = np.linalg.norm(queries, axis=1, keepdims=True)
+    unit = (queries / np.where(length > 0, length, 1.0)).astype(np.float32)
+    return FewBitCode(columns.bits).products(*columns.read_codes(batch), unit) * length
 
 
 def open_features(

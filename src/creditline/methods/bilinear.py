@@ -7,7 +7,7 @@ then one pass over them.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.errors import SettingsError
 from creditline.features.table import CodedTable, FeatureTable, per_model, take_rows
 from creditline.methods.attributor import Attributor
+from creditline.methods.feature_form import FeatureForm
 from creditline.methods.fit_context import FitContext
 from creditline.methods.score_noise import ScoreNoise, relative_variance
 from creditline.methods.scores import QueryBatch, Scores
@@ -155,6 +156,26 @@ class BilinearAttributor(Attributor):
         query, weights = self._checked(query), self.model_weights()
         factors = [weights[c] * self.query_factors(c, query[:, c]) for c in range(len(weights))]
         return np.stack(factors, axis=1)
+
+    def feature_form(self, model: int, factors: np.ndarray) -> FeatureForm:
+        """Scores of queries under one model as inner products with features.
+
+        Args:
+            model: which model's features.
+            factors: query-side factors, shape `(m, k)`.
+
+        Raises:
+            SettingsError: if they are not of that form, by default.
+        """
+        raise SettingsError(
+            f"Scores of {self.title} are not inner products with single features here, and few-bit "
+            "features are searched approximately in that form alone. Search exactly (without "
+            "--approximate)."
+        )
+
+    def search_terms(self) -> Sequence[BilinearAttributor]:
+        """The fitted methods that are searched one by one, where scores are a sum of theirs."""
+        return ()
 
     def model_scores(self, model: int, query: np.ndarray) -> np.ndarray:
         """Scores under one model, queries of shape `(m, k)`, result `(m, n)`."""

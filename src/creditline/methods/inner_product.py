@@ -11,6 +11,7 @@ from creditline.curvature.kernel import MEMORY
 from creditline.curvature.variation import positive_lengths, require_variation
 from creditline.features.table import centered_chunks, feature_norms, inner_products, mean_feature
 from creditline.methods.bilinear import BilinearAttributor
+from creditline.methods.feature_form import FeatureForm
 from creditline.methods.fit_context import FitContext
 
 
@@ -56,6 +57,10 @@ class InnerProduct(BilinearAttributor):
                 part = slice(start, start + len(rows))
                 scale_free = self.capabilities.scale_free
                 yield start, rows / (self.norms_[model][part, None] if scale_free else 1.0)
+
+    def feature_form(self, model: int, factors: np.ndarray) -> FeatureForm:
+        scale = 1.0 / self.norms_[model] if self.capabilities.scale_free else 1.0
+        return FeatureForm(factors, self.means_[model], scale)
 
     def model_self_scores(self, model: int) -> np.ndarray:
         table = self.features_

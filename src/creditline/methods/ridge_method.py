@@ -11,6 +11,7 @@ import numpy as np
 from creditline.curvature.kernel import MEMORY
 from creditline.curvature.ridge import Ridge
 from creditline.curvature.variation import require_variation
+from creditline.methods.feature_form import FeatureForm
 from creditline.methods.fit_context import FitContext
 from creditline.methods.gradient_method import GradientMethod
 from creditline.settings import group
@@ -55,6 +56,13 @@ class RidgeMethod(GradientMethod):
             table, model, self.damping_[model], memory, first
         ):
             yield start, rows * scale[start : start + len(rows), None]
+
+    def feature_form(self, model: int, factors: np.ndarray) -> FeatureForm:
+        spectrum = self.spectra_[model]
+        if spectrum.space == "dual":
+            return super().feature_form(model, factors)
+        weights = spectrum.weights(factors, self.damping_[model])
+        return FeatureForm(weights, spectrum.mean, self.column_scale_[model])
 
     def model_self_scores(self, model: int) -> np.ndarray:
         leverage = self.spectra_[model].quadratic(self.features_, model, self.damping_[model], 1)

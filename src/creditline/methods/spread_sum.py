@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -53,6 +53,33 @@ class SpreadSum(MethodSum):
             )
         ]
         return np.concatenate(factors, axis=1)
+
+    def search_terms(self) -> Sequence[BilinearAttributor]:
+        return self.terms_
+
+    def search_factors(
+        self, query: np.ndarray, spread_of: Callable[[int, int, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """Query-side factors of all terms side by side, for terms that are searched one by one.
+
+        Args:
+            query: as in `attribute`.
+            spread_of: spread of a term's scores, shape `(m, 1)`, from the number of the term, that
+                of the model, and query-side factors of the term, shape `(m, k)`.
+
+        Returns:
+            float64 of shape `(m, C, k)`; inner products with the terms' train-side factors, summed
+            over models, are the scores.
+        """
+        query, weights = self._checked(query), self.model_weights()
+        models = []
+        for c, model_weight in enumerate(weights):
+            parts = []
+            for i, (weight, term, own) in enumerate(self._term_queries(query[:, c])):
+                factors = term.query_factors(c, own)
+                parts.append(model_weight * weight * factors / spread_of(i, c, factors))
+            models.append(np.concatenate(parts, axis=1))
+        return np.stack(models, axis=1)
 
     def train_factors(
         self, model: int, memory: int = MEMORY, first: int = 0
