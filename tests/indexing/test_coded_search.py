@@ -64,8 +64,8 @@ def test_recall_is_measured_and_returned_scores_are_exact(case, few_candidates):
     exact = index.search(queries, top=20)
     result = index.search(queries, top=20, approximate=True)
     assert result.recall(exact) > 0.9
-    (recorded,) = index.path.glob("fitted/*/nearest-*/recall.json")
-    assert json.loads(recorded.read_text())["recall"] == result.expected_recall > 0.9
+    (recall,) = index.path.glob("fitted/*/nearest-*/recall.json")
+    assert json.loads(recall.read_text())["recall"] == result.expected_recall > 0.9
     scores = np.take_along_axis(index.scores(queries), result.rows, axis=1)
     assert_allclose(result.scores, scores, rtol=1e-5)
     assert (np.diff(result.scores) <= 0).all()
@@ -106,10 +106,10 @@ def test_a_sum_is_searched_term_by_term(both, few_candidates):
     scores = np.take_along_axis(index._engine.fit().attribute(queries.values[:, 0]), result.rows, 1)
     # All images are in the sample of the spread here.
     assert_allclose(result.scores, scores, rtol=1e-5)
-    kept = set(index.path.glob("fitted/*/nearest-*"))
+    names = set(index.path.glob("fitted/*/nearest-*"))
     own = index.using("ekfac")._engine  # shares the codes
     own.state.fits.nearest(own.fit())
-    assert set(index.path.glob("fitted/*/nearest-*")) == kept
+    assert set(index.path.glob("fitted/*/nearest-*")) == names
 
 
 @pytest.mark.slow
