@@ -98,6 +98,7 @@ models-table: $(VENV)/.dev  ## every class of models on small instances, as in d
 
 bench-scale: $(VENV)/.demo  ## solver, search and a million rows: time and memory (30 GB of disk in runs/)
 	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python -m tools.bench_scale
+	OMP_NUM_THREADS=1 CREDITLINE_PROGRESS=0 $(BIN)/python -m tools.bench_codes --seed 1 --share 0.012
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix src tests tools examples

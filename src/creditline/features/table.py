@@ -150,7 +150,7 @@ def feature_norms(features: FeatureTable, model: int, mean: np.ndarray | None = 
 
 def take_rows(features: FeatureTable, model: int, rows: np.ndarray) -> np.ndarray:
     """Select rows of one model's features in ascending order, float64 of shape `(b, k)`."""
-    if isinstance(features, RowTable):
+    if isinstance(features, RowTable) and len(rows):
         return features.take(model, np.sort(rows))
     return np.concatenate(list(take_chunks(features, model, rows)))
 

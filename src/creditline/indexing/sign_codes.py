@@ -4,6 +4,7 @@ Features of few bits were rotated at random, so the first of their numbers are a
 all. The share of equal signs of two sketches gives the cosine of the features (Charikar, STOC
 2002), and with the norms, which are stored beside the signs, the score. Rows of few groups are read
 as a whole: gradients hardly form groups, and looking at fewer of them lost more than it saved.
+Lance's other codes (PQ, RaBitQ) are made of decoded rows, 16 times as large as rows of one bit.
 """
 
 from __future__ import annotations
