@@ -30,6 +30,7 @@ from creditline.gradients.spec import FeatureSpec
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.d_trak import DTRAK
 from creditline.methods.ekfac import EKFACInfluence, whitened_features
+from creditline.methods.feature_form import FeatureForm
 from creditline.methods.fit_context import FitContext
 from creditline.methods.gradient_method import GradientMethod
 from creditline.methods.layer_weights import WeightObjective, learn_weights
@@ -178,6 +179,9 @@ class LearnedWeights(GradientMethod):
         self, model: int, memory: int = MEMORY, first: int = 0
     ) -> Iterator[tuple[int, np.ndarray]]:
         return self.base_.train_factors(model, memory, first)
+
+    def feature_form(self, model: int, factors: np.ndarray) -> FeatureForm:
+        return self.base_.feature_form(model, factors)
 
     def facts(self) -> Mapping[str, Any]:
         mean = self.layer_weights_.mean(0)
