@@ -14,6 +14,7 @@ from creditline.errors import CreditlineError
 from creditline.features.table import ArrayFeatures
 from creditline.indexing import factor_cache as module
 from creditline.indexing.factor_cache import load_or_write
+from creditline.indexing.rescoring import rescore
 from creditline.methods import FitContext, classes, get
 from creditline.notice import Notice
 from creditline.runtime.progress import ProgressTask
@@ -119,7 +120,8 @@ def test_damaged_factors_are_written_again(name, what, train, query, tmp_path):
     if name == module.UNITS and what == "flip":
         path.write_bytes(content)
         with pytest.warns(Notice):
-            again = load_or_write(rows.folder, method).rescore(factors, [np.arange(N)] * 5, 5)
+            scores_of = load_or_write(rows.folder, method).scores_of
+            again = rescore(scores_of, factors, [np.arange(N)] * 5, 5)
         assert np.array_equal(again[1], top[1])
 
 
