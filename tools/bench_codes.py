@@ -50,6 +50,7 @@ def main() -> None:
         features=replace(
             get("combined")().features, projection=Projection("count-sketch", args.dim)
         ),
+        square_norm_bits=source.bits[-1],
     )
     with cost("build, drawing the features included"):
         index = synthetic_index(args.folder / name, args.rows, source, None, method, SHARD)

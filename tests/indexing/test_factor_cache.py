@@ -119,8 +119,8 @@ def test_damaged_factors_are_written_again(name, what, train, query, tmp_path):
         assert np.array_equal(load_or_write(rows.folder, method).scores(factors), expected)
     if name == module.UNITS and what == "flip":
         path.write_bytes(content)
+        scores_of = load_or_write(rows.folder, method).scores_of
         with pytest.warns(Notice):
-            scores_of = load_or_write(rows.folder, method).scores_of
             again = rescore(scores_of, factors, [np.arange(N)] * 5, 5)
         assert np.array_equal(again[1], top[1])
 

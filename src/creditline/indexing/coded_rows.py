@@ -50,10 +50,14 @@ class CodedRows:
 
     def top(self, factors: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
         """See `FactorCache.top`; a row of all scores is held for each query."""
+        return strongest_of_each(self.scores(factors), top)
+
+    def scores(self, factors: np.ndarray) -> np.ndarray:
+        """See `FactorCache.scores`."""
         scores = np.zeros((len(factors), self.n))
         for c, form in enumerate(self.forms(factors)):
             scores += form.scores(inner_products(self.table, c, form.weights), EVERY)
-        return strongest_of_each(scores, top)
+        return scores
 
     def scores_of(self, factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Scores of some images, which are read alone, summed over models.

@@ -18,7 +18,7 @@ from creditline import fingerprint, methods
 from creditline.curvature.spectrum import Spectrum
 from creditline.errors import DamageError
 from creditline.features.table import FeatureTable, take_rows
-from creditline.indexing import factor_cache, nearest, spectra
+from creditline.indexing import factor_cache, nearest, sign_codes, spectra
 from creditline.indexing.coded_rows import CodedRows
 from creditline.indexing.factor_cache import FactorCache
 from creditline.indexing.fit_folder import stand_in
@@ -145,11 +145,16 @@ class StoredFitCache(FitCache):
         terms = method.search_terms()
         if not terms:
             return SignCodes(CodedRows(method))
-        each = [
-            self.factors(term) if term.stores_factors else cast(SignCodes, self.nearest(term).codes)
-            for term in terms
-        ]
+        each = [self._searched(term) for term in terms]
         return SumCodes(cast(SpreadSum, method), each)
+
+    def _searched(self, term: BilinearAttributor) -> FactorCache | CodedRows | SignCodes:
+        """What a term of a sum is scored from in an approximate search."""
+        if term.stores_factors:
+            return self.factors(term)
+        if term.features_.dim <= sign_codes.SIGNS:
+            return CodedRows(term)
+        return cast(SignCodes, self.nearest(term).codes)
 
 
 def method_key(method: Attributor) -> str:

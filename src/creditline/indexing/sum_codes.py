@@ -1,9 +1,10 @@
 """A sum of methods of which some have few-bit features.
 
-The others score all images from their stored factors, which is quick. Candidates are the images
-with the largest sums of these scores and of what the signs of a few-bit feature let expect, and
-those that the others alone rank first. Scores of few-bit features are divided by their spread over
-all training images, which would be another pass, so it is estimated from some images.
+Terms with stored factors, or with few numbers to a feature, score all images, which is quick.
+Candidates are the images with the largest sums of these scores and of what the signs of longer
+features let expect, and those that the quick terms alone rank first. Scores of a longer feature are
+divided by their spread over all training images, which would be another pass, so it is estimated
+from some images.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from creditline.indexing.coded_rows import CodedRows
 from creditline.indexing.factor_cache import FactorCache
 from creditline.indexing.ranker import strongest, strongest_of_each
 from creditline.indexing.sign_codes import CANDIDATES, SignCodes
@@ -27,10 +29,12 @@ class SumCodes:
 
     Args:
         method: fitted.
-        terms: the stored factors or the codes of each of its terms.
+        terms: what each of its terms is scored from.
     """
 
-    def __init__(self, method: SpreadSum, terms: Sequence[FactorCache | SignCodes]) -> None:
+    def __init__(
+        self, method: SpreadSum, terms: Sequence[FactorCache | CodedRows | SignCodes]
+    ) -> None:
         self.method, self.terms, self.n = method, terms, method.features_.n
         self._sample = np.unique(np.linspace(0, self.n - 1, SPREAD_IMAGES).astype(np.int64))
         sizes = [term.features_.dim for term in method.terms_]
@@ -53,15 +57,15 @@ class SumCodes:
     def candidates(self, factors: np.ndarray, top: int) -> list[np.ndarray]:
         """See `VectorCodes`."""
         pairs = list(zip(self.terms, self._parts(factors), strict=True))
-        stored = np.zeros((len(factors), self.n))
+        quick = np.zeros((len(factors), self.n))
         for term, part in pairs:
-            if isinstance(term, FactorCache):
-                stored += term.scores(part)
+            if not isinstance(term, SignCodes):
+                quick += term.scores(part)
         count = CANDIDATES * top
-        groups = [[strongest(scores, count) for scores in stored]]
+        groups = [[strongest(scores, count) for scores in quick]]
         for term, part in pairs:
             if isinstance(term, SignCodes):
-                pools = zip(term.pool(part, top), stored, strict=True)
+                pools = zip(term.pool(part, top), quick, strict=True)
                 groups.append([r[strongest(s + own[r], count)] for (r, s), own in pools])
         return [np.unique(np.concatenate(rows)) for rows in zip(*groups, strict=True)]
 
@@ -77,9 +81,9 @@ class SumCodes:
         term = self.terms[number]
         every = np.zeros((len(factors), self.method.features_.models, factors.shape[1]))
         every[:, model] = factors
-        if isinstance(term, FactorCache):
-            return spread(term.scores(every))
-        return spread(term.scores_of(every, self._sample))
+        if isinstance(term, SignCodes):
+            return spread(term.scores_of(every, self._sample))
+        return spread(term.scores(every))
 
     def _parts(self, factors: np.ndarray) -> list[np.ndarray]:
         """Factors of each term."""
