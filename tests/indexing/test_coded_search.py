@@ -138,6 +138,17 @@ def test_a_kernel_of_images_has_no_such_search(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_sum_with_such_a_term_is_refused_before_anything_is_built(tmp_path):
+    source = Whitened(1104, 1104)
+    source.bits = (1, 8)
+    method = replace(sized("combined", 1104), square_norm_dim=1104)
+    index, queries = make(tmp_path / "index", method, source, 1100)
+    with pytest.raises(SettingsError, match="Search exactly"):
+        index.search(queries, approximate=True)
+    assert not list(index.path.glob("fitted/*/nearest-*"))
+
+
+@pytest.mark.slow
 def test_single_rows_are_read_as_in_a_pass(case):
     index, _ = case
     rows = np.array([1, 7, 299, 300, 1499])

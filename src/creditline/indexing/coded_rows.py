@@ -22,11 +22,15 @@ class CodedRows:
 
     Args:
         method: fitted to features of few bits.
+
+    Raises:
+        SettingsError: if its scores are not inner products with single features.
     """
 
     def __init__(self, method: BilinearAttributor) -> None:
         self.method, self.table = method, cast(CodedFeatures, method.features_)
         self.n, self.models, self.dim = self.table.n, self.table.models, self.table.dim
+        self.forms(np.zeros((1, self.models, self.dim)))  # refused before long work
 
     def forms(self, factors: np.ndarray) -> list[FeatureForm]:
         """Scores of queries under each model; factors as in `FactorCache.scores`."""

@@ -145,6 +145,9 @@ class StoredFitCache(FitCache):
         terms = method.search_terms()
         if not terms:
             return SignCodes(CodedRows(method))
+        for term in terms:
+            if not term.stores_factors:
+                CodedRows(term)  # refuses before the codes of another term are built
         each = [self._searched(term) for term in terms]
         return SumCodes(cast(SpreadSum, method), each)
 

@@ -44,7 +44,6 @@ class SignCodes:
         self.rows, self.n = rows, rows.n
         self.query_factors, self.scores_of = rows.method.weighted_query_factors, rows.scores_of
         share = max(8, SIGNS // rows.models // 8 * 8)
-        rows.forms(np.zeros((1, rows.models, rows.dim)))  # refused before long work
         self.signs = rows.dim if rows.dim <= share else share
 
     def exact(self, queries: np.ndarray, top: int) -> np.ndarray:
