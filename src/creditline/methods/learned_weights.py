@@ -79,7 +79,9 @@ class LearnedWeights(GradientMethod):
 
     features: FeatureSpec = group(layered_features, affects="features")
     base: Literal["ekfac", "trak", "d-trak"] = setting(
-        "ekfac", "method whose scores are weighted by layer", affects="features"
+        "ekfac",
+        "method whose scores are weighted by layer; trak and d-trak prefer bits=16",
+        affects="features",
     )
     weight_queries: int = setting(
         64,
