@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from creditline.credit.totals import tally
+from creditline.credit.totals import average, tally
 from creditline.errors import SettingsError
 from creditline.methods.score_noise import ScoreNoise
 from creditline.methods.score_transform import ScoreTransform, TransformName
@@ -113,3 +113,32 @@ def test_without_positive_scores_every_share_is_zero():
 def test_groups_must_match_scores():
     with pytest.raises(SettingsError, match="3 scores"):
         tally(np.zeros(3), ["a", "b"], [])
+
+
+def test_chance_is_that_of_images_assigned_at_random():
+    rng = np.random.default_rng(3)
+    groups = np.array(["big"] * 250 + ["small"] * 110 + ["tiny"] * 40)
+    stated = {t.name: t for t in tally(SCORES, list(groups), [])}
+    seen = {name: [] for name in stated}
+    for _ in range(2000):
+        for total in tally(SCORES, list(rng.permutation(groups)), []):
+            seen[total.name].append(total.share)
+    inside = np.ones(2000, dtype=bool)
+    for name, shares in seen.items():
+        assert stated[name].chance == pytest.approx(np.std(shares), rel=0.08)
+        low, high = stated[name].chance_interval(400, 3)
+        assert low < stated[name].n / 400 < high
+        inside &= (low <= np.array(shares)) & (np.array(shares) <= high)
+    assert 0.94 < inside.mean() < 0.985
+
+
+def test_chance_of_one_group_and_of_no_credit_is_certain():
+    assert tally(SCORES, ["ada"] * 400, [])[0].chance == 0
+    totals = tally(-np.ones(4), ["ada", "bob"] * 2, [])
+    assert [total.chance for total in totals] == [0, 0]
+
+
+def test_the_chance_of_a_mean_is_no_smaller_than_that_of_equal_queries():
+    parts = tally(SCORES, GROUPS, [])
+    both = average([parts, parts])
+    assert {t.name: t.chance for t in both} == {t.name: t.chance for t in parts}

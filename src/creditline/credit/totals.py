@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from creditline.settings import require
 
 REDRAWS = 100
 """Draws of noise from which the error of a share is estimated."""
+CONFIDENCE = 0.95
+"""Of intervals of shares, and of the ranges of chance of all groups together."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Total:
         share: `credit` divided by the credit of all groups, in [0, 1]; 0 where there is none.
         top: number of the query's listed proponents that belong to this group.
         share_error: standard error of the share, from the noise of the scores, where known.
+        chance: standard deviation of the share if images were assigned to groups of the same sizes
+            at random. None where it is not known, as in traces of earlier versions.
     """
 
     name: str | None
@@ -37,14 +42,38 @@ class Total:
     share: float
     top: int
     share_error: float | None = None
+    chance: float | None = None
 
     @property
     def share_interval(self) -> tuple[float, float] | None:
         """The share ± 1.96 standard errors, within [0, 1]; None where the error is not known."""
         if self.share_error is None:
             return None
-        reach = 1.96 * self.share_error
-        return max(0.0, self.share - reach), min(1.0, self.share + reach)
+        return _within(self.share, normal(CONFIDENCE) * self.share_error)
+
+    def chance_interval(self, n_train: int, groups: int) -> tuple[float, float] | None:
+        """Shares that chance would give a group of this size, within [0, 1].
+
+        If images were assigned to groups at random, the shares of all groups would lie in their
+        intervals with a probability of at least `CONFIDENCE` (Bonferroni).
+
+        Args:
+            n_train: number of training images of all groups.
+            groups: number of groups.
+        """
+        if self.chance is None:
+            return None
+        reach = normal(1 - (1 - CONFIDENCE) / groups) * self.chance
+        return _within(self.n / n_train, reach)
+
+
+def normal(confidence: float) -> float:
+    """Return the standard errors either way that hold a normal value with this probability."""
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+def _within(center: float, reach: float) -> tuple[float, float]:
+    return max(0.0, center - reach), min(1.0, center + reach)
 
 
 def tally(
@@ -87,14 +116,16 @@ def tally(
     )
     credits, shares = _shares(credit, member, k)
     errors = [None] * k if noise is None else _share_errors(scores, member, k, transform, noise)
+    sizes = np.bincount(member, minlength=k)
     columns = zip(
         position,
-        np.bincount(member, minlength=k),
+        sizes,
         np.bincount(member, scores, k),
         credits,
         shares,
         np.bincount(member[list(top)], minlength=k),
         errors,
+        _by_chance(credit, sizes),
         strict=True,
     )
     return _sorted(
@@ -106,8 +137,9 @@ def tally(
             share=float(share),
             top=int(n_top),
             share_error=share_error,
+            chance=chance,
         )
-        for name, n, score, credit, share, n_top, share_error in columns
+        for name, n, score, credit, share, n_top, share_error, chance in columns
     )
 
 
@@ -131,7 +163,8 @@ def average(totals: Sequence[Sequence[Total]]) -> tuple[Total, ...]:
             score=sum(part.score for part in parts),
             credit=sum(part.credit for part in parts),
             share=sum(part.share for part in parts) / len(totals),
-            share_error=_mean_error([part.share_error for part in parts]),
+            share_error=_mean([part.share_error for part in parts]),
+            chance=_mean([part.chance for part in parts]),
             top=sum(part.top for part in parts),
         )
         for name, parts in groups.items()
@@ -170,10 +203,24 @@ def _share_errors(
     return [float(spread) for spread in shares.std(axis=0)]
 
 
-def _mean_error(errors: Sequence[float | None]) -> float | None:
+def _by_chance(credit: np.ndarray, sizes: np.ndarray) -> list[float]:
+    """Return the standard deviation of each group's share over random assignments of images.
+
+    The sum of m of n values that are drawn without replacement has the variance
+    `m (1 - m/n) s^2`, s^2 the variance of the values (divisor n - 1).
+    """
+    n, total = len(credit), credit.sum()
+    if n < 2 or total <= 0:
+        return [0.0] * len(sizes)
+    spread = np.sqrt(sizes * (1 - sizes / n)) * np.std(credit / total, ddof=1)
+    return [float(x) for x in spread]
+
+
+def _mean(errors: Sequence[float | None]) -> float | None:
     """Return an upper bound of the standard error of a mean; None where one is not known.
 
-    The noise of the training images is in all queries, so it does not average out.
+    Noise of the training images, and their assignment to groups, is the same in all queries, so
+    it does not average out.
     """
     known = [error for error in errors if error is not None]
     return sum(known) / len(known) if len(known) == len(errors) else None

@@ -44,6 +44,7 @@ TOTAL = obj(
         "top": integer(0),
     },
     share_error=OPTIONAL_NUMBER,
+    chance=OPTIONAL_NUMBER,
 )
 QUERY = obj(
     {

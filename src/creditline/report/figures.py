@@ -153,6 +153,7 @@ class GroupRow:
     top: int
     color: str
     interval: tuple[float, float] | None = None
+    chance: tuple[float, float] | None = None
 
     @property
     def per_image(self) -> str:
@@ -167,6 +168,11 @@ class GroupTable:
     rows: tuple[GroupRow, ...]
     shares: ChartAxis
     sums: ChartAxis
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether it is known what chance would give."""
+        return any(row.chance is not None for row in self.rows)
 
 
 def group_table(
@@ -183,7 +189,8 @@ def group_table(
         return None
     many = len(totals) > MAX_GROUPS + 1
     first, rest = (totals[:MAX_GROUPS], totals[MAX_GROUPS:]) if many else (totals, ())
-    rows = [_row(total, n_train, colors.get(total.name, "cx")) for total in first]
+    groups = len(totals)
+    rows = [_row(total, n_train, groups, colors.get(total.name, "cx")) for total in first]
     if rest:
         others = Total(
             name=f"{len(rest):,} others",
@@ -193,16 +200,20 @@ def group_table(
             share=sum(total.share for total in rest),
             top=sum(total.top for total in rest),
         )
-        rows.append(_row(others, n_train, "cx", merged=True))
+        rows.append(_row(others, n_train, groups, "cx", merged=True))
     single = [row for row in rows if not row.merged]
     return GroupTable(
         rows=tuple(rows),
-        shares=ChartAxis.over(part for row in single for part in (row.share, row.of_training)),
+        shares=ChartAxis.over(
+            part
+            for row in single
+            for part in (row.share, row.of_training, *(row.interval or ()), *(row.chance or ()))
+        ),
         sums=ChartAxis.over(row.score for row in single),
     )
 
 
-def _row(total: Total, n_train: int, color: str, merged: bool = False) -> GroupRow:
+def _row(total: Total, n_train: int, groups: int, color: str, merged: bool = False) -> GroupRow:
     return GroupRow(
         name="unknown" if total.name is None else clean(total.name),
         known=total.name is not None,
@@ -214,4 +225,5 @@ def _row(total: Total, n_train: int, color: str, merged: bool = False) -> GroupR
         top=total.top,
         color=color,
         interval=total.share_interval,
+        chance=total.chance_interval(n_train, groups),
     )

@@ -110,6 +110,7 @@ def _context(trace: TraceRecord) -> dict[str, Any]:
         "text": text,
         "heading": heading,
         "lead": text.lead.format(subject=subject, n=trace.n_train, method=trace.method.title),
+        "answer": sentences.answer(trace),
         "sizes": sorted({figures.size(png) for png in _images(trace)}),
         "small": figures.SMALL,
         "display_width": figures.display_width,

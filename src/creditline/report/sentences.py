@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from statistics import NormalDist
 
+from creditline.credit.totals import Total
 from creditline.records import Hit, QueryTrace, TraceRecord
-from creditline.report.figures import percent, query_axis, shorten, signed
+from creditline.report.figures import between, percent, query_axis, shorten, signed
 from creditline.report.text import text_for
 
 
@@ -54,13 +56,54 @@ def credit_line(trace: TraceRecord, position: int) -> str:
             f"{first}; {best.top} of the {len(query.proponents)} most similar are by "
             f"{isolate(shorten(best.name or ''))}."
         )
-    best = named[0]
-    contributor = isolate(shorten(best.name or ""))
-    also = "also " if best.name == hit.contributor else ""
+    return f"{first}; {verdict(named, trace.n_train)}."
+
+
+def answer(trace: TraceRecord) -> str:
+    """Say whom several query images together owe most to; empty for one, or without groups."""
+    if len(trace) < 2 or not trace.method.causal or "contributor" not in trace.columns:
+        return ""
+    named = [total for total in trace.overall() if total.name and total.share > 0]
+    if len(named) < 2:
+        return ""
+    text = verdict(named, trace.n_train).removeprefix("over all images ")
+    return f"Over {len(trace)} query images together, {text}."
+
+
+def verdict(named: Sequence[Total], n_train: int) -> str:
+    """Say who has the largest share, or that shares cannot be told from chance or each other.
+
+    Args:
+        named: totals of two or more named groups, largest share first.
+        n_train: number of training images.
+    """
+    best, second = named[0], named[1]
+    name, share = isolate(shorten(best.name or "")), percent(best.share)
+    chances = [total.chance_interval(n_train, len(named)) for total in named]
+    if all(
+        chance is not None and _low(total) <= chance[1]
+        for total, chance in zip(named, chances, strict=True)
+    ):
+        return (
+            f"over all images no contributor stands out: the largest share is {share}, {name}’s, "
+            f"and chance would give {between(chances[0] or (0.0, 1.0))}"
+        )
+    low, high = _low(best), second.share_interval
+    if high is not None and low <= high[1]:
+        other = isolate(shorten(second.name or ""))
+        return (
+            f"over all images {name} and {other} have the largest shares of positive credit, "
+            f"{share} and {percent(second.share)}, which the noise does not let one tell apart"
+        )
+    by_chance = f", where chance would give {between(chances[0])}" if chances[0] else ""
     return (
-        f"{first}; over all images {contributor} {also}has the largest share of positive credit, "
-        f"{percent(best.share)}, with {percent(best.n / trace.n_train)} of the images."
+        f"over all images {name} has the largest share of positive credit, {share}, with "
+        f"{percent(best.n / n_train)} of the images{by_chance}"
     )
+
+
+def _low(total: Total) -> float:
+    return total.share if total.share_interval is None else total.share_interval[0]
 
 
 def region_note(query: QueryTrace) -> str:
