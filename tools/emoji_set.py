@@ -109,7 +109,7 @@ MOZILLA = {
 }
 """Names of FxEmojis, which has names of its own, by kind."""
 
-Drawn = tuple[tuple[str, ...], bytes]
+Picture = tuple[tuple[str, ...], bytes]
 """Row of the table, and PNG file."""
 
 
@@ -224,12 +224,12 @@ def draw(emoji_set: EmojiSet, folder: Path) -> Iterator[tuple[str, str, bytes]]:
     name = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
     with tarfile.open(folder / name.strip()) as package:
         icons, metadata = (_read(package, f) for f in ("icons.json", "metadata.json"))
-    drawn = [_names(metadata, x) for x in (emoji_set.categories, emoji_set.base_categories)]
-    for name in sorted((drawn[0] | drawn[1]) & set(icons["icons"])):
-        kind = emoji_set.kind(name) if name in drawn[0] else None
+    names = [_names(metadata, x) for x in (emoji_set.categories, emoji_set.base_categories)]
+    for name in sorted((names[0] | names[1]) & set(icons["icons"])):
+        kind = emoji_set.kind(name) if name in names[0] else None
         if kind is not None:
             yield name, kind, _png(icons, name)
-        elif name in drawn[1] and not OTHERS.search(name):
+        elif name in names[1] and not OTHERS.search(name):
             yield name, BASE, _png(icons, name)
 
 
@@ -262,7 +262,7 @@ def _png(icons: dict[str, Any], name: str) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, images: list[Drawn]) -> None:
+def write(path: Path, images: list[Picture]) -> None:
     """Write images, with their rows of the table, as one ZIP file."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -281,10 +281,10 @@ def main(out: Path) -> None:
     """Write the ZIP files into the folder OUT."""
     out.mkdir(parents=True, exist_ok=True)
     seen: set[bytes] = set()
-    parts: dict[str, list[Drawn]] = {"train": [], "held-out": [], "base": []}
+    parts: dict[str, list[Picture]] = {"train": [], "held-out": [], "base": []}
     with tempfile.TemporaryDirectory() as folder:
         for emoji_set in SETS:
-            own: list[Drawn] = []
+            own: list[Picture] = []
             for name, kind, png in draw(emoji_set, Path(folder)):
                 if png in seen:  # two names of one drawing
                     continue
@@ -292,10 +292,10 @@ def main(out: Path) -> None:
                 file, caption = f"{emoji_set.key}/{name}.png", name.replace("-", " ")
                 row = (file, emoji_set.contributor, kind, caption, emoji_set.license)
                 (parts["base"] if kind == BASE else own).append((row, png))
-            order = sorted(own, key=lambda drawn: int(key64("emoji", drawn[0][0])[0]))
-            trained = {row for row, _ in order[:TRAINED_EACH]}
-            for drawn in own:
-                parts["train" if drawn[0] in trained else "held-out"].append(drawn)
+            order = sorted(own, key=lambda picture: int(key64("emoji", picture[0][0])[0]))
+            train = {row for row, _ in order[:TRAINED_EACH]}
+            for picture in own:
+                parts["train" if picture[0] in train else "held-out"].append(picture)
     for part, images in parts.items():
         write(out / f"{part}.zip", images)
     terms = "\n".join(f"{s.contributor}: {s.license}. {s.source}" for s in SETS)

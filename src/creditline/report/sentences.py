@@ -71,7 +71,7 @@ def answer(trace: TraceRecord) -> str:
 
 
 def verdict(named: Sequence[Total], n_train: int) -> str:
-    """Say who has the largest share, or that shares cannot be told from chance or each other.
+    """Say who has the largest share, or that shares cannot be distinguished from chance or each other.
 
     Args:
         named: totals of two or more named groups, largest share first.
@@ -93,7 +93,7 @@ def verdict(named: Sequence[Total], n_train: int) -> str:
         other = isolate(shorten(second.name or ""))
         return (
             f"over all images {name} and {other} have the largest shares of positive credit, "
-            f"{share} and {percent(second.share)}, which the noise does not let one tell apart"
+            f"{share} and {percent(second.share)}, and the noise could turn their order around"
         )
     by_chance = f", where chance would give {between(chances[0])}" if chances[0] else ""
     return (
