@@ -109,7 +109,7 @@ MOZILLA = {
 }
 """Names of FxEmojis, which has names of its own, by kind."""
 
-Picture = tuple[tuple[str, ...], bytes]
+Entry = tuple[tuple[str, ...], bytes]
 """Row of the table, and PNG file."""
 
 
@@ -262,7 +262,7 @@ def _png(icons: dict[str, Any], name: str) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, images: list[Picture]) -> None:
+def write(path: Path, images: list[Entry]) -> None:
     """Write images, with their rows of the table, as one ZIP file."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -281,10 +281,10 @@ def main(out: Path) -> None:
     """Write the ZIP files into the folder OUT."""
     out.mkdir(parents=True, exist_ok=True)
     seen: set[bytes] = set()
-    parts: dict[str, list[Picture]] = {"train": [], "held-out": [], "base": []}
+    parts: dict[str, list[Entry]] = {"train": [], "held-out": [], "base": []}
     with tempfile.TemporaryDirectory() as folder:
         for emoji_set in SETS:
-            own: list[Picture] = []
+            own: list[Entry] = []
             for name, kind, png in draw(emoji_set, Path(folder)):
                 if png in seen:  # two names of one drawing
                     continue
@@ -292,10 +292,10 @@ def main(out: Path) -> None:
                 file, caption = f"{emoji_set.key}/{name}.png", name.replace("-", " ")
                 row = (file, emoji_set.contributor, kind, caption, emoji_set.license)
                 (parts["base"] if kind == BASE else own).append((row, png))
-            order = sorted(own, key=lambda picture: int(key64("emoji", picture[0][0])[0]))
+            order = sorted(own, key=lambda entry: int(key64("emoji", entry[0][0])[0]))
             train = {row for row, _ in order[:TRAINED_EACH]}
-            for picture in own:
-                parts["train" if picture[0] in train else "held-out"].append(picture)
+            for entry in own:
+                parts["train" if entry[0] in train else "held-out"].append(entry)
     for part, images in parts.items():
         write(out / f"{part}.zip", images)
     terms = "\n".join(f"{s.contributor}: {s.license}. {s.source}" for s in SETS)

@@ -71,7 +71,7 @@ def answer(trace: TraceRecord) -> str:
 
 
 def verdict(named: Sequence[Total], n_train: int) -> str:
-    """Say who has the largest share, or that shares cannot be distinguished from chance or each other.
+    """Say who has the largest share, unless chance or noise could explain it.
 
     Args:
         named: totals of two or more named groups, largest share first.
