@@ -18,6 +18,7 @@ def test_prints_proponents_totals_and_meaning(run, index, generated):
     assert text.count("proponent") == 2 + 1, "a table for each query, and the meaning"
     assert "artist 1" in text
     assert "share of credit" in text
+    assert "by chance" in text
     assert text.count("opponent") == 2 + 1
     assert "All 2 query images" in text
     assert "in top 4 each" in text

@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from creditline.credit.totals import average, tally
+from creditline.credit.totals import average, chance_intervals, tally
 from creditline.errors import SettingsError
 from creditline.methods.score_noise import ScoreNoise
 from creditline.methods.score_transform import ScoreTransform, TransformName
@@ -118,7 +118,9 @@ def test_groups_must_match_scores():
 def test_chance_is_that_of_images_assigned_at_random():
     rng = np.random.default_rng(3)
     groups = np.array(["big"] * 250 + ["small"] * 110 + ["tiny"] * 40)
-    stated = {t.name: t for t in tally(SCORES, list(groups), [])}
+    totals = tally(SCORES, list(groups), [])
+    stated = {t.name: t for t in totals}
+    intervals = dict(zip(stated, chance_intervals(totals), strict=True))
     seen = {name: [] for name in stated}
     for _ in range(2000):
         for total in tally(SCORES, list(rng.permutation(groups)), []):
@@ -126,7 +128,7 @@ def test_chance_is_that_of_images_assigned_at_random():
     inside = np.ones(2000, dtype=bool)
     for name, shares in seen.items():
         assert stated[name].chance == pytest.approx(np.std(shares), rel=0.08)
-        low, high = stated[name].chance_interval(400, 3)
+        low, high = intervals[name]
         assert low < stated[name].n / 400 < high
         inside &= (low <= np.array(shares)) & (np.array(shares) <= high)
     assert 0.94 < inside.mean() < 0.985

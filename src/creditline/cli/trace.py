@@ -18,7 +18,7 @@ from creditline.cli.options import NumberType, settings_options
 from creditline.cli.regions import parse_regions, region_options
 from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import WIDTH, table
-from creditline.credit.totals import Total
+from creditline.credit.totals import Total, chance_intervals
 from creditline.errors import SettingsError
 from creditline.records import NOISE_FLOOR, Hit, QueryTrace
 from creditline.trace import EXPORTS, Trace
@@ -137,19 +137,30 @@ def _format_totals(column: str, totals: Sequence[Total], top: str) -> str:
     if all(total.name is None for total in totals):
         return ""
     rows = [
-        [t.name or "(unknown)", f"{t.n:,}", f"{t.score:+.3g}", _share(t), str(t.top)]
-        for t in totals[:GROUPS]
+        [
+            total.name or "(unknown)",
+            f"{total.n:,}",
+            f"{total.score:+.3g}",
+            _share(total),
+            "" if chance is None else _between(chance),
+            str(total.top),
+        ]
+        for total, chance in zip(totals[:GROUPS], chance_intervals(totals), strict=False)
     ]
-    header = [column, "images", "sum of scores", "share of credit", top]
+    header = [column, "images", "sum of scores", "share of credit", "by chance", top]
     more = f"\n  ... and {len(totals) - GROUPS} more" if len(totals) > GROUPS else ""
-    return table(header, rows, right=range(1, 5), indent=2) + more
+    return table(header, rows, right=range(1, 6), indent=2) + more
 
 
 def _share(total: Total) -> str:
     if total.share_interval is None:
         return f"{total.share:.0%}"
-    low, high = total.share_interval
-    return f"{total.share:.0%} ({low:.0%} to {high:.0%})"
+    return f"{total.share:.0%} ({_between(total.share_interval)})"
+
+
+def _between(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{low:.0%} to {high:.0%}"
 
 
 def _summary(query: QueryTrace) -> str:

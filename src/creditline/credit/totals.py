@@ -51,20 +51,22 @@ class Total:
             return None
         return _within(self.share, normal(CONFIDENCE) * self.share_error)
 
-    def chance_interval(self, n_train: int, groups: int) -> tuple[float, float] | None:
-        """Shares that chance would give a group of this size, within [0, 1].
 
-        If images were assigned to groups at random, the shares of all groups would lie in their
-        intervals with a probability of at least `CONFIDENCE` (Bonferroni).
+def chance_intervals(totals: Sequence[Total]) -> list[tuple[float, float] | None]:
+    """Shares that chance would give groups of these sizes, within [0, 1]; None where not known.
 
-        Args:
-            n_train: number of training images of all groups.
-            groups: number of groups.
-        """
-        if self.chance is None:
-            return None
-        reach = normal(1 - (1 - CONFIDENCE) / groups) * self.chance
-        return _within(self.n / n_train, reach)
+    If images were assigned to groups at random, all shares would lie in their intervals with a
+    probability of at least `CONFIDENCE` (Bonferroni).
+
+    Args:
+        totals: of every group of one query.
+    """
+    n = sum(total.n for total in totals)
+    reach = normal(1 - (1 - CONFIDENCE) / len(totals)) if totals else 0.0
+    return [
+        None if total.chance is None else _within(total.n / n, reach * total.chance)
+        for total in totals
+    ]
 
 
 def normal(confidence: float) -> float:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from creditline.credit.totals import Total
+from creditline.credit.totals import Total, chance_intervals
 from creditline.errors import DataError
 from creditline.records import NOISE_FLOOR, Hit, QueryTrace
 
@@ -189,8 +189,11 @@ def group_table(
         return None
     many = len(totals) > MAX_GROUPS + 1
     first, rest = (totals[:MAX_GROUPS], totals[MAX_GROUPS:]) if many else (totals, ())
-    groups = len(totals)
-    rows = [_row(total, n_train, groups, colors.get(total.name, "cx")) for total in first]
+    chances = chance_intervals(totals)
+    rows = [
+        _row(total, n_train, colors.get(total.name, "cx"), chance)
+        for total, chance in zip(first, chances, strict=False)
+    ]
     if rest:
         others = Total(
             name=f"{len(rest):,} others",
@@ -200,7 +203,7 @@ def group_table(
             share=sum(total.share for total in rest),
             top=sum(total.top for total in rest),
         )
-        rows.append(_row(others, n_train, groups, "cx", merged=True))
+        rows.append(_row(others, n_train, "cx", merged=True))
     single = [row for row in rows if not row.merged]
     return GroupTable(
         rows=tuple(rows),
@@ -213,7 +216,13 @@ def group_table(
     )
 
 
-def _row(total: Total, n_train: int, groups: int, color: str, merged: bool = False) -> GroupRow:
+def _row(
+    total: Total,
+    n_train: int,
+    color: str,
+    chance: tuple[float, float] | None = None,
+    merged: bool = False,
+) -> GroupRow:
     return GroupRow(
         name="unknown" if total.name is None else clean(total.name),
         known=total.name is not None,
@@ -225,5 +234,5 @@ def _row(total: Total, n_train: int, groups: int, color: str, merged: bool = Fal
         top=total.top,
         color=color,
         interval=total.share_interval,
-        chance=total.chance_interval(n_train, groups),
+        chance=chance,
     )

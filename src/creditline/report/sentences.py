@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from statistics import NormalDist
 
-from creditline.credit.totals import Total
+from creditline.credit.totals import Total, chance_intervals
 from creditline.records import Hit, QueryTrace, TraceRecord
 from creditline.report.figures import between, percent, query_axis, shorten, signed
 from creditline.report.text import text_for
@@ -47,7 +47,8 @@ def credit_line(trace: TraceRecord, position: int) -> str:
     number = query_axis(query).number(hit.score)
     verb = text.region_verb if query.region else text.verb
     first = f"{verb} {hit_phrase(hit)} ({number}, {distance(hit.z)})"
-    named = [total for total in query.totals.get("contributor", ()) if total.name]
+    totals = query.totals.get("contributor", ())
+    named = [total for total in totals if total.name]
     if len(named) < 2:
         return f"{first}."
     if not trace.method.causal:
@@ -56,30 +57,30 @@ def credit_line(trace: TraceRecord, position: int) -> str:
             f"{first}; {best.top} of the {len(query.proponents)} most similar are by "
             f"{isolate(shorten(best.name or ''))}."
         )
-    return f"{first}; {verdict(named, trace.n_train)}."
+    return f"{first}; {verdict(totals)}."
 
 
 def answer(trace: TraceRecord) -> str:
     """Say whom several query images together owe most to; empty for one, or without groups."""
     if len(trace) < 2 or not trace.method.causal or "contributor" not in trace.columns:
         return ""
-    named = [total for total in trace.overall() if total.name and total.share > 0]
-    if len(named) < 2:
+    totals = trace.overall()
+    if sum(bool(total.name) for total in totals) < 2:
         return ""
-    text = verdict(named, trace.n_train).removeprefix("over all images ")
+    text = verdict(totals).removeprefix("over all images ")
     return f"Over {len(trace)} query images together, {text}."
 
 
-def verdict(named: Sequence[Total], n_train: int) -> str:
+def verdict(totals: Sequence[Total]) -> str:
     """Say who has the largest share, unless chance or noise could explain it.
 
     Args:
-        named: totals of two or more named groups, largest share first.
-        n_train: number of training images.
+        totals: of all groups, two or more of them named, largest share first.
     """
+    pairs = zip(totals, chance_intervals(totals), strict=True)
+    named, chances = zip(*[pair for pair in pairs if pair[0].name], strict=True)
     best, second = named[0], named[1]
     name, share = isolate(shorten(best.name or "")), percent(best.share)
-    chances = [total.chance_interval(n_train, len(named)) for total in named]
     if all(
         chance is not None and _low(total) <= chance[1]
         for total, chance in zip(named, chances, strict=True)
@@ -98,7 +99,7 @@ def verdict(named: Sequence[Total], n_train: int) -> str:
     by_chance = f", where chance would give {between(chances[0])}" if chances[0] else ""
     return (
         f"over all images {name} has the largest share of positive credit, {share}, with "
-        f"{percent(best.n / n_train)} of the images{by_chance}"
+        f"{percent(best.n / sum(total.n for total in totals))} of the images{by_chance}"
     )
 
 
