@@ -21,7 +21,7 @@ from creditline.csv_table import write_csv
 from creditline.data.names import normalize_name
 from creditline.errors import DataError
 from creditline.files import write_file
-from creditline.records import Hit, MethodCard, QueryTrace, Region, TraceRecord
+from creditline.records import Hit, MethodCard, QueryTrace, Region, Removal, TraceRecord
 from creditline.records.trace_schema import TRACE
 from creditline.settings import to_dict
 from creditline.stored_json import read_json, write_json
@@ -222,6 +222,10 @@ def _query(values: dict[str, Any]) -> QueryTrace:
             **values,
             "image": base64.b64decode(values["image"]),
             "region": _region(values.get("region")),
+            "removals": tuple(
+                Removal(**{**removal, "image": base64.b64decode(removal["image"])})
+                for removal in values.get("removals", ())
+            ),
             "proponents": _hits(values["proponents"]),
             "opponents": _hits(values["opponents"]),
             "totals": {

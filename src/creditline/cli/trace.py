@@ -57,6 +57,11 @@ def _export_options(function: Any) -> Any:
 )
 @click.option("--method", help="another method on the same index  [default: the index's own]")
 @click.option("--prompt", "prompts", multiple=True, help="prompt of IMAGE: one, or one each")
+@click.option(
+    "--removals",
+    metavar="DIR",
+    help="results of `evaluate counterfactual` for these images, for the report",
+)
 @region_options
 @models.indexed_options
 @settings_options(*EVERY, section="Method", leave_out=FIXED, default="")
@@ -71,6 +76,7 @@ def command(
     regions: tuple[str, ...],
     masks: tuple[str, ...],
     paths: tuple[str, ...],
+    removals: str | None,
     **values: Any,
 ) -> None:
     """Trace each query IMAGE (a file or a folder) to the training images in INDEX.
@@ -82,6 +88,10 @@ def command(
     _require_free(targets, overwrite)
     opened = choose_method(models.open_index(index, paths, keep), method)
     trace = opened.trace(list(images), top=top, prompts=prompts or None, region=region)
+    if removals is not None:
+        from creditline.evaluation.counterfactual.images import add_removals
+
+        trace = add_removals(trace, removals)
     # Files first: a closed pipe ends the printing, and must not cost the results.
     written = [EXPORTS[kind](trace, path, overwrite=overwrite) for kind, path in targets.items()]
     for query in trace:

@@ -9,6 +9,7 @@ from typing import Any
 from creditline.credit.totals import Total
 from creditline.records.hit import Hit
 from creditline.records.region import Region
+from creditline.records.removal import Removal
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class QueryTrace:
         reliability: expected correlation with the scores of fresh noise.
         details: how the image was made, such as seed and steps, where known.
         region: the part of the image that was traced; None: all of it.
+        removals: what became of the image in a counterfactual evaluation, where there was one.
     """
 
     id: str
@@ -49,3 +51,4 @@ class QueryTrace:
     reliability: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     region: Region | None = None
+    removals: tuple[Removal, ...] = ()

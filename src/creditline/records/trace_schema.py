@@ -63,6 +63,7 @@ QUERY = obj(
     n_above_noise=or_null(integer(0)),
     reliability=OPTIONAL_NUMBER,
     details=ANY,
+    removals=array(obj({"rule": TEXT, "k": integer(0), "change": NUMBER, "image": IMAGE})),
     region=or_null(obj({"id": TEXT, "share": NUMBER, "mask": IMAGE})),
 )
 CARD = obj(

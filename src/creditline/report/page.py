@@ -124,6 +124,7 @@ def _context(trace: TraceRecord) -> dict[str, Any]:
         "colors": colors,
         "credit_line": lambda position: sentences.credit_line(trace, position),
         "veil": veil,
+        "removal_label": lambda removal: sentences.removal_label(removal, trace.method),
         "region_note": sentences.region_note,
         "evidence": lambda position: sentences.evidence(trace, position),
         "floor": any(query.error is not None for query in trace),
@@ -139,6 +140,8 @@ def _images(trace: TraceRecord) -> Iterator[bytes]:
         yield query.image
         for hit in (*query.proponents, *query.opponents):
             yield hit.image
+        for removal in query.removals:
+            yield removal.image
 
 
 def _colors(totals: tuple) -> dict[str | None, str]:

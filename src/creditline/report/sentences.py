@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from statistics import NormalDist
 
 from creditline.credit.totals import Total, chance_intervals
-from creditline.records import Hit, QueryTrace, TraceRecord
+from creditline.records import Hit, MethodCard, QueryTrace, Removal, TraceRecord
 from creditline.report.figures import between, percent, query_axis, shorten, signed
 from creditline.report.text import text_for
 
@@ -105,6 +105,20 @@ def verdict(totals: Sequence[Total]) -> str:
 
 def _low(total: Total) -> float:
     return total.share if total.share_interval is None else total.share_interval[0]
+
+
+def removal_label(removal: Removal, method: MethodCard) -> str:
+    """Say which training images were left out of a retraining."""
+    if removal.rule == "nothing":
+        return "trained again, nothing left out"
+    if removal.rule == "other-seed":
+        return "trained again with another seed"
+    if removal.rule == "random":
+        return f"without {removal.k} random images"
+    if removal.rule == "least":
+        return f"without the {removal.k} of least influence"
+    title = method.title if removal.rule == method.name else removal.rule
+    return f"without the first {removal.k} by {title}"
 
 
 def region_note(query: QueryTrace) -> str:

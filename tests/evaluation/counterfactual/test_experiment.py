@@ -18,11 +18,11 @@ from creditline.diffusion.train import train
 from creditline.errors import DataError, IndexMismatchError, SettingsError
 from creditline.evaluation.counterfactual import retraining
 from creditline.evaluation.counterfactual.experiment import (
-    RESULT,
     SHEET,
     CounterfactualConfig,
     run_counterfactual,
 )
+from creditline.evaluation.counterfactual.images import RESULT
 from creditline.evaluation.counterfactual.removal import LEAST, NOTHING, OTHER_SEED, RANDOM
 from creditline.evaluation.counterfactual.result import BEFORE
 from creditline.notice import Notice
@@ -199,6 +199,29 @@ def test_together_compares_with_controls(images, targets, trained, tmp_path):
     )
     assert low <= difference <= high
     assert summaries["d-trak"].metrics["cosine"].median < 1
+
+
+@pytest.mark.slow
+def test_each_target_compares_with_controls_of_its_own_retraining(images, targets, done, tmp_path):
+    settings = replace(EACH, controls=3, baselines=(RANDOM,))
+    result = run_counterfactual(
+        images, targets, SCORES, tmp_path / "out", config=CONFIG, settings=settings
+    )
+    summaries, before = by_rule(result), by_rule(done[1])
+    for rule in ("d-trak", RANDOM):
+        own = [c for c in result.changes if c.rule == rule and c.target]
+        assert [c.removal_target for c in own] == list(result.names)
+        controls = [c for c in result.changes if c.rule == rule and not c.target]
+        assert len(controls) == 3 * M
+        excess = [
+            t.l2 - np.median([c.l2 for c in controls if c.removal_target == t.image]) for t in own
+        ]
+        difference, (low, high) = summaries[rule].over_controls
+        assert difference == pytest.approx(np.median(excess))
+        assert low <= difference <= high
+        # Targets do not depend on whether there are controls.
+        assert summaries[rule].metrics == before[rule].metrics
+    assert summaries[NOTHING].over_controls == (0, (0, 0))
 
 
 @pytest.mark.slow

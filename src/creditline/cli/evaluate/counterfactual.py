@@ -18,11 +18,11 @@ from creditline.cli.sections import SectionedCommand
 from creditline.cli.table import table
 from creditline.errors import IndexMismatchError, SettingsError
 from creditline.evaluation.counterfactual.experiment import (
-    RESULT,
     SHEET,
     CounterfactualConfig,
     run_counterfactual,
 )
+from creditline.evaluation.counterfactual.images import RESULT
 from creditline.evaluation.counterfactual.result import MetricEstimate, RemovalSummary
 from creditline.settings import override
 

@@ -7,8 +7,8 @@ rounding between batches, on the same machine with the same number of threads. A
 another seed shows how much images change without any removal.
 
 The design of the D-TRAK paper is one retraining per target, method and k. A cheaper design removes
-the union for all targets, retrains once per method and k, and compares the targets with control
-images from further seeds.
+the union for all targets and retrains once per method and k. In both, control images from further
+seeds show whether a removal changes its targets more than other images.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from creditline.data.load import load_images
 from creditline.diffusion.config import TrainConfig
 from creditline.diffusion.tuning.config import TuneConfig
 from creditline.evaluation.counterfactual.image_distance import measure_distances
+from creditline.evaluation.counterfactual.images import RESULT, write_images
 from creditline.evaluation.counterfactual.removal import (
     BASELINES,
     NOTHING,
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
     from creditline.features.encoder import Encoder
     from creditline.indexing.queries import QuerySource
 
-RESULT, SHEET = "counterfactual.json", "before-and-after.png"
+SHEET = "before-and-after.png"
+CONTROLS = 32
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,11 @@ class CounterfactualConfig:
         False, "remove the union for all targets and train once, instead of once per target"
     )
     baselines: tuple[str, ...] = setting(BASELINES, "baselines to compare with, or none")
-    controls: int = setting(
-        32, "with --together: number of control images from further seeds", bounds=NOT_NEGATIVE
+    controls: int | None = setting(
+        None,
+        f"control images from further seeds that every retrained model generates, too; none: "
+        f"{CONTROLS} with --together, otherwise 0",
+        bounds=NOT_NEGATIVE,
     )
     removal_seed: int = setting(0, "seed of random removal", bounds=SEED)
     keep_models: bool = setting(False, "keep every retrained model")
@@ -82,6 +87,13 @@ class CounterfactualConfig:
             self.baselines,
             "Leave it out for all.",
         )
+
+    @property
+    def control_count(self) -> int:
+        """Number of control images."""
+        if self.controls is None:
+            return CONTROLS if self.together else 0
+        return self.controls
 
 
 @explained
@@ -108,8 +120,8 @@ def run_counterfactual(
         images: training images of the model; see `load_images`.
         targets: images that `generate` created with the model: a folder, or files of one.
         scores: scores by method, shape `(m, n)`, with the m targets in order.
-        out: folder of the results: the images of every retraining, `counterfactual.json` and
-            `before-and-after.png`.
+        out: folder of the results: the images of every retraining, `counterfactual.json`,
+            `before-and-after.png` and the targets as PNG files, in `images/RULE-K/`.
         config: training settings of the model; see `read_training_config`.
         model: fingerprint of the model, which must have generated the targets; None disables the
             check.
@@ -134,7 +146,6 @@ def run_counterfactual(
     image_set = load_images(images, runtime=runtime)
     originals, plan = read_targets(targets, image_set, model)
     matrices = check_scores(scores, len(plan), len(image_set))
-    together = settings.together and settings.controls > 0
     removals = plan_removals(
         matrices,
         originals.ids,
@@ -143,9 +154,9 @@ def run_counterfactual(
         training_seed=config.seed,
         removal_seed=settings.removal_seed,
         # Controls are compared with those of the retraining without removal.
-        baselines={*settings.baselines, NOTHING} if together else settings.baselines,
+        baselines={*settings.baselines, NOTHING} if settings.control_count else settings.baselines,
     )
-    controls = plan.extend(settings.controls) if together else None
+    controls = plan.extend(settings.control_count) if settings.control_count else None
     start = None if base is None else load_model(base)
     retraining = CounterfactualRetraining(
         *(image_set, plan, controls, config, start, device, threads, folder),
@@ -165,6 +176,7 @@ def run_counterfactual(
         result = compare_images(retraining, removals, originals, encoder)
         write_json(folder / RESULT, result.to_json())
         write_file(folder / SHEET, result.sheet().save, overwrite=True)
+        write_images(result, folder)
         replace(manifest, status="complete").write(folder)
     return result
 
@@ -203,6 +215,7 @@ def compare_images(
                 removed=len(removal.rows),
                 image=names[position],
                 target=position < m,
+                removal_target=names[own[0]] if len(own) == 1 < m else None,
                 **{name: column[i] for name, column in values.items()},
             )
             for i, position in enumerate(positions)

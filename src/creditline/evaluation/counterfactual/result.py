@@ -33,6 +33,8 @@ class ImageChange:
         image: name of the generated image.
         target: whether the removed images were chosen for this image; others are controls.
         l2, mse, ssim, cosine: see `ImageDistances`.
+        removal_target: name of the one target that the removed images were chosen for; None if
+            they were chosen for all targets.
     """
 
     rule: str
@@ -44,6 +46,7 @@ class ImageChange:
     mse: float
     ssim: float
     cosine: float | None = None
+    removal_target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,10 @@ class RemovalSummary:
         metrics: estimate of each metric over the targets.
         over_random: pixel norm minus that after random removal for the same target, the median of
             differences; None for baselines without removal.
-        over_controls: median pixel norm of the targets minus that of the controls, with its
-            interval; None without controls. Both are resampled independently.
+        over_controls: by how much the pixel norm of targets is above that of controls, with its
+            interval; None without controls. With one retraining per target: the median over
+            targets of the difference to the median control of the same retraining. With one for
+            all: the difference of the medians, both resampled independently.
     """
 
     rule: str
@@ -165,6 +170,10 @@ def _over_controls(
     """Compare the median pixel norm of targets with that of controls."""
     if not controls:
         return None
+    if targets[0].removal_target is not None:
+        same = [[c.l2 for c in controls if c.removal_target == t.image] for t in targets]
+        excess = MetricEstimate.estimate(_values(targets, "l2") - np.median(same, axis=1))
+        return excess.median, excess.interval
     a, b = _values(targets, "l2"), _values(controls, "l2")
     medians = [
         np.median(values[resample(len(values), seed=seed)], axis=1)
