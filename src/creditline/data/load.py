@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from creditline.data.dataset import is_dataset, list_dataset
+from creditline.data.emoji import list_emoji
 from creditline.data.files import ImageFiles, open_source
 from creditline.data.icons import list_icons
 from creditline.data.image_listing import ImageListing, abbreviate
@@ -26,7 +28,12 @@ from creditline.explain import explained
 from creditline.runtime import Runtime
 from creditline.settings import require
 
-DEMO = "demo:icons"
+DEMO: dict[str, Callable[[], ImageListing]] = {
+    "demo:emoji": partial(list_emoji, "train"),
+    "demo:emoji/held-out": partial(list_emoji, "held-out"),
+    "demo:icons": list_icons,
+}
+"""Images that ship, or come with packages."""
 
 
 @explained
@@ -53,7 +60,9 @@ def load_images(
             - a zip file, or a folder inside one, such as `"cifar2.zip/train"`;
             - an image file, or a list of image files;
             - a Hugging Face `datasets.Dataset` with an image column;
-            - `"demo:icons"`, icons of 16x16 pixels by four artists;
+            - `"demo:emoji"`, 448 emoji of 24x24 pixels from seven sets, and
+              `"demo:emoji/held-out"`, 575 more of them;
+            - `"demo:icons"`, icons of 16x16 pixels by four artists, from packages on PyPI;
             - an `ImageSet`, which is returned as it is.
 
             Folders and zip files may hold `metadata.csv`, `.jsonl` or `.parquet`, as in Hugging
@@ -120,9 +129,9 @@ def _list(
     if metadata.image_column is not None:
         raise DataError("image_column is for datasets; folders and zip files have none.")
     if isinstance(source, str) and source.startswith("demo:"):
-        if source != DEMO:
-            raise unknown("demo source", source, [DEMO])
-        return list_icons()
+        if source not in DEMO:
+            raise unknown("demo source", source, DEMO)
+        return DEMO[source]()
     if isinstance(source, (str, os.PathLike)):
         place = open_source(source)
         if isinstance(place, ImageFiles):
@@ -133,8 +142,9 @@ def _list(
             raise DataError("The list of image files is empty.")
         return _list_paths(ImageFiles([Path(path).expanduser() for path in source]))
     raise DataError(
-        f"Images load from a path, a list of image files, a datasets.Dataset or {DEMO!r}; got "
-        f"{type(source).__name__}. For images in memory use ImageSet.from_images."
+        f"Images load from a path, a list of image files, a datasets.Dataset or one of "
+        f"{', '.join(DEMO)}; got {type(source).__name__}. For images in memory use "
+        "ImageSet.from_images."
     )
 
 

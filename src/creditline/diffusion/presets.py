@@ -67,6 +67,14 @@ PRESETS: dict[str, TrainConfig] = {
         ema=0.999,
         checkpoint_every=1300,
     ),
+    # 1,429,227 parameters; about an hour on one core
+    "emoji-24": _small(
+        UNetConfig(24, (24, 48, 96), zero_init=True),
+        10_000,
+        batch_size=16,
+        learning_rate=2e-3,
+        ema=0.9995,
+    ),
     # 2,736,099 parameters; about an hour
     "small-16": _small(
         UNetConfig(16, (32, 64, 128), (2,), zero_init=True),
