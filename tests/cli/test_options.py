@@ -132,6 +132,7 @@ def other(name: str, value: Any) -> Any:
         "head_dim": 16,
         "resolution": 32,
         "query_draws": 3,
+        "square_norm_bits": 16,
         "transform": "power",
         "threshold_unit": "error",
     }

@@ -21,7 +21,7 @@ from creditline.doctor.cost import (
     with_few_draws,
 )
 from creditline.doctor.data import check_images
-from creditline.doctor.disk import table_schema
+from creditline.doctor.disk import number_bytes, table_schema
 from creditline.doctor.findings import Cost, Diagnosis, Finding
 from creditline.doctor.gradients import check_gradients
 from creditline.doctor.network import check_calls, check_curvature, check_network
@@ -127,7 +127,9 @@ def diagnose(
                 further = _make_source(term, denoiser)
                 further.fit(examined, runtime)
                 cost = cost.plus(
-                    measure(term, further, *about), table_schema(further).feature_bytes
+                    measure(term, further, *about),
+                    table_schema(further).feature_bytes,
+                    number_bytes(further, count),
                 )
             findings += [*check_workers(cost), check_disk(cost)]
     return Diagnosis(tuple(findings), cost)

@@ -85,12 +85,17 @@ def count_fits(source: GradientExtractor) -> int:
     return 1 + 2 * source.has_halves
 
 
+def number_bytes(source: FeatureExtractor, n: int) -> float:
+    """What a trace keeps of every image once for all terms: self-influence, scale of errors."""
+    return (1 + source.has_halves) * (HEADER_BYTES + 8 * n)
+
+
 def _trace_bytes(method: Attributor, source: GradientExtractor, n: int) -> float:
     """What is kept in `fitted/`: see `indexing.fitted`."""
     each = source.models * count_fits(source)
     # Codes of few bits are multiplied as they are.
     rows = each * n * (4 * source.dim + 8) if source.bits == (16,) else 0
-    numbers = (1 + source.has_halves) * (HEADER_BYTES + 8 * n)  # self-influence, scale of errors
+    numbers = number_bytes(source, n)
     if not method.capabilities.damped:
         return rows + numbers
     s = min(n, source.dim)

@@ -81,19 +81,23 @@ class Cost:
         """Bytes on disk after the first trace."""
         return self.build_bytes + self.trace_bytes
 
-    def plus(self, other: Cost, feature_bytes: float) -> Cost:
+    def plus(self, other: Cost, feature_bytes: float, number_bytes: float) -> Cost:
         """The cost of an index that holds another feature set as well.
 
         Args:
             other: cost of an index of that set alone.
             feature_bytes: its part of a row.
+            number_bytes: what the first trace of both keeps only once.
         """
         sums = ("dim", "cpu_seconds", "wall_seconds", "start_seconds", "hours", "query_seconds")
         added = {
-            name: getattr(self, name) + getattr(other, name)
-            for name in (*sums, "trace_seconds", "trace_bytes")
+            name: getattr(self, name) + getattr(other, name) for name in (*sums, "trace_seconds")
         }
-        more = {"image_bytes": feature_bytes, "build_bytes": self.n * feature_bytes}
+        more = {
+            "image_bytes": feature_bytes,
+            "build_bytes": self.n * feature_bytes,
+            "trace_bytes": other.trace_bytes - number_bytes,
+        }
         return replace(self, **added, **{k: getattr(self, k) + v for k, v in more.items()})
 
     def __str__(self) -> str:
