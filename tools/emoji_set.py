@@ -1,12 +1,14 @@
-"""Draw the demo's images: faces, animals, hearts and creatures of seven emoji sets, 24x24 pixels.
+"""Draw the images of `demo:emoji`: faces, animals, hearts and creatures of seven emoji sets.
 
-Each set is an npm package of vector images. `npm pack` downloads them; the results are ZIP
-files of PNG images and `metadata.csv`, and `LICENSES.txt`. The same packages give the same bytes.
+Each set is an npm package of vector images. `npm pack` downloads them; the results are ZIP files
+of PNG images of 24x24 pixels with `metadata.csv`, and `LICENSES.txt`. The same packages give the
+same bytes.
 
-    python -m tools.emoji_set src/creditline/demo/images
+    python -m tools.emoji_set src/creditline/data/shipped/emoji
 
-`train.zip` has 64 images of each set, chosen by a hash of their names; `held-out.zip` has the rest.
-`base.zip` has food, objects, places and plants of the same sets, for a base model.
+`train.zip` has 64 images of each set, chosen by a hash of their names; `held-out.zip` has the
+rest. `base.zip` has food, objects, places and plants of the same sets, for a base model; it does
+not ship.
 """
 
 from __future__ import annotations
@@ -299,7 +301,11 @@ def main(out: Path) -> None:
     for part, images in parts.items():
         write(out / f"{part}.zip", images)
     terms = "\n".join(f"{s.contributor}: {s.license}. {s.source}" for s in SETS)
-    note = f"Drawn at {SIDE}x{SIDE} pixels on white from vector images of these sets.\n\n"
+    note = (
+        f"Drawn at {SIDE}x{SIDE} pixels on white from vector images of these sets. Apache-2.0.txt "
+        "and MIT.txt have the terms; those of CC BY 4.0: "
+        "https://creativecommons.org/licenses/by/4.0/\n\n"
+    )
     (out / "LICENSES.txt").write_text(note + terms + "\n", encoding="utf-8")
 
 

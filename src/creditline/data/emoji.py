@@ -1,7 +1,7 @@
-"""The demo's images: faces, animals, hearts and creatures of seven emoji sets, 24x24 pixels.
+"""Emoji that ship: faces, animals, hearts and creatures of seven sets, 24x24 pixels.
 
-They ship with Creditline, under the licenses in `LICENSES.txt` beside them. `tools.emoji_set` draws
-them from the sets' npm packages.
+`LICENSES.txt` beside them has their licenses and sources. `tools.emoji_set` draws them from the
+sets' npm packages.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import numpy as np
 from creditline.features.few_bits import FewBitCode
 from creditline.features.table import inner_products
 from creditline.indexing.ranker import strongest_of_each
+from creditline.indexing.row_scores import RowScores
 from creditline.indexing.stored_features import CodedFeatures
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.methods.feature_form import FeatureForm
@@ -17,7 +18,7 @@ from creditline.methods.feature_form import FeatureForm
 EVERY = slice(None)
 
 
-class CodedRows:
+class CodedRows(RowScores):
     """The codes of `n` images under several models, and how a method scores them.
 
     Args:
@@ -63,22 +64,6 @@ class CodedRows:
             scores += form.scores(inner_products(self.table, c, form.weights), EVERY)
         return scores
 
-    def scores_of(self, factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Scores of some images, which are read alone, summed over models.
-
-        Args:
-            factors: of queries, shape `(m, C, k)`.
-            rows: positions of the images.
-
-        Returns:
-            float64 of shape `(m, b)`.
-        """
-        scores = np.zeros((len(factors), len(rows)))
-        for c in range(self.models):
-            scores += self.model_scores_of(c, factors[:, c], rows)
-        return scores
-
     def model_scores_of(self, model: int, factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """As `scores_of`, under one model; factors of shape `(m, k)`."""
         form = self.method.feature_form(model, factors)
         return form.scores(self.table.products_of(model, rows, form.weights), rows)

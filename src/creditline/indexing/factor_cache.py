@@ -36,6 +36,7 @@ from creditline.indexing.factor_blocks import (
 )
 from creditline.indexing.ranker import strongest
 from creditline.indexing.rescoring import rescore
+from creditline.indexing.row_scores import RowScores
 from creditline.leftovers import discard, remove
 from creditline.methods.bilinear import BilinearAttributor
 from creditline.notice import notice
@@ -51,7 +52,7 @@ MARGIN = 32
 """Candidates beyond the top, since float32 may order near ties otherwise than double."""
 
 
-class FactorCache:
+class FactorCache(RowScores):
     """The train-side factors of `n` images under several models.
 
     Args:
@@ -120,23 +121,8 @@ class FactorCache:
                     floor[i] = best[i][1].min()
         return rescore(self.scores_of, factors, [rows for rows, _ in best], top)
 
-    def scores_of(self, factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Scores of some images, which are read alone, with products in double precision.
-
-        Args:
-            factors: as `scores`.
-            rows: positions of the images, ascending.
-
-        Returns:
-            float64 of shape `(m, b)`.
-        """
-        scores = np.zeros((len(factors), len(rows)))
-        for c in range(self.models):
-            scores += self.model_scores_of(c, factors[:, c], rows)
-        return scores
-
     def model_scores_of(self, model: int, factors: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """As `scores_of`, under one model; factors of shape `(m, k)`."""
+        """Products are in double precision."""
         units = self._read(model, rows).astype(np.float64)
         return np.stack([units @ factor for factor in factors]) * self.lengths[model, rows]
 

@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 from creditline.credit.totals import Total, chance_intervals
 from creditline.records import Hit, MethodCard, QueryTrace, Removal, TraceRecord
+from creditline.records.removal import LEAST, NOTHING, OTHER_SEED, RANDOM
 from creditline.report.figures import between, percent, query_axis, shorten, signed
 from creditline.report.text import text_for
 
@@ -57,7 +58,7 @@ def credit_line(trace: TraceRecord, position: int) -> str:
             f"{first}; {best.top} of the {len(query.proponents)} most similar are by "
             f"{isolate(shorten(best.name or ''))}."
         )
-    return f"{first}; {verdict(totals)}."
+    return f"{first}; over all images {verdict(totals)}."
 
 
 def answer(trace: TraceRecord) -> str:
@@ -67,8 +68,7 @@ def answer(trace: TraceRecord) -> str:
     totals = trace.overall()
     if sum(bool(total.name) for total in totals) < 2:
         return ""
-    text = verdict(totals).removeprefix("over all images ")
-    return f"Over {len(trace)} query images together, {text}."
+    return f"Over {len(trace)} query images together, {verdict(totals)}."
 
 
 def verdict(totals: Sequence[Total]) -> str:
@@ -86,19 +86,19 @@ def verdict(totals: Sequence[Total]) -> str:
         for total, chance in zip(named, chances, strict=True)
     ):
         return (
-            f"over all images no contributor stands out: the largest share is {share}, {name}’s, "
+            f"no contributor stands out: the largest share is {share}, {name}’s, "
             f"and chance would give {between(chances[0] or (0.0, 1.0))}"
         )
     low, high = _low(best), second.share_interval
     if high is not None and low <= high[1]:
         other = isolate(shorten(second.name or ""))
         return (
-            f"over all images {name} and {other} have the largest shares of positive credit, "
+            f"{name} and {other} have the largest shares of positive credit, "
             f"{share} and {percent(second.share)}, and the noise could turn their order around"
         )
     by_chance = f", where chance would give {between(chances[0])}" if chances[0] else ""
     return (
-        f"over all images {name} has the largest share of positive credit, {share}, with "
+        f"{name} has the largest share of positive credit, {share}, with "
         f"{percent(best.n / sum(total.n for total in totals))} of the images{by_chance}"
     )
 
@@ -109,13 +109,13 @@ def _low(total: Total) -> float:
 
 def removal_label(removal: Removal, method: MethodCard) -> str:
     """Say which training images were left out of a retraining."""
-    if removal.rule == "nothing":
+    if removal.rule == NOTHING:
         return "trained again, nothing left out"
-    if removal.rule == "other-seed":
+    if removal.rule == OTHER_SEED:
         return "trained again with another seed"
-    if removal.rule == "random":
+    if removal.rule == RANDOM:
         return f"without {removal.k} random images"
-    if removal.rule == "least":
+    if removal.rule == LEAST:
         return f"without the {removal.k} of least influence"
     title = method.title if removal.rule == method.name else removal.rule
     return f"without the first {removal.k} by {title}"

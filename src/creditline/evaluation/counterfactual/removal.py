@@ -23,9 +23,9 @@ import numpy as np
 
 from creditline.errors import SettingsError
 from creditline.fingerprint import key64, of_json
+from creditline.records.removal import LEAST, NOTHING, OTHER_SEED, RANDOM
 from creditline.settings import require
 
-NOTHING, OTHER_SEED, RANDOM, LEAST = "nothing", "other-seed", "random", "least"
 BASELINES = (NOTHING, OTHER_SEED, RANDOM, LEAST)
 
 
