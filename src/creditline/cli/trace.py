@@ -86,12 +86,12 @@ def command(
     region = parse_regions(regions, masks)
     targets = {kind: values[kind] for kind in EXPORTS if values[kind] is not None}
     _require_free(targets, overwrite)
+    from creditline.evaluation.counterfactual.images import add_removals, read_removals
+
+    changes = None if removals is None else read_removals(removals)
     opened = choose_method(models.open_index(index, paths, keep), method)
     trace = opened.trace(list(images), top=top, prompts=prompts or None, region=region)
-    if removals is not None:
-        from creditline.evaluation.counterfactual.images import add_removals
-
-        trace = add_removals(trace, removals)
+    trace = trace if changes is None else add_removals(trace, changes)
     # Files first: a closed pipe ends the printing, and must not cost the results.
     written = [EXPORTS[kind](trace, path, overwrite=overwrite) for kind, path in targets.items()]
     for query in trace:

@@ -25,7 +25,7 @@ from creditline.methods.ekfac import EKFACInfluence, whitened_features
 from creditline.methods.gradient_method import GradientMethod
 from creditline.methods.score_transform import ScoreTransform
 from creditline.methods.spread_sum import SpreadSum
-from creditline.settings import group, setting
+from creditline.settings import group, require, setting
 
 
 @dataclass
@@ -63,6 +63,15 @@ class Combined(SpreadSum, GradientMethod):
     )
     ridge: Ridge = group(lambda: Ridge(damping=1.0), affects="factors")
     score_transform: ScoreTransform = group(lambda: ScoreTransform("rectified"), affects="scores")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.square_norm_bits in (16, 8, 4),
+            "square_norm_bits are one of 16, 8, 4",
+            self.square_norm_bits,
+            "Try 8.",
+        )
 
     def terms(self) -> Mapping[str, tuple[float, BilinearAttributor]]:
         d_trak = replace(

@@ -50,6 +50,16 @@ def test_removes_by_every_index_and_continues(run, refused, data, created, tmp_p
     assert run(*command).stdout == text
     assert "threads: 1 on disk, 2 asked for" in refused(*command, "--threads", "2")
 
+    report = tmp_path / "report.html"
+    trace = ("trace", trak, generated, "--html", report, "--removals")
+    run(*trace, out)
+    page = report.read_text("utf-8")
+    assert page.count("without the first 2 by") == 2 * 2 * 2, "text and alt, two methods and images"
+    # Named before anything is traced.
+    next((out / "images").glob("random-2/*.png")).unlink()
+    assert "random-2" in refused(*trace, out, "--overwrite")
+    assert "counterfactual.json is missing" in refused(*trace, data, "--overwrite")
+
 
 @pytest.mark.slow
 def test_methods_are_found_on_the_index_that_has_them(run, data, created, tmp_path):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from creditline.data.decode import decode
-from creditline.errors import DamageError, DataError
+from creditline.errors import DamageError
 from creditline.evaluation.counterfactual.result import BEFORE, CounterfactualResult
+from creditline.explain import explained
 from creditline.files import make_folder, write_file
 from creditline.json_schema import BOOL, NUMBER, TEXT, JsonSchema, array, integer, obj
+from creditline.notice import notice
 from creditline.paths import inside
 from creditline.records import Removal
 from creditline.stored_json import read_json
@@ -36,8 +39,8 @@ SCHEMA = JsonSchema(
         }
     )
 )
-SAME = 2.0
-"""Largest mean difference, of 255 levels, between an image and the same one of another machine."""
+SAME = 4.0
+"""Largest mean difference, of 255 levels, of an image that was rounded or resized otherwise."""
 
 
 def write_images(result: CounterfactualResult, folder: Path) -> None:
@@ -50,55 +53,71 @@ def write_images(result: CounterfactualResult, folder: Path) -> None:
             write_file(path, Image.fromarray(pixels).save, overwrite=True)
 
 
-def add_removals(trace: Trace, folder: str | Path) -> Trace:
-    """Return the trace with what became of its query images in a counterfactual evaluation.
+@dataclass(frozen=True)
+class TargetRemovals:
+    """One target of a counterfactual evaluation.
 
-    A query image is matched by its pixels, up to rounding: its mean difference from a target is at
-    most 2 of 255 levels. Others stay as they are.
+    Attributes:
+        before: the target, RGB.
+        removals: what became of it.
+    """
+
+    before: Image.Image
+    removals: tuple[Removal, ...]
+
+    def distance(self, image: Image.Image) -> float:
+        """Mean difference from an image, of 255 levels; the target is resized to its size."""
+        target = self.before.resize(image.size, Image.Resampling.LANCZOS)
+        return float(np.abs(np.asarray(image, float) - np.asarray(target, float)).mean())
+
+
+@explained
+def read_removals(folder: str | Path) -> list[TargetRemovals]:
+    """Read what became of the targets of a counterfactual evaluation.
 
     Args:
-        trace: of images that were targets of the evaluation.
         folder: results of `run_counterfactual`.
 
     Raises:
         DamageError: if a file of the results is missing or damaged.
-        DataError: if no query image was a target.
     """
     root = Path(folder)
     changes = read_json(root / RESULT, "Run the evaluation again.", SCHEMA)["changes"]
-    targets = [change for change in changes if change["target"]]
-    names = list(dict.fromkeys(change["image"] for change in targets))
-    before = {name: _pixels(_file(root, BEFORE, 0, name)) for name in names}
-    queries, count = [], 0
+    targets: dict[str, list[Removal]] = {}
+    for c in changes:
+        if c["target"]:
+            image = _file(root, c["rule"], c["k"], c["image"]).read_bytes()
+            removal = Removal(c["rule"], c["k"], c["l2"], image)
+            targets.setdefault(c["image"], []).append(removal)
+    return [
+        TargetRemovals(_rgb(_file(root, BEFORE, 0, name).read_bytes(), name), tuple(removals))
+        for name, removals in targets.items()
+    ]
+
+
+def add_removals(trace: Trace, targets: Sequence[TargetRemovals]) -> Trace:
+    """Return the trace with what became of its query images when training images were removed.
+
+    A query image is matched by its pixels, up to rounding and resizing: its mean difference from a
+    target is at most `SAME`. Others stay as they are; a notice says so if all of them do.
+
+    Args:
+        trace: of images that were targets.
+        targets: of `read_removals`.
+    """
+    queries = []
     for query in trace:
-        name = _match(_decoded(query.image, query.name), before)
-        if name is not None:
-            count += 1
-            removals = tuple(
-                Removal(
-                    c["rule"], c["k"], c["l2"], _file(root, c["rule"], c["k"], name).read_bytes()
-                )
-                for c in targets
-                if c["image"] == name
-            )
-            query = replace(query, removals=removals)
+        image = _rgb(query.image, query.name)
+        near = min(targets, key=lambda target: target.distance(image), default=None)
+        if near is not None and near.distance(image) <= SAME:
+            query = replace(query, removals=near.removals)
         queries.append(query)
-    if count == 0:
-        raise DataError(
-            f"None of the {len(trace)} query images is among the {len(names)} targets of {folder}. "
-            "Trace the images that the evaluation was run for."
+    if not any(query.removals for query in queries):
+        notice(
+            f"None of the {len(queries)} query images is among the {len(targets)} targets, so the "
+            "trace shows no removals. Trace the images that the evaluation was run for."
         )
     return replace(trace, queries=tuple(queries))
-
-
-def _match(pixels: np.ndarray, targets: dict[str, np.ndarray]) -> str | None:
-    near = {
-        name: float(np.abs(pixels - target).mean())
-        for name, target in targets.items()
-        if target.shape == pixels.shape
-    }
-    name = min(near, key=near.__getitem__, default=None)
-    return None if name is None or near[name] > SAME else name
 
 
 def _file(folder: Path, rule: str, k: int, name: str) -> Path:
@@ -108,9 +127,5 @@ def _file(folder: Path, rule: str, k: int, name: str) -> Path:
     return path
 
 
-def _pixels(path: Path) -> np.ndarray:
-    return _decoded(path.read_bytes(), str(path))
-
-
-def _decoded(png: bytes, name: str) -> np.ndarray:
-    return np.asarray(decode(png, name).convert("RGB"), dtype=np.float64)
+def _rgb(png: bytes, name: str) -> Image.Image:
+    return decode(png, name).convert("RGB")
