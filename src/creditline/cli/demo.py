@@ -18,7 +18,7 @@ from creditline.cli.sections import SectionedCommand
 def command(out: str, **_: Any) -> None:
     """Train a small model on real icons by four artists, generate 16 and trace them back.
 
-    Everything from training to the report, in about 7 minutes on two cores. After an
+    Everything from training to the report, in about 10 minutes on two cores. After an
     interruption, the same command continues.
     """
     from creditline import demo
