@@ -71,7 +71,10 @@ def read_json(
     try:
         if not path.is_file():  # nothing waits for a pipe
             raise FileNotFoundError
-        values = json.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        values = json.loads(text)
+        if "\\u" in text:  # half a surrogate pair is text that no file can hold
+            json.dumps(values, ensure_ascii=False).encode()
     except OSError as error:
         raise checksum.unreadable(path, error, advice) from error
     except (ValueError, RecursionError) as error:
