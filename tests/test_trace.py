@@ -9,10 +9,13 @@ import pytest
 from creditline.credit.totals import tally
 from creditline.errors import CreditlineError, DamageError, SettingsError
 from creditline.records import Hit, MethodCard, QueryTrace
+from creditline.stored_json import OBJECT, read_json, with_checksum, write_json
 from creditline.trace import Trace
 
 
-def make_trace(queries=2, top=3, name="train/{:03d}.png", text=None, causal=True) -> Trace:
+def make_trace(
+    queries=2, top=3, name="train/{:03d}.png", text=None, causal=True, columns=None
+) -> Trace:
     """Random scores over 40 training images by three artists and one unknown."""
     rng = np.random.default_rng(7)
     groups = {
@@ -31,6 +34,7 @@ def make_trace(queries=2, top=3, name="train/{:03d}.png", text=None, causal=True
                 Hit(
                     *(int(row), "ab", name.format(row), artists[row], text, kinds[row]),
                     *(float(scores[row]), rank + 1, float(zs[row]), b"an image"),
+                    columns=columns or {},
                 )
                 for rank, row in enumerate(rows)
             )
@@ -94,6 +98,74 @@ def test_json_reads_back_equal(tmp_path):
     trace = make_trace(text="ein Bär 🎨")
     path = trace.to_json(tmp_path / "new" / "trace.json")
     assert Trace.from_json(path) == trace
+
+
+def test_metadata_columns_survive_json(tmp_path):
+    columns = {"license": "CC BY", "url": 'https://example.org/ä?x="1"', "year": None, "": ""}
+    trace = make_trace(columns=columns)
+    read = Trace.from_json(trace.to_json(tmp_path / "trace.json"))
+    assert read == trace
+    assert read[0].proponents[0].columns == columns
+
+
+def test_a_trace_without_metadata_columns_is_read(tmp_path):
+    trace = make_trace()
+    values = read_json(trace.to_json(tmp_path / "new.json"), "", OBJECT)
+    for query in values["queries"]:
+        for hit in (*query["proponents"], *query["opponents"]):
+            del hit["columns"]
+    write_json(tmp_path / "old.json", values)
+    assert Trace.from_json(tmp_path / "old.json") == trace
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        None,
+        [],
+        "license",
+        {"a": 1},
+        {"a": ["b"]},
+        {"a": {"b": "c"}},
+        {"a": "x" * 2001},
+        {"n" * 2001: "x"},
+        {f"{i}": "x" for i in range(101)},
+    ],
+    ids=lambda value: f"{value!r:.20}",
+)
+def test_hostile_metadata_columns_are_refused(tmp_path, columns):
+    values = read_json(make_trace().to_json(tmp_path / "trace.json"), "", OBJECT)
+    values["queries"][0]["opponents"][0]["columns"] = columns
+    write_json(tmp_path / "trace.json", values)
+    with pytest.raises(DamageError, match=r"queries\.0\.opponents\.0\.columns"):
+        Trace.from_json(tmp_path / "trace.json")
+
+
+def test_text_that_no_file_can_hold_is_refused(tmp_path):
+    values = read_json(make_trace().to_json(tmp_path / "trace.json"), "", OBJECT)
+    values["queries"][0]["proponents"][0]["text"] = "half a pair: \ud800"
+    plain, checksum = with_checksum(values)
+    (tmp_path / "trace.json").write_text(json.dumps({**plain, "checksum": checksum}), "utf-8")
+    with pytest.raises(DamageError, match="surrogates not allowed"):
+        Trace.from_json(tmp_path / "trace.json")
+    values["queries"][0]["proponents"][0]["text"] = "a pair: 🎨"
+    plain, checksum = with_checksum(values)
+    (tmp_path / "trace.json").write_text(json.dumps({**plain, "checksum": checksum}), "utf-8")
+    assert Trace.from_json(tmp_path / "trace.json")[0].proponents[0].text == "a pair: 🎨"
+
+
+def test_metadata_columns_are_one_column_of_json_in_tables(tmp_path):
+    columns = {"license": "=CC BY", "year": None, "name": "ä"}
+    trace = make_trace(columns=columns)
+    frame = trace.to_pandas()
+    assert [json.loads(text) for text in frame["columns"]] == [columns] * len(frame)
+    assert list(frame["name"]) == [hit.name for q in trace for hit in (*q.proponents, *q.opponents)]
+    for read in (
+        pd.read_csv(trace.to_csv(tmp_path / "t.csv")),
+        pd.read_parquet(trace.to_parquet(tmp_path / "t.parquet")),
+    ):
+        assert list(read["columns"]) == list(frame["columns"])
+    assert "columns" not in make_trace().to_pandas()
 
 
 def test_a_changed_trace_is_refused(tmp_path):

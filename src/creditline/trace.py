@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,12 +61,14 @@ class Trace(TraceRecord):
         Returns:
             A frame with the columns `query` (position), `query_name`, `list` ("proponents" or
             "opponents"), `rank`, `sign` (of the score: 1, 0 or -1), and the fields of `Hit`. If
-            regions were traced, a last column `region` has the hash of the query's mask, missing
-            where all of the image was traced.
+            the training images have further metadata, `columns` has it as one JSON object of text
+            for each hit. If regions were traced, a last column `region` has the hash of the query's
+            mask, missing where all of the image was traced.
         """
         import pandas as pd
 
-        fields = [f.name for f in dataclasses.fields(Hit) if f.name not in ("image", "rank")]
+        apart = ("image", "rank", "columns")
+        fields = [f.name for f in dataclasses.fields(Hit) if f.name not in apart]
 
         def sign(score: float) -> int:
             return (score > 0) - (score < 0)
@@ -74,15 +77,21 @@ class Trace(TraceRecord):
             (
                 *(i, query.name, end, hit.rank, sign(hit.score)),
                 *(getattr(hit, f) for f in fields),
+                json.dumps(dict(hit.columns), ensure_ascii=False),
                 query.region.id if query.region else None,
             )
             for i, query in enumerate(self.queries)
             for end in ("proponents", "opponents")
             for hit in getattr(query, end)
         ]
-        names = ["query", "query_name", "list", "rank", "sign", *fields, "region"]
-        frame = pd.DataFrame(rows, columns=names)
-        return frame if any(q.region for q in self.queries) else frame.drop(columns="region")
+        names = ["query", "query_name", "list", "rank", "sign", *fields, "columns", "region"]
+        hits = [hit for q in self.queries for hit in (*q.proponents, *q.opponents)]
+        known = {
+            "columns": any(hit.columns for hit in hits),
+            "region": any(query.region for query in self.queries),
+        }
+        unused = [name for name, is_known in known.items() if not is_known]
+        return pd.DataFrame(rows, columns=names).drop(columns=unused)
 
     def by(self, column: str = "contributor") -> pd.DataFrame:
         """Return one row per query and group, over all training images.

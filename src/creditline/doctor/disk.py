@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from creditline.data.captions import write_captions
 from creditline.data.image_set import ImageSet
 from creditline.features.extractor import FeatureExtractor
 from creditline.features.gradients import GradientExtractor
+from creditline.indexing.metadata_columns import write_columns
 from creditline.indexing.store import Store
 from creditline.indexing.table_schema import FACTS, TableSchema
 from creditline.indexing.thumbnail import compact
@@ -123,7 +123,7 @@ def _shard(source: GradientExtractor, images: ImageSet, b: int) -> tuple[float, 
 def _row_bytes(images: ImageSet, i: int) -> int:
     """Measure thumbnail and facts of one row of the store."""
     facts = [getattr(images, f"{name}s")[i] for name in FACTS if name != "columns"]
-    columns = json.dumps({key: values[i] for key, values in images.columns.items()})
+    columns = write_columns(images.columns, i)
     facts += [] if images.captions is None else [write_captions(images.captions[i])]
     text = sum(len(str(fact).encode()) for fact in facts if fact is not None)
     return KEY_BYTES + len(compact(images.image(i))) + text + len(columns.encode())

@@ -280,7 +280,7 @@ def _change(
     old, request = state.store, state.manifest.request
     store = Store(old.folder, old.schema, table["table_version"], table["table_checksum"])
     facts = store.facts()
-    request = {**request, "images": images_request(facts, request["images"])}
+    request = {**request, "images": images_request(facts, request["images"], store.version.path)}
     verb, ids = what
     change = {
         verb: len(ids),

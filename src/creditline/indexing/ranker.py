@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from PIL import Image
 
 from creditline.credit.totals import tally
+from creditline.indexing.metadata_columns import read_columns
 from creditline.indexing.queries import Queries
 from creditline.indexing.store import Store
 from creditline.indexing.thumbnail import png
 from creditline.methods.score_noise import FLAT, ScoreNoise
 from creditline.methods.score_transform import ScoreTransform
 from creditline.records import NOISE_FLOOR, Hit, QueryTrace, Region
+from creditline.records.hit import LONGEST_VALUE, MOST_COLUMNS
 
 QUERY_SIDE = 512
 
@@ -119,6 +122,7 @@ class Ranker:
                     None if self.self_influence is None else float(self.self_influence[row])
                 ),
                 error=None if error is None else float(error[row]),
+                columns=limit_columns(read_columns(facts["columns"][row], self.store.version.path)),
             )
             for rank, (row, thumbnail) in enumerate(zip(rows, thumbnails, strict=True), start=1)
         )
@@ -131,6 +135,18 @@ def _region(queries: Queries, position: int) -> Region | None:
         return None
     gray = Image.fromarray(np.rint(mask.weights * 255).astype(np.uint8))
     return Region(mask.id, mask.share, png(gray, QUERY_SIDE))
+
+
+def limit_columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The first `MOST_COLUMNS`, with names and values of at most `LONGEST_VALUE` characters."""
+    return {
+        _cut(name): None if value is None else _cut(value)
+        for name, value in islice(columns.items(), MOST_COLUMNS)
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def strongest(scores: np.ndarray, top: int) -> np.ndarray:

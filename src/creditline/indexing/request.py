@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from creditline import methods
@@ -17,6 +17,7 @@ from creditline.diffusion.load import learning_rate
 from creditline.errors import SettingsError
 from creditline.features.extractor import FeatureExtractor
 from creditline.fingerprint import of_json
+from creditline.indexing.metadata_columns import read_columns
 from creditline.manifest import circumstances
 from creditline.methods.attributor import Attributor
 from creditline.methods.subset_losses import SubsetLosses
@@ -68,14 +69,20 @@ def index_request(
     }
 
 
-def images_request(facts: Mapping[str, list], before: Mapping[str, Any]) -> dict[str, Any]:
+def images_request(
+    facts: Mapping[str, list], before: Mapping[str, Any], table: Path
+) -> dict[str, Any]:
     """The images' part of a request, for the rows that a table holds now.
 
     Args:
         facts: of all rows; see `Store.facts`.
         before: that part for the rows that it held before.
+        table: its path, for messages.
+
+    Raises:
+        DamageError: if the table holds what no metadata columns are.
     """
-    each = [json.loads(columns) for columns in facts["columns"]]
+    each = [read_columns(text, table) for text in facts["columns"]]
     columns = {name: [row.get(name) for row in each] for name in dict.fromkeys(chain(*each))}
     ids, labels, texts, masks = facts["id"], facts["label"], facts["text"], facts.get("mask")
     captions = None if "captions" not in facts else read_captions(facts["captions"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from creditline.data.captions import write_captions
 from creditline.data.image_set import ImageSet
 from creditline.errors import NumericsError
 from creditline.indexing.feature_columns import FeatureColumns
+from creditline.indexing.metadata_columns import write_columns
 from creditline.indexing.thumbnail import compact
 
 KEY = "row"
@@ -124,10 +124,7 @@ class TableSchema:
             "contributor": [images.contributors[i] for i in indices],
             "text": [images.texts[i] for i in indices],
             "label": [images.labels[i] for i in indices],
-            "columns": [
-                json.dumps({key: values[i] for key, values in images.columns.items()})
-                for i in indices
-            ],
+            "columns": [write_columns(images.columns, i) for i in indices],
             THUMBNAIL: [compact(images.image(i)) for i in indices],
         }
         if self.masked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 NOISE_FLOOR = 3.0
@@ -10,6 +11,10 @@ NOISE_FLOOR = 3.0
 Noise alone lifts one image in 740 above three. Above two it would be one in 44, dozens in every
 training set.
 """
+MOST_COLUMNS = 100
+"""Further metadata columns that a trace holds of one training image."""
+LONGEST_VALUE = 2000
+"""Characters of a name or value in these columns; longer ones are cut."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Hit:
         image: PNG bytes.
         self_influence: score of the image with itself as the query, where the method has one.
         error: standard error of the score, from the noise of its features, where known.
+        columns: its further metadata, such as license and source; see `MOST_COLUMNS` and
+            `LONGEST_VALUE`.
     """
 
     row: int
@@ -43,6 +50,7 @@ class Hit:
     image: bytes = field(repr=False)
     self_influence: float | None = None
     error: float | None = None
+    columns: Mapping[str, str | None] = field(default_factory=dict, hash=False)
 
     @property
     def is_above_noise(self) -> bool | None:

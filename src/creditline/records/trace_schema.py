@@ -8,16 +8,21 @@ from creditline.json_schema import (
     NUMBER,
     TEXT,
     JsonSchema,
+    Schema,
     array,
     integer,
     mapping,
     obj,
     or_null,
 )
+from creditline.records.hit import LONGEST_VALUE, MOST_COLUMNS
 
 IMAGE = {"type": "string", "maxLength": 2**30}
 """PNG bytes as base64."""
 OPTIONAL_TEXT, OPTIONAL_NUMBER = or_null(TEXT), or_null(NUMBER)
+VALUE: Schema = {"type": "string", "maxLength": LONGEST_VALUE}
+COLUMNS: Schema = {**mapping(or_null(VALUE), VALUE), "maxProperties": MOST_COLUMNS}
+"""Further metadata of a training image."""
 HIT = obj(
     {
         "row": integer(0),
@@ -33,6 +38,7 @@ HIT = obj(
     },
     self_influence=OPTIONAL_NUMBER,
     error=OPTIONAL_NUMBER,
+    columns=COLUMNS,
 )
 TOTAL = obj(
     {
