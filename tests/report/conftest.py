@@ -33,8 +33,9 @@ def _make_trace(
     names: tuple[str, ...] = ("train/{:03d}.png",),
     texts: tuple[str | None, ...] = (None,),
     side: int = 16,
+    columns: tuple[dict[str, str | None], ...] = ({},),
 ) -> Trace:
-    """Random scores over `n` random images; contributors, names and texts repeat in turn."""
+    """Random scores over `n` random images; contributors, names, texts, columns repeat in turn."""
     rng = np.random.default_rng(7)
     whose = [contributors[i % len(contributors)] for i in range(n)]
     kinds = [("round", "square")[i % 2] for i in range(n)]
@@ -52,6 +53,7 @@ def _make_trace(
             rank=rank,
             z=float((scores[row] - scores.mean()) / scores.std()),
             image=images[row],
+            columns=columns[row % len(columns)],
         )
 
     def query(i: int) -> QueryTrace:

@@ -33,17 +33,32 @@ WATCH = """<!doctype html><meta charset="utf-8"><pre id="seen"></pre>
 <script>
 frame.onload = async () => {{
   const d = frame.contentDocument, root = d.documentElement;
+  const folded = [...d.querySelectorAll(".images > details .entries > li")];
+  if (folded.length) {{
+    // A click would lead to the outer page, whose address is the base of the inner one.
+    d.defaultView.location.hash = d.querySelector(`.cards [href="#${{folded.at(-1).id}}"]`).hash;
+    await new Promise(done => setTimeout(done, 100));
+  }}
+  const reached = folded.every(x => x.closest("details").open);
   d.querySelectorAll("details").forEach(x => x.open = true);
-  const images = [...d.images];
+  const images = [...d.images], parts = [...d.querySelectorAll("svg image")];
+  const cards = [...d.querySelectorAll("svg use")];
   await Promise.allSettled(images.map(x => x.decode()));
-  const small = images.filter(x => x.naturalWidth && x.naturalWidth < 96);
+  const decoded = await Promise.allSettled(parts.map(x => x.decode()));
+  const drawn = [...images, ...d.querySelectorAll("svg")];
+  const size = x => x.naturalWidth ?? x.viewBox.baseVal.width;
+  const small = drawn.filter(x => size(x) && size(x) < 96);
   seen.textContent = JSON.stringify({{
     images: images.length,
     loaded: images.filter(x => x.complete && x.naturalWidth > 0 && x.clientWidth > 0).length,
-    uneven: small.filter(x => x.clientWidth % x.naturalWidth).length,
+    entries: decoded.filter(x => x.status == "fulfilled").length,
+    cards: cards.filter(x => x.getBBox().width == size(x.ownerSVGElement)).length,
+    uneven: small.filter(x => x.clientWidth % size(x)).length,
     blurred: small.filter(x => getComputedStyle(x).imageRendering != "pixelated").length,
     overflow: root.scrollWidth - root.clientWidth,
     scripts: d.scripts.length,
+    folded: folded.length,
+    reached,
     font: d.defaultView.getComputedStyle(d.body).fontFamily,
   }});
 }};
@@ -75,21 +90,34 @@ def test_images_load_and_nothing_overflows(make_trace, tmp_path, width, kind):
     traces = {
         "plain": lambda: make_trace(queries=3, top=12),
         "hostile": lambda: make_trace(
-            contributors=(*HOSTILE, None), names=HOSTILE, texts=(None, *HOSTILE), top=8
+            contributors=(*HOSTILE, None),
+            names=HOSTILE,
+            texts=(None, *HOSTILE),
+            columns=tuple({name: name, "url": f"https://example.org/{name}"} for name in HOSTILE),
+            top=8,
         ),
         "similarity": lambda: make_trace(queries=1, causal=False, side=200),
     }
     trace = traces[kind]()
     seen = look(render(trace), width, tmp_path)
-    hits = sum(len(query.proponents) + len(query.opponents) for query in trace)
+    hits = [hit for query in trace for hit in (*query.proponents, *query.opponents)]
     thumbs = len(trace) if len(trace) > 1 else 0
-    assert seen["images"] == seen["loaded"] == hits + len(trace) + thumbs
+    assert seen["images"] == seen["loaded"] == len(trace) + thumbs
+    assert seen["entries"] == len({hit.row for hit in hits})
+    assert seen["cards"] == len(hits)
     assert seen["overflow"] == 0
     assert seen["blurred"] == 0
     assert seen["uneven"] == 0
     assert seen["scripts"] == 0
     assert seen["console"] == []
     assert "system-ui" in seen["font"]
+
+
+def test_a_card_leads_to_its_entry_also_where_that_is_folded(make_trace, tmp_path):
+    seen = look(render(make_trace(queries=3, top=15, n=300)), 1200, tmp_path)
+    assert seen["folded"] > 10
+    assert seen["reached"]
+    assert seen["console"] == []
 
 
 def test_the_watch_would_see_what_is_wrong(make_trace, tmp_path):

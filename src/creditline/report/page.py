@@ -15,10 +15,12 @@ from creditline.files import write_file
 from creditline.records import TraceRecord
 from creditline.report import figures, sentences
 from creditline.report.text import text_for
+from creditline.report.training_images import image_key, training_images
 from creditline.report.veil import veil
 
 COLORS = 5  # groups with a color of their own; style.css defines them
 FIRST_HITS = 10  # visible at once on each side; further ones unfold
+FIRST_IMAGES, FIRST_PLACES, FIRST_VALUES = 48, 12, 8  # as well: training images, and of each one
 FRAGMENT_QUERIES, FRAGMENT_HITS = 8, 6
 
 
@@ -97,6 +99,7 @@ def _context(trace: TraceRecord) -> dict[str, Any]:
     text = text_for(trace.method)
     overall = {column: trace.overall(column) for column in trace.columns}
     colors = {column: _colors(overall[column]) for column in trace.columns}
+    images = training_images(trace)
     heading = text.heading_one if count == 1 else text.heading_many.format(count=count)
     subject = "This image" if count == 1 else f"{count} images"
 
@@ -132,6 +135,12 @@ def _context(trace: TraceRecord) -> dict[str, Any]:
         "caption": sentences.caption,
         "distance": figures.signed,
         "first_hits": FIRST_HITS,
+        "training_images": list(images.values()),
+        "number": lambda hit: images[image_key(hit)].number,
+        "compact": count == 1 and not any(image.hit.columns for image in images.values()),
+        "first_images": FIRST_IMAGES,
+        "first_places": FIRST_PLACES,
+        "first_values": FIRST_VALUES,
     }
 
 

@@ -25,6 +25,9 @@ class ReportText:
     totals: str
     share: str
     overall: str
+    proponent_of: str
+    opponent_of: str
+    order: str
     meaning: tuple[tuple[str, str], ...]
     limits: tuple[tuple[str, str], ...]
 
@@ -54,6 +57,10 @@ CAUSAL = ReportText(
     totals="Credit by {column}",
     share="share of positive credit",
     overall="All query images together",
+    proponent_of="Proponent of",
+    opponent_of="Opponent of",
+    order="Proponents of most query images come first, ties by the sum of their distances from the "
+    "mean score. Images that are opponents only come last.",
     meaning=(
         (
             "What a score is",
@@ -115,6 +122,10 @@ SIMILARITY = ReportText(
     totals="Similarity by {column}",
     share="share of positive similarity",
     overall="All query images together",
+    proponent_of="Among the most similar to",
+    opponent_of="Among the least similar to",
+    order="Images that are among the most similar to most query images come first, ties by the sum "
+    "of their distances from the mean score.",
     meaning=(
         (
             "What a score is",
