@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from creditline.json_schema import ANY, JsonSchema
 CHECKSUM = "checksum"
 OBJECT = JsonSchema(ANY)
 """Any object, for readers that compare values and use none."""
+SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
+"""Half of a pair, as JSON escapes it; accents and other plain letters are none."""
 
 
 def write_json(
@@ -73,7 +76,7 @@ def read_json(
             raise FileNotFoundError
         text = path.read_text("utf-8")
         values = json.loads(text)
-        if "\\u" in text:  # half a surrogate pair is text that no file can hold
+        if SURROGATE.search(text):  # half a pair is text that no file can hold
             json.dumps(values, ensure_ascii=False).encode()
     except OSError as error:
         raise checksum.unreadable(path, error, advice) from error

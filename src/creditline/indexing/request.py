@@ -80,7 +80,7 @@ def images_request(
         table: its path, for messages.
 
     Raises:
-        DamageError: if the table holds what no metadata columns are.
+        DamageError: if the metadata columns of a row cannot be read.
     """
     each = [read_columns(text, table) for text in facts["columns"]]
     columns = {name: [row.get(name) for row in each] for name in dict.fromkeys(chain(*each))}
